@@ -1,0 +1,84 @@
+# make demo        a real cluster on this machine, and the load balancer at work in it
+# make demo-down   ends it and leaves nothing behind
+# make test        all tests
+# make help        the rest
+
+# Everything that is built once and kept: outside the tree, so that a fresh checkout is quick too.
+CACHE := $(or $(PURELB_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/purelb)
+export PURELB_CACHE := $(CACHE)
+export CARGO_TARGET_DIR := $(CACHE)/target
+export PATH := $(CACHE)/nextest/bin:$(PATH)
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+PROGRAMS := allocator lbnodeagent
+TAG := $(shell sed -n 's,^ *newTag: ,,p' manifests/base/kustomization.yaml | head -n 1)
+LAB = $(CARGO_TARGET_DIR)/debug/lab
+
+.DELETE_ON_ERROR:
+.PHONY: help prepare lab binaries images demo demo-down test test-fast lint crds clean
+
+help:
+	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
+	@echo 'make demo-down   ends it and leaves nothing behind'
+	@echo 'make test        all tests (about 5 minutes once everything is built)'
+	@echo 'make test-fast   the tests that need no cluster'
+	@echo 'make images      OCI archives in target/images, from the Containerfile'
+	@echo 'make lint        formatting and clippy'
+	@echo 'make crds        the custom resource definitions, from the crate api-types'
+	@echo 'make clean       removes target and, in $(CACHE), what cargo built'
+
+prepare:
+	@e2e/prepare.sh
+
+lab: prepare
+	@echo 'building the lab'
+	@cargo build --quiet --locked --package e2e --bins
+
+# Static, so that an image is one file. Linked for an explicit target, so that build scripts and
+# macros, which run here, are not.
+binaries:
+	@echo 'building allocator and lbnodeagent (release; about 4 minutes the first time)'
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) $(PROGRAMS:%=--package %)
+	@mkdir -p target/bin
+	@for program in $(PROGRAMS); do \
+	  cmp -s $(CARGO_TARGET_DIR)/$(HOST)/release/$$program target/bin/$$program || \
+	  cp $(CARGO_TARGET_DIR)/$(HOST)/release/$$program target/bin/$$program; done
+
+images: prepare binaries
+	@$(MAKE) --no-print-directory $(PROGRAMS:%=target/images/%.tar)
+
+# A storage of its own: the machine's container storage stays as it is.
+target/images/%.tar: target/bin/% Containerfile
+	@echo 'making the image localhost/purelb/$*:$(TAG)'
+	@mkdir -p target/images
+	@storage=$$(mktemp -d) && trap 'rm -rf "$$storage"' EXIT && \
+	buildah="buildah --root $$storage/root --runroot $$storage/run --storage-driver vfs" && \
+	$$buildah build --quiet --file Containerfile --target $* --tag localhost/purelb/$*:$(TAG) . >/dev/null && \
+	rm -f $@ && $$buildah push --quiet localhost/purelb/$*:$(TAG) oci-archive:$@:localhost/purelb/$*:$(TAG)
+
+demo: lab images
+	@$(CARGO_TARGET_DIR)/debug/demo
+
+demo-down: lab
+	@$(LAB) down --name demo
+
+# The tests on a real cluster share one: it is made by the first and removed here, whatever happens.
+test: lab images
+	@echo 'building the tests'
+	@cargo nextest run --locked --workspace --no-run --cargo-quiet
+	@cargo test --quiet --locked --workspace --doc
+	@$(LAB) down --name test
+	@trap '$(LAB) down --name test' EXIT && cargo nextest run --locked --workspace --cargo-quiet --show-progress none --status-level pass
+
+test-fast: prepare
+	@cargo nextest run --locked --workspace -E 'not binary_id(e2e::cluster)'
+
+lint: prepare
+	@cargo fmt --all --check
+	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+crds:
+	@cargo run --quiet --locked --package crds -- manifests/base/crds
+
+clean:
+	@rm -rf target $(CARGO_TARGET_DIR)

@@ -1,0 +1,94 @@
+//! The one write to a Service: a merge patch of its status subresource.
+
+use api_types::names::annotation;
+use serde_json::{Map, Value, json};
+
+use crate::FENCE;
+use crate::judge::{Target, Verdict};
+use crate::service::{Leftover, Name, Service};
+
+/// What a patch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Addresses and annotations.
+    Assign,
+    /// A new resource version, so that an older write fails.
+    Fence,
+    /// Our annotations off a Service that is not ours any more. Nobody waits for the outcome.
+    Clean,
+}
+
+/// A write to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePatch {
+    /// The Service.
+    pub name: Name,
+    /// What it is for.
+    pub task: Task,
+    /// A merge patch for the status subresource.
+    pub body: Value,
+}
+
+impl ServicePatch {
+    /// The resource version that it was made for.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.body.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// The patch that makes a verdict true; only for the very state of the Service that was judged.
+pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
+    let mut annotations = Map::new();
+    if verdict.clean {
+        annotations = written();
+    } else if let Some(target) = &verdict.target {
+        annotations = marks(target, !verdict.addresses.is_empty());
+    }
+    if verdict.clear_re_evaluate {
+        annotations.insert(annotation::RE_EVALUATE.to_owned(), Value::Null);
+    }
+    if service.marks.fence {
+        annotations.insert(FENCE.to_owned(), Value::Null);
+    }
+    let mut body = json!({"metadata": {"uid": service.uid, "resourceVersion": service.version, "annotations": annotations}});
+    if verdict.addresses != service.addresses
+        && let Some(body) = body.as_object_mut()
+    {
+        // A merge patch replaces lists as a whole: entries of others must be in it.
+        let mut ingress = service.other_ingress.clone();
+        ingress.extend(verdict.addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})));
+        body.insert("status".to_owned(), json!({"loadBalancer": {"ingress": ingress}}));
+    }
+    ServicePatch { name: service.name.clone(), task: Task::Assign, body }
+}
+
+fn marks(target: &Target, allocated: bool) -> Map<String, Value> {
+    let by = if allocated { json!(annotation::ALLOCATED_BY_US) } else { Value::Null };
+    let skip_dad = if target.skip_dad { json!("true") } else { Value::Null };
+    Map::from_iter([
+        (annotation::ALLOCATED_BY.to_owned(), by),
+        (annotation::ALLOCATED_FROM.to_owned(), json!(target.groups)),
+        (annotation::POOL_TYPE.to_owned(), json!(target.pool_type.map(api_types::Announce::pool_type))),
+        (annotation::SKIP_IPV6_DAD.to_owned(), skip_dad),
+    ])
+}
+
+fn written() -> Map<String, Value> {
+    annotation::WRITTEN.into_iter().chain([FENCE]).map(|key| (key.to_owned(), Value::Null)).collect()
+}
+
+/// A patch that changes nothing but the resource version.
+pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
+    let metadata =
+        json!({"uid": service.uid, "resourceVersion": service.version, "annotations": {FENCE: value}});
+    ServicePatch { name: service.name.clone(), task: Task::Fence, body: json!({"metadata": metadata}) }
+}
+
+/// A patch that takes our annotations off an object, as long as nobody has changed it.
+#[must_use]
+pub fn clean(leftover: &Leftover) -> ServicePatch {
+    let metadata =
+        json!({"uid": leftover.uid, "resourceVersion": leftover.version, "annotations": written()});
+    ServicePatch { name: leftover.name.clone(), task: Task::Clean, body: json!({"metadata": metadata}) }
+}

@@ -1,0 +1,5 @@
+//! Tests of the index against a simulated API server.
+
+mod model;
+mod rows;
+mod server;

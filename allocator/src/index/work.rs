@@ -1,0 +1,269 @@
+//! The queue: which Service is judged next, and what the outcome of its write means.
+
+use api_types::names::reason;
+use runtime::events::{Event, Kind};
+
+use super::entry::Flight;
+use super::patch::{ServicePatch, assign, clean, fence};
+use super::{Index, Task};
+use crate::judge::{Note, judge, missing_families};
+use crate::service::{Leftover, Name, Scope, Service};
+
+/// What became of a write to a Service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It was written; this is the object now.
+    Written(Service),
+    /// The Service had changed; this is the object now. Nothing was written by this write, unless an
+    /// earlier attempt of it was, which the object shows.
+    Conflict(Service),
+    /// The Service does not exist any more, or is not of type `LoadBalancer`.
+    Gone,
+    /// The API server refuses it, with this text.
+    Refused(String),
+    /// It was not sent, or leadership ended before its outcome was known.
+    Dropped,
+}
+
+impl Index {
+    /// From now on this replica writes. `fence` is unlike that of any other term of any process.
+    ///
+    /// Unless the predecessor left cleanly, Services that wait for an address are written first,
+    /// before anything is handed out: that voids writes of the predecessor that are still under way.
+    pub fn lead(&mut self, clean: bool, fence: &str) {
+        self.leading = true;
+        fence.clone_into(&mut self.fence);
+        if !clean {
+            let waiting = self.services.values().filter(|entry| is_waiting(&entry.service));
+            self.fencing = waiting.map(|entry| entry.service.name.clone()).collect();
+        }
+        // First come, first served.
+        let mut all: Vec<&Service> = self.services.values().map(|entry| &entry.service).collect();
+        all.sort_by_key(|service| service.seniority());
+        let names: Vec<Name> = all.into_iter().map(|service| service.name.clone()).collect();
+        for name in names {
+            self.enqueue(&name);
+        }
+        for (name, addresses) in self.services.values().map(|entry| (entry.service.name.clone(), entry.service.addresses.clone())).collect::<Vec<_>>() {
+            self.check_sharing(&name, &addresses);
+        }
+        self.status.touch_all();
+        let all = self.objects.keys().cloned().collect();
+        self.tell_groups(&self.table.clone(), &all);
+    }
+
+    /// From now on this replica writes nothing.
+    pub fn follow(&mut self) {
+        self.leading = false;
+        self.queue.clear();
+        self.fencing.clear();
+        self.cleanups.clear();
+        self.pending.clear();
+        self.events.clear();
+        let names: Vec<Name> = self.services.keys().cloned().collect();
+        for name in names {
+            if let Some(entry) = self.services.get_mut(&name) {
+                (entry.queued, entry.told) = (false, None);
+                if entry.flight.take().is_some() {
+                    self.rebook(&name);
+                }
+            }
+        }
+    }
+
+    /// Whether Services are being written to void a predecessor's writes.
+    #[must_use]
+    pub fn is_fencing(&self) -> bool {
+        !self.fencing.is_empty()
+    }
+
+    /// Services that wait to be judged.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn enqueue(&mut self, name: &Name) {
+        if self.leading
+            && let Some(entry) = self.services.get_mut(name)
+            && !std::mem::replace(&mut entry.queued, true)
+        {
+            self.queue.push_back(name.clone());
+        }
+    }
+
+    pub(super) fn enqueue_after_table_change(&mut self) {
+        let names: Vec<Name> = self.services.keys().cloned().collect();
+        for name in names {
+            self.enqueue(&name);
+        }
+    }
+
+    pub(super) fn enqueue_multi_pool(&mut self) {
+        let multi = self.services.values().filter(|entry| {
+            let service = &entry.service;
+            service.wishes.multi_pool.unwrap_or_else(|| {
+                let group = service.addresses.first().and_then(|&address| self.table.group_of(address));
+                group.is_none_or(|(group, _)| group.multi_pool)
+            })
+        });
+        let names: Vec<Name> = multi.map(|entry| entry.service.name.clone()).collect();
+        for name in names {
+            self.enqueue(&name);
+        }
+    }
+
+    /// Something that pending Services may have waited for has happened since the last call of
+    /// [`retry`](Self::retry).
+    #[must_use]
+    pub const fn wants_retry(&self) -> bool {
+        self.retry_pending
+    }
+
+    /// Has all pending Services judged again, the oldest first.
+    pub fn retry(&mut self) {
+        self.retry_pending = false;
+        let mut waiting: Vec<&Service> = self.pending.iter().filter_map(|name| self.service(name)).collect();
+        waiting.sort_by_key(|service| service.seniority());
+        let names: Vec<Name> = waiting.into_iter().map(|service| service.name.clone()).collect();
+        for name in names {
+            self.enqueue(&name);
+        }
+    }
+
+    /// The next write to send, if there is any.
+    pub fn next_patch(&mut self) -> Option<ServicePatch> {
+        if !self.leading {
+            return None;
+        }
+        if self.is_fencing() {
+            return self.next_fence();
+        }
+        while let Some(name) = self.queue.pop_front() {
+            let Some(entry) = self.services.get_mut(&name) else { continue };
+            entry.queued = false;
+            // It is judged again when the write under way has come back.
+            if entry.flight.is_none()
+                && let Some(patch) = self.judge(&name)
+            {
+                return Some(patch);
+            }
+        }
+        self.next_cleanup()
+    }
+
+    fn next_cleanup(&mut self) -> Option<ServicePatch> {
+        while let Some(leftover) = self.cleanups.pop_front() {
+            // It may have become one of ours again meanwhile.
+            if !self.services.contains_key(&leftover.name) {
+                return Some(clean(&leftover));
+            }
+        }
+        None
+    }
+
+    /// Services found with annotations of ours that are not of type `LoadBalancer`.
+    pub fn clean_up(&mut self, leftovers: impl IntoIterator<Item = Leftover>) {
+        if self.leading {
+            self.cleanups.extend(leftovers);
+        }
+    }
+
+    fn next_fence(&mut self) -> Option<ServicePatch> {
+        let name = self.fencing.iter().find(|name| self.services.get(name).is_some_and(|entry| entry.flight.is_none()))?.clone();
+        let entry = self.services.get_mut(&name)?;
+        let addresses = entry.service.addresses.clone();
+        entry.flight = Some(Flight { addresses, events: Vec::new() });
+        Some(fence(&entry.service, &self.fence))
+    }
+
+    fn judge(&mut self, name: &Name) -> Option<ServicePatch> {
+        let service = &self.services.get(name)?.service;
+        let lost = self.lost(service);
+        let verdict = judge(self.world(), service, &lost);
+        for count in &verdict.counts {
+            self.metrics.count(count);
+        }
+        let patch = verdict.changes(service).then(|| assign(service, &verdict));
+        let object = service.reference();
+        self.set_problem(name, verdict.problem.as_ref());
+        let patch = patch?;
+        let events = verdict
+            .notes
+            .into_iter()
+            .map(|(kind, reason, note)| Event { object: object.clone(), kind, reason, note })
+            .collect();
+        let entry = self.services.get_mut(name)?;
+        entry.flight = Some(Flight { addresses: verdict.addresses, events });
+        self.rebook(name);
+        Some(patch)
+    }
+
+    /// Notes whether the Service waits for something, and says so when that is new.
+    fn set_problem(&mut self, name: &Name, problem: Option<&Note>) {
+        let Some(entry) = self.services.get_mut(name) else { return };
+        let Some((kind, reason, text)) = problem else {
+            entry.told = None;
+            self.pending.remove(name);
+            self.count_services();
+            return;
+        };
+        let known = entry.told.as_deref() == Some(text.as_str());
+        entry.told = Some(text.as_str().into());
+        let object = entry.service.reference();
+        self.pending.insert(name.clone());
+        self.count_services();
+        if !known {
+            self.say(object, *kind, reason, text.clone());
+        }
+    }
+
+    /// What became of a write of [`next_patch`](Self::next_patch).
+    pub fn written(&mut self, name: &Name, task: Task, outcome: Outcome) {
+        if task == Task::Clean {
+            return;
+        }
+        let Some(entry) = self.services.get_mut(name) else { return };
+        let flight = entry.flight.take();
+        match outcome {
+            Outcome::Written(now) => {
+                self.fencing.remove(name);
+                if self.leading {
+                    self.events.extend(flight.into_iter().flat_map(|flight| flight.events));
+                }
+                self.apply_service(now);
+                self.rebook(name);
+                self.enqueue(name);
+            }
+            Outcome::Conflict(service) => {
+                self.fencing.remove(name);
+                self.apply_service(service);
+                self.rebook(name);
+                self.enqueue(name);
+            }
+            Outcome::Gone => {
+                self.fencing.remove(name);
+                self.rebook(name);
+            }
+            Outcome::Refused(text) => {
+                let object = entry.service.reference();
+                self.fencing.remove(name);
+                self.rebook(name);
+                let text = format!("Failed to allocate an address for {name}: the API server refuses the write: {text}");
+                self.pending.insert(name.clone());
+                self.say(object, Kind::Warning, reason::ALLOCATION_FAILED, text);
+            }
+            Outcome::Dropped => {
+                self.rebook(name);
+                self.enqueue(name);
+            }
+        }
+    }
+}
+
+/// Whether a predecessor may have wanted to write it.
+fn is_waiting(service: &Service) -> bool {
+    service.scope == Scope::Ours
+        && service.has_cluster_ip
+        && (service.wishes.re_evaluate || !missing_families(service).is_empty())
+}

@@ -1,0 +1,108 @@
+//! The allocator: gives Services of type LoadBalancer their addresses.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use allocator::controller::{Controller, Parts, Settings};
+use allocator::metrics::Metrics;
+use allocator::FIELD_MANAGER;
+use api_types::names::{DEFAULT_ANNOUNCER, DEFAULT_NAMESPACE, LEADER_LEASE};
+use clap::Parser;
+use kube::Api;
+use prometheus::Registry;
+use runtime::client::{connect, pod_namespace};
+use runtime::events::EventQueue;
+use runtime::leader::election::Timing;
+use runtime::leader::{Leader, identity};
+use runtime::log::{self, ErrorChain};
+use runtime::metrics::ClientMetrics;
+use runtime::server::{Readiness, Server};
+use runtime::write::WriteCounter;
+use runtime::{Task, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Gives Services of type LoadBalancer their addresses.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port of /metrics, /healthz and /readyz
+    #[arg(long, default_value_t = 7472)]
+    port: u16,
+    /// Kubeconfig; without it the service account of the pod
+    #[arg(long, env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the ServiceGroups [default: that of the pod, else purelb]
+    #[arg(long, env = "PURELB_NAMESPACE")]
+    namespace: Option<String>,
+    /// `PureLB`: Services without a class are ours
+    #[arg(long, env = "DEFAULT_ANNOUNCER", hide = true)]
+    default_announcer: Option<String>,
+    /// Name of this pod, for the election
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pod_name: Option<String>,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log::init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(op = "start", error = %ErrorChain(error.as_ref()), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let stop = signal::stop()?;
+    let user_agent = concat!("purelb-allocator/", env!("CARGO_PKG_VERSION"));
+    let kubeconfig = arguments.kubeconfig.filter(|path| !path.as_os_str().is_empty());
+    let client = connect(kubeconfig.as_deref(), user_agent).await?;
+    let given = arguments.namespace.filter(|namespace| !namespace.is_empty());
+    let namespace = given.or_else(pod_namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let default_announcer = arguments.default_announcer.as_deref() == Some(DEFAULT_ANNOUNCER);
+    let pod = arguments.pod_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "allocator".to_owned());
+
+    let registry = Registry::new();
+    let client_metrics = ClientMetrics::new(&registry)?;
+    let metrics = Metrics::new(&registry)?;
+    let writes = WriteCounter::new(&registry)?;
+    let (events, _events_task) = EventQueue::start(client.clone(), FIELD_MANAGER, &pod, &registry)?;
+    let readiness = Readiness::default();
+
+    let server = Server::bind(None, arguments.port).await?;
+    info!(op = "start", version = env!("CARGO_PKG_VERSION"), namespace, default_announcer, address = %server.address(), "allocator starts");
+    // The server answers until the very end, so that a probe during the stop is no failure.
+    let server_stop = CancellationToken::new();
+    let served = server.run(registry, readiness.clone(), axum::Router::new(), server_stop.clone());
+    let _server_task = Task::spawn(served);
+
+    let timing = Timing::default();
+    let leases = Api::namespaced(client.clone(), &namespace);
+    let identity = identity(&pod);
+    let healthy = client_metrics.lease_healthy.clone();
+    let leader =
+        Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
+    let parts = Parts {
+        metrics,
+        client_metrics,
+        writes,
+        events,
+        readiness,
+        fence: leader.fence(),
+        terms: leader.terms(),
+    };
+    let settings =
+        Settings { namespace, default_announcer, in_flight: 64, deadline: timing.deadline, identity };
+    Controller::new(client, settings, parts).run(stop.token()).await;
+    leader.release().await;
+    server_stop.cancel();
+    // Events of the last moments get a moment.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    info!(op = "stop", "stopped");
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Names that users, dashboards and tools rely on (specification, api.md 5, 6 and 9).
+
+/// Annotations that users set on a Service.
+pub mod annotation {
+    /// The ServiceGroup to allocate from; several, joined by commas: each family takes the first
+    /// that has ranges of it.
+    pub const SERVICE_GROUP: &str = "purelb.io/service-group";
+    /// Exactly these addresses, joined by commas.
+    pub const ADDRESSES: &str = "purelb.io/addresses";
+    /// Key by which Services share an address.
+    pub const ALLOW_SHARED_IP: &str = "purelb.io/allow-shared-ip";
+    /// Accepted for upstream's users; a local address honours the traffic policy anyway.
+    pub const ALLOW_LOCAL: &str = "purelb.io/allow-local";
+    /// `true`: one address from each range of the group.
+    pub const MULTI_POOL: &str = "purelb.io/multi-pool";
+    /// `true`: judge the Service as if it were new, once.
+    pub const RE_EVALUATE: &str = "purelb.io/re-evaluate";
+    /// `service-endpoints`: prefer nodes with endpoints.
+    pub const NODE_AFFINITY: &str = "purelb.io/node-affinity";
+    /// Any new value moves the Service's local addresses once to their first choice.
+    pub const REBALANCE: &str = "purelb.io/rebalance";
+
+    /// Written by the allocator: [`ALLOCATED_BY_US`] marks a Service whose addresses are ours.
+    pub const ALLOCATED_BY: &str = "purelb.io/allocated-by";
+    /// Written by the allocator: the group of each address.
+    pub const ALLOCATED_FROM: &str = "purelb.io/allocated-from";
+    /// Written by the allocator: `local` or `remote`.
+    pub const POOL_TYPE: &str = "purelb.io/pool-type";
+    /// Written by the allocator: `true` if the group has `skipIPv6DAD`.
+    pub const SKIP_IPV6_DAD: &str = "purelb.io/skip-ipv6-dad";
+    /// Written by the agents: who announces the IPv4 addresses.
+    pub const ANNOUNCING_IPV4: &str = "purelb.io/announcing-IPv4";
+    /// Written by the agents: who announces the IPv6 addresses.
+    pub const ANNOUNCING_IPV6: &str = "purelb.io/announcing-IPv6";
+
+    /// The value of [`ALLOCATED_BY`].
+    pub const ALLOCATED_BY_US: &str = "PureLB";
+
+    /// Everything that the allocator writes, to be removed when a Service is no longer ours.
+    pub const WRITTEN: [&str; 6] =
+        [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6];
+}
+
+/// Load balancer classes that select us, the name of v1 and that of v2.
+pub const CLASSES: [&str; 2] = ["purelb.io/purelb", "purelb.io/purelbv2"];
+
+/// The value of the environment variable `DEFAULT_ANNOUNCER` by which Services without a class are ours.
+pub const DEFAULT_ANNOUNCER: &str = "PureLB";
+
+/// The namespace of our manifests.
+pub const DEFAULT_NAMESPACE: &str = "purelb";
+
+/// The ServiceGroup that serves whoever names none.
+pub const DEFAULT_GROUP: &str = "default";
+
+/// The dummy interface for remote addresses, unless an LBNodeAgent names another.
+pub const DUMMY_INTERFACE: &str = "kube-lb0";
+
+/// The Lease by which the allocator's replicas elect their leader.
+pub const LEADER_LEASE: &str = "purelb-allocator";
+
+/// The Secret that holds the key of the agents' gossip.
+pub const GOSSIP_SECRET: &str = "purelb-gossip";
+
+/// Services that are never ours, as (namespace, name).
+pub const RESERVED_SERVICES: [(&str, &str); 4] = [
+    ("default", "kubernetes"),
+    ("kube-system", "kube-dns"),
+    ("kube-system", "kube-controller-manager"),
+    ("kube-system", "kube-scheduler"),
+];
+
+/// The label that takes a node out of all load balancing (Kubernetes well-known labels).
+pub const EXCLUDE_NODE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Event reasons.
+pub mod reason {
+    /// Normal, Service: an address was allocated.
+    pub const ADDRESS_ASSIGNED: &str = "AddressAssigned";
+    /// Normal, Service: an address was given back.
+    pub const ADDRESS_RELEASED: &str = "AddressReleased";
+    /// Warning, Service: no address could be allocated.
+    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
+    /// Warning, Service: an external IPAM did not take an address back.
+    pub const RELEASE_FAILED: &str = "ReleaseFailed";
+    /// Service: settings that contradict each other.
+    pub const CONFIGURATION_WARNING: &str = "ConfigurationWarning";
+    /// Normal, Service: a deprecated field is used.
+    pub const DEPRECATION_WARNING: &str = "DeprecationWarning";
+    /// Warning, Service: sharers of an address no longer agree.
+    pub const SHARING_CONFLICT: &str = "SharingConflict";
+    /// Warning, Service: an address was in use twice.
+    pub const DUPLICATE_ADDRESS: &str = "DuplicateAddress";
+    /// Normal, Service: only some of the wanted families could be served.
+    pub const FAMILY_UNAVAILABLE: &str = "FamilyUnavailable";
+    /// Normal, ServiceGroup: accepted.
+    pub const PARSED: &str = "Parsed";
+    /// Warning, ServiceGroup: refused.
+    pub const PARSE_FAILED: &str = "ParseFailed";
+    /// Warning, ServiceGroup: it lies outside the install namespace.
+    pub const OUT_OF_SCOPE: &str = "ServiceGroupOutOfScope";
+    /// Normal, Service: this node answers for a local address.
+    pub const ANNOUNCING_LOCAL: &str = "AnnouncingLocal";
+    /// Normal, Service: this node has a remote address on its dummy interface.
+    pub const ANNOUNCING_NON_LOCAL: &str = "AnnouncingNonLocal";
+    /// Warning, Service: an address could not be announced.
+    pub const ANNOUNCEMENT_FAILED: &str = "AnnouncementFailed";
+    /// Warning, Service or Node: an address was removed by somebody else and has been put back.
+    pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
+    /// Normal, Service: another node's entry in the announcing annotation was replaced.
+    pub const ANNOUNCE_SLOT_STEAL: &str = "AnnounceSlotSteal";
+    /// Warning, LBNodeAgent: its node selector cannot be evaluated.
+    pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
+    /// Warning, LBNodeAgent: it selects this node, but another one is used.
+    pub const CONFIG_IGNORED: &str = "ConfigIgnored";
+    /// Warning, LBNodeAgent: its configuration is refused.
+    pub const CONFIG_ERROR: &str = "ConfigError";
+}

@@ -1,0 +1,132 @@
+//! What both programs read from a Service.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+
+use crate::Family;
+use crate::names::{CLASSES, RESERVED_SERVICES, annotation};
+
+/// The key by which Services share an address; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SharingKey(String);
+
+impl SharingKey {
+    /// The key, unless it is empty.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// The key as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SharingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An annotation of the Service, empty ones included.
+#[must_use]
+pub fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
+    service.annotations().get(key).map(String::as_str)
+}
+
+/// Whether the Service is of type `LoadBalancer`, not reserved, and of a class that we serve.
+///
+/// `default_announcer` says whether Services without a class are ours.
+#[must_use]
+pub fn is_ours(service: &Service, default_announcer: bool) -> bool {
+    let Some(spec) = &service.spec else { return false };
+    let name = (
+        service.metadata.namespace.as_deref().unwrap_or_default(),
+        service.metadata.name.as_deref().unwrap_or_default(),
+    );
+    let class = match spec.load_balancer_class.as_deref() {
+        Some(class) => CLASSES.contains(&class),
+        None => default_announcer,
+    };
+    spec.type_.as_deref() == Some("LoadBalancer") && class && !RESERVED_SERVICES.contains(&name)
+}
+
+/// Whether the allocator has marked the Service as its own.
+#[must_use]
+pub fn is_allocated_by_us(service: &Service) -> bool {
+    annotation(service, annotation::ALLOCATED_BY) == Some(annotation::ALLOCATED_BY_US)
+}
+
+/// The addresses in the Service's status, in order; entries with a host name only are left out.
+#[must_use]
+pub fn ingress_addresses(service: &Service) -> Vec<IpAddr> {
+    let ingress = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref())
+        .and_then(|load_balancer| load_balancer.ingress.as_ref());
+    ingress.into_iter().flatten().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()
+}
+
+/// The families in `spec.ipFamilies`, in order.
+#[must_use]
+pub fn families(service: &Service) -> Vec<Family> {
+    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
+    families.into_iter().flatten().filter_map(|family| Family::from_api(family)).collect()
+}
+
+/// The key of the annotation `purelb.io/allow-shared-ip`.
+#[must_use]
+pub fn sharing_key(service: &Service) -> Option<SharingKey> {
+    annotation(service, annotation::ALLOW_SHARED_IP).and_then(SharingKey::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(value: serde_json::Value) -> Service {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn ours_by_class_or_as_default_announcer() {
+        let with = |class: Option<&str>| {
+            service(json!({
+                "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {"type": "LoadBalancer", "loadBalancerClass": class}
+            }))
+        };
+        assert!(is_ours(&with(None), true));
+        assert!(!is_ours(&with(None), false));
+        assert!(is_ours(&with(Some("purelb.io/purelb")), false));
+        assert!(is_ours(&with(Some("purelb.io/purelbv2")), false));
+        assert!(!is_ours(&with(Some("example.com/other")), true));
+    }
+
+    #[test]
+    fn reserved_services_are_never_ours() {
+        let kubernetes = service(json!({
+            "metadata": {"name": "kubernetes", "namespace": "default"}, "spec": {"type": "LoadBalancer"}
+        }));
+        assert!(!is_ours(&kubernetes, true));
+    }
+
+    #[test]
+    fn addresses_in_order_without_host_names() {
+        let service = service(json!({"status": {"loadBalancer": {"ingress": [
+            {"ip": "2001:db8::1"}, {"hostname": "x.example"}, {"ip": "192.0.2.1"}, {"ip": "nonsense"}
+        ]}}}));
+        assert_eq!(
+            ingress_addresses(&service),
+            ["2001:db8::1".parse::<IpAddr>().unwrap(), "192.0.2.1".parse().unwrap()]
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! The custom resource definitions, one file each, with versions v1 and v2 served together.
+//!
+//! Conversion is `None`: the API server changes nothing but `apiVersion`, so both versions have the
+//! same schema, the union of both. What tells them apart is one default: `spec.local.announce` is
+//! filled in by v1 only, and survives in storage (design, section 3).
+
+use std::path::Path;
+use std::{fs, io};
+
+use api_types::{LBNodeAgent, ServiceGroup};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSON, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+use thiserror::Error;
+
+/// Why the definitions could not be made or written.
+#[derive(Debug, Error)]
+pub enum CrdError {
+    /// A derived definition has another shape than this module expects.
+    #[error("the derived definition of {0} has no {1}")]
+    Shape(&'static str, &'static str),
+    /// A definition could not be turned into YAML.
+    #[error("cannot write the definition as YAML: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+    /// A definition could not be turned into JSON.
+    #[error("cannot write the definition as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Both definitions as (file name, YAML).
+///
+/// # Errors
+/// Only if the derived definitions change their shape.
+pub fn files() -> Result<Vec<(&'static str, String)>, CrdError> {
+    let mut files = Vec::new();
+    for (name, definition) in [("servicegroups.yaml", service_group()?), ("lbnodeagents.yaml", lb_node_agent()?)] {
+        let mut definition = serde_json::to_value(definition)?;
+        drop_nullable(&mut definition);
+        let yaml = serde_yaml_ng::to_string(&definition)?;
+        files.push((name, format!("# Generated from the crate api-types by `make crds`; do not edit.\n{yaml}")));
+    }
+    Ok(files)
+}
+
+/// Writes [`files`] into a directory.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(directory: &Path) -> Result<(), CrdError> {
+    for (name, yaml) in files()? {
+        let path = directory.join(name);
+        fs::write(&path, yaml).map_err(|source| CrdError::Write { path: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+fn service_group() -> Result<CustomResourceDefinition, CrdError> {
+    let mut definition = ServiceGroup::crd();
+    let mut v1 = as_v1(&mut definition, "ServiceGroup")?;
+    let announce = ["spec", "local", "announce"]
+        .into_iter()
+        .try_fold(schema_of(&mut v1)?, |schema, name| schema.properties.as_mut()?.get_mut(name))
+        .ok_or(CrdError::Shape("ServiceGroup", "spec.local.announce"))?;
+    announce.default = Some(JSON(serde_json::json!("SubnetOrRouted")));
+    definition.spec.versions.push(v1);
+    Ok(definition)
+}
+
+fn lb_node_agent() -> Result<CustomResourceDefinition, CrdError> {
+    let mut definition = LBNodeAgent::crd();
+    let v1 = as_v1(&mut definition, "LBNodeAgent")?;
+    definition.spec.versions.push(v1);
+    for version in &mut definition.spec.versions {
+        // Specification, api.md 1: LBNodeAgent has a status field but no status subresource.
+        version.subresources = None;
+    }
+    Ok(definition)
+}
+
+/// Removes `nullable`, which the derivation sets for every optional field: without it the API server
+/// drops a null before it applies defaults and rules, so that null means absent.
+fn drop_nullable(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.remove("nullable");
+            map.values_mut().for_each(drop_nullable);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(drop_nullable),
+        _ => {}
+    }
+}
+
+/// A copy of the derived version as v1: served, not stored.
+fn as_v1(
+    definition: &mut CustomResourceDefinition,
+    kind: &'static str,
+) -> Result<CustomResourceDefinitionVersion, CrdError> {
+    let v2 = definition.spec.versions.first().ok_or(CrdError::Shape(kind, "version"))?;
+    let mut v1 = v2.clone();
+    "v1".clone_into(&mut v1.name);
+    v1.storage = false;
+    Ok(v1)
+}
+
+fn schema_of(version: &mut CustomResourceDefinitionVersion) -> Result<&mut JSONSchemaProps, CrdError> {
+    version
+        .schema
+        .as_mut()
+        .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        .ok_or(CrdError::Shape("ServiceGroup", "schema"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_definitions_are_up_to_date() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base/crds");
+        for (name, yaml) in files().unwrap() {
+            let committed = fs::read_to_string(directory.join(name)).unwrap_or_default();
+            assert!(committed == yaml, "manifests/base/crds/{name} is stale: run `make crds` and commit the result");
+        }
+    }
+
+    #[test]
+    fn both_versions_are_served_and_v2_is_stored() {
+        for definition in [service_group().unwrap(), lb_node_agent().unwrap()] {
+            let versions: Vec<_> =
+                definition.spec.versions.iter().map(|v| (v.name.as_str(), v.served, v.storage)).collect();
+            assert_eq!(versions, [("v2", true, true), ("v1", true, false)]);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A real Kubernetes cluster on one Linux machine, for tests and for a look around.
+//!
+//! Each host is a process with namespaces of its own: a switch, a top-of-rack router (FRR), a client, the control plane,
+//! and nodes with containerd, kubelet, kube-proxy and the BIRD of a calico-node. Root and what `e2e/prepare.sh` installs
+//! are all it needs. A test begins so:
+//!
+//! ```no_run
+//! # async fn example() -> e2e::Result<()> {
+//! let cluster = e2e::Cluster::shared().await?;
+//! let client = cluster.kube().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What a test uses:
+//!
+//! - [`Cluster`]: start, find, share, repair and stop a cluster.
+//! - [`Host`]: run programs in a host, see its addresses and routes, signal its processes.
+//! - [`Node`]: cut it off, switch it off and on, give it images, find its agent.
+//! - [`Router`]: what it learned by BGP.
+//! - [`Client`]: HTTP requests, ARP and neighbour discovery, [`ArpMonitor`].
+//! - [`ControlPlane`]: freeze the API server.
+//! - [`eventually`]: wait for a condition.
+//!
+//! How it is made:
+//!
+//! - `host_id`, `layout`: names, addresses, paths.
+//! - `plan`, `plans`: what each host consists of, as data and configuration files.
+//! - `holder`, `mounts`, `supervisor`: how a host comes into being and what its first process does.
+//! - `cables`: the network between the hosts.
+//! - `credentials`: certificates, tokens, kubeconfigs.
+//! - `start`, `stop`, `cgroups`: a cluster's beginning and end.
+//! - [`calico`]: what calico-node's BIRD would export.
+//! - [`forward`]: the machine's way to the API server.
+//! - `kubernetes`, `client_config`: clients and `kubectl`.
+//! - `neighbor`: frames of ARP and neighbour discovery.
+//! - `command`, `processes`, `ip`, `wait`, `error`: the small tools of all of them.
+
+mod cables;
+pub mod calico;
+mod cgroups;
+mod client;
+mod client_config;
+mod cluster;
+mod command;
+mod control_plane;
+mod credentials;
+mod error;
+mod family;
+pub mod forward;
+pub mod holder;
+mod host;
+mod host_id;
+mod installation;
+mod ip;
+mod kubernetes;
+mod layout;
+mod mac;
+mod mounts;
+mod neighbor;
+mod node;
+mod plan;
+mod plans;
+mod processes;
+mod router;
+mod start;
+mod stop;
+mod supervisor;
+mod wait;
+
+pub use client::Client;
+pub use cluster::Cluster;
+pub use control_plane::ControlPlane;
+pub use error::{Error, Result};
+pub use family::Family;
+pub use host::Host;
+pub use host_id::{HostId, MOST_NODES};
+pub use installation::{NAMESPACE, checkout};
+pub use ip::{InterfaceAddress, KernelRoute, NextHop};
+pub use layout::Layout;
+pub use mac::Mac;
+pub use neighbor::{ArpMonitor, Heard, Kind, Observations};
+pub use nix::sys::signal::Signal;
+pub use node::Node;
+pub use router::{BgpRoute, Router};
+pub use wait::{eventually, eventually_blocking};

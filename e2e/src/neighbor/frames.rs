@@ -1,0 +1,202 @@
+//! The Ethernet frames of ARP (RFC 826) and of IPv6 neighbour discovery (RFC 4861).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::{
+    ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
+};
+
+use crate::mac::Mac;
+
+const NEIGHBOR_SOLICITATION: u8 = 135;
+const NEIGHBOR_ADVERTISEMENT: u8 = 136;
+const TARGET_LINK_ADDRESS: u8 = 2;
+/// Neighbour discovery is believed only from the same link (RFC 4861 7.1).
+const HOP_LIMIT: u8 = 255;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) mac: Mac,
+    pub(crate) ipv4: Ipv4Addr,
+    pub(crate) ipv6: Ipv6Addr,
+}
+
+/// How an address was mentioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An answer to the asker.
+    Answer,
+    /// Told to everybody without being asked: a gratuitous ARP or an unsolicited advertisement.
+    Announcement,
+}
+
+/// Somebody said that an address is theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Whether the asker was meant, or everybody.
+    pub kind: Kind,
+    /// The hardware address that was told.
+    pub mac: Mac,
+}
+
+impl Asker {
+    /// The frame that asks for `address`.
+    pub(crate) fn question(&self, address: IpAddr) -> Vec<u8> {
+        match address {
+            IpAddr::V4(address) => self.arp_request(address),
+            IpAddr::V6(address) => self.solicitation(address),
+        }
+    }
+
+    fn arp_request(&self, address: Ipv4Addr) -> Vec<u8> {
+        let ethernet =
+            Ethernet2Header { source: self.mac.0, destination: Mac::BROADCAST.0, ether_type: EtherType::ARP };
+        let request = ArpEthIpv4Packet {
+            operation: ArpOperation::REQUEST,
+            sender_mac: self.mac.0,
+            sender_ipv4: self.ipv4.octets(),
+            target_mac: [0; 6],
+            target_ipv4: address.octets(),
+        };
+        [&ethernet.to_bytes()[..], &request.to_bytes()[..]].concat()
+    }
+
+    fn solicitation(&self, address: Ipv6Addr) -> Vec<u8> {
+        let [.., a, b, c] = address.octets();
+        let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+        let body = [&address.octets()[..], &[1, 1], &self.mac.0].concat();
+        let packet = PacketBuilder::ethernet2(self.mac.0, [0x33, 0x33, 0xff, a, b, c])
+            .ipv6(self.ipv6.octets(), group.octets(), HOP_LIMIT)
+            .icmpv6_raw(NEIGHBOR_SOLICITATION, 0, [0; 4]);
+        let mut frame = Vec::with_capacity(packet.size(body.len()));
+        // A vector takes everything, and the packet is far from too long.
+        let _ = packet.write(&mut frame, &body);
+        frame
+    }
+
+    /// What a frame says about `address`, if anything.
+    pub(crate) fn hear(&self, frame: &[u8], address: IpAddr) -> Option<Heard> {
+        let packet = SlicedPacket::from_ethernet(frame).ok()?;
+        let destination = frame.get(..6)?;
+        let kind = if destination == self.mac.0 { Kind::Answer } else { Kind::Announcement };
+        let mac = match (packet.net.as_ref()?, address) {
+            (NetSlice::Arp(arp), IpAddr::V4(address)) => {
+                let arp = arp.to_packet().try_eth_ipv4().ok()?;
+                let answers = kind == Kind::Answer && arp.operation == ArpOperation::REPLY;
+                // Gratuitous: sender and target are the same address.
+                let announces = kind == Kind::Announcement && arp.target_ipv4_addr() == address;
+                (arp.sender_ipv4_addr() == address && (answers || announces)).then_some(Mac(arp.sender_mac))?
+            }
+            (NetSlice::Ipv6(ip), IpAddr::V6(address)) => {
+                let TransportSlice::Icmpv6(message) = packet.transport.as_ref()? else { return None };
+                let from_this_link = ip.header().hop_limit() == HOP_LIMIT;
+                (from_this_link && message.type_u8() == NEIGHBOR_ADVERTISEMENT).then_some(())?;
+                let (target, options) = message.payload().split_at_checked(16)?;
+                (target == address.octets()).then_some(())?;
+                link_address(options).unwrap_or(Mac(frame.get(6..12)?.try_into().ok()?))
+            }
+            _ => return None,
+        };
+        (mac != self.mac).then_some(Heard { kind, mac })
+    }
+}
+
+/// The option with the hardware address, among the options of an advertisement.
+fn link_address(mut options: &[u8]) -> Option<Mac> {
+    while let [kind, units, ..] = options {
+        let (option, rest) = options.split_at_checked(usize::from(*units) * 8)?;
+        if *kind == TARGET_LINK_ADDRESS {
+            return Some(Mac(option.get(2..8)?.try_into().ok()?));
+        }
+        // An option without length would be read for ever.
+        (*units > 0).then_some(())?;
+        options = rest;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKER: Asker = Asker {
+        mac: Mac([2, 0, 0, 0, 0x50, 99]),
+        ipv4: Ipv4Addr::new(192, 168, 50, 99),
+        ipv6: Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0, 0x99),
+    };
+    const NODE: Mac = Mac([2, 0, 0, 0, 0x50, 11]);
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 50, 200));
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0x12, 0x3456));
+
+    fn arp(operation: ArpOperation, destination: Mac, target: [u8; 4]) -> Vec<u8> {
+        let ethernet = Ethernet2Header { source: NODE.0, destination: destination.0, ether_type: EtherType::ARP };
+        let packet = ArpEthIpv4Packet {
+            operation,
+            sender_mac: NODE.0,
+            sender_ipv4: [192, 168, 50, 200],
+            target_mac: destination.0,
+            target_ipv4: target,
+        };
+        [&ethernet.to_bytes()[..], &packet.to_bytes()[..]].concat()
+    }
+
+    fn advertisement(destination: Mac, hop_limit: u8, options: &[u8]) -> Vec<u8> {
+        let IpAddr::V6(target) = V6 else { unreachable!() };
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(NODE.0, destination.0)
+            .ipv6(target.octets(), ASKER.ipv6.octets(), hop_limit)
+            .icmpv6_raw(NEIGHBOR_ADVERTISEMENT, 0, [0x60, 0, 0, 0])
+            .write(&mut frame, &[&target.octets()[..], options].concat())
+            .unwrap();
+        frame
+    }
+
+    #[test]
+    fn the_questions_are_those_of_the_standards() {
+        let request = ASKER.question(V4);
+        assert_eq!(request.len(), 42);
+        assert_eq!(request[..6], [0xff; 6]);
+        assert_eq!(request[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        let solicitation = ASKER.question(V6);
+        assert_eq!(solicitation[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        assert_eq!(solicitation.len(), 14 + 40 + 32);
+        assert_eq!((solicitation[14 + 7], solicitation[54]), (255, 135));
+    }
+
+    #[test]
+    fn an_answer_and_an_announcement_are_told_apart() {
+        let heard = |kind| Some(Heard { kind, mac: NODE });
+        let asker = ASKER.ipv4.octets();
+        assert_eq!(ASKER.hear(&arp(ArpOperation::REPLY, ASKER.mac, asker), V4), heard(Kind::Answer));
+        for operation in [ArpOperation::REQUEST, ArpOperation::REPLY] {
+            let gratuitous = arp(operation, Mac::BROADCAST, [192, 168, 50, 200]);
+            assert_eq!(ASKER.hear(&gratuitous, V4), heard(Kind::Announcement));
+        }
+        let option = [&[2, 1][..], &NODE.0].concat();
+        assert_eq!(ASKER.hear(&advertisement(ASKER.mac, 255, &option), V6), heard(Kind::Answer));
+        let all_nodes = Mac([0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(ASKER.hear(&advertisement(all_nodes, 255, &option), V6), heard(Kind::Announcement));
+    }
+
+    #[test]
+    fn other_frames_say_nothing() {
+        let other = IpAddr::V4(Ipv4Addr::new(192, 168, 50, 201));
+        assert_eq!(ASKER.hear(&arp(ArpOperation::REPLY, ASKER.mac, ASKER.ipv4.octets()), other), None);
+        // The holder of the address asks for somebody else.
+        assert_eq!(ASKER.hear(&arp(ArpOperation::REQUEST, Mac::BROADCAST, [192, 168, 50, 1]), V4), None);
+        assert_eq!(ASKER.hear(&ASKER.question(V4), V4), None);
+        assert_eq!(ASKER.hear(&ASKER.question(V6), V6), None);
+        assert_eq!(ASKER.hear(&advertisement(ASKER.mac, 64, &[]), V6), None);
+        assert_eq!(ASKER.hear(&[0; 10], V4), None);
+    }
+
+    #[test]
+    fn odd_options_are_survived() {
+        for options in [&[][..], &[2], &[2, 0, 1, 2], &[1, 0], &[2, 9, 0, 0, 0, 0, 0, 0]] {
+            let heard = ASKER.hear(&advertisement(ASKER.mac, 255, options), V6);
+            // The frame's own source has to do then.
+            assert_eq!(heard, Some(Heard { kind: Kind::Answer, mac: NODE }), "{options:?}");
+        }
+    }
+}

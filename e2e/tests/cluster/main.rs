@@ -1,0 +1,18 @@
+//! Tests on the real cluster. They share one, one at a time, and each cleans up after itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+mod bad_input;
+mod install;
+mod lab;
+mod local;
+mod restart;
+mod routed;
+mod security;

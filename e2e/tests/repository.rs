@@ -1,0 +1,108 @@
+//! Rules about the repository itself: its dependencies and its samples.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+/// Licences that may be linked into the programs.
+const LICENCES: [&str; 12] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// The packages that the two programs are linked from, on Linux, as `cargo tree` gives them.
+fn linked(format: &str) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--target", "x86_64-unknown-linux-gnu"])
+        .args([
+            "--package",
+            "allocator",
+            "--package",
+            "lbnodeagent",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+            "--format",
+            format,
+        ])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: BTreeSet<String> =
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
+    lines.into_iter().collect()
+}
+
+/// Whether a licence expression offers a choice that is in the list (SPDX, without nested choices).
+fn allowed(expression: &str) -> bool {
+    let expression = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    expression.split(" AND ").all(|all| all.split(" OR ").any(|one| LICENCES.contains(&one.trim())))
+}
+
+#[test]
+fn dependencies_have_licences_that_we_may_ship() {
+    let packages = linked("{p}\t{l}");
+    assert!(packages.len() > 50, "{packages:?}");
+    let refused: Vec<_> = packages
+        .iter()
+        .filter(|package| !package.split_once('\t').is_some_and(|(_, licence)| allowed(licence)))
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+fn dependencies_come_in_one_version_each() {
+    // Two generations of a library at once, because our dependencies do not agree yet.
+    const TWICE: [(&str, &str); 3] = [
+        ("base64", "kube-client is ahead of k8s-openapi"),
+        ("getrandom", "ring and ahash are behind"),
+        ("syn", "for macros only, never linked"),
+    ];
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in linked("{p}") {
+        let mut words = package.split(' ');
+        let (name, version) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+        versions.entry(name).or_default().insert(version);
+    }
+    versions.retain(|name, versions| versions.len() > 1 && !TWICE.iter().any(|(known, _)| known == name));
+    assert!(versions.is_empty(), "{versions:#?}");
+}
+
+#[test]
+fn the_seeds_objects_are_byte_for_byte_those_of_its_document() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples/calico/seed");
+    for (name, digest) in [
+        ("bgpconfiguration-default.yaml", "ea2e701ba0759c11f6e91b89bf932e0f80148d24811eed289858e1268f656191"),
+        ("ippool-purelb-ipv4.yaml", "5336c421c46e7095ec99334202f131f6c95c68234304eea45324279ed287257b"),
+        ("ippool-purelb-ipv6.yaml", "781735b60bb9fc851ce3ae4c7b2a81bb36824f52a8fc274a1cd043ce8e54bc5d"),
+        ("servicegroup-ipv4-routed.yaml", "e7b0f622b6dfa9589d8a7b7fa5d55164323f4907ed00eb01f000044b20622dcd"),
+        ("servicegroup-ipv6-routed.yaml", "a5f7dde664d6373c1102b76282493c0837c802caafa175003ff44b1a66b653f1"),
+    ] {
+        let bytes = std::fs::read(directory.join(name)).unwrap();
+        let found = Sha256::digest(&bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        assert_eq!(
+            found, digest,
+            "{name} is no longer what the document says; changes belong into the overlay above it"
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! The agent: watches and the kernel in, one writer to the kernel out.
+//!
+//! One task owns everything. Whatever arrives is taken over at once; then a pass looks at what it
+//! may concern, decides, plans, writes to the kernel, and reads back what the kernel then has.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`refresh`] | configuration, interfaces and subnets, when something about them changed |
+//! | [`kernel`] | hear and compare what the kernel has, and call it |
+//! | [`pass`] | decide, plan, write, read back |
+//! | [`report`] | logs, events and metrics of what changed |
+//! | [`tell`] | announcements on the wire and annotations of Services |
+//! | [`lifetime`] | start and stop: what happens to addresses without a picture of the cluster |
+
+mod kernel;
+mod lifetime;
+mod pass;
+mod refresh;
+mod report;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use runtime::events::EventQueue;
+use runtime::server::Readiness;
+use runtime::{BootTime, Task};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Mode, Notice};
+use crate::desired::{Decision, Placement};
+use crate::interfaces::{Connected, Selection};
+use crate::metrics::Metrics;
+use crate::netlink::{Kernel, KernelError, Monitor};
+use crate::observed::Observed;
+use crate::packet::schedule::Schedule;
+use crate::packet::socket::PacketSocket;
+use crate::publish::lease::Content;
+use crate::publish::slots::Queue;
+use crate::reconcile::Plan;
+use crate::record::Record;
+use crate::services::ServiceName;
+use crate::state;
+use crate::watches::Inputs;
+use crate::world::{Input, World};
+
+/// What the agent is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of this node.
+    pub node: String,
+    /// How long addresses outlive this program.
+    pub stop_grace: Duration,
+    /// The directory of the record of addresses.
+    pub run_dir: PathBuf,
+}
+
+/// What the agent uses to reach the outside.
+#[derive(Clone)]
+pub struct Outside {
+    /// The API server.
+    pub client: Client,
+    /// Where Kubernetes events go.
+    pub events: EventQueue,
+    /// The series.
+    pub metrics: Metrics,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// Where inputs come from: for watches that start later.
+    pub inputs: Inputs,
+    /// What our Lease is to say.
+    pub lease: watch::Sender<Option<Content>>,
+}
+
+/// A question of `/state`, with the way back for the answer.
+pub type StateRequest = oneshot::Sender<state::Report>;
+
+/// What is known of one address.
+#[derive(Debug)]
+struct Status {
+    decision: Decision,
+    /// Since when the decision is as it is.
+    since: Timestamp,
+    /// Where it is in the kernel because of us.
+    placed: Option<Placement>,
+    /// The kernel has reported it there.
+    seen: bool,
+    /// Why it is not in the kernel although it should be.
+    error: Option<String>,
+    /// The Services that were told about it, for whom metrics exist.
+    users: BTreeSet<ServiceName>,
+}
+
+/// An address whose operation failed is tried again.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: BootTime,
+    failures: u32,
+}
+
+/// How often everything is compared with the kernel.
+const COMPARE: Duration = Duration::from_secs(30);
+/// How often time itself is looked at: members that died, retries, lifetimes.
+const TICK: Duration = Duration::from_millis(500);
+/// Inputs taken over at once, before the kernel is looked at again.
+const INPUTS_AT_ONCE: usize = 4096;
+
+/// The agent.
+pub struct Agent {
+    settings: Settings,
+    outside: Outside,
+    world: World,
+    /// Nothing only while a thread uses it, or after it failed.
+    kernel: Option<Kernel>,
+    monitor: Monitor,
+    observed: Observed,
+    record: Record,
+    mode: Mode,
+    notices: BTreeSet<Notice>,
+    selection: Selection,
+    connected: Connected,
+    dummy: Option<u32>,
+    interfaces_changed: bool,
+    live: Vec<String>,
+    wanted: BTreeMap<IpAddr, Placement>,
+    status: BTreeMap<IpAddr, Status>,
+    retries: BTreeMap<IpAddr, Retry>,
+    schedule: Schedule,
+    packets: Option<PacketSocket>,
+    slots: Queue,
+    slot_write: Option<Task<bool>>,
+    endpoint_watch: Option<Task>,
+    compared: BootTime,
+    first_pass_done: bool,
+}
+
+impl Agent {
+    /// Opens the sockets to the kernel and reads what it has.
+    ///
+    /// # Errors
+    /// When the kernel refuses, most likely for want of `CAP_NET_ADMIN`.
+    pub fn new(settings: Settings, outside: Outside) -> Result<Self, KernelError> {
+        // Listen first, or what changes between the two would be missed.
+        let monitor = Monitor::open()?;
+        let mut kernel = Kernel::open()?;
+        let observed = kernel.dump()?;
+        let record = Record::load(&settings.run_dir);
+        let world = World::new(&settings.node);
+        Ok(Self {
+            settings,
+            outside,
+            world,
+            kernel: Some(kernel),
+            monitor,
+            observed,
+            record,
+            mode: Mode::Deselected,
+            notices: BTreeSet::new(),
+            selection: Selection::default(),
+            connected: Connected::default(),
+            dummy: None,
+            interfaces_changed: true,
+            live: Vec::new(),
+            wanted: BTreeMap::new(),
+            status: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            schedule: Schedule::default(),
+            packets: None,
+            slots: Queue::default(),
+            slot_write: None,
+            endpoint_watch: None,
+            compared: BootTime::now(),
+            first_pass_done: false,
+        })
+    }
+
+    /// Works until the stop.
+    pub async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut requests: mpsc::Receiver<StateRequest>,
+        stop: CancellationToken,
+    ) {
+        self.hold().await;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Ok(()) = self.monitor.wait() => self.hear().await,
+                Some(input) = inputs.recv() => self.take(input, &mut inputs),
+                Some(answer) = requests.recv() => {
+                    let _gone = answer.send(self.report_state());
+                }
+                _ = tick.tick() => self.tick().await,
+                () = tokio::time::sleep_until(wake) => {}
+                written = written(&mut self.slot_write) => self.slot_written(written),
+            }
+            self.pass().await;
+            self.tell();
+        }
+        self.leave_addresses().await;
+    }
+
+    /// When there is something to tell; a day from now if nothing.
+    fn wake(&self) -> Instant {
+        let now = BootTime::now();
+        let due = [self.schedule.wake(), self.slots.wake()].into_iter().flatten().min();
+        Instant::now() + due.map_or(Duration::from_secs(86_400), |due| due.since(now))
+    }
+
+    fn take(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
+        let (now, wall) = (BootTime::now(), Timestamp::now());
+        self.world.take(first, now, wall);
+        for _ in 0..INPUTS_AT_ONCE {
+            let Ok(input) = inputs.try_recv() else { return };
+            self.world.take(input, now, wall);
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = BootTime::now();
+        let (live, subnets) = self.world.members.live(now);
+        self.outside.metrics.members.set(i64::try_from(live.len()).unwrap_or(i64::MAX));
+        self.outside.metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
+        let current = self.world.members.is_current(now);
+        self.outside.metrics.client.lease_healthy.set(i64::from(current));
+        if !self.live.iter().map(String::as_str).eq(live.iter().copied()) {
+            self.live = live.into_iter().map(str::to_owned).collect();
+            tracing::info!(op = "members", members = self.live.join(","), "members changed");
+            self.world.mark_all();
+        }
+        if self.world.members.expire(now) {
+            self.world.mark_all();
+        }
+        let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
+        self.world.mark(due);
+        if now.since(self.compared) >= COMPARE {
+            self.compare().await;
+            if self.world.missing().is_some() {
+                self.hold().await;
+            }
+        }
+        if let Err(error) = self.record.save() {
+            tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
+        }
+    }
+
+    fn plan(&self, now: BootTime) -> Plan<'_> {
+        Plan {
+            wanted: &self.wanted,
+            observed: &self.observed,
+            recorded: self.record.keys(),
+            node_addresses: self.node_addresses(),
+            dummy: self.dummy,
+            sweep: self.world.missing().is_none(),
+            interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
+            now,
+        }
+    }
+
+    fn node_addresses(&self) -> &BTreeSet<IpAddr> {
+        static NONE: BTreeSet<IpAddr> = BTreeSet::new();
+        self.world.node.as_ref().map_or(&NONE, |node| &node.addresses)
+    }
+}
+
+/// The outcome of the write under way; never, if there is none.
+async fn written(write: &mut Option<Task<bool>>) -> bool {
+    match write {
+        Some(task) => task.join().await.unwrap_or(false),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,83 @@
+//! Hearing, comparing and calling the kernel.
+
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+use runtime::BootTime;
+
+use super::Agent;
+use crate::netlink::{Heard, Kernel, KernelError};
+use crate::observed::Changes;
+
+impl Agent {
+    /// Takes over what the kernel reports.
+    pub(super) async fn hear(&mut self) {
+        let Heard { changes, lost } = self.monitor.hear();
+        for change in changes {
+            let changes = self.observed.apply(change);
+            self.concerns(&changes);
+        }
+        if lost {
+            tracing::warn!(op = "netlink", "notifications were lost: reading everything anew");
+            self.compare().await;
+        }
+    }
+
+    /// Notes what a change in the kernel may concern.
+    fn concerns(&mut self, changes: &Changes) {
+        self.interfaces_changed |= changes.links || changes.routes;
+        for ip in &changes.addresses {
+            // Of other people's addresses only those matter that make a host part of a network.
+            let own = self.wanted.contains_key(ip) || self.status.contains_key(ip);
+            let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            self.interfaces_changed |= !own && !link_local;
+        }
+        let known = changes.addresses.iter().filter(|ip| self.status.contains_key(*ip)).copied();
+        self.world.mark(known.collect::<Vec<_>>());
+    }
+
+    /// Reads everything from the kernel and compares it with what we believed.
+    pub(super) async fn compare(&mut self) {
+        self.compared = BootTime::now();
+        // Everything that is announced before the dump is in it.
+        let _announced = self.monitor.hear();
+        match self.with_kernel(Kernel::dump).await {
+            Ok(observed) => {
+                let differences = self.observed.differences(&observed);
+                self.observed = observed;
+                if !differences.is_empty() {
+                    self.concerns(&differences);
+                }
+            }
+            Err(error) => tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables"),
+        }
+        // Lifetimes run down without notice, and what never came cannot be missed.
+        let due = self.wanted.iter().filter(|(_, placement)| {
+            placement.attributes.valid_lifetime.is_some() || !self.observed.addresses.contains_key(&placement.key)
+        });
+        let due: Vec<IpAddr> = due.map(|(ip, _)| *ip).collect();
+        self.world.mark(due);
+    }
+
+    /// Runs a call to the kernel on a thread where it may block.
+    pub(super) async fn with_kernel<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Kernel) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, KernelError> {
+        let mut kernel = match self.kernel.take() {
+            Some(kernel) => kernel,
+            None => Kernel::open()?,
+        };
+        let outcome = tokio::task::spawn_blocking(move || {
+            let result = call(&mut kernel);
+            (kernel, result)
+        });
+        // The socket has its own deadline.
+        let (kernel, result) = outcome.await.map_err(|_| KernelError::Socket(Errno::ECANCELED))?;
+        // After a failure of the socket nobody knows which answers are still to come.
+        if !matches!(result, Err(KernelError::Socket(_))) {
+            self.kernel = Some(kernel);
+        }
+        result
+    }
+}

@@ -1,0 +1,199 @@
+//! Decide, plan, write, read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use runtime::BootTime;
+
+use super::{Agent, Retry, Status};
+use crate::desired::{Context, Decision, Reason, decide};
+use crate::netlink::BATCH;
+use crate::observed::MARK;
+use crate::reconcile::{Operation, Why};
+use crate::services::ServiceView;
+use crate::watches;
+
+/// The longest wait between two tries of a failed operation.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Looks at everything that changed since the last pass.
+    pub(super) async fn pass(&mut self) {
+        if let Some(missing) = self.world.missing() {
+            self.outside.readiness.unready(format!("waiting for {missing}"));
+            return;
+        }
+        self.watch_endpoints();
+        let mut dirty = self.world.take_dirty();
+        if dirty.config {
+            self.refresh_config();
+        }
+        if self.interfaces_changed {
+            self.refresh_interfaces().await;
+        }
+        let more = self.world.take_dirty();
+        dirty.addresses.extend(more.addresses);
+        if dirty.all || more.all {
+            dirty.addresses.extend(self.everything());
+        }
+        if !dirty.addresses.is_empty() {
+            self.decide(&dirty.addresses);
+            self.write(&dirty.addresses).await;
+            self.outside.metrics.client.updates.inc();
+        }
+        if !self.first_pass_done {
+            self.first_pass_done = true;
+            self.outside.readiness.ready();
+            tracing::info!(op = "start", addresses = self.wanted.len(), "first pass done");
+        }
+    }
+
+    /// Every address that anybody has to do with.
+    fn everything(&self) -> BTreeSet<IpAddr> {
+        let plan = self.plan(BootTime::now());
+        self.world.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
+    }
+
+    /// The watch of `EndpointSlices` runs only while some Service needs it.
+    fn watch_endpoints(&mut self) {
+        match (self.world.services.need_endpoints(), &self.endpoint_watch) {
+            (true, None) => {
+                self.endpoint_watch = Some(watches::endpoint_slices(&self.outside.client, &self.outside.inputs));
+            }
+            (false, Some(_)) => {
+                self.endpoint_watch = None;
+                self.world.endpoints.clear();
+            }
+            _ => {}
+        }
+    }
+
+    fn decide(&mut self, addresses: &BTreeSet<IpAddr>) {
+        let now = BootTime::now();
+        for ip in addresses {
+            let context = Context {
+                mode: &self.mode,
+                groups: &self.world.groups,
+                selection: &self.selection,
+                members: &self.world.members,
+                endpoints: &self.world.endpoints,
+                observed: &self.observed,
+                connected: &self.connected,
+                recorded: self.record.keys(),
+                node_addresses: self.node_addresses(),
+                dummy: self.dummy,
+                now,
+            };
+            let users: Vec<&ServiceView> = self.world.services.of(*ip).collect();
+            let held = self.status.get(ip).and_then(|status| status.placed.as_ref());
+            let decision = decide(&context, *ip, &users, held);
+            match decision.placement {
+                Some(placement) => self.wanted.insert(*ip, placement),
+                None => self.wanted.remove(ip),
+            };
+            self.decided(*ip, decision);
+        }
+    }
+
+    /// Notes a decision, and says so if it is a new one.
+    fn decided(&mut self, ip: IpAddr, decision: Decision) {
+        if let Some(status) = self.status.get_mut(&ip) {
+            // Nothing new is known: what was said last still holds.
+            let nothing_new = decision.reason == Reason::Undecided && status.decision.placement.is_none();
+            if status.decision == decision || nothing_new {
+                return;
+            }
+            let before = std::mem::replace(&mut status.decision, decision);
+            status.since = Timestamp::now();
+            status.error = None;
+            self.report_decision(ip, Some(&before.reason));
+        } else {
+            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, error: None, users: BTreeSet::new() };
+            self.status.insert(ip, status);
+            self.report_decision(ip, None);
+        }
+    }
+
+    /// Makes the kernel agree, and believes only what it then says.
+    async fn write(&mut self, addresses: &BTreeSet<IpAddr>) {
+        let operations = self.plan(BootTime::now()).operations(addresses.iter().copied());
+        let mut failed: BTreeMap<IpAddr, Errno> = BTreeMap::new();
+        let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
+        for batch in operations.chunks(BATCH) {
+            let operations = batch.to_vec();
+            let results = match self.with_kernel(move |kernel| kernel.apply(&operations)).await {
+                Ok(results) => results,
+                Err(error) => {
+                    tracing::error!(op = "netlink", %error, "cannot write addresses");
+                    vec![Err(Errno::EIO); batch.len()]
+                }
+            };
+            for (operation, result) in batch.iter().zip(results) {
+                self.count(operation, result);
+                match (operation, result) {
+                    (operation, Err(errno)) => {
+                        failed.insert(operation.key().ip, errno);
+                    }
+                    (Operation::Put(entry, why), Ok(())) => {
+                        done.entry(entry.key.ip).or_insert(*why);
+                    }
+                    (Operation::Delete(key), Ok(())) => self.record.remove(key),
+                }
+            }
+            // Read here, so that the outcome is judged by what the kernel has; looked at again in
+            // the next pass, because it need not be our own doing.
+            self.hear().await;
+        }
+        for ip in addresses {
+            self.settle(*ip, done.get(ip).copied(), failed.get(ip).copied());
+        }
+    }
+
+    fn count(&self, operation: &Operation, result: Result<(), Errno>) {
+        let metrics = &self.outside.metrics;
+        match (operation, result) {
+            (Operation::Put(_, Why::Add), Ok(())) => metrics.additions.inc(),
+            (Operation::Put(_, Why::Renew), Ok(())) => metrics.address_renewals.inc(),
+            (Operation::Put(_, Why::Renew), Err(_)) => metrics.address_renewal_errors.inc(),
+            (Operation::Delete(_), Ok(())) => metrics.withdrawals.inc(),
+            _ => {}
+        }
+    }
+
+    /// What became of an address.
+    fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Errno>) {
+        let now = BootTime::now();
+        let wanted = self.wanted.get(&ip).copied();
+        if let Some(errno) = failed {
+            let failures = self.retries.get(&ip).map_or(0, |retry| retry.failures).saturating_add(1);
+            let wait = Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(MAX_RETRY);
+            self.retries.insert(ip, Retry { at: now + wait, failures });
+            self.outside.metrics.client.update_errors.inc();
+            self.report_failure(ip, errno);
+            return;
+        }
+        self.retries.remove(&ip);
+        let found = wanted.and_then(|placement| self.observed.addresses.get(&placement.key));
+        if let Some(placement) = wanted
+            && found.is_some_and(|found| found.mark != Some(MARK))
+        {
+            self.record.insert(placement.key);
+        }
+        let seen = found.is_some();
+        // IPv6 addresses are reported some milliseconds after the kernel has taken them.
+        let there = wanted.filter(|_| seen || done.is_some());
+        let Some(status) = self.status.get_mut(&ip) else { return };
+        let before = std::mem::replace(&mut status.placed, there);
+        let was_seen = std::mem::replace(&mut status.seen, seen);
+        status.error = None;
+        self.report_placement(ip, before, was_seen, done);
+        let left = self.observed.of(ip).next().is_some();
+        let unused = self.status.get(&ip).is_some_and(|status| status.decision.reason == Reason::NotWanted);
+        if unused && (!left || wanted.is_none()) {
+            self.status.remove(&ip);
+        }
+    }
+}

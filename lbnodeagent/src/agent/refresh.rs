@@ -1,0 +1,119 @@
+//! Configuration, interfaces and subnets.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use runtime::BootTime;
+use runtime::events::{Event, Kind};
+
+use super::Agent;
+use crate::config::{Mode, Notice};
+use crate::interfaces::{Connected, Selection};
+use crate::observed::{AddressKey, KernelAddress, MARK};
+use crate::publish::lease::Content;
+
+impl Agent {
+    /// Chooses the configuration anew.
+    pub(super) fn refresh_config(&mut self) {
+        let (mode, notices) = self.world.configuration();
+        let notices: BTreeSet<Notice> = notices.into_iter().collect();
+        for notice in notices.difference(&self.notices) {
+            tracing::warn!(op = "setConfig", agent = notice.agent.1, reason = notice.reason, "{}", notice.text);
+            self.outside.events.publish(Event {
+                object: lb_node_agent(&notice.agent),
+                kind: Kind::Warning,
+                reason: notice.reason,
+                note: notice.text.clone(),
+            });
+        }
+        self.notices = notices;
+        self.outside.metrics.set_mode(&mode);
+        if mode != self.mode || !self.first_pass_done {
+            self.report_mode(&mode);
+            self.mode = mode;
+            self.interfaces_changed = true;
+            self.world.mark_all();
+        }
+    }
+
+    fn report_mode(&self, mode: &Mode) {
+        let state = mode.state();
+        let Some(config) = mode.config() else {
+            tracing::warn!(op = "setConfig", event = "noConfig", node = self.settings.node, state, "announcing nothing");
+            return;
+        };
+        tracing::info!(op = "setConfig", state, dummyInterface = config.dummy_interface, "configured");
+        if config.announcements.disabled {
+            let text = "gratuitous ARP is switched off: clients find a moved address only when their caches expire";
+            tracing::warn!(op = "setConfig", "{text}");
+        }
+    }
+
+    /// Looks at the interfaces anew: which of them are selected, is the dummy interface there.
+    pub(super) async fn refresh_interfaces(&mut self) {
+        self.interfaces_changed = false;
+        let dummy = self.refresh_dummy().await;
+        let is_vip = |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
+        let selection = self.mode.config().map_or_else(Selection::default, |config| {
+            Selection::new(config, &self.observed, is_vip)
+        });
+        let connected = Connected::new(&self.observed, is_vip);
+        if dummy != self.dummy || selection != self.selection || connected != self.connected {
+            self.world.mark_all();
+        }
+        self.dummy = dummy;
+        (self.selection, self.connected) = (selection, connected);
+        self.refresh_subnets();
+    }
+
+    /// The index of the dummy interface, which is created if it is missing.
+    async fn refresh_dummy(&mut self) -> Option<u32> {
+        let name = self.mode.config()?.dummy_interface.clone();
+        let found = self.observed.index_of(&name);
+        if found.is_some() && found == self.dummy && found.and_then(|index| self.observed.links.get(&index)).is_some_and(|link| link.up) {
+            return found;
+        }
+        let observed = self.observed.clone();
+        let wanted = name.clone();
+        match self.with_kernel(move |kernel| kernel.ensure_dummy(&wanted, &observed)).await {
+            Ok(index) => {
+                tracing::info!(op = "dummyInterface", interface = name, created = found.is_none(), "ready for remote addresses");
+                // Our own doing is in the queue by now.
+                self.hear().await;
+                Some(index)
+            }
+            Err(error) => {
+                tracing::warn!(op = "dummyInterface", interface = name, %error, "no interface for remote addresses");
+                None
+            }
+        }
+    }
+
+    fn refresh_subnets(&mut self) {
+        let subnets = self.selection.subnets();
+        let count = i64::try_from(subnets.len()).unwrap_or(i64::MAX);
+        self.outside.metrics.local_subnets.set(count);
+        if self.world.members.set_own_subnets(subnets.clone(), BootTime::now()) {
+            let text = api_types::lease::subnets_value(&subnets);
+            tracing::info!(op = "subnets", event = "subnetsChanged", subnets = text, "this node's subnets changed");
+            self.world.mark_all();
+        }
+        let Some(node) = &self.world.node else { return };
+        let content = Content { node_uid: node.uid.clone(), subnets };
+        self.outside.lease.send_if_modified(|current| {
+            let changed = current.as_ref() != Some(&content);
+            *current = Some(content);
+            changed
+        });
+    }
+}
+
+fn lb_node_agent((namespace, name): &(String, String)) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("purelb.io/v2".to_owned()),
+        kind: Some("LBNodeAgent".to_owned()),
+        namespace: Some(namespace.clone()),
+        name: Some(name.clone()),
+        ..ObjectReference::default()
+    }
+}

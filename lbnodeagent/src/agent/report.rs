@@ -1,0 +1,178 @@
+//! What changed, for people and machines: logs, events, metrics, `/state`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use api_types::names::reason;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use nix::errno::Errno;
+use runtime::BootTime;
+use runtime::events::{Event, Kind as Urgency};
+
+use super::Agent;
+use crate::desired::{Kind, Placement, Reason};
+use crate::reconcile::Why;
+use crate::services::{ServiceName, ServiceView};
+use crate::state;
+
+impl Agent {
+    /// A new decision about an address; where it is placed is reported when the kernel has it.
+    pub(super) fn report_decision(&self, ip: IpAddr, before: Option<&Reason>) {
+        let Some(status) = self.status.get(&ip) else { return };
+        let decision = &status.decision;
+        let metrics = &self.outside.metrics;
+        match &decision.reason {
+            Reason::Owner => {
+                if before != Some(&Reason::Owner) {
+                    metrics.wins.inc();
+                }
+            }
+            Reason::OtherOwner(_) => {
+                metrics.losses.inc();
+                tracing::info!(op = "announce", event = "lostElection", ip = %ip, "{}", decision.reason);
+            }
+            Reason::Remote | Reason::NotWanted | Reason::Undecided => {}
+            Reason::Refused(text) => {
+                tracing::warn!(op = "announce", event = "refused", ip = %ip, "{text}");
+                self.tell_users(ip, Urgency::Warning, reason::ANNOUNCEMENT_FAILED, &format!("node {}: {text}", self.settings.node));
+            }
+            other => tracing::info!(op = "announce", event = other.word(), ip = %ip, "{other}"),
+        }
+    }
+
+    /// An address that could not be put or deleted.
+    pub(super) fn report_failure(&mut self, ip: IpAddr, errno: Errno) {
+        let interface = self.wanted.get(&ip).map(|placement| self.observed.name_of(placement.key.index).to_owned());
+        let interface = interface.unwrap_or_default();
+        let text = format!("node {} cannot announce {ip} on interface {interface}: {errno}", self.settings.node);
+        tracing::warn!(op = "announce", event = "announcementFailed", ip = %ip, interface, error = %errno, "{text}");
+        self.tell_users(ip, Urgency::Warning, reason::ANNOUNCEMENT_FAILED, &text);
+        if let Some(status) = self.status.get_mut(&ip) {
+            status.error = Some(errno.to_string());
+        }
+    }
+
+    /// What the kernel has of an address after a write, and what it had before.
+    ///
+    /// `was_seen` says whether the kernel had reported it there.
+    pub(super) fn report_placement(&mut self, ip: IpAddr, before: Option<Placement>, was_seen: bool, done: Option<Why>) {
+        let Some(status) = self.status.get(&ip) else { return };
+        let (after, why) = (status.placed, status.decision.reason.clone());
+        match (before, after) {
+            (Some(before), Some(after)) if before.key == after.key => {
+                if done == Some(Why::Add) && was_seen && before.attributes.no_prefix_route == after.attributes.no_prefix_route {
+                    self.report_repair(ip, &after);
+                }
+            }
+            (_, Some(after)) => self.report_announced(ip, &after, done),
+            (Some(before), None) => {
+                let interface = self.observed.name_of(before.key.index);
+                tracing::info!(op = "withdraw", event = "withdrawAddress", ip = %ip, interface, reason = why.word(), "{why}");
+                self.schedule.cancel(ip);
+            }
+            (None, None) => {}
+        }
+        self.update_users(ip, after.is_some());
+        self.note_slots(ip);
+    }
+
+    fn report_announced(&mut self, ip: IpAddr, placement: &Placement, done: Option<Why>) {
+        let interface = self.observed.name_of(placement.key.index).to_owned();
+        let node = &self.settings.node;
+        let (word, event) = match placement.kind {
+            Kind::Local => ("electionWon", reason::ANNOUNCING_LOCAL),
+            Kind::Remote => ("announcingNonLocal", reason::ANNOUNCING_NON_LOCAL),
+        };
+        let adopted = done != Some(Why::Add);
+        tracing::info!(op = "announce", event = word, ip = %ip, interface, prefix = placement.key.prefix_len, adopted, "announcing");
+        if !adopted {
+            self.tell_users(ip, Urgency::Normal, event, &format!("node {node} announces {ip} on interface {interface}"));
+        }
+        if placement.kind == Kind::Local {
+            self.claim(ip);
+        }
+    }
+
+    fn report_repair(&mut self, ip: IpAddr, placement: &Placement) {
+        let interface = self.observed.name_of(placement.key.index).to_owned();
+        let text = format!("node {} found {ip} missing from interface {interface} and has put it back", self.settings.node);
+        tracing::warn!(op = "repair", event = "addressRepaired", ip = %ip, interface, "{text}");
+        self.outside.metrics.repairs.inc();
+        self.tell_users(ip, Urgency::Warning, reason::ADDRESS_REPAIRED, &text);
+        if placement.kind == Kind::Local {
+            self.claim(ip);
+        }
+    }
+
+    /// Keeps the series of announced addresses in step with the Services that use them.
+    fn update_users(&mut self, ip: IpAddr, announced: bool) {
+        let users: BTreeSet<ServiceName> = if announced {
+            self.world.services.of(ip).map(|service| service.name.clone()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let Some(status) = self.status.get_mut(&ip) else { return };
+        if status.users == users {
+            return;
+        }
+        let before = std::mem::replace(&mut status.users, users);
+        let (node, ip_text) = (self.settings.node.as_str(), ip.to_string());
+        let series = &self.outside.metrics.announced;
+        for gone in before.difference(&status.users) {
+            let _never_was = series.remove_label_values(&[&gone.to_string(), node, &ip_text]);
+        }
+        for new in status.users.difference(&before) {
+            series.with_label_values(&[&new.to_string(), node, &ip_text]).set(1);
+        }
+    }
+
+    pub(super) fn tell_users(&self, ip: IpAddr, kind: Urgency, reason: &'static str, note: &str) {
+        for service in self.world.services.of(ip) {
+            self.outside.events.publish(Event { object: reference(service), kind, reason, note: note.to_owned() });
+        }
+    }
+
+    /// The answer to `/state`.
+    pub(super) fn report_state(&self) -> state::Report {
+        let now = BootTime::now();
+        let addresses = self.status.iter().map(|(ip, status)| {
+            let placement = status.placed.or(status.decision.placement);
+            state::Address {
+                ip: *ip,
+                services: self.world.services.of(*ip).map(|service| service.name.to_string()).collect(),
+                announced: status.placed.is_some(),
+                kind: placement.map(|placement| placement.kind),
+                interface: placement.map(|placement| self.observed.name_of(placement.key.index).to_owned()),
+                prefix_length: placement.map(|placement| placement.key.prefix_len),
+                reason: status.decision.reason.word(),
+                why: status.decision.reason.to_string(),
+                error: status.error.clone(),
+                since: status.since,
+            }
+        });
+        let (live, _) = self.world.members.live(now);
+        state::Report {
+            node: self.settings.node.clone(),
+            time: Timestamp::now(),
+            config: self.mode.state(),
+            missing: self.world.missing(),
+            dummy_interface: self.mode.config().map(|config| config.dummy_interface.clone()),
+            subnets: self.selection.subnets().iter().map(ToString::to_string).collect(),
+            members: live.into_iter().map(str::to_owned).collect(),
+            current: self.world.members.is_current(now),
+            addresses: addresses.collect(),
+        }
+    }
+}
+
+fn reference(service: &ServiceView) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        namespace: Some(service.name.namespace.to_string()),
+        name: Some(service.name.name.to_string()),
+        uid: Some(service.uid.to_string()),
+        ..ObjectReference::default()
+    }
+}

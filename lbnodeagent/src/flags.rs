@@ -1,0 +1,98 @@
+//! The command line and the environment (specification, api.md 8).
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api_types::names;
+use clap::Parser;
+
+/// Announces the addresses of `LoadBalancer` Services on this node.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "lbnodeagent", version, about)]
+pub struct Flags {
+    /// Port of /metrics, /healthz, /readyz and /state.
+    #[arg(long, default_value_t = 7472)]
+    pub port: u16,
+    /// Address to listen on; all if absent.
+    #[arg(long, env = "PURELB_HOST", value_parser = host)]
+    pub host: Option<IpAddr>,
+    /// How to reach the API server; a pod finds its own way.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace that the load balancer is installed in.
+    #[arg(long, env = "PURELB_NAMESPACE")]
+    pub namespace: String,
+    /// The name of this node.
+    #[arg(long, env = "PURELB_NODE_NAME")]
+    pub node_name: String,
+    /// The UID of this pod.
+    #[arg(long, env = "PURELB_POD_UID", default_value = "")]
+    pub pod_uid: String,
+    /// Accepted for users of earlier releases, without effect: the time is part of the protocol.
+    #[arg(long, env = "PURELB_LEASE_DURATION", hide = true)]
+    pub lease_duration: Option<String>,
+    /// Accepted for users of earlier releases, without effect.
+    #[arg(long, env = "PURELB_RENEW_DEADLINE", hide = true)]
+    pub renew_deadline: Option<String>,
+    /// Accepted for users of earlier releases, without effect.
+    #[arg(long, env = "PURELB_RETRY_PERIOD", hide = true)]
+    pub retry_period: Option<String>,
+    /// `PureLB` if Services without a class are ours.
+    #[arg(long, env = "DEFAULT_ANNOUNCER", default_value = "")]
+    pub default_announcer: String,
+    /// How long addresses outlive this program, as `180s` or `3m`; at least 60 s.
+    #[arg(long, env = "PURELB_STOP_GRACE", default_value = "180s", value_parser = grace)]
+    pub stop_grace: Duration,
+    /// Where to remember what is ours, on kernels that cannot mark addresses (before Linux 5.18).
+    #[arg(long, env = "PURELB_RUN_DIR", default_value = "/run/purelb")]
+    pub run_dir: PathBuf,
+}
+
+impl Flags {
+    /// Whether Services without a class are ours.
+    #[must_use]
+    pub fn is_default_announcer(&self) -> bool {
+        self.default_announcer == names::DEFAULT_ANNOUNCER
+    }
+}
+
+/// An address; an IPv6 literal may be in brackets, an empty text means all.
+fn host(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| format!("{text:?} is no IP address"))
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    let duration: kube::core::Duration = text.parse().map_err(|error| format!("{text:?} is no duration: {error}"))?;
+    if duration.is_negative() {
+        return Err(format!("{text:?} is negative"));
+    }
+    Ok(Duration::from(duration).max(Duration::from_secs(60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Flags, clap::Error> {
+        Flags::try_parse_from(["lbnodeagent", "--namespace=purelb", "--node-name=n1"].iter().chain(more))
+    }
+
+    #[test]
+    fn defaults() {
+        let flags = parse(&[]).unwrap();
+        assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
+        assert!(!flags.is_default_announcer());
+    }
+
+    #[test]
+    fn values() {
+        let flags = parse(&["--host=[::1]", "--stop-grace=3m", "--default-announcer=PureLB", "--lease-duration=10s"]).unwrap();
+        assert_eq!((flags.host, flags.stop_grace), (Some("::1".parse().unwrap()), Duration::from_secs(180)));
+        assert!(flags.is_default_announcer());
+        assert_eq!(parse(&["--stop-grace=1s"]).unwrap().stop_grace, Duration::from_secs(60));
+        assert!(parse(&["--host=nowhere"]).is_err());
+        assert!(parse(&["--stop-grace=soon"]).is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! On which interfaces local addresses may go, and which subnets they reach (specification,
+//! announcing.md 3).
+//!
+//! One computation serves both sides: what the Lease advertises is exactly what an address can be
+//! placed on, so a node never wins an address that it has no interface for.
+
+use std::net::IpAddr;
+
+use api_types::{AgentConfig, Family, InterfaceChoice};
+use ipnetwork::IpNetwork;
+
+use crate::observed::{AddressKey, KernelAddress, Link, MARK, Observed};
+
+/// An interface for local addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The networks that its addresses make it part of, without duplicates.
+    pub networks: Vec<IpNetwork>,
+}
+
+/// The interfaces for local addresses, in order of preference.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    interfaces: Vec<Selected>,
+}
+
+impl Selection {
+    /// Applies the configuration to what the kernel has.
+    ///
+    /// Only interfaces that work are selected: a node whose cable is out is no candidate.
+    /// `is_vip` says which addresses are announced ones: they never make an interface part of a
+    /// subnet.
+    #[must_use]
+    pub fn new(config: &AgentConfig, observed: &Observed, is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool) -> Self {
+        let mut selection = Self::default();
+        let eligible = |link: &Link| link.works() && link.name != config.dummy_interface;
+        let networks = |index: u32, family: Option<Family>| networks(observed, index, family, &is_vip);
+        match &config.local_interface {
+            InterfaceChoice::DefaultRoute => {
+                // The default interface of one family says nothing of the other family.
+                for family in Family::ALL {
+                    if let Some((index, link)) = default_interface(observed, family).filter(|(_, link)| eligible(link)) {
+                        selection.add(index, &link.name, networks(index, Some(family)));
+                    }
+                }
+            }
+            InterfaceChoice::Matching(pattern) => {
+                let matches = |link: &Link| eligible(link) && !link.loopback && pattern.is_match(&link.name);
+                let mut found: Vec<_> = observed.links.iter().filter(|(_, link)| matches(link)).collect();
+                found.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
+                for (index, link) in found {
+                    selection.add(*index, &link.name, networks(*index, None));
+                }
+            }
+        }
+        for name in &config.interfaces {
+            let found = observed.links.iter().find(|(_, link)| link.name == *name && eligible(link));
+            if let Some((index, link)) = found {
+                selection.add(*index, &link.name, networks(*index, None));
+            }
+        }
+        selection
+    }
+
+    fn add(&mut self, index: u32, name: &str, networks: Vec<IpNetwork>) {
+        if let Some(known) = self.interfaces.iter_mut().find(|known| known.index == index) {
+            for network in networks {
+                if !known.networks.contains(&network) {
+                    known.networks.push(network);
+                }
+            }
+        } else {
+            self.interfaces.push(Selected { index, name: name.to_owned(), networks });
+        }
+    }
+
+    /// The first interface in the subnet of the address, with the narrowest network that holds it.
+    #[must_use]
+    pub fn containing(&self, ip: IpAddr) -> Option<(&Selected, IpNetwork)> {
+        self.interfaces.iter().find_map(|selected| {
+            let holding = selected.networks.iter().filter(|network| network.contains(ip));
+            holding.max_by_key(|network| network.prefix()).map(|network| (selected, *network))
+        })
+    }
+
+    /// The subnets to advertise, sorted, without duplicates.
+    #[must_use]
+    pub fn subnets(&self) -> Vec<IpNetwork> {
+        let mut subnets: Vec<IpNetwork> =
+            self.interfaces.iter().flat_map(|selected| selected.networks.iter().copied()).collect();
+        subnets.sort_unstable();
+        subnets.dedup();
+        subnets
+    }
+
+    /// Whether the interface is selected.
+    #[must_use]
+    pub fn has(&self, index: u32) -> bool {
+        self.interfaces.iter().any(|selected| selected.index == index)
+    }
+}
+
+/// The networks that interfaces are part of by other people's addresses, whatever the interface is
+/// for. A remote address whose prefix shares addresses with one of them would cut its hosts off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Connected(Vec<(IpNetwork, u32)>);
+
+impl Connected {
+    /// Collects them. Host routes are no networks, or kube-proxy's `kube-ipvs0`, which has every
+    /// address as one, would block everything.
+    #[must_use]
+    pub fn new(observed: &Observed, is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool) -> Self {
+        let shared = |key: &AddressKey| key.prefix_len < Family::of(key.ip).bits();
+        let foreign = observed.addresses.iter().filter(|(key, found)| shared(key) && found.scope == 0 && !is_vip(key, found));
+        Self(foreign.filter_map(|(key, _)| key.network().map(|network| (network, key.index))).collect())
+    }
+
+    /// A network of an interface other than `except` that shares addresses with `network`.
+    #[must_use]
+    pub fn overlapping(&self, network: IpNetwork, except: u32) -> Option<(IpNetwork, u32)> {
+        let overlaps = |other: IpNetwork| {
+            other.is_ipv4() == network.is_ipv4() && (other.contains(network.ip()) || network.contains(other.ip()))
+        };
+        self.0.iter().copied().find(|(other, index)| *index != except && overlaps(*other))
+    }
+}
+
+/// The interface of the default route with the lowest metric.
+fn default_interface(observed: &Observed, family: Family) -> Option<(u32, &Link)> {
+    let routes = observed.routes.iter().filter(|route| route.family == family);
+    // Routes of the main table (254) come before those of VRFs and policy tables.
+    let best = routes.min_by_key(|route| (route.table != 254, route.metric, route.table))?;
+    observed.links.get(&best.index).map(|link| (best.index, link))
+}
+
+/// The networks of an interface's own addresses.
+fn networks(
+    observed: &Observed,
+    index: u32,
+    family: Option<Family>,
+    is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
+) -> Vec<IpNetwork> {
+    let mut networks = Vec::new();
+    let own = observed.addresses.iter().filter(|(key, address)| {
+        key.index == index
+            && family.is_none_or(|family| Family::of(key.ip) == family)
+            && address.mark != Some(MARK)
+            && !is_vip(key, address)
+            && fit(key.ip, address)
+    });
+    for (key, _) in own {
+        if let Some(network) = key.network().filter(|network| !networks.contains(network)) {
+            networks.push(network);
+        }
+    }
+    networks
+}
+
+fn fit(ip: IpAddr, address: &KernelAddress) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback(),
+        IpAddr::V6(ip) => address.usable && !ip.is_unicast_link_local() && !ip.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::observed::testing::{key, node, ours, plain};
+    use crate::observed::{Change, DefaultRoute};
+
+    fn config(spec: serde_json::Value) -> AgentConfig {
+        AgentConfig::new(&serde_json::from_value(spec).unwrap()).unwrap()
+    }
+
+    fn select(spec: serde_json::Value, observed: &Observed) -> Selection {
+        Selection::new(&config(spec), observed, |_, _| false)
+    }
+
+    fn texts(selection: &Selection) -> Vec<String> {
+        selection.subnets().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_default_route_selects_by_family() {
+        let mut observed = node();
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24", "fd00:50::/64"]);
+        observed.routes.retain(|route| route.family == Family::V4);
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
+        observed.apply(Change::Route(DefaultRoute { family: Family::V4, metric: 0, table: 254, index: 4 }));
+        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24"]);
+        observed.apply(Change::NoRoute(DefaultRoute { family: Family::V4, metric: 0, table: 254, index: 4 }));
+        observed.apply(Change::Route(DefaultRoute { family: Family::V4, metric: 0, table: 10, index: 4 }));
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
+    }
+
+    #[test]
+    fn a_pattern_selects_by_name_and_extra_interfaces_come_after() {
+        let observed = node();
+        assert_eq!(texts(&select(json!({"localInterface": "^eth"}), &observed)), ["10.1.0.0/24", "192.168.50.0/24", "fd00:50::/64"]);
+        let selection = select(json!({"localInterface": "eth1", "interfaces": ["none", "kube-lb0", "eth0"]}), &observed);
+        assert_eq!(selection.containing("192.168.50.200".parse().unwrap()).unwrap().0.name, "eth0");
+        assert!(texts(&select(json!({"localInterface": "lo|kube"}), &observed)).is_empty());
+    }
+
+    #[test]
+    fn our_own_addresses_never_count() {
+        let mut observed = node();
+        observed.apply(Change::Address(key(2, "198.51.100.1/24"), ours()));
+        observed.apply(Change::Address(key(2, "203.0.113.1/24"), plain()));
+        let recorded = |key: &AddressKey, _: &KernelAddress| key.ip == "203.0.113.1".parse::<IpAddr>().unwrap();
+        let selection = Selection::new(&AgentConfig::default(), &observed, recorded);
+        assert_eq!(texts(&selection), ["192.168.50.0/24", "fd00:50::/64"]);
+    }
+
+    #[test]
+    fn unusable_ipv6_addresses_and_dead_links_do_not_count() {
+        let mut observed = node();
+        observed.apply(Change::Address(key(2, "fd00:50::11/64"), KernelAddress { usable: false, ..plain() }));
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
+        let link = Link { carrier: false, ..observed.links[&2].clone() };
+        observed.apply(Change::Link(2, link));
+        assert!(texts(&select(json!({}), &observed)).is_empty());
+    }
+
+    #[test]
+    fn the_narrowest_network_gives_the_prefix() {
+        let mut observed = node();
+        observed.apply(Change::Address(key(2, "192.168.50.130/25"), plain()));
+        let selection = select(json!({}), &observed);
+        assert_eq!(selection.containing("192.168.50.200".parse().unwrap()).unwrap().1.prefix(), 25);
+        assert_eq!(selection.containing("192.168.50.20".parse().unwrap()).unwrap().1.prefix(), 24);
+    }
+}

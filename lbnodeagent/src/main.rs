@@ -1,0 +1,83 @@
+//! The program `lbnodeagent`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::flags::Flags;
+use lbnodeagent::metrics::Metrics;
+use lbnodeagent::publish::lease::{self, Identity};
+use lbnodeagent::{state, watches};
+use prometheus::Registry;
+use runtime::Task;
+use runtime::events::EventQueue;
+use runtime::log::ErrorChain;
+use runtime::server::{Readiness, Server};
+use tokio::sync::{mpsc, watch};
+
+/// Inputs on their way to the agent.
+const INPUTS: usize = 1024;
+/// How long requests under way may take after the stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    runtime::log::init();
+    // Two threads: one for the agent, one so that probes are answered while it works.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(flags)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(op = "start", error = %ErrorChain(error.as_ref()), "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
+    let stop = runtime::signal::stop()?;
+    let registry = Registry::new();
+    let readiness = Readiness::default();
+    let metrics = Metrics::new(&registry)?;
+    let client = runtime::client::connect(flags.kubeconfig.as_deref(), lease::FIELD_MANAGER).await?;
+    let (events, _sender) = EventQueue::start(client.clone(), "purelb-lbnodeagent", &flags.node_name, &registry)?;
+    let (inputs, received) = mpsc::channel(INPUTS);
+    let (content, contents) = watch::channel(None);
+    let (requests, requested) = mpsc::channel(16);
+
+    let settings = Settings { node: flags.node_name.clone(), stop_grace: flags.stop_grace, run_dir: flags.run_dir.clone() };
+    let outside = Outside {
+        client: client.clone(),
+        events,
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        inputs: inputs.clone(),
+        lease: content,
+    };
+    let agent = Agent::new(settings, outside)?;
+
+    let server = Server::bind(flags.host, flags.port).await?;
+    let mut server = Task::spawn(server.run(registry, readiness, state::router(requests), stop.token()));
+    let watches = watches::start(&client, &flags.namespace, &flags.node_name, flags.is_default_announcer(), &inputs);
+    let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
+    let renewals = lease::start(client, identity, contents, inputs, metrics);
+    tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
+
+    let agent = agent.run(received, requested, stop.token());
+    tokio::pin!(agent);
+    tokio::select! {
+        () = &mut agent => {}
+        // Without its server the program cannot be seen; let the kubelet start it anew.
+        ended = server.join() => if stop.token().is_cancelled() {
+            agent.await;
+        } else {
+            ended??;
+            return Err("the HTTP server has ended".into());
+        },
+    }
+    drop((watches, renewals));
+    let _late = tokio::time::timeout(LAST_REQUESTS, server.join()).await;
+    Ok(())
+}

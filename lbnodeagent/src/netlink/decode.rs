@@ -1,0 +1,118 @@
+//! Messages of the kernel to changes.
+
+use std::net::IpAddr;
+
+use api_types::Family;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use runtime::BootTime;
+
+use crate::observed::{AddressKey, Change, DefaultRoute, KernelAddress, Link};
+
+/// A lifetime that never ends.
+const FOREVER: u32 = u32::MAX;
+
+/// What the message changes; nothing if it is of no interest.
+pub(super) fn change(message: RouteNetlinkMessage, now: BootTime) -> Option<Change> {
+    match message {
+        // Bridges report their ports by messages of their own family.
+        RouteNetlinkMessage::NewLink(message) if message.header.interface_family == AddressFamily::Unspec => {
+            Some(Change::Link(message.header.index, link(message)))
+        }
+        RouteNetlinkMessage::DelLink(message) if message.header.interface_family == AddressFamily::Unspec => {
+            Some(Change::NoLink(message.header.index))
+        }
+        RouteNetlinkMessage::NewAddress(message) => {
+            address(&message, now).map(|(key, address)| Change::Address(key, address))
+        }
+        RouteNetlinkMessage::DelAddress(message) => address(&message, now).map(|(key, _)| Change::NoAddress(key)),
+        RouteNetlinkMessage::NewRoute(message) => default_route(&message).map(Change::Route),
+        RouteNetlinkMessage::DelRoute(message) => default_route(&message).map(Change::NoRoute),
+        _ => None,
+    }
+}
+
+fn link(message: LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        name: String::new(),
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        loopback: flags.contains(LinkFlags::Loopback),
+        mac: None,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn address(message: &AddressMessage, now: BootTime) -> Option<(AddressKey, KernelAddress)> {
+    let (mut local, mut peer) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    let mut found = KernelAddress {
+        mark: None,
+        valid: None,
+        preferred: None,
+        seen: now,
+        secondary: false,
+        no_prefix_route: false,
+        usable: true,
+        scope: message.header.scope.into(),
+        broadcast: None,
+        label: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Address(ip) => peer = Some(*ip),
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::Protocol(mark) => found.mark = Some(u8::from(*mark)).filter(|mark| *mark != 0),
+            AddressAttribute::Broadcast(ip) => found.broadcast = Some(*ip),
+            // The name of the interface is the label of every address without one.
+            AddressAttribute::Label(label) if label.contains(':') => found.label = Some(label.as_str().into()),
+            AddressAttribute::CacheInfo(info) => {
+                let finite = |seconds: u32| Some(seconds).filter(|seconds| *seconds != FOREVER);
+                (found.valid, found.preferred) = (finite(info.ifa_valid), finite(info.ifa_preferred));
+            }
+            _ => {}
+        }
+    }
+    // On point-to-point links IFA_ADDRESS is the other end.
+    let ip: IpAddr = local.or(peer)?;
+    let ipv6 = ip.is_ipv6();
+    // IPv6 uses the bit for temporary addresses (IFA_F_TEMPORARY), which is another matter.
+    found.secondary = !ipv6 && flags.contains(AddressFlags::Secondary);
+    found.no_prefix_route = flags.contains(AddressFlags::Noprefixroute);
+    found.usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Deprecated | AddressFlags::Dadfailed);
+    Some((AddressKey { ip, index: message.header.index, prefix_len: message.header.prefix_len }, found))
+}
+
+fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
+    let header = &message.header;
+    let family = match header.address_family {
+        AddressFamily::Inet => Family::V4,
+        AddressFamily::Inet6 => Family::V6,
+        _ => return None,
+    };
+    if header.destination_prefix_length != 0 || header.kind != RouteType::Unicast {
+        return None;
+    }
+    let (mut metric, mut table, mut index) = (0, u32::from(header.table), None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Oif(number) => index = Some(*number),
+            RouteAttribute::MultiPath(hops) => index = index.or(hops.first().map(|hop| hop.interface_index)),
+            _ => {}
+        }
+    }
+    Some(DefaultRoute { family, metric, table, index: index? })
+}

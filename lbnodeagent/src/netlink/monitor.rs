@@ -1,0 +1,81 @@
+//! Notifications of the kernel.
+
+use nix::errno::Errno;
+use netlink_packet_core::NetlinkPayload;
+use runtime::BootTime;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::socket::Socket;
+use super::{KernelError, decode};
+use crate::observed::Change;
+
+/// Bits of `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`.
+const GROUPS: u32 = 1 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10;
+
+/// What one reading gave.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// Some were lost: everything must be read anew.
+    pub lost: bool,
+}
+
+/// Hears what changes in the kernel.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: AsyncFd<Socket>,
+}
+
+impl Monitor {
+    /// Listens from now on; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open() -> Result<Self, KernelError> {
+        let socket = Socket::notifications(GROUPS)?;
+        #[allow(unsafe_code, reason = "the socket owns its descriptor and never replaces it")]
+        let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        let socket = registered
+            .map_err(|error| KernelError::Socket(error.into_parts().1.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits until there is something to hear; [`Self::hear`] must follow.
+    ///
+    /// # Errors
+    /// When the runtime shuts down.
+    pub async fn wait(&self) -> std::io::Result<()> {
+        // Cleared before reading: what comes while `hear` reads makes the socket ready again.
+        self.socket.readable().await.map(|mut guard| guard.clear_ready())
+    }
+
+    /// Reads everything there is, without waiting.
+    pub fn hear(&mut self) -> Heard {
+        let mut heard = Heard::default();
+        loop {
+            let now = BootTime::now();
+            let result = self.socket.get_mut().receive();
+            match result {
+                Ok(messages) => {
+                    for message in messages {
+                        match message.payload {
+                            NetlinkPayload::InnerMessage(inner) => heard.changes.extend(decode::change(inner, now)),
+                            NetlinkPayload::Overrun(_) => heard.lost = true,
+                            _ => {}
+                        }
+                    }
+                }
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::ENOBUFS) => heard.lost = true,
+                Err(errno) => {
+                    tracing::warn!(op = "netlink", %errno, "cannot hear what changes");
+                    heard.lost = true;
+                    break;
+                }
+            }
+        }
+        heard
+    }
+}

@@ -1,0 +1,124 @@
+//! The text of the annotations `purelb.io/announcing-IPv4` and `-IPv6` (specification,
+//! announcing.md 9): entries `node,interface,ip`, joined by blanks, one for each IP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What an annotation says: who announces each address, and on which interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slots(BTreeMap<IpAddr, (String, String)>);
+
+impl Slots {
+    /// Reads an annotation; entries that are none are dropped.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let entry = |entry: &str| {
+            let (node, rest) = entry.split_once(',')?;
+            // Interface names may contain commas.
+            let (interface, ip) = rest.rsplit_once(',')?;
+            let ip: IpAddr = ip.parse().ok()?;
+            (!node.is_empty() && !interface.is_empty()).then(|| (ip, (node.to_owned(), interface.to_owned())))
+        };
+        Self(text.split_whitespace().filter_map(entry).collect())
+    }
+
+    /// The text: sorted by IP. Nothing if there is no entry: the annotation is then deleted.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let entries: Vec<String> = self.0.iter().map(|(ip, (node, interface))| format!("{node},{interface},{ip}")).collect();
+        (!entries.is_empty()).then(|| entries.join(" "))
+    }
+}
+
+/// This node's part in an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// It announces the address on this interface.
+    Announces(String),
+    /// Another node does, or nobody: its entry, if it is there, will be replaced by the next owner.
+    Leaves,
+    /// It cannot announce it: its own entry goes.
+    Cannot,
+}
+
+/// What to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The new text; nothing deletes the annotation.
+    pub text: Option<String>,
+    /// The nodes whose entries are replaced.
+    pub replaced: BTreeSet<String>,
+}
+
+/// Brings an annotation up to date for this node; nothing if it is already.
+///
+/// `parts` has every address of this family in the Service's status; entries of others are dropped.
+#[must_use]
+pub fn edit(present: Option<&str>, node: &str, parts: &BTreeMap<IpAddr, Part>) -> Option<Edit> {
+    let before = Slots::parse(present.unwrap_or_default());
+    let mut slots = before.clone();
+    let mut replaced = BTreeSet::new();
+    let mut concerned = false;
+    for (ip, part) in parts {
+        let own = before.0.get(ip).is_some_and(|(owner, _)| owner == node);
+        match part {
+            Part::Announces(interface) => {
+                concerned = true;
+                let old = slots.0.insert(*ip, (node.to_owned(), interface.clone()));
+                replaced.extend(old.map(|(owner, _)| owner).filter(|owner| owner != node));
+            }
+            Part::Cannot if own => {
+                concerned = true;
+                slots.0.remove(ip);
+            }
+            Part::Leaves | Part::Cannot => {}
+        }
+    }
+    // Entries of addresses that the Service no longer has are dropped by whoever writes, and by
+    // the node that is named in them.
+    let stale = |ip: &IpAddr| !parts.contains_key(ip);
+    concerned |= before.0.iter().any(|(ip, (owner, _))| stale(ip) && owner == node);
+    slots.0.retain(|ip, _| !stale(ip));
+    let text = slots.text();
+    (concerned && text.as_deref() != present).then_some(Edit { text, replaced })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn reads_leniently_and_writes_canonically() {
+        let text = "kube-lb0 b,eth0,192.0.2.10  n,eth0 ,eth0,192.0.2.1 a,eth,1,192.0.2.9 c,eth0,fe80::1%2";
+        assert_eq!(Slots::parse(text).text().unwrap(), "a,eth,1,192.0.2.9 b,eth0,192.0.2.10");
+        assert_eq!(Slots::parse("").text(), None);
+    }
+
+    #[rstest]
+    // (present, part of 192.0.2.1, new text; "-" for no write, "" for deletion)
+    #[case(None, Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Announces("eth0".into())), "-")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Leaves), "-")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Leaves), "-")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Cannot), "")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Cannot), "-")]
+    #[case(Some("me,eth0,192.0.2.7"), Some(Part::Leaves), "")]
+    #[case(Some("other,eth0,192.0.2.7"), Some(Part::Leaves), "-")]
+    #[case(Some("kube-lb0"), Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    fn edits(#[case] present: Option<&str>, #[case] part: Option<Part>, #[case] expected: &str) {
+        let parts = part.into_iter().map(|part| ("192.0.2.1".parse().unwrap(), part)).collect();
+        let text = edit(present, "me", &parts).map_or("-".to_owned(), |edit| edit.text.unwrap_or_default());
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn other_addresses_keep_their_entries_and_replaced_nodes_are_named() {
+        let parts = [("192.0.2.1".parse().unwrap(), Part::Announces("eth0".into())), ("192.0.2.2".parse().unwrap(), Part::Leaves)];
+        let edit = edit(Some("b,eth1,192.0.2.1 c,eth0,192.0.2.2 d,eth0,192.0.2.3"), "me", &parts.into()).unwrap();
+        assert_eq!(edit.text.unwrap(), "me,eth0,192.0.2.1 c,eth0,192.0.2.2");
+        assert_eq!(edit.replaced, ["b".to_owned()].into());
+    }
+}

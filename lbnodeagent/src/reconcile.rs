@@ -1,0 +1,253 @@
+//! From what should be and what is to the operations that make them agree.
+//!
+//! The plan adopts what matches, repairs what does not, and deletes only what is ours. It is made
+//! for a set of addresses at a time, and is empty when nothing is to be done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::IpNetwork;
+use runtime::BootTime;
+
+use crate::desired::Placement;
+use crate::observed::{AddressKey, KernelAddress, MARK, Observed};
+
+/// An address as it is to be entered into the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub key: AddressKey,
+    /// Seconds valid; nothing means for ever.
+    pub valid: Option<u32>,
+    /// Seconds preferred; nothing means for ever.
+    pub preferred: Option<u32>,
+    /// Without the connected route.
+    pub no_prefix_route: bool,
+    /// `IFA_PROTO`.
+    pub mark: Option<u8>,
+    /// The scope, 0 for global.
+    pub scope: u8,
+    /// IPv4: the broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+    /// IPv4: a label other than the interface's name.
+    pub label: Option<Box<str>>,
+}
+
+impl Entry {
+    /// An address of ours.
+    #[must_use]
+    pub fn ours(placement: &Placement) -> Self {
+        let Placement { key, attributes, .. } = placement;
+        Self {
+            key: *key,
+            valid: attributes.valid_lifetime,
+            preferred: attributes.preferred_lifetime,
+            no_prefix_route: attributes.no_prefix_route,
+            mark: Some(MARK),
+            scope: 0,
+            broadcast: broadcast(key),
+            label: None,
+        }
+    }
+
+    /// An address as the kernel has it, with what is left of its lifetimes.
+    #[must_use]
+    pub fn found(key: AddressKey, address: &KernelAddress, now: BootTime) -> Self {
+        let passed = u32::try_from(now.since(address.seen).as_secs()).unwrap_or(u32::MAX);
+        Self {
+            key,
+            valid: address.remaining(now),
+            preferred: address.preferred.map(|preferred| preferred.saturating_sub(passed)),
+            no_prefix_route: address.no_prefix_route,
+            mark: address.mark,
+            scope: address.scope,
+            broadcast: address.broadcast,
+            label: address.label.clone(),
+        }
+    }
+}
+
+/// Set for prefixes up to /30 (specification, announcing.md 7).
+fn broadcast(key: &AddressKey) -> Option<Ipv4Addr> {
+    match (key.network()?.broadcast(), key.prefix_len) {
+        (IpAddr::V4(address), ..=30) => Some(address),
+        _ => None,
+    }
+}
+
+/// One change of the kernel's addresses; both kinds can be repeated without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Create, or replace attributes and lifetimes.
+    Put(Entry, Why),
+    /// Delete.
+    Delete(AddressKey),
+}
+
+impl Operation {
+    /// The address it is about.
+    #[must_use]
+    pub const fn key(&self) -> &AddressKey {
+        match self {
+            Self::Put(entry, _) => &entry.key,
+            Self::Delete(key) => key,
+        }
+    }
+}
+
+/// What a [`Operation::Put`] is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The address is not there.
+    Add,
+    /// It is there; its lifetime runs down, or its mark or lifetime is not what it should be.
+    Renew,
+    /// The kernel takes it along with another one that is deleted.
+    Restore,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// Where addresses should be.
+    pub wanted: &'a BTreeMap<IpAddr, Placement>,
+    /// What the kernel has.
+    pub observed: &'a Observed,
+    /// Addresses that earlier runs recorded as ours, for kernels without marks.
+    pub recorded: &'a BTreeSet<AddressKey>,
+    /// The node's own addresses: never deleted.
+    pub node_addresses: &'a BTreeSet<IpAddr>,
+    /// The index of the dummy interface.
+    pub dummy: Option<u32>,
+    /// Whether unwanted addresses may be deleted: every first list is complete.
+    pub sweep: bool,
+    /// How long until the next full comparison: whoever would expire soon after it is renewed.
+    pub interval: u32,
+    /// The time.
+    pub now: BootTime,
+}
+
+impl Plan<'_> {
+    /// The operations for these addresses, in the order in which they must be done.
+    #[must_use]
+    pub fn operations(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Operation> {
+        let mut puts = Vec::new();
+        let mut deletes = Vec::new();
+        for ip in addresses {
+            let wanted = self.wanted.get(&ip);
+            if let Some(placement) = wanted {
+                self.put(placement, &mut puts, &mut deletes);
+            }
+            if wanted.is_none() && !self.sweep {
+                continue;
+            }
+            let superfluous = self.observed.of(ip).filter(|(key, found)| {
+                wanted.is_none_or(|placement| placement.key != **key) && self.is_ours(key, found)
+            });
+            deletes.extend(superfluous.map(|(key, _)| *key));
+        }
+        self.ordered(puts, deletes)
+    }
+
+    /// Addresses that the kernel has from us and nobody may want.
+    pub fn ours_in_kernel(&self) -> impl Iterator<Item = IpAddr> {
+        self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found)).map(|(key, _)| key.ip)
+    }
+
+    /// Whether we may delete an address.
+    #[must_use]
+    pub fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
+        (found.mark == Some(MARK) || self.recorded.contains(key)) && !self.node_addresses.contains(&key.ip)
+    }
+
+    fn put(&self, placement: &Placement, puts: &mut Vec<Operation>, deletes: &mut Vec<AddressKey>) {
+        let entry = Entry::ours(placement);
+        let Some(found) = self.observed.addresses.get(&placement.key) else {
+            puts.push(Operation::Put(entry, Why::Add));
+            return;
+        };
+        if found.no_prefix_route != entry.no_prefix_route && self.is_ours(&placement.key, found) {
+            // The kernel does not change this flag of an IPv4 address.
+            deletes.push(placement.key);
+            puts.push(Operation::Put(entry, Why::Add));
+        } else if self.needs_renewal(&entry, found) {
+            puts.push(Operation::Put(entry, Why::Renew));
+        }
+    }
+
+    fn needs_renewal(&self, entry: &Entry, found: &KernelAddress) -> bool {
+        let unmarked = found.mark != Some(MARK) && !self.recorded.contains(&entry.key);
+        let lifetime = match (entry.valid, found.remaining(self.now)) {
+            (None, None) => false,
+            // Half of the lifetime (specification, announcing.md 7), looked at in time.
+            (Some(wanted), Some(left)) => left <= (wanted / 2).saturating_add(self.interval) || left > wanted,
+            _ => true,
+        };
+        unmarked || lifetime
+    }
+
+    /// Make before break, with two exceptions: what is put where something is deleted comes after
+    /// it, and whatever goes with a deleted primary address is restored after it.
+    fn ordered(&self, puts: Vec<Operation>, mut deletes: Vec<AddressKey>) -> Vec<Operation> {
+        let leaving: BTreeSet<AddressKey> = deletes.iter().copied().collect();
+        let broken = self.broken_networks(&leaving);
+        let restored = self.restored(&leaving, &broken);
+        // Secondary addresses first: deleting them takes nobody along.
+        deletes.sort_by_key(|key| self.is_primary(key));
+        let comes_after = |key: &AddressKey| {
+            // IPv6 knows an address once per interface, whatever its prefix length.
+            let replaced = if key.ip.is_ipv6() {
+                let first = AddressKey { prefix_len: 0, ..*key };
+                leaving.range(first..=AddressKey { prefix_len: u8::MAX, ..*key }).next().is_some()
+            } else {
+                leaving.contains(key)
+            };
+            replaced || network(key).is_some_and(|network| broken.contains(&network))
+        };
+        let (after, mut operations): (Vec<_>, Vec<_>) = puts.into_iter().partition(|put| comes_after(put.key()));
+        let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
+        // Deleted by hand on the dummy interface, so that it does not matter whether the kernel
+        // promotes secondary addresses: BIRD 1.6 loses the route when it does.
+        operations.extend(restored.iter().filter(|key| Some(key.index) == self.dummy).map(|key| Operation::Delete(*key)));
+        operations.extend(deletes.into_iter().map(Operation::Delete));
+        for key in restored.iter().filter(|key| !put_again.contains(key)) {
+            if let Some(found) = self.observed.addresses.get(key) {
+                let wanted = self.wanted.get(&key.ip).filter(|placement| placement.key == *key);
+                let entry = wanted.map_or_else(|| Entry::found(*key, found, self.now), Entry::ours);
+                operations.push(Operation::Put(entry, Why::Restore));
+            }
+        }
+        operations.extend(after);
+        operations
+    }
+
+    fn is_primary(&self, key: &AddressKey) -> bool {
+        self.observed.addresses.get(key).is_some_and(|found| !found.secondary)
+    }
+
+    /// The IPv4 networks whose primary address leaves.
+    fn broken_networks(&self, leaving: &BTreeSet<AddressKey>) -> BTreeSet<(u32, IpNetwork)> {
+        leaving.iter().filter(|key| self.is_primary(key)).filter_map(network).collect()
+    }
+
+    /// The IPv4 addresses that stay, but that the kernel deletes or promotes together with a
+    /// primary one: those of the same network and prefix length on the same interface.
+    fn restored(&self, leaving: &BTreeSet<AddressKey>, broken: &BTreeSet<(u32, IpNetwork)>) -> Vec<AddressKey> {
+        if broken.is_empty() {
+            return Vec::new();
+        }
+        let goes_along = |key: &&AddressKey| {
+            !leaving.contains(key) && network(key).is_some_and(|network| broken.contains(&network))
+        };
+        self.observed.addresses.keys().filter(goes_along).copied().collect()
+    }
+}
+
+/// The interface and network that an IPv4 address shares with others; a host route is shared with none.
+fn network(key: &AddressKey) -> Option<(u32, IpNetwork)> {
+    (key.ip.is_ipv4() && key.prefix_len < 32).then(|| key.network().map(|network| (key.index, network)))?
+}
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

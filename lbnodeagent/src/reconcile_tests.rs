@@ -1,0 +1,177 @@
+use std::fmt::Write as _;
+
+use api_types::AddressAttributes;
+
+use super::*;
+use crate::desired::Kind;
+use crate::members::testing::at;
+use crate::observed::Change;
+use crate::observed::testing::{key, node, ours, plain};
+
+/// A kernel and what is wanted of it.
+struct Case {
+    observed: Observed,
+    wanted: BTreeMap<IpAddr, Placement>,
+    recorded: BTreeSet<AddressKey>,
+    sweep: bool,
+    now: u64,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { observed: node(), wanted: BTreeMap::new(), recorded: BTreeSet::new(), sweep: true, now: 0 }
+    }
+
+    fn has(mut self, index: u32, cidr: &str, address: KernelAddress) -> Self {
+        self.observed.apply(Change::Address(key(index, cidr), address));
+        self
+    }
+
+    fn wants(mut self, index: u32, cidr: &str) -> Self {
+        let key = key(index, cidr);
+        let (kind, attributes) =
+            if index == 3 { (Kind::Remote, AddressAttributes::REMOTE) } else { (Kind::Local, AddressAttributes::LOCAL) };
+        self.wanted.insert(key.ip, Placement { kind, key, attributes });
+        self
+    }
+
+    fn at(mut self, now: u64) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// The operations for every address that is known anywhere, one per line.
+    fn plan(&self) -> String {
+        let plan = Plan {
+            wanted: &self.wanted,
+            observed: &self.observed,
+            recorded: &self.recorded,
+            node_addresses: &["192.168.50.11".parse().unwrap()].into(),
+            dummy: Some(3),
+            sweep: self.sweep,
+            interval: 30,
+            now: at(self.now),
+        };
+        let all: BTreeSet<IpAddr> = self.observed.addresses.keys().map(|key| key.ip).chain(self.wanted.keys().copied()).collect();
+        plan.operations(all).iter().fold(String::new(), |mut text, operation| {
+            let key = operation.key();
+            let place = format!("{}/{} {}", key.ip, key.prefix_len, self.observed.name_of(key.index));
+            let _ = match operation {
+                Operation::Put(entry, why) => writeln!(text, "{why:?} {place} {:?} {:?}", entry.valid, entry.mark),
+                Operation::Delete(_) => writeln!(text, "Delete {place}"),
+            };
+            text
+        })
+    }
+}
+
+fn secondary(address: KernelAddress) -> KernelAddress {
+    KernelAddress { secondary: true, ..address }
+}
+
+fn local(valid: u32) -> KernelAddress {
+    KernelAddress { valid: Some(valid), preferred: Some(valid), no_prefix_route: true, secondary: true, ..ours() }
+}
+
+#[test]
+fn adds_what_is_missing_and_leaves_what_matches() {
+    let case = Case::new().has(3, "172.30.200.155/32", ours()).wants(3, "172.30.200.155/32").wants(3, "172.30.200.156/32");
+    assert_eq!(case.plan(), "Add 172.30.200.156/32 kube-lb0 None Some(76)\n");
+}
+
+#[test]
+fn adopts_by_marking_what_an_unmarked_run_left() {
+    let case = Case::new().has(3, "172.30.200.155/32", plain()).wants(3, "172.30.200.155/32");
+    assert_eq!(case.plan(), "Renew 172.30.200.155/32 kube-lb0 None Some(76)\n");
+}
+
+#[test]
+fn deletes_only_what_is_ours() {
+    let mut case = Case::new().has(3, "172.30.200.155/32", ours()).has(3, "172.30.200.156/32", plain()).has(3, "172.30.200.157/32", plain());
+    case.recorded.insert(key(3, "172.30.200.157/32"));
+    assert_eq!(case.plan(), "Delete 172.30.200.155/32 kube-lb0\nDelete 172.30.200.157/32 kube-lb0\n");
+    case.sweep = false;
+    assert_eq!(case.plan(), "");
+}
+
+#[test]
+fn a_node_address_is_never_deleted_whatever_its_mark() {
+    assert_eq!(Case::new().has(2, "192.168.50.11/24", ours()).plan(), "");
+}
+
+#[test]
+fn a_lifetime_is_renewed_in_time() {
+    let case = Case::new().has(2, "192.168.50.200/24", local(300)).wants(2, "192.168.50.200/24");
+    assert_eq!(case.plan(), "");
+    let case = case.at(119);
+    assert_eq!(case.plan(), "");
+    let case = case.at(120);
+    assert_eq!(case.plan(), "Renew 192.168.50.200/24 eth0 Some(300) Some(76)\n");
+}
+
+#[test]
+fn the_lifetime_of_a_stopped_agent_is_taken_back() {
+    let stopped = KernelAddress { valid: Some(180), preferred: Some(180), ..ours() };
+    let case = Case::new().has(3, "172.30.200.155/32", stopped).wants(3, "172.30.200.155/32");
+    assert_eq!(case.plan(), "Renew 172.30.200.155/32 kube-lb0 None Some(76)\n");
+}
+
+#[test]
+fn a_changed_aggregation_is_made_before_the_old_one_breaks() {
+    let case = Case::new().has(3, "172.30.200.155/24", ours()).wants(3, "172.30.200.155/32");
+    assert_eq!(case.plan(), "Add 172.30.200.155/32 kube-lb0 None Some(76)\nDelete 172.30.200.155/24 kube-lb0\n");
+    // The kernel has an IPv6 address once per interface.
+    let case = Case::new().has(3, "2001:db8::1/64", ours()).wants(3, "2001:db8::1/128");
+    assert_eq!(case.plan(), "Delete 2001:db8::1/64 kube-lb0\nAdd 2001:db8::1/128 kube-lb0 None Some(76)\n");
+}
+
+#[test]
+fn another_interface_is_made_before_the_old_one_breaks() {
+    let case = Case::new().has(3, "192.168.50.200/32", ours()).wants(2, "192.168.50.200/24");
+    assert_eq!(case.plan(), "Add 192.168.50.200/24 eth0 Some(300) Some(76)\nDelete 192.168.50.200/32 kube-lb0\n");
+}
+
+#[test]
+fn the_secondary_addresses_of_a_leaving_primary_come_back() {
+    let case = Case::new()
+        .has(3, "10.9.0.1/16", ours())
+        .has(3, "10.9.0.2/16", secondary(ours()))
+        .has(3, "10.9.0.3/16", secondary(ours()))
+        .wants(3, "10.9.0.2/16")
+        .wants(3, "10.9.0.4/16");
+    let expected = "Delete 10.9.0.2/16 kube-lb0\n\
+                    Delete 10.9.0.3/16 kube-lb0\n\
+                    Delete 10.9.0.1/16 kube-lb0\n\
+                    Restore 10.9.0.2/16 kube-lb0 None Some(76)\n\
+                    Add 10.9.0.4/16 kube-lb0 None Some(76)\n";
+    assert_eq!(case.plan(), expected);
+}
+
+#[test]
+fn a_leaving_secondary_disturbs_nobody() {
+    let case = Case::new().has(3, "10.9.0.1/16", ours()).has(3, "10.9.0.2/16", secondary(ours())).wants(3, "10.9.0.1/16");
+    assert_eq!(case.plan(), "Delete 10.9.0.2/16 kube-lb0\n");
+}
+
+#[test]
+fn what_the_kernel_takes_along_on_a_real_interface_is_restored_as_it_was() {
+    let case = Case::new()
+        .has(2, "192.168.50.200/24", KernelAddress { secondary: false, ..local(300) })
+        .has(2, "192.168.50.11/24", secondary(KernelAddress { valid: Some(3600), ..plain() }))
+        .at(100);
+    let expected = "Delete 192.168.50.200/24 eth0\nRestore 192.168.50.11/24 eth0 Some(3500) None\n";
+    assert_eq!(case.plan(), expected);
+}
+
+#[test]
+fn a_changed_flag_needs_a_new_address() {
+    let case = Case::new().has(3, "172.30.200.155/24", KernelAddress { no_prefix_route: true, ..ours() }).wants(3, "172.30.200.155/24");
+    assert_eq!(case.plan(), "Delete 172.30.200.155/24 kube-lb0\nAdd 172.30.200.155/24 kube-lb0 None Some(76)\n");
+}
+
+#[test]
+fn broadcast_is_set_up_to_slash_30() {
+    assert_eq!(broadcast(&key(2, "192.0.2.1/24")), Some("192.0.2.255".parse().unwrap()));
+    assert_eq!(broadcast(&key(2, "192.0.2.1/31")), None);
+    assert_eq!(broadcast(&key(2, "2001:db8::1/64")), None);
+}

@@ -1,0 +1,271 @@
+//! Services: what we keep of each, and which of them use an address.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api_types::names::annotation;
+use api_types::service::{self, ingress_addresses, is_allocated_by_us, is_ours};
+use api_types::{Announce, Family};
+use k8s_openapi::api::core::v1::Service;
+
+/// Namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ServiceName {
+    /// From the two parts.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The part of a Service that decides about its addresses: a few hundred bytes.
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Namespace and name.
+    pub name: ServiceName,
+    /// Tells it from an earlier one of the same name.
+    pub uid: Box<str>,
+    /// The version that this was read from: precondition of our writes.
+    pub resource_version: Box<str>,
+    /// The addresses in its status; empty if the Service is not ours to announce.
+    pub addresses: Vec<IpAddr>,
+    /// The kind of its group when the addresses were allocated.
+    pub pool_type: Option<Announce>,
+    /// `externalTrafficPolicy: Local`.
+    pub traffic_local: bool,
+    /// Annotation `node-affinity: service-endpoints`, without effect on shared addresses.
+    pub node_affinity: bool,
+    /// Annotation `allow-local`: accepted, says that the user knows of the policy.
+    pub allow_local: bool,
+    /// The announcing annotations, IPv4 and IPv6.
+    pub announcing: [Option<Box<str>>; 2],
+}
+
+impl ServiceView {
+    /// Reads a Service; `default_announcer` says whether those without a class are ours.
+    #[must_use]
+    pub fn new(object: &Service, default_announcer: bool) -> Self {
+        let metadata = &object.metadata;
+        let announced = is_ours(object, default_announcer) && is_allocated_by_us(object);
+        let mut addresses = if announced { ingress_addresses(object) } else { Vec::new() };
+        addresses.retain(|address| is_announceable(*address));
+        let text = |value: Option<&str>| value.map(Box::from);
+        let spec = object.spec.as_ref();
+        Self {
+            name: ServiceName::new(
+                metadata.namespace.as_deref().unwrap_or_default(),
+                metadata.name.as_deref().unwrap_or_default(),
+            ),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
+            addresses,
+            pool_type: service::annotation(object, annotation::POOL_TYPE).and_then(Announce::from_pool_type),
+            traffic_local: spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local"),
+            node_affinity: service::annotation(object, annotation::NODE_AFFINITY) == Some("service-endpoints")
+                && service::sharing_key(object).is_none(),
+            allow_local: service::annotation(object, annotation::ALLOW_LOCAL).is_some(),
+            announcing: [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6]
+                .map(|key| text(service::annotation(object, key))),
+        }
+    }
+
+    /// The announcing annotation of a family.
+    #[must_use]
+    pub fn announcing(&self, family: Family) -> Option<&str> {
+        let [v4, v6] = &self.announcing;
+        match family {
+            Family::V4 => v4.as_deref(),
+            Family::V6 => v6.as_deref(),
+        }
+    }
+
+    /// Whether its endpoints matter.
+    #[must_use]
+    pub const fn needs_endpoints(&self) -> bool {
+        self.traffic_local || self.node_affinity
+    }
+}
+
+/// The API server guards the status of a Service badly: nothing harmful may reach the kernel.
+fn is_announceable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local()),
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some())
+        }
+    }
+}
+
+/// All Services that have addresses of ours, by name and by address.
+#[derive(Debug, Default)]
+pub struct Services {
+    by_name: HashMap<ServiceName, ServiceView>,
+    by_address: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
+    needing_endpoints: usize,
+}
+
+impl Services {
+    /// Takes a Service over; returns the addresses to look at again.
+    pub fn apply(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
+        let old = self.by_name.get(&view.name);
+        if old.is_some_and(|old| same_but_for_bookkeeping(old, &view)) {
+            self.by_name.insert(view.name.clone(), view);
+            return BTreeSet::new();
+        }
+        let mut touched = self.remove(&view.name.clone());
+        if view.addresses.is_empty() {
+            return touched;
+        }
+        for address in &view.addresses {
+            self.by_address.entry(*address).or_default().insert(view.name.clone());
+            touched.insert(*address);
+        }
+        self.needing_endpoints += usize::from(view.needs_endpoints());
+        self.by_name.insert(view.name.clone(), view);
+        touched
+    }
+
+    /// Forgets a Service; returns the addresses to look at again.
+    pub fn remove(&mut self, name: &ServiceName) -> BTreeSet<IpAddr> {
+        let Some(old) = self.by_name.remove(name) else { return BTreeSet::new() };
+        self.needing_endpoints -= usize::from(old.needs_endpoints());
+        for address in &old.addresses {
+            if let Some(users) = self.by_address.get_mut(address) {
+                users.remove(name);
+                if users.is_empty() {
+                    self.by_address.remove(address);
+                }
+            }
+        }
+        old.addresses.into_iter().collect()
+    }
+
+    /// A Service.
+    #[must_use]
+    pub fn get(&self, name: &ServiceName) -> Option<&ServiceView> {
+        self.by_name.get(name)
+    }
+
+    /// The Services with an address, in order of their names.
+    pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
+        let users = self.by_address.get(&address);
+        users.into_iter().flatten().filter_map(|name| self.by_name.get(name))
+    }
+
+    /// All addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.by_name.keys()
+    }
+
+    /// Whether any Service's endpoints matter.
+    #[must_use]
+    pub const fn need_endpoints(&self) -> bool {
+        self.needing_endpoints > 0
+    }
+}
+
+/// Whether only the version and our own annotations differ.
+fn same_but_for_bookkeeping(old: &ServiceView, new: &ServiceView) -> bool {
+    let mut old = old.clone();
+    old.resource_version.clone_from(&new.resource_version);
+    old.announcing.clone_from(&new.announcing);
+    old == *new
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Services for tests.
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Service `shop/NAME` with these addresses.
+    pub fn view(name: &str, addresses: &[&str], pool_type: Option<&str>) -> ServiceView {
+        let ingress: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        let object = serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
+                "annotations": {"purelb.io/allocated-by": "PureLB", "purelb.io/pool-type": pool_type.unwrap_or("none")}},
+            "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": ingress}}
+        }));
+        ServiceView::new(&object.unwrap(), true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::view;
+    use super::*;
+
+    fn ips(texts: &[&str]) -> BTreeSet<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_address_is_known_by_all_its_users() {
+        let mut services = Services::default();
+        assert_eq!(services.apply(view("a", &["192.0.2.1"], None)), ips(&["192.0.2.1"]));
+        assert_eq!(services.apply(view("b", &["192.0.2.1", "2001:db8::1"], None)), ips(&["192.0.2.1", "2001:db8::1"]));
+        assert_eq!(services.of("192.0.2.1".parse().unwrap()).count(), 2);
+        assert_eq!(services.remove(&ServiceName::new("shop", "a")), ips(&["192.0.2.1"]));
+        assert_eq!(services.of("192.0.2.1".parse().unwrap()).count(), 1);
+        assert!(services.remove(&ServiceName::new("shop", "a")).is_empty());
+    }
+
+    #[test]
+    fn an_address_dropped_from_the_status_is_touched() {
+        let mut services = Services::default();
+        services.apply(view("a", &["192.0.2.1", "2001:db8::1"], None));
+        assert!(services.apply(view("a", &["192.0.2.1"], None)).contains(&"2001:db8::1".parse().unwrap()));
+        assert_eq!(services.addresses().count(), 1);
+    }
+
+    #[test]
+    fn our_own_annotations_touch_nothing() {
+        let mut services = Services::default();
+        services.apply(view("a", &["192.0.2.1"], None));
+        let mut again = view("a", &["192.0.2.1"], None);
+        again.resource_version = "2".into();
+        again.announcing = [Some("n,eth0,192.0.2.1".into()), None];
+        assert!(services.apply(again).is_empty());
+        let kept = services.get(&ServiceName::new("shop", "a")).unwrap();
+        assert_eq!((&*kept.resource_version, kept.announcing(Family::V4)), ("2", Some("n,eth0,192.0.2.1")));
+    }
+
+    #[test]
+    fn a_service_that_nobody_allocated_has_no_addresses() {
+        let object = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "a", "namespace": "shop"}, "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+        }));
+        assert!(ServiceView::new(&object.unwrap(), true).addresses.is_empty());
+    }
+
+    #[test]
+    fn harmful_addresses_are_left_out() {
+        let view = view("a", &["127.0.0.1", "0.0.0.0", "fe80::1", "224.0.0.1", "::ffff:192.0.2.1", "192.0.2.1"], None);
+        assert_eq!(view.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    }
+}

@@ -1,0 +1,224 @@
+//! The whole agent on a real kernel.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::node::{Node, groups, interfaces, service};
+use crate::support::{addresses, cidrs, eventually, in_namespace, ip};
+
+const REMOTE: &[&str] = &["172.30.200.155", "2001:470:8bf5:2:2::1"];
+const LOCAL: &[&str] = &["192.168.50.200", "fd00:50::f000"];
+
+fn remote_is_there() -> bool {
+    cidrs("kube-lb0") == ["172.30.200.155/32", "2001:470:8bf5:2:2::1/128"]
+}
+
+fn local_is_there() -> bool {
+    let found = cidrs("eth0");
+    ["192.168.50.200/24", "fd00:50::f000/64"].iter().all(|cidr| found.iter().any(|found| found == cidr))
+}
+
+#[test]
+fn a_service_comes_and_goes() {
+    in_namespace(|| async {
+        interfaces();
+        let mut node = Node::with(&groups(), &[]).await;
+        eventually("ready", || node.readiness.get().is_ok()).await;
+        node.apply(&service("routed", REMOTE)).await;
+        node.apply(&service("local", LOCAL)).await;
+        let took = eventually("announced", || remote_is_there() && local_is_there()).await;
+        eprintln!("announced after {took:?}");
+        let lines = addresses("eth0");
+        let v6 = lines.iter().find(|line| line.contains("fd00:50::f000")).unwrap();
+        assert!(v6.contains("deprecated") && v6.contains("nodad") && v6.contains("noprefixroute"), "{v6}");
+        let events = node.events();
+        assert_eq!(events.iter().filter(|reason| **reason == "AnnouncingNonLocal").count(), 2, "{events:?}");
+        assert_eq!(events.iter().filter(|reason| **reason == "AnnouncingLocal").count(), 2, "{events:?}");
+        let metrics = node.metrics();
+        assert!(metrics.contains(r#"purelb_lbnodeagent_announced{ip="172.30.200.155",node="n1",service="shop/routed"} 1"#), "{metrics}");
+        node.delete(&service("routed", REMOTE)).await;
+        node.delete(&service("local", LOCAL)).await;
+        let took = eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
+        eprintln!("withdrawn after {took:?}");
+        assert!(node.state().await.addresses.is_empty());
+        assert!(!node.metrics().contains("shop/routed"));
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_dropped_address_is_withdrawn() {
+    in_namespace(|| async {
+        interfaces();
+        let node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
+        eventually("announced", remote_is_there).await;
+        node.apply(&service("routed", &REMOTE[..1])).await;
+        eventually("one left", || cidrs("kube-lb0") == ["172.30.200.155/32"]).await;
+    });
+}
+
+#[test]
+fn a_restart_moves_nothing() {
+    in_namespace(|| async {
+        interfaces();
+        let services = [service("routed", REMOTE), service("local", LOCAL)];
+        let node = Node::with(&groups(), &services).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        let monitor = Monitor::start();
+        node.stop().await;
+        assert!(remote_is_there() && local_is_there());
+        let stays = |line: &String| line.contains("valid_lft 180sec") || line.contains("valid_lft 179sec");
+        let lines: Vec<String> = addresses("kube-lb0").into_iter().chain(addresses("eth0")).filter(|line| !line.contains("50.11/24") && !line.contains("50::11/64")).collect();
+        assert!(lines.len() == 4 && lines.iter().all(stays), "{lines:#?}");
+        // The next run keeps them before it knows anything of the cluster.
+        let mut node = Node::start().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(remote_is_there() && local_is_there());
+        assert!(node.readiness.get().is_err());
+        node.lists(&groups(), &services).await;
+        eventually("adopted", || addresses("kube-lb0").iter().all(|line| line.contains("valid_lft forever"))).await;
+        assert!(node.state().await.addresses.iter().all(|address| address.announced));
+        assert!(node.events().is_empty());
+        assert_eq!(monitor.deletions(), Vec::<String>::new());
+        node.kill();
+    });
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_swept_once_the_lists_are_complete() {
+    in_namespace(|| async {
+        interfaces();
+        let node = Node::with(&groups(), &[service("routed", REMOTE), service("local", LOCAL)]).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.kill();
+        ip("address add 198.51.100.1/32 dev kube-lb0");
+        let node = Node::start().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(local_is_there() && cidrs("kube-lb0").len() == 3);
+        node.lists(&groups(), &[]).await;
+        // Somebody else's address stays.
+        eventually("swept", || cidrs("kube-lb0") == ["198.51.100.1/32"] && cidrs("eth0").len() == 2).await;
+    });
+}
+
+#[test]
+fn what_is_removed_by_hand_comes_back_at_once() {
+    in_namespace(|| async {
+        interfaces();
+        let mut node = Node::with(&groups(), &[service("routed", REMOTE), service("local", LOCAL)]).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.events();
+        for command in [
+            "address del 172.30.200.155/32 dev kube-lb0",
+            "address del 192.168.50.200/24 dev eth0",
+            "address flush dev kube-lb0",
+            "-6 address del fd00:50::f000/64 dev eth0",
+        ] {
+            ip(command);
+            let took = eventually(command, || remote_is_there() && local_is_there()).await;
+            eprintln!("{command}: repaired after {took:?}");
+            assert!(took < Duration::from_millis(50), "{command}: {took:?}");
+            eventually("event", || node.events().contains(&"AddressRepaired")).await;
+        }
+        // The node's own address is flushed too; only ours comes back.
+        ip("address flush dev eth0 scope global");
+        ip("address add 192.168.50.11/24 dev eth0");
+        ip("address add fd00:50::11/64 dev eth0 nodad");
+        ip("route replace default via 192.168.50.1");
+        ip("-6 route replace default via fd00:50::1");
+        eventually("after a flush of the NIC", local_is_there).await;
+    });
+}
+
+#[test]
+fn a_nic_that_goes_down_is_no_candidate_and_comes_back() {
+    in_namespace(|| async {
+        interfaces();
+        let node = Node::with(&groups(), &[service("local", LOCAL)]).await;
+        eventually("announced", local_is_there).await;
+        ip("link set far down");
+        eventually("withdrawn", || !cidrs("eth0").contains(&"192.168.50.200/24".to_owned())).await;
+        assert!(node.state().await.subnets.is_empty());
+        ip("link set far up");
+        eventually("back", local_is_there).await;
+    });
+}
+
+#[test]
+fn a_deleted_dummy_interface_comes_back() {
+    in_namespace(|| async {
+        interfaces();
+        let node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
+        eventually("announced", remote_is_there).await;
+        ip("link del kube-lb0");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // On kernels without dummy interfaces somebody has to make it.
+        let _exists_already = std::panic::catch_unwind(|| crate::support::add_dummy("kube-lb0"));
+        eventually("back", remote_is_there).await;
+        drop(node);
+    });
+}
+
+#[test]
+fn a_peer_takes_its_share_and_an_outage_moves_nothing() {
+    in_namespace(|| async {
+        interfaces();
+        let all: Vec<String> = (200..=210).map(|last| format!("192.168.50.{last}")).collect();
+        let services: Vec<_> = all.iter().map(|ip| service(&format!("s{ip}"), &[ip])).collect();
+        let mut node = Node::with(&groups(), &services).await;
+        eventually("all here", || cidrs("eth0").len() == 13).await;
+        node.peer("n2", "192.168.50.0/24").await;
+        let count = || cidrs("eth0").len() - 2;
+        eventually("shared", || (1..11).contains(&count())).await;
+        let share = count();
+        let state = node.state().await;
+        assert_eq!(state.members, ["n2", "n1"]);
+        assert_eq!(state.addresses.iter().filter(|address| address.reason == "lostElection").count(), 11 - share);
+        // The peer's Lease runs out, but so does ours: nothing is decided anew.
+        node.stop_renewing();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(count(), share);
+        assert!(!node.state().await.current);
+    });
+}
+
+#[test]
+fn configuration_applies_live() {
+    in_namespace(|| async {
+        interfaces();
+        let node = Node::with(&groups(), &[service("routed", REMOTE), service("local", LOCAL)]).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.configure(json!({"nodeSelector": {"matchLabels": {"no": "such"}}, "local": {}})).await;
+        eventually("deselected", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
+        assert_eq!(node.state().await.config, "deselected");
+        node.configure(json!({"local": {"dummyInterface": "far", "addressConfig": {"localInterface": {"validLifetime": 1000}}}})).await;
+        eventually("other dummy", || cidrs("far").len() == 2 && local_is_there()).await;
+        assert!(addresses("eth0").iter().any(|line| line.contains("192.168.50.200/24") && line.contains("valid_lft 1000sec")));
+        node.configure(json!({"local": {}})).await;
+        eventually("back", || remote_is_there() && cidrs("far").is_empty()).await;
+        assert!(node.metrics().contains(r#"purelb_lbnodeagent_selector_state{state="configured"} 1"#));
+    });
+}
+
+/// Counts deletions of addresses, as a routing daemon sees them.
+struct Monitor(std::process::Child, std::path::PathBuf);
+
+impl Monitor {
+    fn start() -> Self {
+        let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{:?}", std::thread::current().id()));
+        let file = std::fs::File::create(&path).unwrap();
+        let child = std::process::Command::new("ip").args(["-o", "monitor", "address", "route"]).stdout(file).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        Self(child, path)
+    }
+
+    fn deletions(mut self) -> Vec<String> {
+        std::thread::sleep(Duration::from_millis(50));
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+        let text = std::fs::read_to_string(&self.1).unwrap();
+        std::fs::remove_file(&self.1).unwrap();
+        text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
+    }
+}

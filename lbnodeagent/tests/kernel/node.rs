@@ -1,0 +1,230 @@
+//! An agent on a node of its own: real kernel, cluster by hand.
+
+use std::time::Duration;
+
+use api_types::{LBNodeAgent, ServiceGroup};
+use k8s_openapi::api::core::v1::Service;
+use kube::runtime::watcher::Event;
+use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
+use lbnodeagent::members::LeaseView;
+use lbnodeagent::metrics::Metrics;
+use lbnodeagent::nodes::NodeView;
+use lbnodeagent::services::ServiceView;
+use lbnodeagent::state::Report;
+use lbnodeagent::world::Input;
+use prometheus::{Registry, TextEncoder};
+use runtime::events::EventQueue;
+use runtime::server::Readiness;
+use runtime::{BootTime, Task};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{add_dummy, ip};
+
+/// Sets up the interfaces of a node: `eth0` with a far end and both families, `kube-lb0`.
+pub fn interfaces() {
+    ip("link add eth0 type veth peer name far");
+    ip("link set far up");
+    ip("link set eth0 up");
+    ip("address add 192.168.50.11/24 dev eth0");
+    ip("address add fd00:50::11/64 dev eth0 nodad");
+    ip("route add default via 192.168.50.1");
+    ip("-6 route add default via fd00:50::1");
+    add_dummy("kube-lb0");
+}
+
+/// A running agent.
+pub struct Node {
+    pub inputs: mpsc::Sender<Input>,
+    pub readiness: Readiness,
+    requests: mpsc::Sender<StateRequest>,
+    stop: CancellationToken,
+    running: Task,
+    renewals: Task,
+    registry: Registry,
+    events: mpsc::Receiver<(u64, runtime::events::Event)>,
+}
+
+impl Node {
+    /// Starts an agent that knows nothing of the cluster yet.
+    pub async fn start() -> Self {
+        let registry = Registry::new();
+        let (queue, events) = EventQueue::new(&registry).unwrap();
+        let (inputs, received) = mpsc::channel(1024);
+        let (lease, leases) = watch::channel(None);
+        let (requests, requested) = mpsc::channel(4);
+        let (readiness, stop) = (Readiness::default(), CancellationToken::new());
+        let outside = Outside {
+            client: nowhere().await,
+            events: queue,
+            metrics: Metrics::new(&registry).unwrap(),
+            readiness: readiness.clone(),
+            inputs: inputs.clone(),
+            lease,
+        };
+        let settings = Settings {
+            node: "n1".to_owned(),
+            stop_grace: Duration::from_secs(180),
+            run_dir: std::env::temp_dir().join(format!("lbnodeagent-{:?}", std::thread::current().id())),
+        };
+        let agent = Agent::new(settings, outside).unwrap();
+        let running = Task::spawn(agent.run(received, requested, stop.clone()));
+        let renewals = Task::spawn(renew(inputs.clone(), leases));
+        Self { inputs, readiness, requests, stop, running, renewals, registry, events }
+    }
+
+    /// Starts an agent whose first lists are these.
+    pub async fn with(groups: &[Value], services: &[Value]) -> Self {
+        let node = Self::start().await;
+        node.lists(groups, services).await;
+        node
+    }
+
+    /// Every watch delivers its first list.
+    pub async fn lists(&self, groups: &[Value], services: &[Value]) {
+        for group in groups {
+            self.send(Input::Group(Event::InitApply(Box::new(self::group(group))))).await;
+        }
+        for service in services {
+            self.send(Input::Service(Event::InitApply(view(service)))).await;
+        }
+        let node = NodeView { uid: "u".to_owned(), addresses: ["192.168.50.11".parse().unwrap()].into(), ..NodeView::default() };
+        for input in [
+            Input::Group(Event::InitDone),
+            Input::Agent(Event::InitDone),
+            Input::Node(Event::InitApply(node)),
+            Input::Node(Event::InitDone),
+            Input::Lease(Event::InitDone),
+            Input::Service(Event::InitDone),
+        ] {
+            self.send(input).await;
+        }
+    }
+
+    pub async fn send(&self, input: Input) {
+        self.inputs.send(input).await.unwrap();
+    }
+
+    pub async fn apply(&self, service: &Value) {
+        self.send(Input::Service(Event::Apply(view(service)))).await;
+    }
+
+    pub async fn delete(&self, service: &Value) {
+        self.send(Input::Service(Event::Delete(view(service)))).await;
+    }
+
+    pub async fn configure(&self, spec: Value) {
+        let agent: LBNodeAgent = serde_json::from_value(json!({
+            "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
+        }))
+        .unwrap();
+        self.send(Input::Agent(Event::Apply(Box::new(agent)))).await;
+    }
+
+    pub async fn peer(&self, name: &str, subnet: &str) {
+        let view = LeaseView {
+            node: name.to_owned(),
+            subnets: vec![subnet.parse().unwrap()],
+            renewed: Some(jiff::Timestamp::now()),
+            duration: Duration::from_secs(10),
+        };
+        self.send(Input::Lease(Event::Apply(view))).await;
+    }
+
+    /// No more renewals: as if the API server were gone.
+    pub fn stop_renewing(&mut self) {
+        self.renewals = Task::spawn(std::future::pending());
+    }
+
+    pub async fn state(&self) -> Report {
+        let (sender, receiver) = oneshot::channel();
+        self.requests.send(sender).await.unwrap();
+        receiver.await.unwrap()
+    }
+
+    pub fn metrics(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
+    /// The reasons of the events since the last call.
+    pub fn events(&mut self) -> Vec<&'static str> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).map(|(_, event)| event.reason).collect()
+    }
+
+    /// A graceful stop.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.running.join().await.unwrap();
+    }
+
+    /// As by `kill -9`.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+/// Renewals succeed as soon as there is something to renew.
+async fn renew(inputs: mpsc::Sender<Input>, mut leases: watch::Receiver<Option<lbnodeagent::publish::lease::Content>>) {
+    while leases.borrow_and_update().is_none() {
+        if leases.changed().await.is_err() {
+            return;
+        }
+    }
+    while inputs.send(Input::Renewed(BootTime::now())).await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A client of an API server that is not there.
+async fn nowhere() -> kube::Client {
+    let path = std::env::temp_dir().join(format!("lbnodeagent-{}-{:?}.kubeconfig", std::process::id(), std::thread::current().id()));
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "x", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]
+    });
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let client = runtime::client::connect(Some(&path), "test").await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    client
+}
+
+fn group(value: &Value) -> ServiceGroup {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn view(value: &Value) -> ServiceView {
+    ServiceView::new(&serde_json::from_value::<Service>(value.clone()).unwrap(), true)
+}
+
+/// A ServiceGroup: `kind` is `local` or `remote`.
+pub fn service_group(name: &str, kind: &str, range: &str, subnet: &str, aggregation: &str) -> Value {
+    let field = if range.contains(':') { "v6pool" } else { "v4pool" };
+    json!({
+        "apiVersion": "purelb.io/v2", "kind": "ServiceGroup", "metadata": {"name": name, "namespace": "purelb"},
+        "spec": {kind: {field: {"pool": range, "subnet": subnet, "aggregation": aggregation}}}
+    })
+}
+
+/// The seed's two groups and one for each family in the node's own subnet.
+pub fn groups() -> Vec<Value> {
+    vec![
+        service_group("routed4", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "/32"),
+        service_group("routed6", "remote", "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff", "2001:470:8bf5:2::/64", "/128"),
+        service_group("lan4", "local", "192.168.50.200-192.168.50.210", "192.168.50.0/24", "default"),
+        service_group("lan6", "local", "fd00:50::f000/116", "fd00:50::/64", "default"),
+    ]
+}
+
+/// A Service with these addresses.
+pub fn service(name: &str, addresses: &[&str]) -> Value {
+    let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
+            "annotations": {"purelb.io/allocated-by": "PureLB"}},
+        "spec": {"type": "LoadBalancer"},
+        "status": {"loadBalancer": {"ingress": ingress}}
+    })
+}

@@ -1,0 +1,67 @@
+//! Announcements on the wire.
+
+use std::time::Duration;
+
+use lbnodeagent::packet::socket::PacketSocket;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
+use std::os::fd::AsRawFd;
+
+use crate::node::{Node, groups, interfaces, service};
+use crate::support::{in_namespace, ip};
+
+#[test]
+fn a_frame_arrives_at_the_far_end() {
+    in_namespace(|| async {
+        ip("link add eth0 type veth peer name far");
+        ip("link set eth0 up");
+        ip("link set far up");
+        let ear = Ear::new();
+        let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+        let frame = [&[0xff; 12][..], &[0x88, 0xb5], &[7; 46]].concat();
+        PacketSocket::open().unwrap().send(index, &frame).unwrap();
+        assert!(ear.hears(|heard| heard == frame.as_slice()));
+        assert!(PacketSocket::open().unwrap().send(9999, &frame).is_err());
+    });
+}
+
+#[test]
+fn a_claim_is_announced_in_both_families() {
+    in_namespace(|| async {
+        interfaces();
+        let ear = Ear::new();
+        let node = Node::with(&groups(), &[]).await;
+        node.apply(&service("local", &["192.168.50.200", "fd00:50::f000"])).await;
+        let heard = tokio::task::spawn_blocking(move || {
+            let request = ear.hears(|frame| frame.get(12..14) == Some(&[8, 6]) && frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) == Some(&[192, 168, 50, 200]));
+            let advertisement = ear.hears(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&136));
+            (request, advertisement)
+        });
+        assert_eq!(heard.await.unwrap(), (true, true));
+        drop(node);
+    });
+}
+
+/// Hears every frame in the namespace.
+struct Ear(std::os::fd::OwnedFd);
+
+impl Ear {
+    fn new() -> Self {
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), SockProtocol::EthAll).unwrap();
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
+        Self(socket)
+    }
+
+    fn hears(&self, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        let start = std::time::Instant::now();
+        let mut buffer = [0; 2048];
+        while start.elapsed() < Duration::from_secs(3) {
+            if let Ok(length) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())
+                && wanted(&buffer[..length])
+            {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,76 @@
+//! A network namespace for a test.
+
+use std::future::Future;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lbnodeagent::netlink::Kernel;
+use nix::sched::{CloneFlags, unshare};
+
+/// Runs a test on a thread of its own, in a network namespace of its own: a namespace belongs to
+/// a thread, and whatever the thread starts inherits it.
+pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    // Lines of the agent's log: shown with a failure, or with `--nocapture`.
+    runtime::log::init();
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
+        ip("link set lo up");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test());
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs `ip` and returns what it prints; it must succeed.
+pub fn ip(arguments: &str) -> String {
+    let (success, output) = try_ip(arguments);
+    assert!(success, "ip {arguments}: {output}");
+    output
+}
+
+/// Runs `ip`.
+pub fn try_ip(arguments: &str) -> (bool, String) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("the command ip is missing");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Adds an interface without hardware below it: a dummy, or where the kernel has none an ifb,
+/// which behaves the same.
+pub fn add_dummy(name: &str) {
+    let added = ["dummy", "ifb"].iter().any(|kind| try_ip(&format!("link add {name} type {kind}")).0);
+    assert!(added, "this kernel has neither dummy nor ifb interfaces");
+}
+
+/// The addresses of an interface, one line each as `ip -o` prints them, link-local ones left out.
+pub fn addresses(interface: &str) -> Vec<String> {
+    let (success, text) = try_ip(&format!("-o -d address show dev {interface}"));
+    if !success {
+        return Vec::new();
+    }
+    let lines = text.lines().filter(|line| !line.contains("inet6 fe80:"));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The addresses of an interface as CIDRs, sorted as text, link-local ones left out.
+pub fn cidrs(interface: &str) -> Vec<String> {
+    // Not by `ip`: starting a program takes longer than what is measured with this.
+    let observed = Kernel::open().unwrap().dump().unwrap();
+    let Some(index) = observed.index_of(interface) else { return Vec::new() };
+    let ours = observed.addresses.iter().filter(|(key, found)| key.index == index && found.scope == 0);
+    let mut found: Vec<String> = ours.map(|(key, _)| format!("{}/{}", key.ip, key.prefix_len)).collect();
+    found.sort();
+    found
+}
+
+/// Waits until something holds; returns how long that took.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    start.elapsed()
+}

@@ -1,0 +1,132 @@
+//! Who should own an address. Advice only: the present owner stays while it may, and every claim asks the link first.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::link::LinkId;
+use crate::node::NodeId;
+use crate::order;
+
+/// Limits on who may own an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Qualified {
+    /// Everybody.
+    #[default]
+    All,
+    /// These, if any candidate is among them, else everybody (`node-affinity`).
+    Preferred(BTreeSet<NodeId>),
+    /// Traffic policy `Local`: the first of these sets with a candidate (ready endpoints, then serving ones). If none
+    /// has one, nobody begins and the present owner stays.
+    Tiers(Vec<BTreeSet<NodeId>>),
+}
+
+/// An address that must be served on a link of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// The address.
+    pub address: IpAddr,
+    /// Our interface for it.
+    pub link: LinkId,
+    /// Who may own it.
+    pub qualified: Qualified,
+    /// The hash of the value of `purelb.io/rebalance`: a change moves the address once to its first choice.
+    pub rebalance: u64,
+    /// A free address of the same subnet, to tell proxy ARP from a foreign host.
+    pub free: Option<IpAddr>,
+    /// `skip-ipv6-dad`: claim without asking the link.
+    pub skip_probe: bool,
+}
+
+/// A node of the address's subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contender {
+    /// Its name.
+    pub node: NodeId,
+    /// Whether it lives, is selected, is current, does not leave, and is not silent on the link.
+    pub able: bool,
+    /// Whether it carries the exclusion label.
+    pub excluded: bool,
+}
+
+/// The candidates in order, and whether exclusion had to be ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    /// The first is the first choice.
+    pub nodes: Vec<NodeId>,
+    /// Every able node is excluded, so the label counts for nothing here.
+    pub exclusion_ignored: bool,
+}
+
+impl Candidates {
+    /// Chooses among the contenders.
+    #[must_use]
+    pub fn new(contenders: Vec<Contender>, qualified: &Qualified, address: IpAddr) -> Self {
+        let mut able: Vec<_> = contenders.into_iter().filter(|contender| contender.able).collect();
+        let exclusion_ignored = !able.is_empty() && able.iter().all(|contender| contender.excluded);
+        able.retain(|contender| exclusion_ignored || !contender.excluded);
+        let mut nodes: Vec<NodeId> = able.into_iter().map(|contender| contender.node).collect();
+        match qualified {
+            Qualified::All => {}
+            Qualified::Preferred(set) => {
+                if nodes.iter().any(|node| set.contains(node)) {
+                    nodes.retain(|node| set.contains(node));
+                }
+            }
+            Qualified::Tiers(tiers) => {
+                let tier = tiers.iter().find(|tier| nodes.iter().any(|node| tier.contains(node)));
+                nodes.retain(|node| tier.is_some_and(|tier| tier.contains(node)));
+            }
+        }
+        order::sort(&mut nodes, &address);
+        Self { nodes, exclusion_ignored }
+    }
+
+    /// The place of a node among them.
+    #[must_use]
+    pub fn rank(&self, node: &NodeId) -> Option<u32> {
+        self.nodes.iter().position(|candidate| candidate == node).and_then(|rank| u32::try_from(rank).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<NodeId> {
+        names.iter().map(|name| node(name)).collect()
+    }
+
+    fn choose(contenders: &[(&str, bool, bool)], qualified: &Qualified) -> (Vec<String>, bool) {
+        let contenders =
+            contenders.iter().map(|(name, able, excluded)| Contender { node: node(name), able: *able, excluded: *excluded });
+        let chosen = Candidates::new(contenders.collect(), qualified, "192.0.2.10".parse().unwrap());
+        (chosen.nodes.iter().map(ToString::to_string).collect(), chosen.exclusion_ignored)
+    }
+
+    const ALL: [(&str, bool, bool); 3] = [("node-a", true, false), ("node-b", true, false), ("node-c", true, false)];
+
+    #[test]
+    fn the_order_decides() {
+        let (nodes, _) = choose(&ALL, &Qualified::All);
+        assert_eq!(nodes[0], "node-c");
+        assert_eq!(nodes.len(), 3);
+    }
+
+    #[test]
+    fn exclusion_counts_unless_all_are_excluded() {
+        assert_eq!(choose(&[("a", true, true), ("b", true, false)], &Qualified::All), (vec!["b".to_owned()], false));
+        assert_eq!(choose(&[("a", true, true), ("b", false, false)], &Qualified::All), (vec!["a".to_owned()], true));
+    }
+
+    #[test]
+    fn the_first_tier_with_a_candidate_counts() {
+        let tiers = Qualified::Tiers(vec![set(&["gone"]), set(&["node-a"])]);
+        assert_eq!(choose(&ALL, &tiers).0, ["node-a"]);
+        assert!(choose(&ALL, &Qualified::Tiers(vec![set(&[]), set(&[])])).0.is_empty());
+        assert_eq!(choose(&ALL, &Qualified::Preferred(set(&["gone"]))).0.len(), 3);
+    }
+}

@@ -1,0 +1,368 @@
+//! The state machine: events in, actions out. See the crate's documentation for the protocol and its proofs.
+//!
+//! | File | Holds |
+//! |---|---|
+//! | `mod` | the machine, its clock, its queue |
+//! | `slot` | one address and its states |
+//! | `receive` | datagrams and messages |
+//! | `links` | interfaces and frames; whether we hear |
+//! | `watching` | pings, suspicion, alarm |
+//! | `stance` | candidates; whether to act on an address |
+//! | `claiming` | asking the link, claiming, releasing, announcing |
+//! | `conflict` | two claims; foreign hosts |
+//! | `moves` | offer, accept, go |
+//! | `adopt` | start, pause, stop, what the kernel has |
+//! | `state` | what `/state` shows |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::claims::Ledger;
+use crate::envelope::{Keys, Opener, Sealer};
+use crate::event::{Action, ConflictPolicy, Event, Fact, Stop};
+use crate::link::LinkId;
+use crate::membership::Membership;
+use crate::node::{BootId, Mac, NodeId};
+use crate::rng::Rng;
+use crate::time::{Time, ms};
+use crate::wire::{MAX_BODY, Message, Status, encode};
+
+mod adopt;
+mod claiming;
+mod conflict;
+mod links;
+mod moves;
+mod receive;
+mod slot;
+mod stance;
+mod state;
+mod watching;
+
+use links::LinkState;
+use receive::{Challenges, Helping};
+use slot::{Slot, State};
+pub use state::{AddressState, MemberState, Snapshot};
+use watching::Watch;
+
+/// A gap between two calls, past the deadline, that counts as a pause of our own.
+pub const PAUSE: Duration = ms(500);
+
+/// What a machine is made from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// This run of the agent: 16 bytes from the system's random source.
+    pub boot: BootId,
+    /// The gossip keys.
+    pub keys: Keys,
+    /// What to do about foreign hosts.
+    pub policy: ConflictPolicy,
+    /// When to announce an address, counted from its claim.
+    pub announcements: Vec<Duration>,
+}
+
+impl Config {
+    /// With the defaults: conflicts are enforced, announcements at 0, 0.1, 0.5, 2, 10 s.
+    #[must_use]
+    pub fn new(node: NodeId, boot: BootId, keys: Keys) -> Self {
+        let announcements = [0, 100, 500, 2000, 10_000].map(ms).to_vec();
+        Self { node, boot, keys, policy: ConflictPolicy::default(), announcements }
+    }
+}
+
+/// The protocol of one node.
+#[derive(Debug)]
+pub struct Machine {
+    node: NodeId,
+    policy: ConflictPolicy,
+    announcements: Vec<Duration>,
+    rng: Rng,
+    now: Time,
+    started: Time,
+    sealer: Sealer,
+    opener: Opener,
+    challenges: Challenges,
+    members: Membership,
+    ledger: Ledger,
+    links: BTreeMap<LinkId, LinkState>,
+    /// Whose hardware addresses these are.
+    macs: BTreeMap<Mac, NodeId>,
+    slots: BTreeMap<IpAddr, Slot>,
+    queue: BTreeSet<(Time, IpAddr)>,
+    /// Addresses to look at before this call ends.
+    dirty: BTreeSet<IpAddr>,
+    helping: Vec<Helping>,
+    watches: Vec<Watch>,
+    watch_next: Time,
+    burst_next: Option<Time>,
+    rewatch: bool,
+    lonely_turn: usize,
+    /// When the Leases were first listed.
+    listed: Option<Time>,
+    /// Whether the first contacts are made: from then on claims may be made.
+    open: bool,
+    /// Nothing is begun before this time (after a pause).
+    quiet_until: Time,
+    wants_complete: bool,
+    stale_since: Option<Time>,
+    selected: bool,
+    excluded: bool,
+    told_version: u64,
+    gossip_silent: bool,
+    stop: Option<Stop>,
+    left: bool,
+    actions: Vec<Action>,
+    outbox: BTreeMap<SocketAddr, Vec<Message>>,
+}
+
+impl Machine {
+    /// A machine that starts now. The seed is random; the same seed and events give the same actions.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Time) -> Self {
+        let Config { node, boot, keys, policy, announcements } = config;
+        Self {
+            policy,
+            announcements,
+            rng: Rng::new(seed),
+            now,
+            started: now,
+            sealer: Sealer::new(node.clone(), boot, &keys),
+            opener: Opener::new(node.clone(), keys),
+            challenges: Challenges::default(),
+            members: Membership::new(node.clone(), 1, now),
+            node,
+            ledger: Ledger::default(),
+            links: BTreeMap::new(),
+            macs: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            helping: Vec::new(),
+            watches: Vec::new(),
+            watch_next: now,
+            burst_next: None,
+            rewatch: true,
+            lonely_turn: 0,
+            listed: None,
+            open: false,
+            quiet_until: now,
+            wants_complete: false,
+            stale_since: None,
+            selected: true,
+            excluded: false,
+            told_version: 1,
+            gossip_silent: false,
+            stop: None,
+            left: false,
+            actions: Vec::new(),
+            outbox: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event; returns what to do, in order.
+    pub fn handle(&mut self, event: Event, now: Time) -> Vec<Action> {
+        let now = now.max(self.now);
+        if now.since(self.now) > PAUSE && now.since(self.next_deadline()) > PAUSE {
+            let gap = now.since(self.now);
+            self.now = now;
+            self.on_pause(gap);
+        }
+        self.now = now;
+        self.on_event(event);
+        self.timers();
+        self.settle();
+        self.flush();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] must be given if nothing else comes before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        let slot = self.queue.first().map(|(at, _)| *at);
+        let check = self.links.values().filter_map(LinkState::deadline).min();
+        let soonest = [slot, check, self.burst_next].into_iter().flatten().min();
+        let regular = self.watch_next.min(self.members.deadline());
+        soonest.map_or(regular, |soonest| soonest.min(regular))
+    }
+
+    /// What this node holds, with epochs, for the state file; to be written whenever [`Machine::version`] changed.
+    pub fn claims(&self) -> impl Iterator<Item = (IpAddr, crate::wire::Epoch)> {
+        self.ledger.own.iter()
+    }
+
+    /// The version of [`Machine::claims`].
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.ledger.own.version()
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::Datagram { from, bytes } => self.on_datagram(from, &bytes),
+            Event::Seen { link, mac, frame } => self.on_seen(link, mac, frame),
+            Event::Members(peers) => self.on_members(peers),
+            Event::Link(link) => self.on_link(link),
+            Event::LinkGone(link) => self.on_link_gone(link),
+            Event::Want(want) => self.on_want(want),
+            Event::Unwant(address) => self.on_unwant(address),
+            Event::WantsComplete => {
+                self.wants_complete = true;
+                self.all_dirty();
+            }
+            Event::Kernel(addresses) => self.on_kernel(&addresses),
+            Event::KernelLost(address) => self.on_kernel_lost(address),
+            Event::AddFailed(address) => self.on_add_failed(address),
+            Event::Selected(selected) => {
+                self.selected = selected;
+                self.update_flags();
+            }
+            Event::Excluded(excluded) => {
+                self.excluded = excluded;
+                self.update_flags();
+            }
+            Event::Watches { current } => {
+                self.stale_since = if current { None } else { self.stale_since.or(Some(self.now)) };
+                self.update_flags();
+            }
+            Event::Policy(policy) => self.policy = policy,
+            Event::Announcements(schedule) => self.announcements = schedule,
+            Event::Keys(keys) => {
+                self.sealer.rekey(&keys);
+                self.opener.rekey(keys);
+            }
+            Event::Stop(stop) => self.on_stop(stop),
+        }
+    }
+
+    fn timers(&mut self) {
+        self.open_gate();
+        if self.now >= self.watch_next {
+            self.watch_tick();
+        }
+        if self.burst_next.is_some_and(|next| self.now >= next) {
+            self.burst();
+        }
+        if self.now >= self.members.deadline() {
+            self.swim();
+        }
+        self.check_links();
+        while let Some((at, address)) = self.queue.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.queue.remove(&(at, address));
+            if let Some(slot) = self.slots.get_mut(&address) {
+                slot.wake = None;
+            }
+            self.step(address);
+        }
+    }
+
+    /// Looks at every address that something happened to.
+    fn settle(&mut self) {
+        // A step can make other addresses dirty, never its own again without a cause; the bound is for safety.
+        for _ in 0..8 {
+            if self.dirty.is_empty() {
+                return;
+            }
+            for address in std::mem::take(&mut self.dirty) {
+                self.step(address);
+            }
+        }
+    }
+
+    /// One address: its state goes out, the next comes in.
+    fn step(&mut self, address: IpAddr) {
+        let top = self.ledger.rivals(address).map(|(_, epoch)| epoch).max().unwrap_or(0);
+        let Some(slot) = self.slots.get_mut(&address) else { return };
+        slot.seen = slot.seen.max(top);
+        let state = std::mem::take(&mut slot.state);
+        let next = match state {
+            State::Idle => self.step_waiting(address, None),
+            State::Waiting(until) => self.step_waiting(address, Some(until)),
+            State::Probing(probe) => self.step_probing(address, probe),
+            State::Held(held) => self.step_held(address, held),
+            State::Accepted(accepted) => self.step_accepted(address, accepted),
+        };
+        self.put_state(address, next);
+    }
+
+    fn put_state(&mut self, address: IpAddr, state: State) {
+        let Some(slot) = self.slots.get_mut(&address) else { return };
+        slot.state = state;
+        if matches!(slot.state, State::Idle) && slot.want.is_none() && !slot.in_kernel {
+            if let Some(wake) = slot.wake {
+                self.queue.remove(&(wake, address));
+            }
+            self.slots.remove(&address);
+            return;
+        }
+        let deadline = slot.deadline();
+        if slot.wake != deadline {
+            if let Some(wake) = slot.wake {
+                self.queue.remove(&(wake, address));
+            }
+            if let Some(deadline) = deadline {
+                self.queue.insert((deadline, address));
+            }
+            slot.wake = deadline;
+        }
+    }
+
+    /// Takes the state out of a slot; [`Machine::put_state`] puts the next one in.
+    fn take_state(&mut self, address: IpAddr) -> State {
+        self.slots.get_mut(&address).map(|slot| std::mem::take(&mut slot.state)).unwrap_or_default()
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend(self.slots.keys());
+    }
+
+    fn held_dirty(&mut self) {
+        self.dirty.extend(self.slots.iter().filter(|(_, slot)| slot.held().is_some()).map(|(address, _)| *address));
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        self.actions.push(Action::Tell(fact));
+    }
+
+    /// To a member, where it was last found.
+    fn send(&mut self, node: &NodeId, message: Message) {
+        if let Some(to) = self.members.get(node).and_then(crate::membership::Member::endpoint) {
+            self.outbox.entry(to).or_default().push(message);
+        }
+    }
+
+    /// Packs what is to be sent into datagrams, after all other actions: what they say is then true.
+    fn flush(&mut self) {
+        self.tell_changes();
+        let own = &self.ledger.own;
+        let status = Status { version: own.version(), digest: own.digest(), ..self.members.status };
+        for (to, messages) in std::mem::take(&mut self.outbox) {
+            let mut messages = messages;
+            messages.extend(self.members.rumours());
+            let mut rest = messages.as_slice();
+            while !rest.is_empty() {
+                let mut count = rest.len();
+                let body = loop {
+                    let body = encode(&status, rest.get(..count).unwrap_or_default());
+                    if body.len() <= MAX_BODY || count <= 1 {
+                        break body;
+                    }
+                    count = count.div_ceil(2);
+                };
+                rest = rest.get(count..).unwrap_or_default();
+                if let Some(bytes) = self.sealer.seal(body) {
+                    self.actions.push(Action::Send { to, bytes });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Datagrams: from whom, whether to believe them, and what they say.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::event::Fact;
+use crate::link::LinkId;
+use crate::machine::Machine;
+use crate::membership::Turn;
+use crate::node::{BootId, NodeId};
+use crate::time::{Time, ms};
+use crate::wire::{MAX_CLAIMS, Message, Status, Vital, decode};
+
+/// Between two challenges to the same node.
+const CHALLENGE: std::time::Duration = ms(20);
+/// How long a challenge may take, and how long we ping for others.
+const HELP: std::time::Duration = ms(300);
+/// To how many members a change of ours is told at once; the others see the version on the next datagram.
+const EAGER: usize = 16;
+
+/// Open challenges.
+#[derive(Debug, Default)]
+pub(super) struct Challenges(BTreeMap<NodeId, (BootId, u64, Time)>);
+
+/// Somebody asked us to ping a member.
+#[derive(Debug)]
+pub(super) struct Helping {
+    asker: NodeId,
+    id: u32,
+    target: NodeId,
+    reach: Option<IpAddr>,
+    until: Time,
+}
+
+impl Machine {
+    /// Pings carry their time, so that an answer tells when the question was asked.
+    pub(super) fn clock(&self) -> u32 {
+        u32::try_from(self.now.as_micros() / 1000 % (1 << 32)).unwrap_or(0)
+    }
+
+    /// When the ping was sent; nothing if that is impossible or long ago.
+    fn sent_at(&self, id: u32) -> Option<Time> {
+        let age = self.clock().wrapping_sub(id);
+        (age < 2000).then(|| self.now - ms(age.into()))
+    }
+
+    pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let opened = match self.opener.open(bytes) {
+            Ok(opened) => opened,
+            Err(refusal) => return self.tell(Fact::Refused(refusal)),
+        };
+        let Ok((status, messages)) = decode(&opened.body) else {
+            self.opener.count(crate::envelope::Refusal::Malformed);
+            return self.tell(Fact::Refused(crate::envelope::Refusal::Malformed));
+        };
+        if opened.known {
+            self.on_messages(&opened.node, from, status, messages);
+        } else {
+            self.on_stranger(&opened.node, opened.boot, from, &messages);
+        }
+    }
+
+    fn on_stranger(&mut self, node: &NodeId, boot: BootId, from: SocketAddr, messages: &[Message]) {
+        let open = self.challenges.0.get(node).copied();
+        for message in messages {
+            match message {
+                Message::Challenge(nonce) => self.outbox.entry(from).or_default().push(Message::Response(*nonce)),
+                Message::Response(nonce) => {
+                    if let Some((asked, expected, at)) = open
+                        && asked == boot
+                        && expected == *nonce
+                        && self.now.is_within(Some(at), HELP * 4)
+                    {
+                        self.challenges.0.remove(node);
+                        return self.on_boot(node, boot, from);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if open.is_none_or(|(asked, _, at)| asked != boot || !self.now.is_within(Some(at), CHALLENGE)) {
+            let nonce = match open {
+                Some((asked, nonce, at)) if asked == boot && self.now.is_within(Some(at), HELP) => nonce,
+                _ => self.rng.next(),
+            };
+            if self.challenges.0.len() < 5000 || open.is_some() {
+                self.challenges.0.insert(node.clone(), (boot, nonce, self.now));
+                self.outbox.entry(from).or_default().push(Message::Challenge(nonce));
+            }
+        }
+    }
+
+    /// A boot has proved itself: it learns at once what its former boot held.
+    fn on_boot(&mut self, node: &NodeId, boot: BootId, from: SocketAddr) {
+        self.opener.trust(node, boot);
+        self.ledger.rebooted(node, boot);
+        let held: Vec<_> = self.ledger.of(node).collect();
+        let out = self.outbox.entry(from).or_default();
+        out.extend(held.chunks(MAX_CLAIMS).map(|chunk| Message::Recall(chunk.to_vec())));
+        let id = self.clock();
+        self.outbox.entry(from).or_default().push(Message::Ping(id));
+    }
+
+    fn on_messages(&mut self, node: &NodeId, from: SocketAddr, status: Status, messages: Vec<Message>) {
+        let flags = self.members.get(node).map(|member| member.status.flags);
+        let contact = self.members.heard(node, status, from, self.now);
+        if flags != Some(status.flags) {
+            self.on_flags(node);
+        }
+        if contact {
+            self.exchange(node, from);
+        }
+        for message in messages {
+            self.on_message(node, from, message);
+        }
+        if let Some(pull) = self.ledger.compare(node, status.version, status.digest, self.now, ms(50)) {
+            self.outbox.entry(from).or_default().push(pull);
+        }
+    }
+
+    /// The first datagram in a while: before anything else, what we both claim.
+    fn exchange(&mut self, node: &NodeId, from: SocketAddr) {
+        let both = self.ledger.of(node).filter_map(|(address, _)| Some((address, self.ledger.own.epoch(address)?)));
+        let both: Vec<_> = both.collect();
+        let id = self.clock();
+        let out = self.outbox.entry(from).or_default();
+        out.extend(both.into_iter().map(|(address, epoch)| Message::Holds { address, epoch: Some(epoch) }));
+        out.push(Message::Ping(id));
+    }
+
+    fn on_message(&mut self, node: &NodeId, from: SocketAddr, message: Message) {
+        match message {
+            Message::Challenge(nonce) => self.reply(from, Message::Response(nonce)),
+            Message::Response(_) => {}
+            Message::Ping(id) => self.reply(from, Message::Ack(id)),
+            Message::Ack(id) => self.on_ack(node, id),
+            Message::Ask { id, target, reach } => self.on_ask(node, id, target, reach),
+            Message::Heard { target, link, .. } => self.on_heard(&target, link),
+            Message::Rumour { node, incarnation, vital, flags } => self.on_rumour(&node, incarnation, vital, flags),
+            Message::Pull { since, after } => {
+                for answer in self.ledger.own.answer(since, after) {
+                    self.reply(from, answer);
+                }
+            }
+            Message::Page { version, after, claims, last } => {
+                let (concerned, next) = self.ledger.apply_page(node, version, after, &claims, last);
+                self.dirty.extend(concerned);
+                if let Some(next) = next {
+                    self.reply(from, next);
+                }
+            }
+            Message::Changes { from, to, changes } => {
+                let concerned = self.ledger.apply_changes(node, from, to, &changes);
+                self.dirty.extend(concerned);
+            }
+            Message::Query(address) => {
+                let epoch = self.ledger.own.epoch(address);
+                self.reply(from, Message::Holds { address, epoch });
+            }
+            Message::Holds { address, epoch } => self.on_holds(node, address, epoch),
+            Message::Recall(claims) => self.on_recall(&claims),
+            Message::Alarm { owner, subnet } => self.on_alarm(&owner, subnet),
+            Message::Unreachable(subnet) => self.on_unreachable(subnet),
+            Message::Offer(step) => self.on_offer(node, step),
+            Message::Accept(step) => self.on_accept(node, step),
+            Message::Decline(step) => self.on_decline(node, step),
+            Message::Go(step) => self.on_go(node, step),
+        }
+    }
+
+    fn reply(&mut self, to: SocketAddr, message: Message) {
+        self.outbox.entry(to).or_default().push(message);
+    }
+
+    fn on_ack(&mut self, node: &NodeId, id: u32) {
+        let Some(sent) = self.sent_at(id) else { return };
+        let turn = self.members.acknowledged(node, sent, self.now);
+        if let Some(turn) = turn {
+            self.on_turn(turn);
+        }
+        self.clear_alarms(node, sent);
+        self.report(node, None);
+    }
+
+    /// Tells those who asked us that a member answers.
+    pub(super) fn report(&mut self, node: &NodeId, reach: Option<IpAddr>) {
+        let now = self.now;
+        let mut told = Vec::new();
+        self.helping.retain(|helping| {
+            if helping.target == *node && (reach.is_none() || helping.reach == reach) {
+                let heard = Message::Heard { id: helping.id, target: node.clone(), link: reach.is_some() };
+                told.push((helping.asker.clone(), heard));
+                return reach.is_none() && helping.reach.is_some() && helping.until > now;
+            }
+            helping.until > now
+        });
+        for (asker, heard) in told {
+            self.send(&asker, heard);
+        }
+    }
+
+    fn on_ask(&mut self, asker: &NodeId, id: u32, target: NodeId, reach: Option<IpAddr>) {
+        if self.helping.len() < 256 {
+            let helping = Helping { asker: asker.clone(), id, target: target.clone(), reach, until: self.now + HELP };
+            self.helping.push(helping);
+            let id = self.clock();
+            self.send(&target, Message::Ping(id));
+            if let Some(address) = reach {
+                let link = self.links.iter().find(|(_, state)| state.link.contains(address)).map(|(id, _)| *id);
+                if let Some(link) = link {
+                    self.reach(link, address, Some(&target));
+                }
+            }
+        }
+    }
+
+    fn on_heard(&mut self, target: &NodeId, link: bool) {
+        let now = self.now;
+        if !link {
+            self.members.reported(target, now);
+        }
+        // Either way it lives: what we suspected is not so.
+        let senses = self.members.get_mut(target).into_iter().flat_map(|member| member.senses.values_mut());
+        for sense in senses {
+            if link {
+                sense.indirect = Some(now);
+            }
+        }
+        self.clear_alarms(target, now);
+    }
+
+    fn on_rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8) {
+        let before = self.members.get(node).map(|member| (member.vital, member.status.flags));
+        let turn = self.members.rumour(node, incarnation, vital, flags, self.now);
+        if let Some((old, _)) = before
+            && old != Vital::Alive
+            && vital == Vital::Alive
+        {
+            // Somebody hears it again: so may we.
+            let id = self.clock();
+            self.send(node, Message::Ping(id));
+        }
+        if before.is_some_and(|(_, old)| old != flags) {
+            self.on_flags(node);
+        }
+        if let Some(turn) = turn {
+            self.on_turn(turn);
+        }
+    }
+
+    /// A member lives, is suspected, or is silent.
+    pub(super) fn on_turn(&mut self, turn: Turn) {
+        self.rewatch = true;
+        let Turn { node, vital } = turn;
+        if vital != Vital::Suspect {
+            let concerned: Vec<_> = self.ledger.of(&node).map(|(address, _)| address).collect();
+            self.dirty.extend(concerned);
+            self.on_flags(&node);
+        }
+        self.tell(Fact::Member { node, vital });
+    }
+
+    /// What a member may do changed: an owner that may not stay looks for a successor again.
+    fn on_flags(&mut self, _node: &NodeId) {
+        let restricted = |slot: &crate::machine::slot::Slot| {
+            slot.want.as_ref().is_some_and(|want| want.qualified != crate::choice::Qualified::All)
+        };
+        let mine = self.may_stay();
+        let held = self.slots.iter().filter(|(_, slot)| slot.held().is_some() && (!mine || restricted(slot)));
+        let held: Vec<_> = held.map(|(address, _)| *address).collect();
+        self.dirty.extend(held);
+    }
+
+    /// Tells what changed in our claims: to everybody in a small cluster, else to some, and to the first heirs.
+    pub(super) fn tell_changes(&mut self) {
+        let since = self.told_version;
+        if self.ledger.own.version() == since {
+            return;
+        }
+        self.told_version = self.ledger.own.version();
+        let Some(changes) = self.ledger.own.changes(since) else { return };
+        let mut nodes: Vec<NodeId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| self.now.is_within(member.heard, ms(5000)))
+            .map(|(node, _)| node.clone())
+            .collect();
+        if nodes.len() > EAGER {
+            let subject = changes.iter().find_map(|message| match message {
+                Message::Changes { changes, .. } => changes.first().map(|(address, _)| *address),
+                _ => None,
+            });
+            if let Some(address) = subject {
+                crate::order::sort(&mut nodes, &address);
+            }
+            let mut others = nodes.split_off(4);
+            self.rng.shuffle(&mut others);
+            nodes.extend(others.into_iter().take(EAGER - 4));
+        }
+        for node in nodes {
+            for change in changes.iter().take(4) {
+                self.send(&node, change.clone());
+            }
+        }
+    }
+
+    /// A member answered on a link or by gossip: alarms older than that are over.
+    pub(super) fn clear_alarms(&mut self, node: &NodeId, at: Time) {
+        let Some(member) = self.members.get_mut(node) else { return };
+        for sense in member.senses.values_mut() {
+            if sense.alarm.is_some_and(|alarm| at >= alarm) {
+                sense.alarm = None;
+                sense.missed = false;
+                self.rewatch = true;
+            }
+        }
+    }
+
+    /// Members that are alive on a link of ours, with their own address there.
+    pub(super) fn neighbours(&self, link: LinkId) -> Vec<(NodeId, IpAddr)> {
+        let Some(state) = self.links.get(&link) else { return Vec::new() };
+        let on_link = |member: &crate::membership::Member| {
+            let place = member.peer.as_ref()?.place_on(&state.link)?;
+            (member.vital == Vital::Alive).then_some(place.address)
+        };
+        self.members.iter().filter_map(|(node, member)| Some((node.clone(), on_link(member)?))).collect()
+    }
+}

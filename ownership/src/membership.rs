@@ -1,0 +1,436 @@
+//! Who is there: discovery by Leases, life by SWIM (Das, Gupta, Motivala 2002), over the protocol's own datagrams.
+//!
+//! Why not a library: `foca`, the one made for this style, was read. It keeps acknowledgements to itself (the watches
+//! and every claim here need to know *when* each member last answered *us*), its messages have no room for the status
+//! that every datagram must carry, and a member once declared down must come back under a new identity, which would
+//! void its claims. Join and roster, the larger half of such a library, are the Leases' work here. What is left is
+//! this file.
+//!
+//! Every [`PERIOD`] one member (in shuffled order) is pinged; silent for [`DIRECT`], three others are asked to ping it;
+//! silent until the end of the period, it is suspected, and after [`GRACE`] believed silent. Rumours travel on the
+//! datagrams that are sent anyway, each about 3 log2(n) times. A member contradicts with a higher incarnation. Silence
+//! here never moves an address by itself: it only makes heirs ask the link (see [`crate::machine`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::link::{LinkId, Peer};
+use crate::node::{Mac, NodeId};
+use crate::rng::Rng;
+use crate::time::{Time, ms};
+use crate::wire::{EXCLUDED, LEAVING, Message, SELECTED, STALE, Status, Vital};
+
+/// One member is pinged per period.
+pub const PERIOD: Duration = ms(500);
+/// After this long without an answer others are asked.
+pub const DIRECT: Duration = ms(200);
+/// How long a suspicion lasts before it becomes a belief.
+pub const GRACE: Duration = ms(2000);
+/// Rumours per datagram.
+const RUMOURS: usize = 6;
+
+/// What was heard from a member on one link.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sense {
+    /// When the question was asked that its own address last answered.
+    pub answer: Option<Time>,
+    /// The hardware address it answered with.
+    pub mac: Option<Mac>,
+    /// Somebody else heard it there.
+    pub indirect: Option<Time>,
+    /// It was found silent in every way at this time.
+    pub alarm: Option<Time>,
+    /// We took addresses over from it: keep looking for it.
+    pub missed: bool,
+}
+
+/// A member.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What its Lease says.
+    pub peer: Option<Peer>,
+    /// What its last datagram said, or rumours.
+    pub status: Status,
+    /// What is believed of it.
+    pub vital: Vital,
+    /// Since when.
+    pub since: Time,
+    /// When the ping was sent that it last acknowledged.
+    pub ack: Option<Time>,
+    /// When any authentic datagram of it last came.
+    pub heard: Option<Time>,
+    /// When another member last reported its acknowledgement.
+    pub indirect: Option<Time>,
+    /// Where its last datagram came from.
+    pub from: Option<SocketAddr>,
+    /// Which of its endpoints is used.
+    pub endpoint: usize,
+    /// Its links.
+    pub senses: BTreeMap<LinkId, Sense>,
+}
+
+impl Member {
+    const fn new(now: Time) -> Self {
+        Self {
+            peer: None,
+            status: Status { incarnation: 0, flags: SELECTED, version: 0, digest: 0 },
+            vital: Vital::Silent,
+            since: now,
+            ack: None,
+            heard: None,
+            indirect: None,
+            from: None,
+            endpoint: 0,
+            senses: BTreeMap::new(),
+        }
+    }
+
+    /// Whether any of the flags is set.
+    #[must_use]
+    pub const fn has(&self, flags: u8) -> bool {
+        self.status.flags & flags != 0
+    }
+
+    /// Whether it may take new claims, exclusion left aside.
+    #[must_use]
+    pub const fn is_able(&self) -> bool {
+        self.has(SELECTED) && !self.has(STALE | LEAVING)
+    }
+
+    /// Whether it carries the exclusion label.
+    #[must_use]
+    pub const fn is_excluded(&self) -> bool {
+        self.has(EXCLUDED)
+    }
+
+    /// Where to send to.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        let endpoints = self.peer.as_ref().map(|peer| peer.endpoints.as_slice()).unwrap_or_default();
+        self.endpoint.checked_rem(endpoints.len()).and_then(|index| endpoints.get(index)).copied().or(self.from)
+    }
+
+    /// What was heard on a link.
+    #[must_use]
+    pub fn sense(&self, link: LinkId) -> Sense {
+        self.senses.get(&link).copied().unwrap_or_default()
+    }
+
+    /// The last sign, by anybody, that its agent answers.
+    #[must_use]
+    pub fn last_ack(&self) -> Option<Time> {
+        self.ack.max(self.indirect)
+    }
+}
+
+#[derive(Debug)]
+struct Rumour {
+    node: NodeId,
+    left: usize,
+}
+
+#[derive(Debug)]
+struct Question {
+    target: NodeId,
+    sent: Time,
+    asked: bool,
+}
+
+/// A change that others care about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Of whom.
+    pub node: NodeId,
+    /// To what.
+    pub vital: Vital,
+}
+
+/// The members, this node left out.
+#[derive(Debug)]
+pub struct Membership {
+    own: NodeId,
+    members: BTreeMap<NodeId, Member>,
+    round: Vec<NodeId>,
+    question: Option<Question>,
+    rumours: Vec<Rumour>,
+    /// This node's status, the claims left out.
+    pub status: Status,
+    /// When the next period begins.
+    pub next: Time,
+}
+
+impl Membership {
+    /// Knows nobody.
+    #[must_use]
+    pub const fn new(own: NodeId, incarnation: u32, now: Time) -> Self {
+        let status = Status { incarnation, flags: SELECTED, version: 0, digest: 0 };
+        Self { own, members: BTreeMap::new(), round: Vec::new(), question: None, rumours: Vec::new(), status, next: now }
+    }
+
+    /// A member.
+    #[must_use]
+    pub fn get(&self, node: &NodeId) -> Option<&Member> {
+        self.members.get(node)
+    }
+
+    /// A member, to be changed.
+    pub fn get_mut(&mut self, node: &NodeId) -> Option<&mut Member> {
+        self.members.get_mut(node)
+    }
+
+    /// All members, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
+        self.members.iter()
+    }
+
+    /// All members, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Member)> {
+        self.members.iter_mut()
+    }
+
+    /// Takes the list of Leases over; returns who is new and who is gone.
+    pub fn discover(&mut self, peers: Vec<Peer>, now: Time) -> (Vec<NodeId>, Vec<NodeId>) {
+        let listed: BTreeSet<_> = peers.iter().map(|peer| peer.node.clone()).collect();
+        // A member that gossips needs no Lease: its Lease may be late, or the API server down.
+        let silent = |member: &Member| member.vital != Vital::Alive;
+        let gone: Vec<_> = self.members.iter().filter(|(node, m)| !listed.contains(*node) && silent(m)).map(|(node, _)| node.clone()).collect();
+        for node in &gone {
+            self.members.remove(node);
+        }
+        let mut new = Vec::new();
+        for peer in peers.into_iter().filter(|peer| peer.node != self.own) {
+            let node = peer.node.clone();
+            let member = self.members.entry(node.clone()).or_insert_with(|| {
+                new.push(node);
+                Member::new(now)
+            });
+            member.peer = Some(peer);
+        }
+        (new, gone)
+    }
+
+    /// An authentic datagram came; returns whether it is the first in a while (then claims are exchanged).
+    pub fn heard(&mut self, node: &NodeId, status: Status, from: SocketAddr, now: Time) -> bool {
+        let member = self.members.entry(node.clone()).or_insert_with(|| Member::new(now));
+        let contact = !now.is_within(member.heard, ms(300));
+        member.heard = Some(now);
+        member.from = Some(from);
+        let flags = member.status.flags;
+        if status.incarnation >= member.status.incarnation || member.vital == Vital::Silent {
+            member.status = status;
+        }
+        if flags != member.status.flags {
+            self.spread(node);
+        }
+        contact
+    }
+
+    /// A ping of ours, sent at this time, was acknowledged.
+    pub fn acknowledged(&mut self, node: &NodeId, sent: Time, now: Time) -> Option<Turn> {
+        if self.question.as_ref().is_some_and(|question| question.target == *node && question.sent <= sent) {
+            self.question = None;
+        }
+        let member = self.members.get_mut(node)?;
+        member.ack = member.ack.max(Some(sent));
+        if member.vital == Vital::Alive {
+            return None;
+        }
+        member.vital = Vital::Alive;
+        member.since = now;
+        self.spread(node);
+        Some(Turn { node: node.clone(), vital: Vital::Alive })
+    }
+
+    /// A helper heard a member.
+    pub fn reported(&mut self, node: &NodeId, now: Time) {
+        if self.question.as_ref().is_some_and(|question| question.target == *node) {
+            self.question = None;
+        }
+        if let Some(member) = self.members.get_mut(node) {
+            member.indirect = member.indirect.max(Some(now));
+        }
+    }
+
+    /// Takes a rumour.
+    pub fn rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, now: Time) -> Option<Turn> {
+        if *node == self.own {
+            if vital != Vital::Alive && incarnation >= self.status.incarnation {
+                self.status.incarnation = incarnation.saturating_add(1);
+                self.spread(node);
+            }
+            return None;
+        }
+        let member = self.members.get_mut(node)?;
+        let direct = now.is_within(member.last_ack(), ms(1000));
+        let known = member.status.incarnation;
+        let news = if vital == Vital::Alive {
+            // Only who has answered us is alive for us; others' word brings flags.
+            incarnation > known
+        } else {
+            (incarnation, vital) > (known, member.vital) && !direct
+        };
+        if !news {
+            return None;
+        }
+        member.status.incarnation = incarnation;
+        member.status.flags = flags;
+        let before = member.vital;
+        if vital != Vital::Alive || (before == Vital::Suspect) {
+            member.vital = vital;
+            member.since = now;
+        }
+        let vital = member.vital;
+        self.spread(node);
+        (before != vital).then(|| Turn { node: node.clone(), vital })
+    }
+
+    /// Changes this node's flags.
+    pub fn set_flags(&mut self, flags: u8) -> bool {
+        if self.status.flags == flags {
+            return false;
+        }
+        self.status.flags = flags;
+        self.status.incarnation = self.status.incarnation.saturating_add(1);
+        let own = self.own.clone();
+        self.spread(&own);
+        true
+    }
+
+    fn spread(&mut self, node: &NodeId) {
+        let left = 3 * usize::try_from(self.members.len().max(1).ilog2() + 1).unwrap_or(1);
+        self.rumours.retain(|rumour| rumour.node != *node);
+        self.rumours.push(Rumour { node: node.clone(), left });
+    }
+
+    /// Rumours for a datagram, the least told first.
+    pub fn rumours(&mut self) -> Vec<Message> {
+        if self.rumours.is_empty() {
+            return Vec::new();
+        }
+        self.rumours.sort_by_key(|rumour| std::cmp::Reverse(rumour.left));
+        let mut out = Vec::new();
+        for rumour in self.rumours.iter_mut().take(RUMOURS) {
+            rumour.left = rumour.left.saturating_sub(1);
+            let told = if rumour.node == self.own {
+                Some((self.status, Vital::Alive))
+            } else {
+                self.members.get(&rumour.node).map(|member| (member.status, member.vital))
+            };
+            let Some((Status { incarnation, flags, .. }, vital)) = told else { continue };
+            out.push(Message::Rumour { node: rumour.node.clone(), incarnation, vital, flags });
+        }
+        self.rumours.retain(|rumour| rumour.left > 0);
+        out
+    }
+
+    /// Forgets open questions and suspicions, after a pause of our own.
+    pub fn forgive(&mut self, now: Time) {
+        self.question = None;
+        for member in self.members.values_mut() {
+            if member.vital == Vital::Suspect {
+                member.vital = Vital::Alive;
+                member.since = now;
+            }
+            for sense in member.senses.values_mut() {
+                sense.alarm = None;
+            }
+        }
+    }
+
+    /// When [`Membership::tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Time {
+        match &self.question {
+            Some(question) if !question.asked => self.next.min(question.sent + DIRECT),
+            _ => self.next,
+        }
+    }
+
+    /// Does what is due: whom to ping, whom to ask to ping whom, and who changed.
+    pub fn tick(&mut self, now: Time, rng: &mut Rng) -> Tick {
+        let mut tick = Tick::default();
+        if let Some(question) = self.question.as_mut().filter(|question| !question.asked && now >= question.sent + DIRECT) {
+            question.asked = true;
+            let target = question.target.clone();
+            tick.ask = self.helpers(&target, 3, rng).into_iter().map(|helper| (helper, target.clone())).collect();
+        }
+        if now < self.next {
+            return tick;
+        }
+        self.next = now + PERIOD;
+        if let Some(question) = self.question.take() {
+            self.suspect(&question.target, now, &mut tick);
+        }
+        let grace = GRACE + PERIOD * self.members.len().max(1).ilog2();
+        let overdue: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.vital == Vital::Suspect && now.since(member.since) >= grace)
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in overdue {
+            if let Some(member) = self.members.get_mut(&node) {
+                member.vital = Vital::Silent;
+                member.since = now;
+            }
+            self.spread(&node);
+            tick.turns.push(Turn { node, vital: Vital::Silent });
+        }
+        if let Some(target) = self.next_target(rng) {
+            if self.members.get(&target).is_some_and(|member| member.vital == Vital::Alive) {
+                self.question = Some(Question { target: target.clone(), sent: now, asked: false });
+            }
+            tick.ping.push(target);
+        }
+        tick
+    }
+
+    fn suspect(&mut self, node: &NodeId, now: Time, tick: &mut Tick) {
+        let Some(member) = self.members.get_mut(node).filter(|member| member.vital == Vital::Alive) else { return };
+        if now.is_within(member.last_ack(), PERIOD) {
+            return;
+        }
+        member.vital = Vital::Suspect;
+        member.since = now;
+        self.spread(node);
+        tick.turns.push(Turn { node: node.clone(), vital: Vital::Suspect });
+    }
+
+    fn next_target(&mut self, rng: &mut Rng) -> Option<NodeId> {
+        while let Some(node) = self.round.pop() {
+            if self.members.contains_key(&node) {
+                return Some(node);
+            }
+        }
+        self.round = self.members.keys().cloned().collect();
+        rng.shuffle(&mut self.round);
+        self.round.pop()
+    }
+
+    /// Live members other than the target, at random.
+    pub fn helpers(&self, target: &NodeId, count: usize, rng: &mut Rng) -> Vec<NodeId> {
+        let live = |member: &Member| member.vital == Vital::Alive;
+        let mut nodes: Vec<_> = self.members.iter().filter(|(node, m)| *node != target && live(m)).map(|(node, _)| node.clone()).collect();
+        rng.shuffle(&mut nodes);
+        nodes.truncate(count);
+        nodes
+    }
+
+    /// Whether nobody answered us for so long.
+    #[must_use]
+    pub fn is_lonely(&self, now: Time, within: Duration) -> bool {
+        self.members.values().all(|member| !now.is_within(member.ack, within))
+    }
+}
+
+/// What a period brings.
+#[derive(Debug, Default)]
+pub struct Tick {
+    /// To ping.
+    pub ping: Vec<NodeId>,
+    /// Helpers and targets.
+    pub ask: Vec<(NodeId, NodeId)>,
+    /// Who changed.
+    pub turns: Vec<Turn>,
+}

@@ -1,0 +1,66 @@
+//! Segments: who reaches whom, and how badly.
+
+use std::collections::BTreeSet;
+
+use ownership::rng::Rng;
+use std::time::Duration;
+
+/// A place on a segment: node or host number, and segment number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    pub host: usize,
+    pub segment: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Sends nothing.
+    pub mute: BTreeSet<Port>,
+    /// Hears nothing.
+    pub deaf: BTreeSet<Port>,
+    /// One-way faults between two.
+    pub blocked: BTreeSet<(Port, Port)>,
+    /// Per mille.
+    pub loss: usize,
+    pub duplicates: usize,
+    pub delay_min_us: u64,
+    pub delay_spread_us: usize,
+}
+
+impl Network {
+    pub fn carries(&self, from: Port, to: Port) -> bool {
+        from.segment == to.segment
+            && !self.mute.contains(&from)
+            && !self.deaf.contains(&to)
+            && !self.blocked.contains(&(from, to))
+    }
+
+    pub fn both_ways(&self, a: Port, b: Port) -> bool {
+        self.carries(a, b) && self.carries(b, a)
+    }
+
+    pub fn cut(&mut self, port: Port) {
+        self.mute.insert(port);
+        self.deaf.insert(port);
+    }
+
+    pub fn heal(&mut self, port: Port) {
+        self.mute.remove(&port);
+        self.deaf.remove(&port);
+    }
+
+    /// When copies of a packet arrive, if at all. Loss counts between nodes, not within a host.
+    pub fn arrivals(&self, from: Port, to: Port, rng: &mut Rng) -> Vec<Duration> {
+        if !self.carries(from, to) {
+            return Vec::new();
+        }
+        let mut copies = usize::from(rng.below(1000) >= self.loss);
+        copies += usize::from(copies > 0 && rng.below(1000) < self.duplicates);
+        (0..copies)
+            .map(|_| {
+                let spread = u64::try_from(rng.below(self.delay_spread_us + 1)).unwrap();
+                Duration::from_micros(self.delay_min_us + spread)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,271 @@
+//! Who leads: decisions without network.
+
+use std::time::Duration;
+
+use crate::BootTime;
+
+/// The times of an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a lease lasts without renewal; at least a second.
+    pub duration: Duration,
+    /// How often it is renewed, and how often followers look.
+    pub renew: Duration,
+    /// After which time a write is given up, this one and those under the fence.
+    pub deadline: Duration,
+}
+
+impl Default for Timing {
+    /// 8 s, 2 s, 3 s (design, section 1).
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(8), renew: Duration::from_secs(2), deadline: Duration::from_secs(3) }
+    }
+}
+
+/// What a Lease says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its resource version.
+    pub version: String,
+    /// Who holds it; nothing if it is free.
+    pub holder: Option<String>,
+    /// How long it lasts by the word of its holder.
+    pub duration: Duration,
+    /// How often it changed hands.
+    pub transitions: i32,
+}
+
+/// What to do with the Lease now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing; look again after this time.
+    Follow(Duration),
+    /// Write it: it is ours.
+    Renew,
+    /// Write it: it is free, or its holder is gone.
+    Take {
+        /// The new count of transitions.
+        transitions: i32,
+    },
+}
+
+/// One candidate's view of the election.
+#[derive(Debug, Clone)]
+pub struct Election {
+    identity: String,
+    timing: Timing,
+    /// What the Lease said last, and since when by our clock.
+    seen: Option<(Record, BootTime)>,
+    must_read: bool,
+    /// When our lease ends by our clock.
+    until: Option<BootTime>,
+}
+
+impl Election {
+    /// A candidate that has seen nothing yet.
+    #[must_use]
+    pub const fn new(identity: String, timing: Timing) -> Self {
+        Self { identity, timing, seen: None, must_read: true, until: None }
+    }
+
+    /// Who we are.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Who holds the Lease as far as we know.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        self.seen.as_ref()?.0.holder.as_deref()
+    }
+
+    /// The resource version that a write must name.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.seen.as_ref().map(|(record, _)| record.version.as_str())
+    }
+
+    /// Whether the Lease names us.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.holder() == Some(&self.identity)
+    }
+
+    /// Whether the Lease must be read before the next decision.
+    #[must_use]
+    pub const fn must_read(&self) -> bool {
+        self.must_read || self.seen.is_none()
+    }
+
+    /// What we know may be old: after a failed write, and for followers always.
+    pub const fn read_next_time(&mut self) {
+        self.must_read = true;
+    }
+
+    /// Notes what the Lease says now.
+    pub fn observe(&mut self, record: Record, now: BootTime) {
+        self.must_read = false;
+        // Somebody took it although our lease has not ended: give way at once.
+        if record.holder.as_deref() != Some(&self.identity) {
+            self.until = None;
+        }
+        match &self.seen {
+            Some((known, _)) if *known == record => {}
+            _ => self.seen = Some((record, now)),
+        }
+    }
+
+    /// What to do now.
+    #[must_use]
+    pub fn decide(&self, now: BootTime) -> Decision {
+        let Some((record, since)) = &self.seen else { return Decision::Follow(Duration::ZERO) };
+        if self.is_recorded() {
+            return Decision::Renew;
+        }
+        let take = Decision::Take { transitions: record.transitions.saturating_add(1) };
+        if record.holder.is_none() {
+            return take;
+        }
+        let patience = record.duration.max(self.timing.duration);
+        let waited = now.since(*since);
+        if waited >= patience { take } else { Decision::Follow(self.timing.renew.min(patience.saturating_sub(waited))) }
+    }
+
+    /// Our write arrived: the Lease says this, and the request was sent at `started`.
+    pub fn written(&mut self, record: Record, started: BootTime, now: BootTime) {
+        let ours = record.holder.as_deref() == Some(&self.identity);
+        self.observe(record, now);
+        self.until = ours.then(|| started + self.timing.duration);
+    }
+
+    /// How long our lease still lasts; nothing if it has ended.
+    #[must_use]
+    pub fn remaining(&self, now: BootTime) -> Option<Duration> {
+        self.until.map(|until| until.since(now)).filter(|remaining| !remaining.is_zero())
+    }
+
+    /// When the last write may start: it must be over when the lease ends.
+    #[must_use]
+    pub fn fence(&self) -> Option<BootTime> {
+        self.until.map(|until| until - self.timing.deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn at(millis: u64) -> BootTime {
+        BootTime::from_duration(Duration::from_millis(millis))
+    }
+
+    fn record(version: u64, holder: &str) -> Record {
+        Record {
+            version: version.to_string(),
+            holder: (!holder.is_empty()).then(|| holder.to_owned()),
+            duration: Duration::from_secs(8),
+            transitions: 0,
+        }
+    }
+
+    fn candidate(name: &str) -> Election {
+        Election::new(name.to_owned(), Timing::default())
+    }
+
+    #[test]
+    fn an_empty_lease_is_taken_and_renewed() {
+        let mut a = candidate("a");
+        a.observe(record(1, ""), at(0));
+        assert_eq!(a.decide(at(0)), Decision::Take { transitions: 1 });
+        a.written(record(2, "a"), at(10), at(20));
+        assert_eq!(a.decide(at(2000)), Decision::Renew);
+        assert_eq!(a.remaining(at(8009)), Some(Duration::from_millis(1)));
+        assert_eq!(a.remaining(at(8010)), None);
+        assert_eq!(a.fence(), Some(at(5010)));
+    }
+
+    #[test]
+    fn a_silent_holder_is_replaced_after_its_duration_and_not_before() {
+        let mut b = candidate("b");
+        b.observe(record(7, "a"), at(0));
+        b.observe(record(7, "a"), at(7999));
+        assert_eq!(b.decide(at(7999)), Decision::Follow(Duration::from_millis(1)));
+        b.observe(record(8, "a"), at(7999));
+        assert_eq!(b.decide(at(8000)), Decision::Follow(Duration::from_secs(2)));
+        assert!(matches!(b.decide(at(16_000)), Decision::Take { .. }));
+    }
+
+    #[test]
+    fn a_holder_that_sees_another_name_gives_way_at_once() {
+        let mut a = candidate("a");
+        a.observe(record(1, ""), at(0));
+        a.written(record(2, "a"), at(0), at(1));
+        a.observe(record(3, "b"), at(100));
+        assert_eq!(a.remaining(at(100)), None);
+        assert_eq!(a.fence(), None);
+    }
+
+    /// What a candidate is waiting for.
+    #[derive(Clone)]
+    enum Phase {
+        Idle,
+        ReadUnderWay,
+        ReadAnswered(Record),
+        WriteUnderWay { sent: BootTime, version: Option<String> },
+        WriteAnswered { sent: BootTime, record: Option<Record> },
+    }
+
+    proptest! {
+        /// A server with one Lease, three candidates, messages that take any time; pauses are
+        /// long times between two phases of one candidate.
+        #[test]
+        fn two_never_lead_at_once(steps in prop::collection::vec((0_usize..3, prop_oneof![0_u64..50, 0_u64..9000]), 1..600)) {
+            let mut server = record(1, "");
+            let mut version = 1_u64;
+            let mut candidates = ["a", "b", "c"].map(|name| (candidate(name), Phase::Idle));
+            let (mut now, mut terms) = (at(0), 0);
+            for (who, millis) in steps {
+                now = now + Duration::from_millis(millis);
+                let (me, phase) = &mut candidates[who];
+                *phase = match phase.clone() {
+                    Phase::Idle if me.must_read() => Phase::ReadUnderWay,
+                    Phase::ReadUnderWay => Phase::ReadAnswered(server.clone()),
+                    Phase::Idle | Phase::ReadAnswered(_) => {
+                        if let Phase::ReadAnswered(record) = phase.clone() {
+                            me.observe(record, now);
+                        }
+                        if let Decision::Follow(_) = me.decide(now) {
+                            me.read_next_time();
+                            Phase::Idle
+                        } else {
+                            Phase::WriteUnderWay { sent: now, version: me.version().map(str::to_owned) }
+                        }
+                    }
+                    Phase::WriteUnderWay { sent, version: expected } => {
+                        let accepted = expected.as_deref() == Some(&server.version);
+                        if accepted {
+                            version += 1;
+                            server = record(version, me.identity());
+                        }
+                        Phase::WriteAnswered { sent, record: accepted.then(|| server.clone()) }
+                    }
+                    Phase::WriteAnswered { sent, record } => {
+                        match record {
+                            Some(record) => {
+                                me.written(record, sent, now);
+                                terms += 1;
+                            }
+                            None => me.read_next_time(),
+                        }
+                        Phase::Idle
+                    }
+                };
+                let leading = candidates.iter().filter(|(c, _)| c.remaining(now).is_some()).count();
+                prop_assert!(leading <= 1, "{leading} lead after {terms} writes");
+            }
+        }
+    }
+}
