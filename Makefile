@@ -9,6 +9,8 @@ export PURELB_CACHE := $(CACHE)
 export CARGO_TARGET_DIR := $(CACHE)/target
 export PATH := $(CACHE)/nextest/bin:$(PATH)
 
+# Its EXIT traps run after Ctrl-C too.
+SHELL := /bin/bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAMS := allocator lbnodeagent
 TAG := $(shell sed -n 's,^ *newTag: ,,p' manifests/base/kustomization.yaml | head -n 1)
@@ -48,7 +50,7 @@ images: prepare binaries
 	@$(MAKE) --no-print-directory $(PROGRAMS:%=target/images/%.tar)
 
 # A storage of its own: the machine's container storage stays as it is.
-target/images/%.tar: target/bin/% Containerfile
+target/images/%.tar: target/bin/% Containerfile manifests/base/kustomization.yaml
 	@echo 'making the image localhost/purelb/$*:$(TAG)'
 	@mkdir -p target/images
 	@storage=$$(mktemp -d) && trap 'rm -rf "$$storage"' EXIT && \
@@ -59,7 +61,9 @@ target/images/%.tar: target/bin/% Containerfile
 demo: lab images
 	@$(CARGO_TARGET_DIR)/debug/demo
 
-demo-down: lab
+# Works with what is built, also when nothing else does.
+demo-down:
+	@[ -x $(LAB) ] || cargo build --quiet --locked --package e2e --bins
 	@$(LAB) down --name demo
 
 # The tests on a real cluster share one: it is made by the first and removed here, whatever happens.

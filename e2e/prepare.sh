@@ -7,6 +7,9 @@ set -euo pipefail
 KUBERNETES=1.36.3
 CONTAINERD=2.3.7
 NEXTEST=0.9.128
+# What they are built with at least.
+RUST=1.89.0
+GO=1.26.0
 # bird and frr speak BGP in the lab, runc and the CNI plugins run pods, busybox is in the test image for `kubectl exec`.
 PACKAGES=(bird buildah busybox-static conntrack containernetworking-plugins curl frr gcc iproute2 kmod libc6-dev nftables
   openssl procps runc util-linux)
@@ -51,10 +54,15 @@ install_packages() {
   fi
 }
 
+# at_least WANTED FOUND: whether a version is that one or a later one.
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get update
-  apt-get install -y --no-install-recommends "$@"
+  # A package of the machine's own that is in the way (Docker's containerd.io and Debian's runc exclude each other) is
+  # for its owner to remove.
+  apt-get install -y --no-install-recommends --no-remove "$@"
 }
 
 # Debian starts a daemon when it installs it, unless policy-rc.d says no. Routing daemons have no business on the
@@ -85,7 +93,7 @@ build_kubernetes() {
   [ -x "$CACHE/bin/k8s" ] && current "$CACHE/bin/k8s.stamp" "${inputs[@]}" && return
   echo "building Kubernetes $KUBERNETES (about 5 minutes, once)"
   local set_version="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/client-go/pkg/version.gitVersion=$version"
-  quietly env -C "$directory" CGO_ENABLED=0 go build -trimpath -ldflags="-s -w $set_version" -o "$CACHE/bin/k8s.part" .
+  quietly env -C "$directory" CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags="-s -w $set_version" -o "$CACHE/bin/k8s.part" .
   # Renamed into place, because a running lab may be using the old one.
   mv "$CACHE/bin/k8s.part" "$CACHE/bin/k8s"
   stamp "$CACHE/bin/k8s.stamp" "${inputs[@]}"
@@ -98,7 +106,7 @@ build_containerd() {
   echo "building containerd $CONTAINERD (about 2 minutes, once)"
   rm -rf "$CACHE/bin/part"
   mkdir "$CACHE/bin/part"
-  quietly env -C "$directory" CGO_ENABLED=0 go build -trimpath -tags 'no_btrfs no_aufs no_zfs no_devmapper' \
+  quietly env -C "$directory" CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags 'no_btrfs no_aufs no_zfs no_devmapper' \
     -ldflags="-s -w -X github.com/containerd/containerd/v2/version.Version=$CONTAINERD" -o "$CACHE/bin/part/" tool
   mv "$CACHE"/bin/part/* "$CACHE/bin/"
   rmdir "$CACHE/bin/part"
@@ -119,7 +127,7 @@ make_images() {
     current "$CACHE/images/echo.stamp" "$directory"/{go.mod,main.go} "$HERE/image.sh"; }; then
     echo "making the image localhost/echo:1"
     work=$(mktemp -d)
-    quietly env -C "$directory" CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$work/echo" .
+    quietly env -C "$directory" CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$work/echo" .
     quietly "$HERE/image.sh" localhost/echo:1 "$CACHE/images/echo.tar" "$work/echo" /bin/busybox
     rm -rf "$work"
     stamp "$CACHE/images/echo.stamp" "$directory"/{go.mod,main.go} "$HERE/image.sh"
@@ -127,19 +135,22 @@ make_images() {
 }
 
 install_nextest() {
-  [ -x "$CACHE/nextest/bin/cargo-nextest" ] || command -v cargo-nextest >/dev/null || {
+  { [ -x "$CACHE/nextest/bin/cargo-nextest" ] && current "$CACHE/nextest/stamp" "$NEXTEST"; } || {
     echo "building cargo-nextest $NEXTEST (about 3 minutes, once)"
     # Built once and run for its tests' sake, not its own: the quickest compilation is the best one.
     CARGO_TARGET_DIR=$CACHE/nextest/target CARGO_PROFILE_DEV_DEBUG=false CARGO_PROFILE_DEV_OPT_LEVEL=1 quietly \
       cargo install cargo-nextest --locked --version "$NEXTEST" --debug \
       --no-default-features --features default-no-update --root "$CACHE/nextest"
     rm -rf "$CACHE/nextest/target"
+    stamp "$CACHE/nextest/stamp" "$NEXTEST"
   }
 }
 
 [ "$(id -u)" = 0 ] || fail "needs root: the lab makes network namespaces"
-command -v cargo >/dev/null || fail "no cargo in PATH: install Rust first"
-command -v go >/dev/null || fail "no go in PATH: install Go 1.26 or later first"
+command -v cargo >/dev/null || fail "no cargo in PATH: install Rust $RUST or later first"
+command -v go >/dev/null || fail "no go in PATH: install Go $GO or later first"
+at_least "$RUST" "$(cargo --version | cut -d ' ' -f 2)" || fail "Rust $RUST or later is needed, this is $(cargo --version)"
+at_least "$GO" "$(go env GOVERSION | sed 's/^go//')" || fail "Go $GO or later is needed, this is $(go env GOVERSION)"
 mkdir -p "$CACHE/bin" "$CACHE/images"
 exec 9>"$CACHE/lock"
 flock --nonblock 9 || { echo 'waiting for another prepare.sh'; flock 9; }

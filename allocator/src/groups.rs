@@ -20,7 +20,9 @@ pub enum Refused {
     #[error("the stored object cannot be read: {0}; write it anew")]
     Unreadable(String),
     /// It shares addresses with a group that comes before it by namespace and name.
-    #[error("range {ours} overlaps with an already defined pool: {theirs} of group {other}; change one of the two, the group that comes first by namespace and name is used")]
+    #[error(
+        "range {ours} overlaps with an already defined pool: {theirs} of group {other}; change one of the two, the group that comes first by namespace and name is used"
+    )]
     Overlap {
         /// Our range as written.
         ours: String,
@@ -86,7 +88,10 @@ impl Table {
     /// Only groups in the install namespace count; unless there are groups and none of them is
     /// there, which is taken as a wrong setting (specification, allocation.md 2).
     #[must_use]
-    pub fn new<'a>(objects: impl Iterator<Item = (&'a GroupId, &'a GroupObject)> + Clone, install_namespace: &str) -> Self {
+    pub fn new<'a>(
+        objects: impl Iterator<Item = (&'a GroupId, &'a GroupObject)> + Clone,
+        install_namespace: &str,
+    ) -> Self {
         let scoped = objects.clone().any(|((namespace, _), _)| namespace == install_namespace);
         let mut table = Self::default();
         for (id, object) in objects {
@@ -187,6 +192,7 @@ pub(crate) mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     pub(crate) fn object(namespace: &str, name: &str, spec: Value) -> GroupObject {
         let metadata = json!({"namespace": namespace, "name": name, "uid": format!("uid-{name}"), "generation": 1});
         let watched: WatchedGroup = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
@@ -211,9 +217,12 @@ pub(crate) mod tests {
             object("purelb", "c-around", v4("10.0.0.0/9")),
         ]);
         assert!(table.get("a-around").is_some());
-        let refused: Vec<_> = table.refused().map(|((_, name), refused)| (name.as_str(), refused.to_string())).collect();
+        let refused: Vec<_> =
+            table.refused().map(|((_, name), refused)| (name.as_str(), refused.to_string())).collect();
         assert_eq!(refused.len(), 2);
-        assert!(refused[0].1.contains("overlaps with an already defined pool") && refused[0].1.contains("purelb/a-around"));
+        assert!(
+            refused[0].1.contains("overlaps with an already defined pool") && refused[0].1.contains("purelb/a-around")
+        );
     }
 
     #[test]
@@ -229,7 +238,8 @@ pub(crate) mod tests {
 
     #[test]
     fn bad_groups_do_not_hurt_the_others() {
-        let table = table(vec![object("purelb", "a", v4("10.1.0.9-10.1.0.1")), object("purelb", "b", v4("10.1.0.0/24"))]);
+        let table =
+            table(vec![object("purelb", "a", v4("10.1.0.9-10.1.0.1")), object("purelb", "b", v4("10.1.0.0/24"))]);
         assert_eq!(table.refusal(&("purelb".to_owned(), "a".to_owned())).unwrap().reason(), "InvalidRange");
         assert!(table.get("b").is_some());
     }

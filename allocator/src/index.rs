@@ -51,6 +51,7 @@ pub struct Index {
     fence: String,
     queue: VecDeque<Name>,
     fencing: BTreeSet<Name>,
+    last_patch: u64,
     cleanups: VecDeque<Leftover>,
     retry_pending: bool,
     pending: BTreeSet<Name>,
@@ -75,6 +76,7 @@ impl Index {
             fence: String::new(),
             queue: VecDeque::new(),
             fencing: BTreeSet::new(),
+            last_patch: 0,
             cleanups: VecDeque::new(),
             retry_pending: false,
             pending: BTreeSet::new(),
@@ -91,11 +93,12 @@ impl Index {
     /// A Service was added or changed. Older states than the known one are ignored.
     pub fn apply_service(&mut self, service: Service) {
         let name = service.name.clone();
+        // The answer to a write may have told of a newer state, or object, than the watch is at.
+        if self.service(&name).is_some_and(|known| !service.is_newer_than(&known.version)) {
+            return;
+        }
         let judge = match self.services.get_mut(&name) {
             Some(entry) if entry.service.uid == service.uid => {
-                if !service.is_newer_than(&entry.service) {
-                    return;
-                }
                 let judge = entry.differs(&service);
                 entry.service = service;
                 judge
@@ -120,6 +123,10 @@ impl Index {
     /// so an attempt is made to take our annotations off.
     pub fn delete_service(&mut self, gone: &Leftover) {
         let Some(entry) = self.services.get(&gone.name).filter(|entry| entry.service.uid == gone.uid) else { return };
+        // The answer to a write may have told already that it is back.
+        if is_later(&entry.service.version, &gone.version) {
+            return;
+        }
         if entry.may_be_marked() {
             self.clean_up([gone.clone()]);
         }
@@ -135,6 +142,10 @@ impl Index {
             self.forget(&name);
         }
         for service in services {
+            // It was gone, and is back.
+            if let Some(entry) = self.services.get_mut(&service.name) {
+                entry.flight.take_if(|flight| flight.id == work::GONE);
+            }
             self.apply_service(service);
         }
     }
@@ -167,17 +178,17 @@ impl Index {
         if !freed.is_empty() || (claim_changed && !wanted.is_empty()) || before.len() > wanted.len() {
             self.retry_pending = true;
         }
-        let news: Vec<_> = wanted.iter().copied().filter(|address| claim_changed || !before.contains(address)).collect();
+        let news: Vec<_> =
+            wanted.iter().copied().filter(|address| claim_changed || !before.contains(address)).collect();
         self.check_sharing(name, &news);
     }
 
     /// A ServiceGroup was added or changed.
     pub fn apply_group(&mut self, object: GroupObject) {
         let id = (object.namespace.clone(), object.name.clone());
-        let spec_changed = self
-            .objects
-            .get(&id)
-            .is_none_or(|known| known.uid != object.uid || known.generation != object.generation || known.parsed != object.parsed);
+        let spec_changed = self.objects.get(&id).is_none_or(|known| {
+            known.uid != object.uid || known.generation != object.generation || known.parsed != object.parsed
+        });
         if self.objects.get(&id).is_some_and(|known| known.uid != object.uid) {
             self.status.forget(&id);
         }
@@ -204,7 +215,9 @@ impl Index {
         }
         let changed = listed
             .iter()
-            .filter(|(id, object)| self.objects.get(*id).is_none_or(|known| known.parsed != object.parsed || known.uid != object.uid))
+            .filter(|(id, object)| {
+                self.objects.get(*id).is_none_or(|known| known.parsed != object.parsed || known.uid != object.uid)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         self.objects = listed;
@@ -245,7 +258,8 @@ impl Index {
         }
         for (id, _) in self.table.out_of_scope() {
             if !old.out_of_scope().any(|(known, _)| known == id) || changed.contains(id) {
-                let note = format!("The group is not used: only ServiceGroups in namespace {:?} are", self.install_namespace);
+                let note =
+                    format!("The group is not used: only ServiceGroups in namespace {:?} are", self.install_namespace);
                 notes.push((id.clone(), Kind::Warning, reason::OUT_OF_SCOPE, note));
             }
         }
@@ -308,6 +322,11 @@ impl Index {
         self.metrics.services.set(i64::try_from(self.services.len()).unwrap_or(i64::MAX));
         self.metrics.pending.set(i64::try_from(self.pending.len()).unwrap_or(i64::MAX));
     }
+}
+
+/// Whether one resource version is surely later than the other.
+fn is_later(one: &str, other: &str) -> bool {
+    matches!((one.parse::<u64>(), other.parse::<u64>()), (Ok(one), Ok(other)) if one > other)
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ pub struct Verdict {
     pub notes: Vec<Note>,
     /// Why it does not have all that it wants. It is judged again when something changes.
     pub problem: Option<Note>,
+    /// It would take more if there were more, and is judged again too; nothing is wrong with that.
+    pub waits: bool,
     /// For the metrics.
     pub counts: Vec<Count>,
 }
@@ -114,11 +116,14 @@ struct Given<'a> {
 pub fn judge(world: World<'_>, service: &Service, lost: &[IpAddr]) -> Verdict {
     match service.scope {
         Scope::Ignored => return Verdict::unchanged(service),
-        Scope::OtherClass => return Verdict { clean: service.marks.any, ..Verdict::unchanged(service) },
+        Scope::OtherClass => {
+            return Verdict { clean: service.marks.any || service.marks.fence, ..Verdict::unchanged(service) };
+        }
         Scope::Ours if !service.has_cluster_ip => return Verdict::unchanged(service),
         Scope::Ours => {}
     }
-    let ours = service.marks.allocated || service.addresses.iter().any(|&address| world.table.group_of(address).is_some());
+    let ours =
+        service.marks.allocated || service.addresses.iter().any(|&address| world.table.group_of(address).is_some());
     if !ours && !service.addresses.is_empty() {
         // Somebody else gave it addresses that we know nothing of.
         return Verdict::unchanged(service);
@@ -130,7 +135,11 @@ pub fn judge(world: World<'_>, service: &Service, lost: &[IpAddr]) -> Verdict {
 #[must_use]
 pub fn missing_families(service: &Service) -> Vec<Family> {
     let has = |family: &Family| service.addresses.iter().any(|&address| Family::of(address) == *family);
-    let wanted = if service.families.is_empty() && service.addresses.is_empty() { &[Family::V6] } else { service.families.as_slice() };
+    let wanted = if service.families.is_empty() && service.addresses.is_empty() {
+        &[Family::V6]
+    } else {
+        service.families.as_slice()
+    };
     wanted.iter().copied().filter(|family| !has(family)).collect()
 }
 

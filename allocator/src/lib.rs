@@ -1,4 +1,4 @@
-//! The allocator: gives Services of type LoadBalancer their addresses.
+//! The allocator: gives Services of type `LoadBalancer` their addresses.
 //!
 //! One direction of data: watches feed the [`index`], which holds all state and says what to write;
 //! the [`controller`] writes it, and what the API server answers goes back into the index. All but

@@ -1,12 +1,12 @@
-//! The allocator: gives Services of type LoadBalancer their addresses.
+//! The allocator: gives Services of type `LoadBalancer` their addresses.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use allocator::FIELD_MANAGER;
 use allocator::controller::{Controller, Parts, Settings};
 use allocator::metrics::Metrics;
-use allocator::FIELD_MANAGER;
 use api_types::names::{DEFAULT_ANNOUNCER, DEFAULT_NAMESPACE, LEADER_LEASE};
 use clap::Parser;
 use kube::Api;
@@ -23,7 +23,7 @@ use runtime::{Task, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// Gives Services of type LoadBalancer their addresses.
+/// Gives Services of type `LoadBalancer` their addresses.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -78,26 +78,17 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     info!(op = "start", version = env!("CARGO_PKG_VERSION"), namespace, default_announcer, address = %server.address(), "allocator starts");
     // The server answers until the very end, so that a probe during the stop is no failure.
     let server_stop = CancellationToken::new();
-    let served = server.run(registry, readiness.clone(), axum::Router::new(), server_stop.clone());
-    let _server_task = Task::spawn(served);
+    let extra = axum::Router::new();
+    let _server_task = Task::spawn(server.run(registry, readiness.clone(), extra, server_stop.clone()));
 
     let timing = Timing::default();
     let leases = Api::namespaced(client.clone(), &namespace);
     let identity = identity(&pod);
     let healthy = client_metrics.lease_healthy.clone();
-    let leader =
-        Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
-    let parts = Parts {
-        metrics,
-        client_metrics,
-        writes,
-        events,
-        readiness,
-        fence: leader.fence(),
-        terms: leader.terms(),
-    };
-    let settings =
-        Settings { namespace, default_announcer, in_flight: 64, deadline: timing.deadline, identity };
+    let leader = Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
+    let parts =
+        Parts { metrics, client_metrics, writes, events, readiness, fence: leader.fence(), terms: leader.terms() };
+    let settings = Settings { namespace, default_announcer, in_flight: 64, deadline: timing.deadline, identity };
     Controller::new(client, settings, parts).run(stop.token()).await;
     leader.release().await;
     server_stop.cancel();

@@ -56,7 +56,11 @@ impl Metrics {
         Ok(Self {
             pool_size: gauges("purelb_address_pool_size", "Addresses in the group")?,
             pool_in_use: gauges("purelb_address_pool_addresses_in_use", "Distinct addresses in use")?,
-            rejected: counters("purelb_address_pool_allocation_rejected_total", "Refused allocations", &["pool", "reason"])?,
+            rejected: counters(
+                "purelb_address_pool_allocation_rejected_total",
+                "Refused allocations",
+                &["pool", "reason"],
+            )?,
             multi: counters("purelb_address_pool_multipool_allocations_total", "Multi-pool allocations", &["pool"])?,
             multi_partial: counters(
                 "purelb_address_pool_multipool_partial_total",
@@ -74,11 +78,19 @@ impl Metrics {
                 "Writes of ServiceGroup status",
                 &["outcome"],
             )?,
-            pending: gauge(registry, "purelb_allocator_services_pending", "Services that want an address they do not have")?,
+            pending: gauge(
+                registry,
+                "purelb_allocator_services_pending",
+                "Services that want an address they do not have",
+            )?,
             services: gauge(registry, "purelb_allocator_services", "Services of type LoadBalancer under watch")?,
             in_flight: gauge(registry, "purelb_allocator_writes_in_flight", "Writes to Services under way")?,
             leader: gauge(registry, "purelb_allocator_leader", "1 while this replica leads")?,
-            duplicates: counter(registry, "purelb_allocator_duplicate_addresses_total", "Services found with an address that another has the better right to")?,
+            duplicates: counter(
+                registry,
+                "purelb_allocator_duplicate_addresses_total",
+                "Services found with an address that another has the better right to",
+            )?,
         })
     }
 

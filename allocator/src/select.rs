@@ -14,7 +14,9 @@ use crate::groups::Table;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Denied {
     /// No accepted group has the name.
-    #[error("unknown pool {0:?}: no ServiceGroup of this name is in use; create it, or correct the annotation purelb.io/service-group")]
+    #[error(
+        "unknown pool {0:?}: no ServiceGroup of this name is in use; create it, or correct the annotation purelb.io/service-group"
+    )]
     Unknown(String),
     /// There is a group of the name, but it is refused.
     #[error("unknown pool {name:?}: the ServiceGroup is refused ({why})")]
@@ -25,7 +27,9 @@ pub enum Denied {
         why: String,
     },
     /// The group is confined to other namespaces.
-    #[error("namespace denied: group {group:?} serves only the namespaces that it lists, and {namespace:?} is none of them")]
+    #[error(
+        "namespace denied: group {group:?} serves only the namespaces that it lists, and {namespace:?} is none of them"
+    )]
     Confined {
         /// The group.
         group: String,
@@ -43,7 +47,9 @@ pub enum Denied {
         eligible: String,
     },
     /// Several groups serve the namespace and none is the default.
-    #[error("ambiguous namespace default: {0}; name one in the annotation purelb.io/service-group, or set namespaceDefault in exactly one")]
+    #[error(
+        "ambiguous namespace default: {0}; name one in the annotation purelb.io/service-group, or set namespaceDefault in exactly one"
+    )]
     Ambiguous(String),
 }
 
@@ -99,7 +105,8 @@ pub fn choose<'a>(
         if names.is_empty() {
             names.push("");
         }
-        let groups = names.into_iter().map(|name| checked(table, bindings, namespace, name)).collect::<Result<_, _>>()?;
+        let groups =
+            names.into_iter().map(|name| checked(table, bindings, namespace, name)).collect::<Result<_, _>>()?;
         return Ok(Choice { groups, warning: None });
     }
     let mut warning = None;
@@ -107,7 +114,8 @@ pub fn choose<'a>(
         NamespaceDefault::Group(name) => name,
         NamespaceDefault::Ambiguous(why) if bindings.is_enforcing(namespace) => return Err(Denied::Ambiguous(why)),
         NamespaceDefault::Ambiguous(why) => {
-            warning = Some(format!("namespace {namespace:?} has no default group ({why}): group {DEFAULT_GROUP:?} is used"));
+            warning =
+                Some(format!("namespace {namespace:?} has no default group ({why}): group {DEFAULT_GROUP:?} is used"));
             DEFAULT_GROUP
         }
         NamespaceDefault::Unbound => DEFAULT_GROUP,

@@ -81,6 +81,7 @@ pub struct Wishes {
 
 /// What we have written into the Service's annotations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
 pub struct Marks {
     /// `allocated-by` names us.
     pub allocated: bool,
@@ -145,12 +146,13 @@ impl Service {
         self.claim.key.as_ref()
     }
 
-    /// Whether `other` is an older state of the same object; only when both versions are numbers.
+    /// Whether this is a later state of the object than the one of that resource version.
     #[must_use]
-    pub fn is_newer_than(&self, other: &Self) -> bool {
-        match (self.version.parse::<u64>(), other.version.parse::<u64>()) {
+    pub fn is_newer_than(&self, version: &str) -> bool {
+        match (self.version.parse::<u64>(), version.parse::<u64>()) {
             (Ok(ours), Ok(theirs)) => ours > theirs,
-            _ => self.version != other.version,
+            // Versions that are no numbers have no order: what comes last counts.
+            _ => *self.version != *version,
         }
     }
 

@@ -1,122 +1,17 @@
 //! A valid ServiceGroup.
 
+mod error;
+mod fields;
+
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use thiserror::Error;
 
-use crate::range::parse_cidr;
-use crate::service_group::{AddressPool, ExternalAnnounce, LocalSpec, ServiceGroupSpec};
-use crate::{AddressRange, Aggregation, AggregationError, Family, RangeError};
+use crate::service_group::{ExternalAnnounce, LocalSpec, ServiceGroupSpec};
+use crate::{AddressRange, Aggregation, Family};
+use fields::Fields;
 
-/// Why a ServiceGroup is refused. The text is shown in its condition `Ready` and in its event.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GroupError {
-    /// A range cannot be read.
-    #[error("{field}: {source}")]
-    Range {
-        /// Path of the field below `spec`.
-        field: String,
-        /// What is wrong with it.
-        source: RangeError,
-    },
-    /// A subnet cannot be read.
-    #[error("{field}: invalid subnet {text:?}: write a CIDR such as 192.0.2.0/24")]
-    Subnet {
-        /// Path of the field below `spec`.
-        field: String,
-        /// The text.
-        text: String,
-    },
-    /// An aggregation cannot be used.
-    #[error("{field}: {source}")]
-    Aggregation {
-        /// Path of the field below `spec`.
-        field: String,
-        /// What is wrong with it.
-        source: AggregationError,
-    },
-    /// The range leaves its subnet.
-    #[error("{field}: range {range} is not contained by network {subnet}: correct the range or the subnet")]
-    OutsideSubnet {
-        /// Path of the pool below `spec`.
-        field: String,
-        /// The range as written.
-        range: String,
-        /// The subnet as written.
-        subnet: String,
-    },
-    /// The range is of the other family than its field says.
-    #[error("{field}: {range} is no {expected} range: move it to the pool of its own family")]
-    WrongFamily {
-        /// Path of the pool below `spec`.
-        field: String,
-        /// The range as written.
-        range: String,
-        /// What the field holds.
-        expected: Family,
-    },
-    /// Two ranges of this group share addresses.
-    #[error("{first} ({first_range}) and {second} ({second_range}) overlap: an address may be in one range only")]
-    InnerOverlap {
-        /// Path of one pool.
-        first: String,
-        /// Its range as written.
-        first_range: String,
-        /// Path of the other pool.
-        second: String,
-        /// Its range as written.
-        second_range: String,
-    },
-    /// Version v1: the flat range is of a family that other fields give too.
-    #[error("local.pool is an {0} range, and local also has {0} pools: give each family in one form only")]
-    FlatTwice(Family),
-    /// Version v1: a flat field lacks its companion.
-    #[error("local.{given} is given without local.{missing}: a range needs both")]
-    FlatIncomplete {
-        /// The field that is there.
-        given: &'static str,
-        /// The field that is not.
-        missing: &'static str,
-    },
-    /// No range at all.
-    #[error(
-        "no valid address range found: give spec.{0} at least one of v4pool, v4pools, v6pool, v6pools (in version v1 also pool and subnet)"
-    )]
-    NoRange(&'static str),
-    /// None of the kinds, or more than one.
-    #[error("pool must specify exactly one of local, remote, or external")]
-    Kind,
-    /// Both ways to use several ranges.
-    #[error("multiPool and balancePools are mutually exclusive: keep one of them")]
-    MultiAndBalance,
-    /// Version v1's Netbox client is gone.
-    #[error(
-        "netbox is no longer supported: run an IPAM sidecar for Netbox in the allocator's pod and name it in spec.external, or give the ranges in spec.local or spec.remote"
-    )]
-    Netbox,
-    /// No socket to reach the sidecar by.
-    #[error("external.socket must be the absolute path of a Unix socket, not {0:?}")]
-    Socket(String),
-}
-
-impl GroupError {
-    /// The reason for a condition: one word in `CamelCase`.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Range { .. } | Self::WrongFamily { .. } => "InvalidRange",
-            Self::Subnet { .. } => "InvalidSubnet",
-            Self::Aggregation { .. } => "InvalidAggregation",
-            Self::OutsideSubnet { .. } => "RangeOutsideSubnet",
-            Self::InnerOverlap { .. } => "OverlappingRanges",
-            Self::NoRange(_) | Self::FlatIncomplete { .. } => "NoRange",
-            Self::FlatTwice(_) | Self::Kind | Self::MultiAndBalance => "Contradiction",
-            Self::Netbox => "NetboxUnsupported",
-            Self::Socket(_) => "InvalidSocket",
-        }
-    }
-}
+pub use error::GroupError;
 
 /// How the addresses of a group are announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -313,114 +208,10 @@ impl Group {
     }
 }
 
-/// Objects written through v1 carry the marker; those stored by a release that knew only v1 do
-/// not, but only v1 has the flat fields.
+/// Objects written through v1 carry the marker. One written through v2 may have the flat fields all
+/// the same, by mistake or by a tool that changed only `apiVersion`; they mean what they mean in v1.
 fn is_v1(local: &LocalSpec) -> bool {
     local.announce.is_some() || local.pool.is_some() || local.subnet.is_some() || local.aggregation.is_some()
-}
-
-/// The range fields of one kind of group.
-struct Fields<'a> {
-    parent: &'static str,
-    v4pools: Option<&'a [AddressPool]>,
-    v4pool: Option<&'a AddressPool>,
-    v6pools: Option<&'a [AddressPool]>,
-    v6pool: Option<&'a AddressPool>,
-    flat: Option<&'a LocalSpec>,
-}
-
-impl<'a> Fields<'a> {
-    fn of_local(local: &'a LocalSpec) -> Self {
-        Self {
-            parent: "local",
-            v4pools: local.v4pools.as_deref(),
-            v4pool: local.v4pool.as_ref(),
-            v6pools: local.v6pools.as_deref(),
-            v6pool: local.v6pool.as_ref(),
-            flat: Some(local),
-        }
-    }
-
-    fn pools(&self) -> Result<Vec<Pool>, GroupError> {
-        let mut found: Vec<(String, Pool)> = Vec::new();
-        for (family, name, list, single) in
-            [(Family::V4, "v4pool", self.v4pools, self.v4pool), (Family::V6, "v6pool", self.v6pools, self.v6pool)]
-        {
-            for (index, written) in list.unwrap_or_default().iter().enumerate() {
-                let field = format!("{}.{name}s[{index}]", self.parent);
-                found.push((field.clone(), pool(&field, written, Some(family))?));
-            }
-            if let Some(written) = single {
-                let field = format!("{}.{name}", self.parent);
-                found.push((field.clone(), pool(&field, written, Some(family))?));
-            }
-        }
-        if let Some(flat) = self.flat.map(flat_pool).transpose()?.flatten() {
-            let family = flat.range.family();
-            if found.iter().any(|(_, pool)| pool.range.family() == family) {
-                return Err(GroupError::FlatTwice(family));
-            }
-            found.push(("local".to_owned(), flat));
-        }
-        if found.is_empty() {
-            return Err(GroupError::NoRange(self.parent));
-        }
-        for (index, (first, one)) in found.iter().enumerate() {
-            for (second, other) in found.iter().skip(index + 1) {
-                if one.range.overlaps(other.range) {
-                    return Err(GroupError::InnerOverlap {
-                        first: first.clone(),
-                        first_range: one.text.clone(),
-                        second: second.clone(),
-                        second_range: other.text.clone(),
-                    });
-                }
-            }
-        }
-        found.sort_by_key(|(_, pool)| pool.range.family());
-        Ok(found.into_iter().map(|(_, pool)| pool).collect())
-    }
-}
-
-/// The flat range of version v1, if there is one.
-fn flat_pool(local: &LocalSpec) -> Result<Option<Pool>, GroupError> {
-    match (&local.pool, &local.subnet) {
-        (Some(range), Some(subnet)) => {
-            let written =
-                AddressPool { pool: range.clone(), subnet: subnet.clone(), aggregation: local.aggregation.clone() };
-            pool("local", &written, None).map(Some)
-        }
-        (Some(_), None) => Err(GroupError::FlatIncomplete { given: "pool", missing: "subnet" }),
-        (None, Some(_)) => Err(GroupError::FlatIncomplete { given: "subnet", missing: "pool" }),
-        (None, None) => Ok(None),
-    }
-}
-
-fn pool(field: &str, written: &AddressPool, expected: Option<Family>) -> Result<Pool, GroupError> {
-    let range: AddressRange =
-        written.pool.parse().map_err(|source| GroupError::Range { field: format!("{field}.pool"), source })?;
-    let family = range.family();
-    if let Some(expected) = expected.filter(|expected| *expected != family) {
-        return Err(GroupError::WrongFamily { field: field.to_owned(), range: written.pool.clone(), expected });
-    }
-    let subnet = parse_cidr(&written.subnet)
-        .and_then(|network| IpNetwork::new(network.network(), network.prefix()).ok())
-        .ok_or_else(|| GroupError::Subnet { field: format!("{field}.subnet"), text: written.subnet.clone() })?;
-    let network = AddressRange::of_network(subnet);
-    if !(network.contains(range.first()) && network.contains(range.last())) {
-        return Err(GroupError::OutsideSubnet {
-            field: field.to_owned(),
-            range: written.pool.clone(),
-            subnet: written.subnet.clone(),
-        });
-    }
-    let aggregation = written
-        .aggregation
-        .as_deref()
-        .map_or(Ok(Aggregation::Subnet), str::parse)
-        .and_then(|aggregation: Aggregation| aggregation.fits(family))
-        .map_err(|source| GroupError::Aggregation { field: format!("{field}.aggregation"), source })?;
-    Ok(Pool { range, text: written.pool.clone(), subnet, aggregation })
 }
 
 #[cfg(test)]

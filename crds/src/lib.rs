@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use api_types::{LBNodeAgent, ServiceGroup};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, JSON, JSONSchemaProps,
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 use thiserror::Error;
@@ -71,8 +71,23 @@ fn service_group() -> Result<CustomResourceDefinition, CrdError> {
         .try_fold(schema_of(&mut v1)?, |schema, name| schema.properties.as_mut()?.get_mut(name))
         .ok_or(CrdError::Shape("ServiceGroup", "spec.local.announce"))?;
     announce.default = Some(JSON(serde_json::json!("SubnetOrRouted")));
+    drop_aggregation_rules(schema_of(&mut v1)?);
     definition.spec.versions.push(v1);
     Ok(definition)
+}
+
+/// Version v1 has no rule for `aggregation` (specification, api.md 4): what it refuses, the condition
+/// `Ready` says.
+fn drop_aggregation_rules(schema: &mut JSONSchemaProps) {
+    for (name, property) in schema.properties.iter_mut().flatten() {
+        if name == "aggregation" {
+            property.x_kubernetes_validations = None;
+        }
+        drop_aggregation_rules(property);
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut property.items {
+            drop_aggregation_rules(items);
+        }
+    }
 }
 
 fn lb_node_agent() -> Result<CustomResourceDefinition, CrdError> {

@@ -111,7 +111,7 @@ impl Cluster {
     }
 }
 
-fn ingress(service: &Service) -> Vec<IpAddr> {
+pub(crate) fn ingress(service: &Service) -> Vec<IpAddr> {
     let load_balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = load_balancer.and_then(|load_balancer| load_balancer.ingress.as_ref());
     ingress.into_iter().flatten().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()

@@ -20,6 +20,8 @@
 //! - [`Client`]: HTTP requests, ARP and neighbour discovery, [`ArpMonitor`].
 //! - [`ControlPlane`]: freeze the API server.
 //! - [`eventually`]: wait for a condition.
+//! - [`Replica`], [`Proxy`]: an allocator outside the cluster, and a way to the API server that can be blocked.
+//! - [`audit`]: the rules that must hold at every moment.
 //!
 //! How it is made:
 //!
@@ -35,6 +37,7 @@
 //! - `neighbor`: frames of ARP and neighbour discovery.
 //! - `command`, `processes`, `ip`, `wait`, `error`: the small tools of all of them.
 
+pub mod audit;
 mod cables;
 pub mod calico;
 mod cgroups;
@@ -61,6 +64,8 @@ mod node;
 mod plan;
 mod plans;
 mod processes;
+mod proxy;
+mod replica;
 mod router;
 mod start;
 mod stop;
@@ -81,5 +86,7 @@ pub use mac::Mac;
 pub use neighbor::{ArpMonitor, Heard, Kind, Observations};
 pub use nix::sys::signal::Signal;
 pub use node::Node;
+pub use proxy::{Held, Proxy};
+pub use replica::{Replica, http_get};
 pub use router::{BgpRoute, Router};
 pub use wait::{eventually, eventually_blocking};

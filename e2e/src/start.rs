@@ -54,6 +54,9 @@ pub(crate) async fn start(cluster: &Cluster, progress: &dyn Fn(&str)) -> Result<
     // The switch first: all cables end in it, and whether the kernel has dummy interfaces is tried there.
     plans::write(shape, HostId::Switch)?;
     cluster.host(HostId::Switch).boot(None)?.go()?;
+    if !cables::has_dummy(layout) {
+        progress("this kernel has no dummy interfaces: an ifb device stands in for kube-lb0");
+    }
     boot(cluster, shape, &listener)?;
     drop(listener);
 

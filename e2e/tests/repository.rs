@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use e2e::checkout;
 use sha2::{Digest, Sha256};
 
 /// Licences that may be linked into the programs.
@@ -44,7 +45,7 @@ fn linked(format: &str) -> Vec<String> {
             "--format",
             format,
         ])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .current_dir(checkout(""))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -65,6 +66,8 @@ fn dependencies_have_licences_that_we_may_ship() {
     assert!(packages.len() > 50, "{packages:?}");
     let refused: Vec<_> = packages
         .iter()
+        // Our own crates are named with their path.
+        .filter(|package| !package.contains(" (/"))
         .filter(|package| !package.split_once('\t').is_some_and(|(_, licence)| allowed(licence)))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
@@ -90,7 +93,7 @@ fn dependencies_come_in_one_version_each() {
 
 #[test]
 fn the_seeds_objects_are_byte_for_byte_those_of_its_document() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples/calico/seed");
+    let directory = checkout("manifests/samples/calico/seed");
     for (name, digest) in [
         ("bgpconfiguration-default.yaml", "ea2e701ba0759c11f6e91b89bf932e0f80148d24811eed289858e1268f656191"),
         ("ippool-purelb-ipv4.yaml", "5336c421c46e7095ec99334202f131f6c95c68234304eea45324279ed287257b"),
@@ -104,5 +107,42 @@ fn the_seeds_objects_are_byte_for_byte_those_of_its_document() {
             found, digest,
             "{name} is no longer what the document says; changes belong into the overlay above it"
         );
+    }
+}
+
+#[test]
+fn the_programs_are_small_static_and_start_at_once() {
+    for program in ["allocator", "lbnodeagent"] {
+        let image = checkout(&format!("target/images/{program}.tar"));
+        let size = std::fs::metadata(&image)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make images`", image.display()))
+            .len();
+        assert!(size < 12_000_000, "the image of {program} has {size} bytes");
+        let binary = checkout(&format!("target/bin/{program}"));
+        assert!(std::fs::metadata(&binary).unwrap().len() < 12_000_000, "{program} is too big");
+        let elf = std::fs::read(&binary).unwrap();
+        assert!(!elf.windows(15).any(|window| window == b"ld-linux-x86-64"), "{program} needs a dynamic loader");
+        assert!(Command::new(&binary).arg("--version").output().unwrap().status.success());
+    }
+}
+
+#[test]
+fn every_kustomization_renders() {
+    let cache = std::env::var_os("PURELB_CACHE")
+        .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/purelb"), std::path::PathBuf::from);
+    for (directory, words) in [
+        ("manifests", "namespace: purelb\n"),
+        ("manifests/overlays/purelb-system", "namespace: purelb-system\n"),
+        ("manifests/samples/calico", "name: purelb\n    value: 100:100"),
+        ("manifests/samples/local", "kind: ServiceGroup"),
+        ("manifests/samples/services", "purelb.io/service-group: ipv4-routed,ipv6-routed"),
+    ] {
+        let output = Command::new(cache.join("bin/k8s"))
+            .args(["kubectl", "kustomize"])
+            .arg(checkout(directory))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(words), "{directory}: {text}{}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -9,6 +9,7 @@
 //! | [`kernel`] | hear and compare what the kernel has, and call it |
 //! | [`pass`] | decide, plan, write, read back |
 //! | [`report`] | logs, events and metrics of what changed |
+//! | [`restraint`] | patience with whoever keeps removing an address |
 //! | [`tell`] | announcements on the wire and annotations of Services |
 //! | [`lifetime`] | start and stop: what happens to addresses without a picture of the cluster |
 
@@ -17,6 +18,7 @@ mod lifetime;
 mod pass;
 mod refresh;
 mod report;
+mod restraint;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::restraint::Restraint;
 use crate::config::{Mode, Notice};
 use crate::desired::{Decision, Placement};
 use crate::interfaces::{Connected, Selection};
@@ -131,6 +134,7 @@ pub struct Agent {
     wanted: BTreeMap<IpAddr, Placement>,
     status: BTreeMap<IpAddr, Status>,
     retries: BTreeMap<IpAddr, Retry>,
+    restraint: Restraint,
     schedule: Schedule,
     packets: Option<PacketSocket>,
     slots: Queue,
@@ -170,6 +174,7 @@ impl Agent {
             wanted: BTreeMap::new(),
             status: BTreeMap::new(),
             retries: BTreeMap::new(),
+            restraint: Restraint::default(),
             schedule: Schedule::default(),
             packets: None,
             slots: Queue::default(),
@@ -209,8 +214,12 @@ impl Agent {
         self.leave_addresses().await;
     }
 
-    /// When there is something to tell; a day from now if nothing.
+    /// When there is something to do or to tell; a day from now if nothing.
     fn wake(&self) -> Instant {
+        // A pass leaves work behind when the kernel reported something while it wrote.
+        if self.first_pass_done && (self.world.is_dirty() || self.interfaces_changed) {
+            return Instant::now();
+        }
         let now = BootTime::now();
         let due = [self.schedule.wake(), self.slots.wake()].into_iter().flatten().min();
         Instant::now() + due.map_or(Duration::from_secs(86_400), |due| due.since(now))
@@ -236,6 +245,7 @@ impl Agent {
             self.live = live.into_iter().map(str::to_owned).collect();
             tracing::info!(op = "members", members = self.live.join(","), "members changed");
             self.world.mark_all();
+            self.claim_again();
         }
         if self.world.members.expire(now) {
             self.world.mark_all();
@@ -247,6 +257,8 @@ impl Agent {
             if self.world.missing().is_some() {
                 self.hold().await;
             }
+            // What could not be created is tried again.
+            self.interfaces_changed |= self.dummy.is_none() && self.mode.config().is_some();
         }
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");

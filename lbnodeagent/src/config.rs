@@ -36,8 +36,7 @@ pub enum SelectorError {
 /// # Errors
 /// When the selector breaks the rules of the API; it then selects nothing.
 pub fn selects(selector: &LabelSelector, labels: &Labels) -> Result<bool, SelectorError> {
-    let mut selected =
-        selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let mut selected = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     for expression in selector.match_expressions.iter().flatten() {
         let values = expression.values.as_deref().unwrap_or_default();
         let invalid = |rule| {
@@ -113,7 +112,11 @@ pub struct Notice {
 /// Specific selectors come before those that select every node; within each, by namespace and
 /// name. The first with `spec.local` wins; fields are never merged.
 #[must_use]
-pub fn choose<'a>(agents: impl IntoIterator<Item = &'a LBNodeAgent>, labels: &Labels, node: &str) -> (Mode, Vec<Notice>) {
+pub fn choose<'a>(
+    agents: impl IntoIterator<Item = &'a LBNodeAgent>,
+    labels: &Labels,
+    node: &str,
+) -> (Mode, Vec<Notice>) {
     use api_types::names::reason::{CONFIG_ERROR, CONFIG_IGNORED, INVALID_NODE_SELECTOR};
 
     let mut notices = Vec::new();
@@ -212,7 +215,10 @@ mod tests {
         let b = agent("b", &json!({"nodeSelector": {"matchLabels": {"zone": "a"}}, "local": {}}));
         let a = agent("a", &json!({"nodeSelector": {"matchLabels": {"zone": "a"}}}));
         let other = agent("other", &json!({"nodeSelector": {"matchLabels": {"zone": "x"}}, "local": {}}));
-        assert_eq!(chosen(&[all.clone(), b, a, other.clone()]), ("purelb/b".to_owned(), vec!["ConfigIgnored", "ConfigIgnored"]));
+        assert_eq!(
+            chosen(&[all.clone(), b, a, other.clone()]),
+            ("purelb/b".to_owned(), vec!["ConfigIgnored", "ConfigIgnored"])
+        );
         assert_eq!(chosen(&[all, other.clone()]), ("purelb/all".to_owned(), vec![]));
         assert_eq!(chosen(&[other]).0, "deselected");
     }

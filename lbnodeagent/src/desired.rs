@@ -13,8 +13,8 @@ use api_types::{AddressAttributes, Announce, Family};
 use runtime::BootTime;
 use serde::Serialize;
 
-pub use self::reason::Reason;
 use self::policy::{TrafficPolicy, qualified};
+pub use self::reason::Reason;
 
 use crate::config::Mode;
 use crate::endpoints::Endpoints;
@@ -53,6 +53,14 @@ pub struct Decision {
     pub placement: Option<Placement>,
     /// Why.
     pub reason: Reason,
+    /// The Service prefers nodes none of which can answer.
+    pub affinity_fallback: bool,
+}
+
+impl Decision {
+    const fn new(placement: Option<Placement>, reason: Reason) -> Self {
+        Self { placement, reason, affinity_fallback: false }
+    }
 }
 
 /// Everything that a decision depends on.
@@ -126,7 +134,7 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView], he
 }
 
 fn nothing(reason: Reason) -> Decision {
-    Decision { placement: None, reason }
+    Decision::new(None, reason)
 }
 
 fn decide_local(
@@ -141,25 +149,31 @@ fn decide_local(
     };
     let key = AddressKey { ip: address, index: interface.index, prefix_len: network.prefix() };
     // A static address of the host that the pool covers: not ours, and not to be given a lifetime.
-    if context.observed.addresses.get(&key).is_some_and(|found| found.valid.is_none() && !context.is_ours(&key, found)) {
-        let text = format!("{} already has the address, and not from us: take it out of the ServiceGroup's pool", interface.name);
+    if context.observed.addresses.get(&key).is_some_and(|found| found.valid.is_none() && !context.is_ours(&key, found))
+    {
+        let text = format!(
+            "{} already has the address, and not from us: take it out of the ServiceGroup's pool",
+            interface.name
+        );
         return nothing(Reason::Refused(text));
     }
     let attributes = local_attributes(address, attributes);
     let here = Placement { kind: Kind::Local, key, attributes };
     let Some(qualified) = qualified(context.endpoints, users) else { return keep(held, here, context) };
-    match ownership::decide(context.members, address, &qualified, context.now) {
-        Owner::Me => Decision { placement: Some(here), reason: Reason::Owner },
+    let decision = match ownership::decide(context.members, address, &qualified, context.now) {
+        Owner::Me => Decision::new(Some(here), Reason::Owner),
         Owner::Other(node) => nothing(Reason::OtherOwner(node)),
         Owner::Nobody => nothing(Reason::NoEligibleNodes),
         Owner::Unknown => keep(held, here, context),
-    }
+    };
+    let affinity_fallback = ownership::falls_back(context.members, address, &qualified, context.now);
+    Decision { affinity_fallback, ..decision }
 }
 
 /// What was here stays, what was not does not come.
 fn keep(held: Option<&Placement>, here: Placement, context: &Context<'_>) -> Decision {
     if held.map_or_else(|| context.has_ours(&here.key), |held| held.kind == Kind::Local) {
-        Decision { placement: Some(here), reason: Reason::Owner }
+        Decision::new(Some(here), Reason::Owner)
     } else {
         nothing(Reason::Undecided)
     }
@@ -186,7 +200,9 @@ fn decide_remote(
     };
     let key = AddressKey { ip: address, index, prefix_len };
     match TrafficPolicy::of(context.endpoints, users) {
-        TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => return nothing(Reason::Undecided),
+        TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => {
+            return nothing(Reason::Undecided);
+        }
         TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => return nothing(Reason::NoEndpoints),
         _ => {}
     }
@@ -195,7 +211,7 @@ fn decide_remote(
         let text = format!("{address}/{prefix_len} on the dummy interface would overlap network {network} of {name}");
         return nothing(Reason::Refused(text));
     }
-    Decision { placement: Some(Placement { kind: Kind::Remote, key, attributes }), reason: Reason::Remote }
+    Decision::new(Some(Placement { kind: Kind::Remote, key, attributes }), Reason::Remote)
 }
 
 #[cfg(test)]

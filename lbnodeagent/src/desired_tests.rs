@@ -67,7 +67,12 @@ impl World {
         let place = decision.placement.map_or_else(
             || "nothing".to_owned(),
             |placement| {
-                format!("{:?} {}/{}", placement.kind, self.observed.name_of(placement.key.index), placement.key.prefix_len)
+                format!(
+                    "{:?} {}/{}",
+                    placement.kind,
+                    self.observed.name_of(placement.key.index),
+                    placement.key.prefix_len
+                )
             },
         );
         format!("{place}: {}", decision.reason.word())
@@ -149,9 +154,8 @@ fn other_owners_and_unknown_ones() {
     let mut world = World::new(&seed());
     let users = [service("192.168.50.200")];
     world.members.apply(lease("peer", &["192.168.50.0/24"], 1000), at(1), wall(1000));
-    let owned: Vec<_> = (200..=210)
-        .filter(|last| world.line(&format!("192.168.50.{last}"), &users).starts_with("Local"))
-        .collect();
+    let owned: Vec<_> =
+        (200..=210).filter(|last| world.line(&format!("192.168.50.{last}"), &users).starts_with("Local")).collect();
     assert!(!owned.is_empty() && owned.len() < 11, "{owned:?}");
     // Our Lease is not renewed: what is here stays, what is not does not come.
     world.now = 7;

@@ -103,7 +103,11 @@ impl Endpoints {
         }
         let slices = self.slices.get(service);
         let collect = |of: fn(&SliceView) -> &BTreeSet<Box<str>>| -> BTreeSet<&str> {
-            slices.into_iter().flat_map(BTreeMap::values).flat_map(|slice| of(slice).iter().map(|node| &**node)).collect()
+            slices
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .flat_map(|slice| of(slice).iter().map(|node| &**node))
+                .collect()
         };
         let ready = collect(|slice| &slice.ready);
         Some(if ready.is_empty() { collect(|slice| &slice.serving) } else { ready })
@@ -119,7 +123,12 @@ pub(crate) mod testing {
     /// A slice of `shop/SERVICE` with ready and serving-only nodes.
     pub fn slice(service: &str, name: &str, ready: &[&str], serving: &[&str]) -> SliceView {
         let set = |nodes: &[&str]| nodes.iter().map(|node| Box::from(*node)).collect();
-        SliceView { name: name.into(), service: ServiceName::new("shop", service), ready: set(ready), serving: set(serving) }
+        SliceView {
+            name: name.into(),
+            service: ServiceName::new("shop", service),
+            ready: set(ready),
+            serving: set(serving),
+        }
     }
 }
 

@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn values() {
-        let flags = parse(&["--host=[::1]", "--stop-grace=3m", "--default-announcer=PureLB", "--lease-duration=10s"]).unwrap();
+        let flags =
+            parse(&["--host=[::1]", "--stop-grace=3m", "--default-announcer=PureLB", "--lease-duration=10s"]).unwrap();
         assert_eq!((flags.host, flags.stop_grace), (Some("::1".parse().unwrap()), Duration::from_secs(180)));
         assert!(flags.is_default_announcer());
         assert_eq!(parse(&["--stop-grace=1s"]).unwrap().stop_grace, Duration::from_secs(60));

@@ -35,7 +35,11 @@ impl Selection {
     /// `is_vip` says which addresses are announced ones: they never make an interface part of a
     /// subnet.
     #[must_use]
-    pub fn new(config: &AgentConfig, observed: &Observed, is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool) -> Self {
+    pub fn new(
+        config: &AgentConfig,
+        observed: &Observed,
+        is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
+    ) -> Self {
         let mut selection = Self::default();
         let eligible = |link: &Link| link.works() && link.name != config.dummy_interface;
         let networks = |index: u32, family: Option<Family>| networks(observed, index, family, &is_vip);
@@ -43,7 +47,8 @@ impl Selection {
             InterfaceChoice::DefaultRoute => {
                 // The default interface of one family says nothing of the other family.
                 for family in Family::ALL {
-                    if let Some((index, link)) = default_interface(observed, family).filter(|(_, link)| eligible(link)) {
+                    if let Some((index, link)) = default_interface(observed, family).filter(|(_, link)| eligible(link))
+                    {
                         selection.add(index, &link.name, networks(index, Some(family)));
                     }
                 }
@@ -115,7 +120,8 @@ impl Connected {
     #[must_use]
     pub fn new(observed: &Observed, is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool) -> Self {
         let shared = |key: &AddressKey| key.prefix_len < Family::of(key.ip).bits();
-        let foreign = observed.addresses.iter().filter(|(key, found)| shared(key) && found.scope == 0 && !is_vip(key, found));
+        let foreign =
+            observed.addresses.iter().filter(|(key, found)| shared(key) && found.scope == 0 && !is_vip(key, found));
         Self(foreign.filter_map(|(key, _)| key.network().map(|network| (network, key.index))).collect())
     }
 
@@ -203,8 +209,12 @@ mod tests {
     #[test]
     fn a_pattern_selects_by_name_and_extra_interfaces_come_after() {
         let observed = node();
-        assert_eq!(texts(&select(json!({"localInterface": "^eth"}), &observed)), ["10.1.0.0/24", "192.168.50.0/24", "fd00:50::/64"]);
-        let selection = select(json!({"localInterface": "eth1", "interfaces": ["none", "kube-lb0", "eth0"]}), &observed);
+        assert_eq!(
+            texts(&select(json!({"localInterface": "^eth"}), &observed)),
+            ["10.1.0.0/24", "192.168.50.0/24", "fd00:50::/64"]
+        );
+        let selection =
+            select(json!({"localInterface": "eth1", "interfaces": ["none", "kube-lb0", "eth0"]}), &observed);
         assert_eq!(selection.containing("192.168.50.200".parse().unwrap()).unwrap().0.name, "eth0");
         assert!(texts(&select(json!({"localInterface": "lo|kube"}), &observed)).is_empty());
     }

@@ -47,7 +47,8 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let (content, contents) = watch::channel(None);
     let (requests, requested) = mpsc::channel(16);
 
-    let settings = Settings { node: flags.node_name.clone(), stop_grace: flags.stop_grace, run_dir: flags.run_dir.clone() };
+    let settings =
+        Settings { node: flags.node_name.clone(), stop_grace: flags.stop_grace, run_dir: flags.run_dir.clone() };
     let outside = Outside {
         client: client.clone(),
         events,
@@ -67,17 +68,21 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
 
     let agent = agent.run(received, requested, stop.token());
     tokio::pin!(agent);
-    tokio::select! {
-        () = &mut agent => {}
-        // Without its server the program cannot be seen; let the kubelet start it anew.
-        ended = server.join() => if stop.token().is_cancelled() {
+    let server_ended = tokio::select! {
+        () = &mut agent => false,
+        ended = server.join() => {
+            if !stop.token().is_cancelled() {
+                // Without its server the program cannot be seen; let the kubelet start it anew.
+                ended??;
+                return Err("the HTTP server has ended".into());
+            }
             agent.await;
-        } else {
-            ended??;
-            return Err("the HTTP server has ended".into());
-        },
-    }
+            true
+        }
+    };
     drop((watches, renewals));
-    let _late = tokio::time::timeout(LAST_REQUESTS, server.join()).await;
+    if !server_ended {
+        let _late = tokio::time::timeout(LAST_REQUESTS, server.join()).await;
+    }
     Ok(())
 }

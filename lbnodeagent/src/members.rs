@@ -51,7 +51,9 @@ impl LeaseView {
     }
 
     fn unexpired(&self, now: Timestamp) -> bool {
-        self.renewed.is_some_and(|renewed| Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO) < self.duration)
+        self.renewed.is_some_and(|renewed| {
+            Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO) < self.duration
+        })
     }
 }
 
@@ -76,7 +78,13 @@ impl Members {
     /// Knows only this node, which has renewed nothing yet.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), subnets: Vec::new(), renewed: None, others: BTreeMap::new(), left: BTreeMap::new() }
+        Self {
+            node: node.to_owned(),
+            subnets: Vec::new(),
+            renewed: None,
+            others: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
     }
 
     /// The name of this node.
@@ -133,7 +141,8 @@ impl Members {
             None => view.unexpired(wall).then_some(now),
         };
         let before = old.map(|old| old.view.subnets.clone());
-        let changed = before.as_ref() != Some(&view.subnets) || was_live != alive.is_some_and(|at| now.since(at) < LIVE);
+        let changed =
+            before.as_ref() != Some(&view.subnets) || was_live != alive.is_some_and(|at| now.since(at) < LIVE);
         self.others.insert(view.node.clone(), Member { view, alive });
         self.note_left(&before.unwrap_or_default(), now);
         changed

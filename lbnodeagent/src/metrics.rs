@@ -76,7 +76,10 @@ impl Metrics {
             client: ClientMetrics::new(registry)?,
             writes: WriteCounter::new(registry)?,
             renewals: count("purelb_election_lease_renewals_total", "Renewals of the own Lease")?,
-            renewal_failures: count("purelb_election_lease_renewal_failures_total", "Renewals of the own Lease that failed")?,
+            renewal_failures: count(
+                "purelb_election_lease_renewal_failures_total",
+                "Renewals of the own Lease that failed",
+            )?,
             members: level("purelb_election_member_count", "Live members")?,
             subnets: level("purelb_election_subnet_count", "Distinct subnets of the live members")?,
             local_subnets: level("purelb_election_local_subnet_count", "Subnets that this node advertises")?,
@@ -85,8 +88,16 @@ impl Metrics {
                 "Preferred nodes existed, none of them eligible",
                 &["service"],
             )?,
-            announced: gauges("purelb_lbnodeagent_announced", "1 for every address that this node announces", &["service", "node", "ip"])?,
-            selector_state: gauges("purelb_lbnodeagent_selector_state", "1 for the state of the configuration", &["state"])?,
+            announced: gauges(
+                "purelb_lbnodeagent_announced",
+                "1 for every address that this node announces",
+                &["service", "node", "ip"],
+            )?,
+            selector_state: gauges(
+                "purelb_lbnodeagent_selector_state",
+                "1 for the state of the configuration",
+                &["state"],
+            )?,
             garp_sent: count("purelb_lbnodeagent_garp_sent_total", "Gratuitous ARP sent, a request and a reply each")?,
             garp_errors: count("purelb_lbnodeagent_garp_errors_total", "Gratuitous ARP not sent")?,
             na_sent: count("purelb_lbnodeagent_na_sent_total", "Unsolicited neighbour advertisements sent")?,
@@ -95,7 +106,10 @@ impl Metrics {
             withdrawals: count("purelb_lbnodeagent_address_withdrawals_total", "Addresses taken off an interface")?,
             address_renewals: count("purelb_lbnodeagent_address_renewals_total", "Lifetimes renewed")?,
             address_renewal_errors: count("purelb_lbnodeagent_address_renewal_errors_total", "Lifetimes not renewed")?,
-            repairs: count("purelb_lbnodeagent_address_repairs_total", "Addresses put back after somebody else had removed them")?,
+            repairs: count(
+                "purelb_lbnodeagent_address_repairs_total",
+                "Addresses put back after somebody else had removed them",
+            )?,
             wins: count("purelb_lbnodeagent_election_wins_total", "Local addresses that became this node's")?,
             losses: count("purelb_lbnodeagent_election_losses_total", "Local addresses that became another node's")?,
             slot_steals: counters(

@@ -277,9 +277,14 @@ pub(crate) mod testing {
         for (index, name) in [(1, "lo"), (2, "eth0"), (3, "kube-lb0"), (4, "eth1")] {
             observed.apply(Change::Link(index, link(name)));
         }
-        for (index, cidr) in
-            [(1, "127.0.0.1/8"), (1, "::1/128"), (2, "192.168.50.11/24"), (2, "fd00:50::11/64"), (2, "fe80::1/64"), (4, "10.1.0.11/24")]
-        {
+        for (index, cidr) in [
+            (1, "127.0.0.1/8"),
+            (1, "::1/128"),
+            (2, "192.168.50.11/24"),
+            (2, "fd00:50::11/64"),
+            (2, "fe80::1/64"),
+            (4, "10.1.0.11/24"),
+        ] {
             observed.apply(Change::Address(key(index, cidr), plain()));
         }
         for family in Family::ALL {

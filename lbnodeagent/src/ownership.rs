@@ -63,6 +63,13 @@ pub fn decide(members: &Members, address: IpAddr, qualified: &Qualified<'_>, now
     }
 }
 
+/// Whether there are preferred nodes, none of which is a candidate.
+#[must_use]
+pub fn falls_back(members: &Members, address: IpAddr, qualified: &Qualified<'_>, now: BootTime) -> bool {
+    let Qualified::Preferred(nodes) = qualified else { return false };
+    !nodes.is_empty() && !members.candidates(address, now).any(|node| nodes.contains(node))
+}
+
 /// The candidate with the smallest SHA-256 of `node#address`, compared as bytes.
 #[must_use]
 pub fn first_choice<'a>(candidates: impl IntoIterator<Item = &'a str>, address: IpAddr) -> Option<&'a str> {
@@ -103,9 +110,6 @@ mod tests {
         assert_eq!(first_choice(["node-a", "node-b", "node-c"], ip(10)), Some("node-c"));
     }
 
-
-
-
     #[test]
     fn all_nodes_agree_and_the_load_is_spread() {
         let members = members();
@@ -133,6 +137,12 @@ mod tests {
         assert_eq!(decide(&members, ip(1), &only(&["node-b"]), at(1)), Owner::Other("node-b".to_owned()));
         assert_eq!(decide(&members, ip(1), &only(&[]), at(1)), Owner::Unknown);
         assert_eq!(decide(&members, ip(1), &preferred(&["node-c"]), at(1)), Owner::Other("node-c".to_owned()));
-        assert_eq!(decide(&members, ip(1), &preferred(&["gone"]), at(1)), decide(&members, ip(1), &Qualified::All, at(1)));
+        assert_eq!(
+            decide(&members, ip(1), &preferred(&["gone"]), at(1)),
+            decide(&members, ip(1), &Qualified::All, at(1))
+        );
+        let falls_back = |qualified| falls_back(&members, ip(1), &qualified, at(1));
+        assert!(falls_back(preferred(&["gone"])) && !falls_back(preferred(&["node-c", "gone"])));
+        assert!(!falls_back(preferred(&[])) && !falls_back(only(&["gone"])));
     }
 }

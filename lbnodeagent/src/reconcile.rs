@@ -208,7 +208,8 @@ impl Plan<'_> {
         let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
         // Deleted by hand on the dummy interface, so that it does not matter whether the kernel
         // promotes secondary addresses: BIRD 1.6 loses the route when it does.
-        operations.extend(restored.iter().filter(|key| Some(key.index) == self.dummy).map(|key| Operation::Delete(*key)));
+        operations
+            .extend(restored.iter().filter(|key| Some(key.index) == self.dummy).map(|key| Operation::Delete(*key)));
         operations.extend(deletes.into_iter().map(Operation::Delete));
         for key in restored.iter().filter(|key| !put_again.contains(key)) {
             if let Some(found) = self.observed.addresses.get(key) {
@@ -236,9 +237,8 @@ impl Plan<'_> {
         if broken.is_empty() {
             return Vec::new();
         }
-        let goes_along = |key: &&AddressKey| {
-            !leaving.contains(key) && network(key).is_some_and(|network| broken.contains(&network))
-        };
+        let goes_along =
+            |key: &&AddressKey| !leaving.contains(key) && network(key).is_some_and(|network| broken.contains(&network));
         self.observed.addresses.keys().filter(goes_along).copied().collect()
     }
 }

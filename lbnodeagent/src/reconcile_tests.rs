@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use api_types::AddressAttributes;
+use proptest::prelude::*;
 
 use super::*;
 use crate::desired::Kind;
@@ -29,8 +30,11 @@ impl Case {
 
     fn wants(mut self, index: u32, cidr: &str) -> Self {
         let key = key(index, cidr);
-        let (kind, attributes) =
-            if index == 3 { (Kind::Remote, AddressAttributes::REMOTE) } else { (Kind::Local, AddressAttributes::LOCAL) };
+        let (kind, attributes) = if index == 3 {
+            (Kind::Remote, AddressAttributes::REMOTE)
+        } else {
+            (Kind::Local, AddressAttributes::LOCAL)
+        };
         self.wanted.insert(key.ip, Placement { kind, key, attributes });
         self
     }
@@ -52,7 +56,8 @@ impl Case {
             interval: 30,
             now: at(self.now),
         };
-        let all: BTreeSet<IpAddr> = self.observed.addresses.keys().map(|key| key.ip).chain(self.wanted.keys().copied()).collect();
+        let all: BTreeSet<IpAddr> =
+            self.observed.addresses.keys().map(|key| key.ip).chain(self.wanted.keys().copied()).collect();
         plan.operations(all).iter().fold(String::new(), |mut text, operation| {
             let key = operation.key();
             let place = format!("{}/{} {}", key.ip, key.prefix_len, self.observed.name_of(key.index));
@@ -75,7 +80,8 @@ fn local(valid: u32) -> KernelAddress {
 
 #[test]
 fn adds_what_is_missing_and_leaves_what_matches() {
-    let case = Case::new().has(3, "172.30.200.155/32", ours()).wants(3, "172.30.200.155/32").wants(3, "172.30.200.156/32");
+    let case =
+        Case::new().has(3, "172.30.200.155/32", ours()).wants(3, "172.30.200.155/32").wants(3, "172.30.200.156/32");
     assert_eq!(case.plan(), "Add 172.30.200.156/32 kube-lb0 None Some(76)\n");
 }
 
@@ -87,7 +93,11 @@ fn adopts_by_marking_what_an_unmarked_run_left() {
 
 #[test]
 fn deletes_only_what_is_ours() {
-    let mut case = Case::new().has(3, "172.30.200.155/32", ours()).has(3, "172.30.200.156/32", plain()).has(3, "172.30.200.157/32", plain());
+    let mut case = Case::new().has(3, "172.30.200.155/32", ours()).has(3, "172.30.200.156/32", plain()).has(
+        3,
+        "172.30.200.157/32",
+        plain(),
+    );
     case.recorded.insert(key(3, "172.30.200.157/32"));
     assert_eq!(case.plan(), "Delete 172.30.200.155/32 kube-lb0\nDelete 172.30.200.157/32 kube-lb0\n");
     case.sweep = false;
@@ -149,7 +159,8 @@ fn the_secondary_addresses_of_a_leaving_primary_come_back() {
 
 #[test]
 fn a_leaving_secondary_disturbs_nobody() {
-    let case = Case::new().has(3, "10.9.0.1/16", ours()).has(3, "10.9.0.2/16", secondary(ours())).wants(3, "10.9.0.1/16");
+    let case =
+        Case::new().has(3, "10.9.0.1/16", ours()).has(3, "10.9.0.2/16", secondary(ours())).wants(3, "10.9.0.1/16");
     assert_eq!(case.plan(), "Delete 10.9.0.2/16 kube-lb0\n");
 }
 
@@ -165,7 +176,9 @@ fn what_the_kernel_takes_along_on_a_real_interface_is_restored_as_it_was() {
 
 #[test]
 fn a_changed_flag_needs_a_new_address() {
-    let case = Case::new().has(3, "172.30.200.155/24", KernelAddress { no_prefix_route: true, ..ours() }).wants(3, "172.30.200.155/24");
+    let case = Case::new()
+        .has(3, "172.30.200.155/24", KernelAddress { no_prefix_route: true, ..ours() })
+        .wants(3, "172.30.200.155/24");
     assert_eq!(case.plan(), "Delete 172.30.200.155/24 kube-lb0\nAdd 172.30.200.155/24 kube-lb0 None Some(76)\n");
 }
 
@@ -174,4 +187,92 @@ fn broadcast_is_set_up_to_slash_30() {
     assert_eq!(broadcast(&key(2, "192.0.2.1/24")), Some("192.0.2.255".parse().unwrap()));
     assert_eq!(broadcast(&key(2, "192.0.2.1/31")), None);
     assert_eq!(broadcast(&key(2, "2001:db8::1/64")), None);
+}
+
+/// The kernel's rules for IPv4 addresses of one interface, as far as plans depend on them.
+fn carry_out(observed: &mut Observed, operations: &[Operation], promote: bool) {
+    for operation in operations {
+        match operation {
+            Operation::Put(entry, _) => {
+                let family = |key: &AddressKey| (key.index, key.prefix_len, key.network());
+                let secondary = entry.key.ip.is_ipv4()
+                    && observed.addresses.keys().any(|key| *key != entry.key && family(key) == family(&entry.key));
+                let secondary = observed.addresses.get(&entry.key).map_or(secondary, |found| found.secondary);
+                let address = KernelAddress {
+                    mark: entry.mark,
+                    valid: entry.valid,
+                    preferred: entry.preferred,
+                    no_prefix_route: entry.no_prefix_route,
+                    secondary,
+                    ..plain()
+                };
+                observed.apply(Change::Address(entry.key, address));
+            }
+            Operation::Delete(key) => {
+                let Some(gone) = observed.addresses.get(key).cloned() else { continue };
+                observed.apply(Change::NoAddress(*key));
+                if !key.ip.is_ipv4() || gone.secondary {
+                    continue;
+                }
+                let same = |other: &AddressKey| {
+                    other.index == key.index && other.prefix_len == key.prefix_len && other.network() == key.network()
+                };
+                let mut followers: Vec<AddressKey> =
+                    observed.addresses.keys().filter(|other| same(other)).copied().collect();
+                if promote && !followers.is_empty() {
+                    let first = followers.remove(0);
+                    let promoted = KernelAddress { secondary: false, ..observed.addresses[&first].clone() };
+                    observed.apply(Change::Address(first, promoted));
+                } else {
+                    for follower in followers {
+                        observed.apply(Change::NoAddress(follower));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One of a few addresses, so that they meet in networks and replace each other.
+fn placements() -> impl Strategy<Value = BTreeMap<IpAddr, Placement>> {
+    let one = (0_u8..8, prop::sample::select(vec![24_u8, 29, 32]), any::<bool>(), any::<bool>());
+    prop::collection::vec(one, 0..8).prop_map(|all| {
+        let placement = |(last, prefix_len, v6, no_prefix_route): (u8, u8, bool, bool)| {
+            let ip: IpAddr =
+                if v6 { format!("2001:db8::{last}").parse().unwrap() } else { IpAddr::from([10, 9, 0, last]) };
+            let key = AddressKey { ip, index: 3, prefix_len };
+            (
+                ip,
+                Placement {
+                    kind: Kind::Remote,
+                    key,
+                    attributes: AddressAttributes { no_prefix_route, ..AddressAttributes::REMOTE },
+                },
+            )
+        };
+        all.into_iter().map(placement).collect()
+    })
+}
+
+proptest! {
+    /// From any state to any other: everything wanted is there, nothing of ours is left over,
+    /// nobody else's address is lost, and a second plan is empty.
+    #[test]
+    fn a_plan_leads_where_it_should(before in placements(), after in placements(), promote in any::<bool>()) {
+        let mut observed = node();
+        observed.apply(Change::Address(key(3, "10.9.0.100/24"), plain()));
+        for wanted in [&before, &after] {
+            let nobody = BTreeSet::new();
+            let recorded = BTreeSet::new();
+            let kernel = observed.clone();
+            let plan = Plan { wanted, observed: &kernel, recorded: &recorded, node_addresses: &nobody, dummy: Some(3), sweep: true, interval: 30, now: at(0) };
+            let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(wanted.keys().copied()).collect();
+            carry_out(&mut observed, &plan.operations(all.iter().copied()), promote);
+            let ours: BTreeSet<AddressKey> = observed.addresses.iter().filter(|(_, found)| found.mark.is_some()).map(|(key, _)| *key).collect();
+            prop_assert_eq!(&ours, &wanted.values().map(|placement| placement.key).collect());
+            prop_assert!(observed.addresses.contains_key(&key(3, "10.9.0.100/24")));
+            let again = Plan { observed: &observed, ..plan };
+            prop_assert_eq!(again.operations(all), vec![]);
+        }
+    }
 }

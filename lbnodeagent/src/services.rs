@@ -34,7 +34,6 @@ impl fmt::Display for ServiceName {
 }
 
 /// The part of a Service that decides about its addresses: a few hundred bytes.
-#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceView {
     /// Namespace and name.
@@ -51,8 +50,6 @@ pub struct ServiceView {
     pub traffic_local: bool,
     /// Annotation `node-affinity: service-endpoints`, without effect on shared addresses.
     pub node_affinity: bool,
-    /// Annotation `allow-local`: accepted, says that the user knows of the policy.
-    pub allow_local: bool,
     /// The announcing annotations, IPv4 and IPv6.
     pub announcing: [Option<Box<str>>; 2],
 }
@@ -79,7 +76,6 @@ impl ServiceView {
             traffic_local: spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local"),
             node_affinity: service::annotation(object, annotation::NODE_AFFINITY) == Some("service-endpoints")
                 && service::sharing_key(object).is_none(),
-            allow_local: service::annotation(object, annotation::ALLOW_LOCAL).is_some(),
             announcing: [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6]
                 .map(|key| text(service::annotation(object, key))),
         }
@@ -105,9 +101,15 @@ impl ServiceView {
 /// The API server guards the status of a Service badly: nothing harmful may reach the kernel.
 fn is_announceable(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local()),
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+        }
         IpAddr::V6(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some())
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local()
+                || ip.to_ipv4_mapped().is_some())
         }
     }
 }

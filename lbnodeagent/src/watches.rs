@@ -33,20 +33,60 @@ pub fn start(client: &Client, namespace: &str, node: &str, default_announcer: bo
     let this_node = watcher::Config::default().fields(&format!("metadata.name={node}"));
     let all = watcher::Config::default;
     vec![
-        watch("services", Api::all(client.clone()), load_balancers, inputs, move |service: Service| {
-            Some(ServiceView::new(&service, default_announcer))
-        }, Input::Service),
-        watch("servicegroups", Api::namespaced(client.clone(), namespace), all(), inputs, |group: ServiceGroup| Some(Box::new(group)), Input::Group),
-        watch("lbnodeagents", Api::all(client.clone()), all(), inputs, |agent: LBNodeAgent| Some(Box::new(agent)), Input::Agent),
-        watch("nodes", Api::all(client.clone()), this_node, inputs, |node: Node| Some(NodeView::new(&node)), Input::Node),
-        watch("leases", Api::namespaced(client.clone(), namespace), all(), inputs, |lease: Lease| LeaseView::new(&lease), Input::Lease),
+        watch(
+            "services",
+            Api::all(client.clone()),
+            load_balancers,
+            inputs,
+            move |service: Service| Some(ServiceView::new(&service, default_announcer)),
+            Input::Service,
+        ),
+        watch(
+            "servicegroups",
+            Api::namespaced(client.clone(), namespace),
+            all(),
+            inputs,
+            |group: ServiceGroup| Some(Box::new(group)),
+            Input::Group,
+        ),
+        watch(
+            "lbnodeagents",
+            Api::all(client.clone()),
+            all(),
+            inputs,
+            |agent: LBNodeAgent| Some(Box::new(agent)),
+            Input::Agent,
+        ),
+        watch(
+            "nodes",
+            Api::all(client.clone()),
+            this_node,
+            inputs,
+            |node: Node| Some(NodeView::new(&node)),
+            Input::Node,
+        ),
+        watch(
+            "leases",
+            Api::namespaced(client.clone(), namespace),
+            all(),
+            inputs,
+            |lease: Lease| LeaseView::new(&lease),
+            Input::Lease,
+        ),
     ]
 }
 
 /// Starts the watch of `EndpointSlices`, which runs only while a Service needs it.
 pub fn endpoint_slices(client: &Client, inputs: &Inputs) -> Task {
     let config = watcher::Config::default().labels("kubernetes.io/service-name");
-    watch("endpointslices", Api::all(client.clone()), config, inputs, |slice: EndpointSlice| SliceView::new(&slice), Input::Slice)
+    watch(
+        "endpointslices",
+        Api::all(client.clone()),
+        config,
+        inputs,
+        |slice: EndpointSlice| SliceView::new(&slice),
+        Input::Slice,
+    )
 }
 
 fn watch<K, V>(

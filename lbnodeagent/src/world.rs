@@ -145,6 +145,12 @@ impl World {
         self.dirty.addresses.extend(addresses);
     }
 
+    /// Whether anything must be looked at again.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty != Dirty::default()
+    }
+
     /// What must be looked at again since the last call.
     pub fn take_dirty(&mut self) -> Dirty {
         std::mem::take(&mut self.dirty)
@@ -270,7 +276,7 @@ impl World {
         match event {
             Event::Apply(view) | Event::InitApply(view) => {
                 if let Some(known) = &self.node {
-                    self.dirty.config |= known.labels != view.labels;
+                    self.dirty.config |= known.labels != view.labels || known.uid != view.uid;
                     self.dirty.all |= known.addresses != view.addresses;
                 } else {
                     self.dirty.config = true;

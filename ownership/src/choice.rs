@@ -101,8 +101,11 @@ mod tests {
     }
 
     fn choose(contenders: &[(&str, bool, bool)], qualified: &Qualified) -> (Vec<String>, bool) {
-        let contenders =
-            contenders.iter().map(|(name, able, excluded)| Contender { node: node(name), able: *able, excluded: *excluded });
+        let contenders = contenders.iter().map(|(name, able, excluded)| Contender {
+            node: node(name),
+            able: *able,
+            excluded: *excluded,
+        });
         let chosen = Candidates::new(contenders.collect(), qualified, "192.0.2.10".parse().unwrap());
         (chosen.nodes.iter().map(ToString::to_string).collect(), chosen.exclusion_ignored)
     }

@@ -132,7 +132,8 @@ impl OwnClaims {
             return changes;
         }
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest: Vec<_> = self.claims.range((start, Bound::Unbounded)).map(|(a, e)| (*a, *e)).take(MAX_CLAIMS * BATCH + 1).collect();
+        let rest: Vec<_> =
+            self.claims.range((start, Bound::Unbounded)).map(|(a, e)| (*a, *e)).take(MAX_CLAIMS * BATCH + 1).collect();
         let mut pages = Vec::new();
         let mut after = after;
         for chunk in rest.chunks(MAX_CLAIMS).take(BATCH) {
@@ -183,7 +184,11 @@ impl Ledger {
 
     /// The addresses that another node claims.
     pub fn of(&self, node: &NodeId) -> impl Iterator<Item = (IpAddr, Epoch)> {
-        self.replicas.get(node).into_iter().flat_map(|replica| &replica.claims).map(|(address, epoch)| (*address, *epoch))
+        self.replicas
+            .get(node)
+            .into_iter()
+            .flat_map(|replica| &replica.claims)
+            .map(|(address, epoch)| (*address, *epoch))
     }
 
     /// Whether another node is known to claim anything.
@@ -214,7 +219,14 @@ impl Ledger {
     }
 
     /// A datagram told version and digest: the pull to send, if they are news.
-    pub fn compare(&mut self, node: &NodeId, version: u64, digest: u64, now: Time, patience: std::time::Duration) -> Option<Message> {
+    pub fn compare(
+        &mut self,
+        node: &NodeId,
+        version: u64,
+        digest: u64,
+        now: Time,
+        patience: std::time::Duration,
+    ) -> Option<Message> {
         let replica = self.replicas.entry(node.clone()).or_default();
         if replica.version == version && replica.digest == digest || now.is_within(replica.asked, patience) {
             return None;
@@ -276,9 +288,12 @@ impl Ledger {
         if last {
             replica.asked = None;
             let complete = replica.reading.take().map(|reading| reading.claims).unwrap_or_default();
-            let gone: Vec<_> = replica.claims.keys().filter(|address| !complete.contains_key(address)).copied().collect();
+            let gone: Vec<_> =
+                replica.claims.keys().filter(|address| !complete.contains_key(address)).copied().collect();
             replica.version = version;
-            for (address, epoch) in gone.into_iter().map(|gone| (gone, None)).chain(complete.into_iter().map(|(a, e)| (a, Some(e)))) {
+            for (address, epoch) in
+                gone.into_iter().map(|gone| (gone, None)).chain(complete.into_iter().map(|(a, e)| (a, Some(e))))
+            {
                 if self.put(node, address, epoch) {
                     concerned.push(address);
                 }
@@ -291,7 +306,10 @@ impl Ledger {
                 concerned.push(*address);
             }
         }
-        let next = claims.last().filter(|_| end_of_batch).map(|(address, _)| Message::Pull { since: 0, after: Some(*address) });
+        let next = claims
+            .last()
+            .filter(|_| end_of_batch)
+            .map(|(address, _)| Message::Pull { since: 0, after: Some(*address) });
         (concerned, next)
     }
 

@@ -17,9 +17,9 @@ fn a_new_boot_is_not_known_until_trusted() {
     let first = sealer.seal(b"hello".to_vec()).unwrap();
     assert!(!opener.open(&first).unwrap().known);
     opener.trust(&node("a"), BootId(5));
-    let opened = opener.open(&first).unwrap();
-    assert!(opened.known);
-    assert_eq!(opened.body, b"hello");
+    let read = opener.open(&first).unwrap();
+    assert!(read.known);
+    assert_eq!(read.body, b"hello");
     assert_eq!(opener.open(&first), Err(Refusal::Replayed));
     assert_eq!(opener.refused[&Refusal::Replayed], 1);
 }

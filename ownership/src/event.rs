@@ -38,6 +38,7 @@ pub enum Stop {
 
 /// What happened.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "given by value once and never stored")]
 pub enum Event {
     /// Nothing: time passed.
     Tick,

@@ -165,7 +165,15 @@ impl Membership {
     #[must_use]
     pub const fn new(own: NodeId, incarnation: u32, now: Time) -> Self {
         let status = Status { incarnation, flags: SELECTED, version: 0, digest: 0 };
-        Self { own, members: BTreeMap::new(), round: Vec::new(), question: None, rumours: Vec::new(), status, next: now }
+        Self {
+            own,
+            members: BTreeMap::new(),
+            round: Vec::new(),
+            question: None,
+            rumours: Vec::new(),
+            status,
+            next: now,
+        }
     }
 
     /// A member.
@@ -194,7 +202,12 @@ impl Membership {
         let listed: BTreeSet<_> = peers.iter().map(|peer| peer.node.clone()).collect();
         // A member that gossips needs no Lease: its Lease may be late, or the API server down.
         let silent = |member: &Member| member.vital != Vital::Alive;
-        let gone: Vec<_> = self.members.iter().filter(|(node, m)| !listed.contains(*node) && silent(m)).map(|(node, _)| node.clone()).collect();
+        let gone: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(node, m)| !listed.contains(*node) && silent(m))
+            .map(|(node, _)| node.clone())
+            .collect();
         for node in &gone {
             self.members.remove(node);
         }
@@ -350,7 +363,9 @@ impl Membership {
     /// Does what is due: whom to ping, whom to ask to ping whom, and who changed.
     pub fn tick(&mut self, now: Time, rng: &mut Rng) -> Tick {
         let mut tick = Tick::default();
-        if let Some(question) = self.question.as_mut().filter(|question| !question.asked && now >= question.sent + DIRECT) {
+        if let Some(question) =
+            self.question.as_mut().filter(|question| !question.asked && now >= question.sent + DIRECT)
+        {
             question.asked = true;
             let target = question.target.clone();
             tick.ask = self.helpers(&target, 3, rng).into_iter().map(|helper| (helper, target.clone())).collect();
@@ -411,7 +426,8 @@ impl Membership {
     /// Live members other than the target, at random.
     pub fn helpers(&self, target: &NodeId, count: usize, rng: &mut Rng) -> Vec<NodeId> {
         let live = |member: &Member| member.vital == Vital::Alive;
-        let mut nodes: Vec<_> = self.members.iter().filter(|(node, m)| *node != target && live(m)).map(|(node, _)| node.clone()).collect();
+        let mut nodes: Vec<_> =
+            self.members.iter().filter(|(node, m)| *node != target && live(m)).map(|(node, _)| node.clone()).collect();
         rng.shuffle(&mut nodes);
         nodes.truncate(count);
         nodes

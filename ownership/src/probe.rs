@@ -140,7 +140,8 @@ mod tests {
     fn three_probes_and_a_decision_at_30_ms() {
         let start = Time::from_micros(1000);
         let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
-        let steps: Vec<_> = (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
+        let steps: Vec<_> =
+            (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
     }
 

@@ -2,6 +2,11 @@
 //!
 //! `OWNERSHIP_SEEDS` sets how many seeds a row takes. Each test prints what it measured (`--nocapture`).
 
+// The helpers of a test may panic, like the test itself.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::struct_excessive_bools)]
+#![allow(clippy::large_enum_variant, clippy::needless_pass_by_value, clippy::unused_self)]
+#![allow(clippy::single_match_else, clippy::semicolon_if_nothing_returned)]
+
 mod sim;
 
 use std::collections::BTreeSet;
@@ -51,7 +56,12 @@ fn row(name: &str, setup: &Setup, mut scenario: impl FnMut(&mut World) -> Time) 
     }
     row.without.sort();
     row.double.sort();
-    println!("{name}: without median {:?} worst {:?}; double worst {:?}", row.affected(), row.worst(), row.worst_double());
+    println!(
+        "{name}: without median {:?} worst {:?}; double worst {:?}",
+        row.affected(),
+        row.worst(),
+        row.worst_double()
+    );
     row
 }
 
@@ -263,7 +273,8 @@ fn planned_moves() {
     .bounds(10, 10, 0);
     row("policy Local", &Setup::default(), |world| {
         let (node, start) = (owner(world, 0), world.now);
-        let other: BTreeSet<NodeId> = world.nodes.iter().filter(|n| n.id != world.nodes[node].id).map(|n| n.id.clone()).collect();
+        let other: BTreeSet<NodeId> =
+            world.nodes.iter().filter(|n| n.id != world.nodes[node].id).map(|n| n.id.clone()).collect();
         world.want(vip(0), Qualified::Tiers(vec![other.clone(), BTreeSet::new()]), 0);
         world.run(ms(2000));
         let now = owner(world, 0);
@@ -428,16 +439,22 @@ fn a_deaf_node_steals_nothing() {
             let deaf = (owner(world, 0) + 1) % 3;
             let kept: Vec<_> = (0..3).filter(|number| owner(world, *number) != deaf).collect();
             let port = world.port(deaf, 0);
-            world.change("deaf", |net| drop(net.deaf.insert(port)));
+            world.change("deaf", |net| {
+                net.deaf.insert(port);
+            });
             world.run(ms(15_000));
             for number in kept {
                 assert_eq!(world.double(vip(number), start), Duration::ZERO);
-                if world.without(vip(number), start) > Duration::ZERO || world.nodes[deaf].kernel.contains_key(&vip(number)) {
+                if world.without(vip(number), start) > Duration::ZERO
+                    || world.nodes[deaf].kernel.contains_key(&vip(number))
+                {
                     world.fail("the deaf node took it");
                 }
             }
             let healed = world.now;
-            world.change("hears again", |net| drop(net.deaf.remove(&port)));
+            world.change("hears again", |net| {
+                net.deaf.remove(&port);
+            });
             world.run(ms(3000));
             for number in 0..3 {
                 assert!(world.double(vip(number), healed) <= ms(200));
@@ -458,8 +475,11 @@ fn foreign_host_before_us() {
         world.want(vip(9), Qualified::All, 0);
         world.run(ms(20_000));
         assert!((0..3).all(|node| !world.nodes[node].kernel.contains_key(&vip(9))));
-        assert!((0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { defended: false, .. }))));
-        let facts: usize = (0..3).map(|n| world.facts(n, start).filter(|f| matches!(f, Fact::AddressConflict { .. })).count()).sum();
+        assert!((0..3).any(|node| {
+            world.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { defended: false, .. }))
+        }));
+        let facts: usize =
+            (0..3).map(|n| world.facts(n, start).filter(|f| matches!(f, Fact::AddressConflict { .. })).count()).sum();
         assert!(facts < 40, "{facts} events");
         world.set_foreign(host, false);
         world.run(ms(10_000));
@@ -477,7 +497,8 @@ fn foreign_host_after_us() {
             world.foreign_announces(host, vip(0));
             world.run(ms(1000));
         }
-        let defended = world.facts(node, start).filter(|f| matches!(f, Fact::AddressConflict { defended: true, .. })).count();
+        let defended =
+            world.facts(node, start).filter(|f| matches!(f, Fact::AddressConflict { defended: true, .. })).count();
         assert!((2..=3).contains(&defended), "{defended}");
         assert!(world.nodes[node].kernel.contains_key(&vip(0)));
     }

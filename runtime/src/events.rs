@@ -1,7 +1,7 @@
 //! Kubernetes events: queued, limited, repeats counted.
 //!
 //! Whoever has something to say never waits: [`EventQueue::publish`] puts it into a bounded queue.
-//! One task sends at most [`RATE`] a second after a burst of [`BURST`]. What is said again about
+//! One task sends at most [`RATE`] a second after a burst of [`BURST`], warnings first. What is said again about
 //! the same object is not queued, but counted, and the count is sent once a minute.
 
 mod limit;
@@ -25,10 +25,8 @@ use send::Sender;
 pub const RATE: u32 = 10;
 /// Events at once after a pause.
 pub const BURST: u32 = 50;
-/// Events that wait; further ones are dropped and counted.
-pub const QUEUE: usize = 1000;
-/// The last part of the queue is kept for warnings.
-const RESERVED_FOR_WARNINGS: usize = QUEUE / 4;
+/// Events of each kind that wait; further ones are dropped and counted.
+pub const QUEUE: usize = 500;
 
 /// How urgent an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,10 +80,30 @@ pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
 /// An event on its way, with its key.
 type Queued = (u64, Event);
 
+/// The other end of an [`EventQueue`].
+#[derive(Debug)]
+pub struct Waiting {
+    warnings: mpsc::Receiver<Queued>,
+    normal: mpsc::Receiver<Queued>,
+}
+
+impl Waiting {
+    /// The next event, with its key; nothing when all queues are dropped.
+    pub async fn recv(&mut self) -> Option<(u64, Event)> {
+        tokio::select! {
+            biased;
+            Some(queued) = self.warnings.recv() => Some(queued),
+            Some(queued) = self.normal.recv() => Some(queued),
+            else => None,
+        }
+    }
+}
+
 /// Where events are handed in. Clones feed the same queue.
 #[derive(Debug, Clone)]
 pub struct EventQueue {
-    sender: mpsc::Sender<Queued>,
+    warnings: mpsc::Sender<Queued>,
+    normal: mpsc::Sender<Queued>,
     repeats: Arc<Mutex<Repeats>>,
     outcomes: IntCounterVec,
 }
@@ -104,25 +122,30 @@ impl EventQueue {
         instance: &str,
         registry: &Registry,
     ) -> prometheus::Result<(Self, Task)> {
-        let (queue, receiver) = Self::new(registry)?;
+        let (queue, waiting) = Self::new(registry)?;
         let sender = Sender::new(client, component, instance, queue.clone());
-        Ok((queue, Task::spawn(sender.run(receiver))))
+        Ok((queue, Task::spawn(sender.run(waiting))))
     }
 
     /// A queue that nobody empties: for tests of what is published.
     ///
     /// # Errors
     /// When `purelb_events_total` is registered already.
-    pub fn new(registry: &Registry) -> prometheus::Result<(Self, mpsc::Receiver<(u64, Event)>)> {
-        let options = Opts::new("purelb_events_total", "Kubernetes events: sent, repeated (only counted), dropped (queue full), failed");
+    pub fn new(registry: &Registry) -> prometheus::Result<(Self, Waiting)> {
+        let options = Opts::new(
+            "purelb_events_total",
+            "Kubernetes events: sent, repeated (only counted), dropped (queue full), failed",
+        );
         let outcomes = IntCounterVec::new(options, &["outcome"])?;
         registry.register(Box::new(outcomes.clone()))?;
         for outcome in ["sent", "repeated", "dropped", "failed"] {
             outcomes.with_label_values(&[outcome]);
         }
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (warnings, waiting_warnings) = mpsc::channel(QUEUE);
+        let (normal, waiting_normal) = mpsc::channel(QUEUE);
         let repeats = Arc::new(Mutex::new(Repeats::default()));
-        Ok((Self { sender, repeats, outcomes }, receiver))
+        let waiting = Waiting { warnings: waiting_warnings, normal: waiting_normal };
+        Ok((Self { warnings, normal, repeats, outcomes }, waiting))
     }
 
     /// Hands an event in. Never waits.
@@ -132,11 +155,11 @@ impl EventQueue {
             self.count("repeated");
             return;
         }
-        let room = match event.kind {
-            Kind::Normal => self.sender.capacity() > RESERVED_FOR_WARNINGS,
-            Kind::Warning => true,
+        let queue = match event.kind {
+            Kind::Normal => &self.normal,
+            Kind::Warning => &self.warnings,
         };
-        if !room || self.sender.try_send((key, event)).is_err() {
+        if queue.try_send((key, event)).is_err() {
             self.with_repeats(|repeats| repeats.forget(key));
             self.count("dropped");
         }
@@ -160,31 +183,29 @@ mod tests {
         Event { object, kind, reason: "AllocationFailed", note: note.to_owned() }
     }
 
-    #[test]
-    fn repeats_are_not_queued() {
-        let (queue, mut receiver) = EventQueue::new(&Registry::new()).unwrap();
+    #[tokio::test]
+    async fn repeats_are_not_queued() {
+        let (queue, mut waiting) = EventQueue::new(&Registry::new()).unwrap();
         for _ in 0..5 {
             queue.publish(event("web", Kind::Warning, "exhausted"));
         }
         queue.publish(event("web", Kind::Warning, "denied"));
-        assert_eq!(receiver.try_recv().unwrap().1.note, "exhausted");
-        assert_eq!(receiver.try_recv().unwrap().1.note, "denied");
-        assert!(receiver.try_recv().is_err());
         assert_eq!(queue.outcomes.with_label_values(&["repeated"]).get(), 4);
+        assert_eq!(waiting.recv().await.unwrap().1.note, "exhausted");
+        assert_eq!(waiting.recv().await.unwrap().1.note, "denied");
+        drop(queue);
+        assert!(waiting.recv().await.is_none());
     }
 
-    #[test]
-    fn a_full_queue_drops_and_counts_and_keeps_room_for_warnings() {
-        let (queue, mut receiver) = EventQueue::new(&Registry::new()).unwrap();
-        for number in 0..QUEUE {
+    #[tokio::test]
+    async fn a_full_queue_drops_and_counts_and_warnings_come_first() {
+        let (queue, mut waiting) = EventQueue::new(&Registry::new()).unwrap();
+        for number in 0..QUEUE + 10 {
             queue.publish(event(&number.to_string(), Kind::Normal, ""));
         }
-        assert_eq!(queue.outcomes.with_label_values(&["dropped"]).get(), 250);
-        queue.publish(event("last", Kind::Warning, ""));
-        let mut last = None;
-        while let Ok((_, event)) = receiver.try_recv() {
-            last = event.object.name;
-        }
-        assert_eq!(last.as_deref(), Some("last"));
+        assert_eq!(queue.outcomes.with_label_values(&["dropped"]).get(), 10);
+        queue.publish(event("urgent", Kind::Warning, ""));
+        assert_eq!(waiting.recv().await.unwrap().1.object.name.as_deref(), Some("urgent"));
+        assert_eq!(waiting.recv().await.unwrap().1.object.name.as_deref(), Some("0"));
     }
 }

@@ -266,7 +266,12 @@ impl Candidate {
             // Should it end and begin again without another holder, writes of before may be under way.
             self.clean = false;
         } else if led && !leads {
-            info!(op = "leader", identity = self.election.identity(), holder = self.election.holder(), "no longer the leader");
+            info!(
+                op = "leader",
+                identity = self.election.identity(),
+                holder = self.election.holder(),
+                "no longer the leader"
+            );
             self.terms.send_replace(None);
         }
     }

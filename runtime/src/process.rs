@@ -46,7 +46,9 @@ impl ProcessMetrics {
 
     /// Reads the present values; what cannot be read keeps its last value.
     pub fn refresh(&self) {
-        if let Some(seconds) = stat_fields().and_then(|fields| Some((number(&fields, 11)? + number(&fields, 12)?) / TICKS)) {
+        if let Some(seconds) =
+            stat_fields().and_then(|fields| Some((number(&fields, 11)? + number(&fields, 12)?) / TICKS))
+        {
             self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
         if let Ok(status) = fs::read_to_string("/proc/self/status") {
@@ -55,7 +57,9 @@ impl ProcessMetrics {
                 ("VmSize:", &self.virtual_memory, 1024.0),
                 ("Threads:", &self.threads, 1.0),
             ] {
-                let value = status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<f64>().ok());
+                let value = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<f64>().ok());
                 if let Some(value) = value {
                     gauge.set(value * unit);
                 }

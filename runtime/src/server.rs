@@ -146,7 +146,10 @@ mod tests {
 
     async fn get(port: u16, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
@@ -168,7 +171,9 @@ mod tests {
         readiness.ready();
         assert!(get(port, "/readyz").await.starts_with("HTTP/1.1 200"));
         let answer = get(port, "/metrics").await;
-        assert!(answer.contains("process_resident_memory_bytes") && answer.contains("purelb_k8s_client_updates_total 0"));
+        assert!(
+            answer.contains("process_resident_memory_bytes") && answer.contains("purelb_k8s_client_updates_total 0")
+        );
         assert!(get(port, "/state").await.ends_with("state"));
         assert!(get(port, "/").await.starts_with("HTTP/1.1 404"));
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api_types::names::GOSSIP_SECRET;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use k8s_openapi::jiff::Timestamp;
@@ -32,8 +31,8 @@ use crate::service::Leftover;
 
 /// How often time passes for the index.
 const TICK: Duration = Duration::from_millis(200);
-/// Pending Services are judged again at most this often.
-const RETRY: Duration = Duration::from_millis(100);
+/// Pending Services are judged again after this pause, and that for each of them.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_micros(100));
 /// Pending Services are judged again at least this often, whatever happens.
 const RETRY_ANYWAY: Duration = Duration::from_secs(60);
 /// Group statuses written at a time.
@@ -185,18 +184,12 @@ impl Controller {
     }
 
     fn term(&mut self, term: Option<Term>) {
-        match term {
-            Some(term) => {
-                info!(op = "lead", term = term.number, clean = term.clean, "reading everything afresh");
-                self.step_down();
-                self.role = Role::Reading(term);
-                self.loaded = Loaded::default();
-                self.sources = open(&self.client, &self.settings.namespace, self.settings.default_announcer);
-            }
-            None => {
-                self.step_down();
-                self.role = Role::Following;
-            }
+        self.step_down();
+        self.role = term.map_or(Role::Following, Role::Reading);
+        if let Some(term) = term {
+            info!(op = "lead", term = term.number, clean = term.clean, "reading everything afresh");
+            self.loaded = Loaded::default();
+            self.sources = open(&self.client, &self.settings.namespace, self.settings.default_announcer);
         }
     }
 
@@ -252,10 +245,15 @@ impl Controller {
             self.index.lead(term.clean, &fence);
             self.role = Role::Leading;
             self.parts.metrics.leader.set(1);
-            info!(op = "lead", term = term.number, fencing = self.index.is_fencing(), backlog = self.index.backlog(), "leading");
+            info!(
+                op = "lead",
+                term = term.number,
+                fencing = self.index.is_fencing(),
+                backlog = self.index.backlog(),
+                "leading"
+            );
             self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
             let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
-            info!(op = "lead", secret = GOSSIP_SECRET, "looking whether the key of the gossip is there");
             self.secret = Some(Task::spawn(gossip_secret::fill(secrets, self.parts.writes.clone())));
         }
     }
@@ -267,10 +265,7 @@ impl Controller {
             self.retry(now);
         }
         let room = STATUS_WRITES.saturating_sub(self.statuses.len());
-        if self.role == Role::Leading && room == 0 {
-            return;
-        }
-        for patch in self.index.status_patches(now, Timestamp::now()) {
+        for patch in self.index.status_patches(now, Timestamp::now(), room) {
             self.statuses.push(Box::pin(self.writer.clone().send_status(patch)));
         }
     }
@@ -283,10 +278,10 @@ impl Controller {
     fn answered(&mut self, patch: ServicePatch, answer: Answer, mut backoff: Backoff) {
         match answer {
             Answer::Done(outcome) => {
-                if let Outcome::Refused(_) = outcome {
+                if let Outcome::Refused(_) = *outcome {
                     self.parts.client_metrics.update_errors.inc();
                 }
-                self.index.written(&patch.name, patch.task, outcome);
+                self.index.written(&patch, *outcome);
             }
             Answer::Instead(patch) => self.resend(Duration::ZERO, patch, backoff),
             Answer::Again(after) => {
@@ -313,7 +308,11 @@ impl Controller {
         match found {
             Ok(leftovers) => {
                 if !leftovers.is_empty() {
-                    info!(op = "clean", services = leftovers.len(), "found annotations of ours on Services of other types");
+                    info!(
+                        op = "clean",
+                        services = leftovers.len(),
+                        "found annotations of ours on Services of other types"
+                    );
                 }
                 self.index.clean_up(leftovers);
             }
@@ -331,10 +330,12 @@ impl Controller {
     /// Sends what there is to send, and says what there is to say.
     fn pump(&mut self) {
         let now = BootTime::now();
-        if self.index.wants_retry() && now.since(self.retried) >= RETRY {
+        let waiting = u32::try_from(self.index.waiting()).unwrap_or(u32::MAX);
+        let pause = RETRY.0.saturating_add(RETRY.1.saturating_mul(waiting));
+        if self.index.wants_retry() && now.since(self.retried) >= pause {
             self.retry(now);
         }
-        while self.flights.len() < self.settings.in_flight {
+        while self.flights.len() < self.settings.in_flight && self.parts.fence.is_held() {
             let Some((patch, backoff)) = self.due(now).or_else(|| self.fresh()) else { break };
             let send = self.writer.clone().send(patch);
             self.flights.push(Box::pin(async move {

@@ -65,25 +65,26 @@ fn services(api: Api<Watched>, default_announcer: bool) -> BoxStream<'static, In
 
 fn groups(api: Api<WatchedGroup>) -> BoxStream<'static, Input> {
     let mut list = Vec::new();
-    let events = runtime::watch::events("ServiceGroups", api, Config::default().page_size(PAGE)).filter_map(move |event| {
-        let input = match event {
-            Event::Init => {
-                list.clear();
-                None
-            }
-            Event::InitApply(object) => {
-                list.push(object.reduce());
-                None
-            }
-            Event::InitDone => Some(Input::Groups(std::mem::take(&mut list))),
-            Event::Apply(object) => Some(Input::Group(Box::new(object.reduce()))),
-            Event::Delete(object) => {
-                let object = object.reduce();
-                Some(Input::GroupGone((object.namespace, object.name)))
-            }
-        };
-        std::future::ready(input)
-    });
+    let events =
+        runtime::watch::events("ServiceGroups", api, Config::default().page_size(PAGE)).filter_map(move |event| {
+            let input = match event {
+                Event::Init => {
+                    list.clear();
+                    None
+                }
+                Event::InitApply(object) => {
+                    list.push(object.reduce());
+                    None
+                }
+                Event::InitDone => Some(Input::Groups(std::mem::take(&mut list))),
+                Event::Apply(object) => Some(Input::Group(Box::new(object.reduce()))),
+                Event::Delete(object) => {
+                    let object = object.reduce();
+                    Some(Input::GroupGone((object.namespace, object.name)))
+                }
+            };
+            std::future::ready(input)
+        });
     events.boxed()
 }
 

@@ -19,11 +19,17 @@ use crate::service::{Leftover, Watched};
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The end of this patch.
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// The same patch again, after this time at least: it is not known whether it was written.
     Again(Option<Duration>),
     /// This patch instead.
     Instead(ServicePatch),
+}
+
+impl Answer {
+    fn done(outcome: Outcome) -> Self {
+        Self::Done(Box::new(outcome))
+    }
 }
 
 /// Everything that a write needs; cheap to clone.
@@ -45,7 +51,8 @@ impl Writer {
 
     async fn answer(&self, patch: &ServicePatch) -> Answer {
         if !self.fence.is_held() {
-            return Answer::Done(Outcome::Dropped);
+            // An earlier attempt may have been written: what it gives stays reserved.
+            return Answer::Again(None);
         }
         let api: Api<Watched> = Api::namespaced(self.client.clone(), patch.name.namespace());
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -57,18 +64,18 @@ impl Writer {
             Task::Clean => "service-clean",
         };
         match self.writes.count(object, within(self.deadline, request).await) {
-            Ok(now) => Answer::Done(now.reduce(self.default_announcer).map_or(Outcome::Gone, Outcome::Written)),
+            Ok(now) => Answer::done(now.reduce(self.default_announcer).map_or(Outcome::Gone, Outcome::Written)),
             Err(error) => self.failed(&api, patch, &error).await,
         }
     }
 
     async fn failed(&self, api: &Api<Watched>, patch: &ServicePatch, error: &WriteError) -> Answer {
         match error.next() {
-            Next::Forget => Answer::Done(Outcome::Gone),
+            Next::Forget => Answer::done(Outcome::Gone),
             Next::Remake => self.reread(api, patch).await,
             Next::Refused => {
                 warn!(op = "write", service = %patch.name, error = %ErrorChain(error), "the API server refuses the write");
-                Answer::Done(Outcome::Refused(ErrorChain(error).to_string()))
+                Answer::done(Outcome::Refused(ErrorChain(error).to_string()))
             }
             Next::Retry(after) => {
                 debug!(op = "write", service = %patch.name, error = %ErrorChain(error), "write failed, trying again");
@@ -82,15 +89,15 @@ impl Writer {
         match within(self.deadline, api.get(patch.name.name())).await {
             Ok(now) if patch.task == Task::Clean => match now.leftover() {
                 Some(leftover) if *leftover.version != *patch.version() => Answer::Instead(clean(&leftover)),
-                _ => Answer::Done(Outcome::Gone),
+                _ => Answer::done(Outcome::Gone),
             },
             Ok(now) => match now.reduce(self.default_announcer) {
                 // The conflict is not about what we know: no haste.
                 Some(service) if *service.version == *patch.version() => Answer::Again(None),
-                Some(service) => Answer::Done(Outcome::Conflict(service)),
-                None => Answer::Done(Outcome::Gone),
+                Some(service) => Answer::done(Outcome::Conflict(service)),
+                None => Answer::done(Outcome::Gone),
             },
-            Err(error) if error.next() == Next::Forget => Answer::Done(Outcome::Gone),
+            Err(error) if error.next() == Next::Forget => Answer::done(Outcome::Gone),
             Err(_) => Answer::Again(None),
         }
     }

@@ -9,6 +9,8 @@ use crate::service::Service;
 /// A write under way.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
+    /// The patch; answers to others do not count.
+    pub(super) id: u64,
     /// The addresses that the Service holds if it succeeds.
     pub(super) addresses: Vec<IpAddr>,
     /// To tell if it succeeds.

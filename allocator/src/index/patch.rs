@@ -21,6 +21,8 @@ pub enum Task {
 /// A write to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServicePatch {
+    /// Unlike that of any other patch of this index; an answer names it.
+    pub id: u64,
     /// The Service.
     pub name: Name,
     /// What it is for.
@@ -51,7 +53,8 @@ pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
     if service.marks.fence {
         annotations.insert(FENCE.to_owned(), Value::Null);
     }
-    let mut body = json!({"metadata": {"uid": service.uid, "resourceVersion": service.version, "annotations": annotations}});
+    let mut body =
+        json!({"metadata": {"uid": service.uid, "resourceVersion": service.version, "annotations": annotations}});
     if verdict.addresses != service.addresses
         && let Some(body) = body.as_object_mut()
     {
@@ -60,7 +63,7 @@ pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
         ingress.extend(verdict.addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})));
         body.insert("status".to_owned(), json!({"loadBalancer": {"ingress": ingress}}));
     }
-    ServicePatch { name: service.name.clone(), task: Task::Assign, body }
+    ServicePatch { id: 0, name: service.name.clone(), task: Task::Assign, body }
 }
 
 fn marks(target: &Target, allocated: bool) -> Map<String, Value> {
@@ -80,15 +83,13 @@ fn written() -> Map<String, Value> {
 
 /// A patch that changes nothing but the resource version.
 pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
-    let metadata =
-        json!({"uid": service.uid, "resourceVersion": service.version, "annotations": {FENCE: value}});
-    ServicePatch { name: service.name.clone(), task: Task::Fence, body: json!({"metadata": metadata}) }
+    let metadata = json!({"uid": service.uid, "resourceVersion": service.version, "annotations": {FENCE: value}});
+    ServicePatch { id: 0, name: service.name.clone(), task: Task::Fence, body: json!({"metadata": metadata}) }
 }
 
 /// A patch that takes our annotations off an object, as long as nobody has changed it.
 #[must_use]
 pub fn clean(leftover: &Leftover) -> ServicePatch {
-    let metadata =
-        json!({"uid": leftover.uid, "resourceVersion": leftover.version, "annotations": written()});
-    ServicePatch { name: leftover.name.clone(), task: Task::Clean, body: json!({"metadata": metadata}) }
+    let metadata = json!({"uid": leftover.uid, "resourceVersion": leftover.version, "annotations": written()});
+    ServicePatch { id: 0, name: leftover.name.clone(), task: Task::Clean, body: json!({"metadata": metadata}) }
 }

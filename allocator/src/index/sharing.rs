@@ -18,7 +18,8 @@ impl Index {
         let loses = |address: &&IpAddr| {
             self.book.holders(**address).iter().filter(|holder| **holder != service.name).any(|holder| {
                 self.services.get(holder).is_some_and(|other| {
-                    is_duplicate(&service.claim, &other.service.claim) && other.service.seniority() < service.seniority()
+                    is_duplicate(&service.claim, &other.service.claim)
+                        && other.service.seniority() < service.seniority()
                 })
             })
         };
@@ -28,7 +29,8 @@ impl Index {
     /// Looks at every address of the Service that others hold too, and says what is wrong.
     pub(super) fn check_sharing(&mut self, name: &Name, addresses: &[IpAddr]) {
         for &address in addresses {
-            let others: Vec<Name> = self.book.holders(address).iter().filter(|holder| *holder != name).cloned().collect();
+            let others: Vec<Name> =
+                self.book.holders(address).iter().filter(|holder| *holder != name).cloned().collect();
             for other in others {
                 self.check_pair(name, &other, address);
             }
@@ -46,9 +48,10 @@ impl Index {
                 let why = "their annotations purelb.io/allow-shared-ip no longer agree; nobody is moved";
                 (reason::SHARING_CONFLICT, why.to_owned())
             }
-            Some(Conflict::Port(port)) => {
-                (reason::SHARING_CONFLICT, format!("both want port {port}; nobody is moved, but only one gets the traffic"))
-            }
+            Some(Conflict::Port(port)) => (
+                reason::SHARING_CONFLICT,
+                format!("both want port {port}; nobody is moved, but only one gets the traffic"),
+            ),
         };
         let text = |other: &Service| format!("{address} is also in use by {}: {why}", other.name);
         let notes = [(one.reference(), text(two)), (two.reference(), text(one))];

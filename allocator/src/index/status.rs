@@ -65,8 +65,8 @@ impl Statuses {
 }
 
 impl Index {
-    /// The statuses to write now. Also brings the gauges of all groups up to date, on every replica.
-    pub fn status_patches(&mut self, now: BootTime, time: Timestamp) -> Vec<StatusPatch> {
+    /// The statuses to write now, `room` at most. Also brings the gauges up to date, on every replica.
+    pub fn status_patches(&mut self, now: BootTime, time: Timestamp, room: usize) -> Vec<StatusPatch> {
         if std::mem::take(&mut self.status.all) {
             self.metrics.pool_size.reset();
             self.metrics.pool_in_use.reset();
@@ -82,6 +82,9 @@ impl Index {
             .collect();
         let mut patches = Vec::new();
         for id in due {
+            if patches.len() >= room {
+                break;
+            }
             self.status.dirty.remove(&id);
             self.refresh_gauges(&id.1);
             let Some(status) = self.group_status(&id, time) else { continue };
@@ -180,7 +183,9 @@ impl Index {
 
     /// Whether a node that is alive has a network that contains the pool's.
     fn is_on_a_node(&self, pool: &Pool) -> bool {
-        self.subnets.iter().any(|network| network.prefix() <= pool.subnet.prefix() && network.contains(pool.subnet.ip()))
+        self.subnets
+            .iter()
+            .any(|network| network.prefix() <= pool.subnet.prefix() && network.contains(pool.subnet.ip()))
     }
 
     /// Addresses that came from the group and lie in no range any more, with their Services.

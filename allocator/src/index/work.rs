@@ -1,5 +1,7 @@
 //! The queue: which Service is judged next, and what the outcome of its write means.
 
+use std::net::IpAddr;
+
 use api_types::names::reason;
 use runtime::events::{Event, Kind};
 
@@ -8,6 +10,9 @@ use super::patch::{ServicePatch, assign, clean, fence};
 use super::{Index, Task};
 use crate::judge::{Note, judge, missing_families};
 use crate::service::{Leftover, Name, Scope, Service};
+
+/// The id of a flight whose Service is gone; no patch has it.
+pub(super) const GONE: u64 = 0;
 
 /// What became of a write to a Service.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +26,6 @@ pub enum Outcome {
     Gone,
     /// The API server refuses it, with this text.
     Refused(String),
-    /// It was not sent, or leadership ended before its outcome was known.
-    Dropped,
 }
 
 impl Index {
@@ -34,8 +37,9 @@ impl Index {
         self.leading = true;
         fence.clone_into(&mut self.fence);
         if !clean {
-            let waiting = self.services.values().filter(|entry| is_waiting(&entry.service));
-            self.fencing = waiting.map(|entry| entry.service.name.clone()).collect();
+            let services = self.services.values().map(|entry| &entry.service);
+            let waiting = services.filter(|service| is_waiting(service) || self.may_be_multi_pool(service));
+            self.fencing = waiting.map(|service| service.name.clone()).collect();
         }
         // First come, first served.
         let mut all: Vec<&Service> = self.services.values().map(|entry| &entry.service).collect();
@@ -44,7 +48,12 @@ impl Index {
         for name in names {
             self.enqueue(&name);
         }
-        for (name, addresses) in self.services.values().map(|entry| (entry.service.name.clone(), entry.service.addresses.clone())).collect::<Vec<_>>() {
+        for (name, addresses) in self
+            .services
+            .values()
+            .map(|entry| (entry.service.name.clone(), entry.service.addresses.clone()))
+            .collect::<Vec<_>>()
+        {
             self.check_sharing(&name, &addresses);
         }
         self.status.touch_all();
@@ -100,17 +109,21 @@ impl Index {
     }
 
     pub(super) fn enqueue_multi_pool(&mut self) {
-        let multi = self.services.values().filter(|entry| {
-            let service = &entry.service;
-            service.wishes.multi_pool.unwrap_or_else(|| {
-                let group = service.addresses.first().and_then(|&address| self.table.group_of(address));
-                group.is_none_or(|(group, _)| group.multi_pool)
-            })
-        });
-        let names: Vec<Name> = multi.map(|entry| entry.service.name.clone()).collect();
+        let services = self.services.values().map(|entry| &entry.service);
+        let multi = services.filter(|service| service.addresses.is_empty() || self.may_be_multi_pool(service));
+        let names: Vec<Name> = multi.map(|service| service.name.clone()).collect();
         for name in names {
             self.enqueue(&name);
         }
+    }
+
+    /// Whether the Service may take one more address although it has all families.
+    fn may_be_multi_pool(&self, service: &Service) -> bool {
+        service.scope == Scope::Ours
+            && service.wishes.multi_pool.unwrap_or_else(|| {
+                let mut groups = service.addresses.iter().filter_map(|&address| self.table.group_of(address));
+                groups.any(|(group, _)| group.multi_pool)
+            })
     }
 
     /// Something that pending Services may have waited for has happened since the last call of
@@ -118,6 +131,12 @@ impl Index {
     #[must_use]
     pub const fn wants_retry(&self) -> bool {
         self.retry_pending
+    }
+
+    /// How many Services wait for something.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
     }
 
     /// Has all pending Services judged again, the oldest first.
@@ -170,11 +189,15 @@ impl Index {
     }
 
     fn next_fence(&mut self) -> Option<ServicePatch> {
-        let name = self.fencing.iter().find(|name| self.services.get(name).is_some_and(|entry| entry.flight.is_none()))?.clone();
+        let name = self
+            .fencing
+            .iter()
+            .find(|name| self.services.get(name).is_some_and(|entry| entry.flight.is_none()))?
+            .clone();
         let entry = self.services.get_mut(&name)?;
         let addresses = entry.service.addresses.clone();
-        entry.flight = Some(Flight { addresses, events: Vec::new() });
-        Some(fence(&entry.service, &self.fence))
+        let patch = fence(&entry.service, &self.fence);
+        Some(self.fly(patch, addresses, Vec::new()))
     }
 
     fn judge(&mut self, name: &Name) -> Option<ServicePatch> {
@@ -186,25 +209,37 @@ impl Index {
         }
         let patch = verdict.changes(service).then(|| assign(service, &verdict));
         let object = service.reference();
-        self.set_problem(name, verdict.problem.as_ref());
+        self.set_problem(name, verdict.problem.as_ref(), verdict.waits);
         let patch = patch?;
         let events = verdict
             .notes
             .into_iter()
             .map(|(kind, reason, note)| Event { object: object.clone(), kind, reason, note })
             .collect();
-        let entry = self.services.get_mut(name)?;
-        entry.flight = Some(Flight { addresses: verdict.addresses, events });
-        self.rebook(name);
-        Some(patch)
+        Some(self.fly(patch, verdict.addresses, events))
+    }
+
+    /// Notes a patch as under way and reserves its addresses.
+    fn fly(&mut self, mut patch: ServicePatch, addresses: Vec<IpAddr>, events: Vec<Event>) -> ServicePatch {
+        self.last_patch += 1;
+        patch.id = self.last_patch;
+        if let Some(entry) = self.services.get_mut(&patch.name) {
+            entry.flight = Some(Flight { id: patch.id, addresses, events });
+        }
+        self.rebook(&patch.name);
+        patch
     }
 
     /// Notes whether the Service waits for something, and says so when that is new.
-    fn set_problem(&mut self, name: &Name, problem: Option<&Note>) {
+    fn set_problem(&mut self, name: &Name, problem: Option<&Note>, waits: bool) {
         let Some(entry) = self.services.get_mut(name) else { return };
         let Some((kind, reason, text)) = problem else {
             entry.told = None;
-            self.pending.remove(name);
+            if waits {
+                self.pending.insert(name.clone());
+            } else {
+                self.pending.remove(name);
+            }
             self.count_services();
             return;
         };
@@ -219,45 +254,40 @@ impl Index {
     }
 
     /// What became of a write of [`next_patch`](Self::next_patch).
-    pub fn written(&mut self, name: &Name, task: Task, outcome: Outcome) {
-        if task == Task::Clean {
-            return;
-        }
-        let Some(entry) = self.services.get_mut(name) else { return };
-        let flight = entry.flight.take();
+    pub fn written(&mut self, patch: &ServicePatch, outcome: Outcome) {
+        let name = &patch.name;
+        let Some(entry) = self.services.get_mut(name).filter(|_| patch.task != Task::Clean) else { return };
+        // The Service of that write may be gone, and another one of its name have a write of its own.
+        let Some(flight) = entry.flight.take_if(|flight| flight.id == patch.id) else { return };
+        self.fencing.remove(name);
         match outcome {
             Outcome::Written(now) => {
-                self.fencing.remove(name);
                 if self.leading {
-                    self.events.extend(flight.into_iter().flat_map(|flight| flight.events));
+                    self.events.extend(flight.events);
                 }
                 self.apply_service(now);
-                self.rebook(name);
-                self.enqueue(name);
             }
-            Outcome::Conflict(service) => {
-                self.fencing.remove(name);
-                self.apply_service(service);
-                self.rebook(name);
-                self.enqueue(name);
-            }
+            Outcome::Conflict(now) => self.apply_service(now),
             Outcome::Gone => {
-                self.fencing.remove(name);
-                self.rebook(name);
+                // The watch is behind and may still tell of addresses that it had: nobody else gets
+                // them before the watch tells that it is gone.
+                entry.flight = Some(Flight { id: GONE, events: Vec::new(), ..flight });
+                return;
             }
-            Outcome::Refused(text) => {
-                let object = entry.service.reference();
-                self.fencing.remove(name);
-                self.rebook(name);
-                let text = format!("Failed to allocate an address for {name}: the API server refuses the write: {text}");
-                self.pending.insert(name.clone());
-                self.say(object, Kind::Warning, reason::ALLOCATION_FAILED, text);
-            }
-            Outcome::Dropped => {
-                self.rebook(name);
-                self.enqueue(name);
-            }
+            Outcome::Refused(text) => return self.refused(name, &text),
         }
+        self.rebook(name);
+        self.enqueue(name);
+    }
+
+    /// The Service waits, and is judged again with all others that wait.
+    fn refused(&mut self, name: &Name, text: &str) {
+        self.rebook(name);
+        let Some(service) = self.service(name) else { return };
+        let object = service.reference();
+        let text = format!("Failed to allocate an address for {name}: the API server refuses the write: {text}");
+        self.pending.insert(name.clone());
+        self.say(object, Kind::Warning, reason::ALLOCATION_FAILED, text);
     }
 }
 

@@ -49,7 +49,9 @@ pub enum Failure {
     #[error("multiPool and balancePools are mutually exclusive: pool {0:?} has balancePools")]
     MultiAndBalance(String),
     /// One shared address, or one of each range.
-    #[error("multi-pool and the annotation purelb.io/allow-shared-ip (sharing key) exclude each other: remove one of them")]
+    #[error(
+        "multi-pool and the annotation purelb.io/allow-shared-ip (sharing key) exclude each other: remove one of them"
+    )]
     MultiAndSharing,
     /// Its addresses belong to no group, or to several.
     #[error("multi-pool: the {family} addresses of the Service belong to {found}, so no further ranges can be chosen")]
@@ -60,7 +62,9 @@ pub enum Failure {
         found: String,
     },
     /// No node is in any subnet of the group.
-    #[error("no available addresses: no node is in a subnet of pool {0:?}, and multi-pool takes only ranges whose subnet a node has")]
+    #[error(
+        "no available addresses: no node is in a subnet of pool {0:?}, and multi-pool takes only ranges whose subnet a node has"
+    )]
     MultiInactive(String),
     /// Addresses from a sidecar.
     #[error("pool {0:?} gets its addresses from an external IPAM, which is not available in this version")]

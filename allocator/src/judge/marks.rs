@@ -26,12 +26,15 @@ impl Case<'_> {
         };
         // A Service that keeps its first address keeps its kind too, whatever became of the group.
         let keeps_first = addresses.first() == service.addresses.first();
-        let of_group = addresses.first().and_then(|&address| self.world.table.group_of(address)).map(|(group, _)| group.announce);
+        let of_group =
+            addresses.first().and_then(|&address| self.world.table.group_of(address)).map(|(group, _)| group.announce);
         let pool_type = match service.marks.pool_type.filter(|_| keeps_first) {
             Some(kept) => Some(kept),
             None => of_group.or(service.marks.pool_type),
         };
-        let skip_dad = addresses.iter().any(|&address| self.world.table.group_of(address).is_some_and(|(group, _)| group.skip_ipv6_dad));
+        let skip_dad = addresses
+            .iter()
+            .any(|&address| self.world.table.group_of(address).is_some_and(|(group, _)| group.skip_ipv6_dad));
         let target = Target { groups, pool_type, skip_dad };
         let known = Target {
             groups: service.marks.groups.as_deref().map(str::to_owned),

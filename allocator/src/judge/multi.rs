@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
         if self.service.key().is_some() {
             return Err(Failure::MultiAndSharing);
         }
-        let mut addresses = self.kept();
+        let mut addresses = if self.service.wishes.re_evaluate { self.still_usable(families)? } else { self.kept() };
         let mut given = Vec::new();
         let mut failure = None;
         for &family in families {
@@ -57,6 +57,7 @@ impl<'a> Case<'a> {
                 }
             }
             if partial {
+                self.verdict.waits = true;
                 self.verdict.counts.push(Count::MultiPartial(group.name.clone()));
             }
             if given.len() > before {
@@ -72,6 +73,18 @@ impl<'a> Case<'a> {
             return Err(failure.unwrap_or_else(nothing));
         }
         Ok((addresses, given))
+    }
+
+    /// What a Service that is judged as if new may keep: addresses in usable ranges of the groups chosen now.
+    fn still_usable(&self, families: &[Family]) -> Result<Vec<IpAddr>, Failure> {
+        let mut usable = Vec::new();
+        for &family in families {
+            let Some(group) = self.multi_group(family)? else { continue };
+            for pool in group.pools_of(family).filter(|pool| self.is_usable(group, pool)) {
+                usable.extend(self.held.iter().copied().find(|&address| pool.range.contains(address)));
+            }
+        }
+        Ok(usable)
     }
 
     /// The group to take addresses of the family from: that of the addresses it has, else the chosen one.

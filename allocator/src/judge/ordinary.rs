@@ -62,11 +62,8 @@ impl<'a> Case<'a> {
         if anew && let Some(address) = self.still_right(group, family) {
             return Ok(Given { address, group });
         }
-        let address = if self.service.key().is_some() {
-            self.shared(group, family)?
-        } else {
-            self.lowest(group, family)?
-        };
+        let address =
+            if self.service.key().is_some() { self.shared(group, family)? } else { self.lowest(group, family)? };
         Ok(Given { address, group })
     }
 
@@ -129,7 +126,8 @@ impl<'a> Case<'a> {
             self.verdict.notes.push((Kind::Warning, reason::CONFIGURATION_WARNING, warning.clone()));
         }
         if !failures.is_empty() {
-            let causes: Vec<String> = failures.iter().map(|(family, why)| format!("no {family} address: {why}")).collect();
+            let causes: Vec<String> =
+                failures.iter().map(|(family, why)| format!("no {family} address: {why}")).collect();
             let text = format!("{} prefers both families and has one: {}", self.service.name, causes.join("; "));
             self.verdict.problem = Some((Kind::Normal, reason::FAMILY_UNAVAILABLE, text));
             let counts = failures.iter().filter_map(|(_, failure)| failure.pool_count());

@@ -276,7 +276,9 @@ mod tests {
                 match operation {
                     Operation::Hold(who, wanted) => {
                         let before: BTreeSet<IpAddr> = naive.keys().copied().collect();
-                        naive.values_mut().for_each(|holders| _ = holders.remove(&who));
+                        for holders in naive.values_mut() {
+                            holders.remove(&who);
+                        }
                         for &number in &wanted {
                             naive.entry(address(number, six)).or_default().insert(who);
                         }

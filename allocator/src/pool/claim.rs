@@ -92,7 +92,9 @@ pub enum Refusal {
         address: IpAddr,
     },
     /// Somebody without the same key holds it.
-    #[error("can't change sharing key of {address}, which is already in use: also in use by {holder}, and sharing needs the same annotation purelb.io/allow-shared-ip on both")]
+    #[error(
+        "can't change sharing key of {address}, which is already in use: also in use by {holder}, and sharing needs the same annotation purelb.io/allow-shared-ip on both"
+    )]
     Taken {
         /// What was asked.
         address: IpAddr,

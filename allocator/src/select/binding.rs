@@ -77,7 +77,9 @@ impl Bindings {
         let Some(namespace) = self.namespaces.get(namespace) else { return Default::Unbound };
         match (namespace.eligible.as_slice(), namespace.marked.as_slice()) {
             ([only], _) | (_, [only]) => Default::Group(only),
-            (eligible, []) => Default::Ambiguous(format!("of its groups {}, none sets namespaceDefault", eligible.join(", "))),
+            (eligible, []) => {
+                Default::Ambiguous(format!("of its groups {}, none sets namespaceDefault", eligible.join(", ")))
+            }
             (eligible, marked) => Default::Ambiguous(format!(
                 "of its groups {}, these all set namespaceDefault: {}",
                 eligible.join(", "),

@@ -189,10 +189,8 @@ impl Watched {
     }
 
     fn scope(&self, default_announcer: bool) -> Scope {
-        let name = (
-            self.metadata.namespace.as_deref().unwrap_or_default(),
-            self.metadata.name.as_deref().unwrap_or_default(),
-        );
+        let name =
+            (self.metadata.namespace.as_deref().unwrap_or_default(), self.metadata.name.as_deref().unwrap_or_default());
         match self.spec.load_balancer_class.as_deref() {
             _ if RESERVED_SERVICES.contains(&name) => Scope::Ignored,
             Some(class) if CLASSES.contains(&class) => Scope::Ours,
@@ -207,10 +205,7 @@ impl Watched {
             let number = u16::try_from(port.port).ok()?;
             Some(Port { protocol: Protocol::from_api(port.protocol.as_deref()), number })
         });
-        Claim {
-            key: self.annotation(annotation::ALLOW_SHARED_IP).and_then(SharingKey::new),
-            ports: ports.collect(),
-        }
+        Claim { key: self.annotation(annotation::ALLOW_SHARED_IP).and_then(SharingKey::new), ports: ports.collect() }
     }
 
     fn wishes(&self) -> Wishes {

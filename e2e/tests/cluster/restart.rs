@@ -51,15 +51,24 @@ async fn when_the_leader_dies_the_other_replica_allocates() {
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let space = Space::new(&cluster, "leader-death");
     routed(&space, "before").await;
-    let lease = object(&cluster, &["lease", "purelb-allocator", "--namespace", NAMESPACE]);
-    let leader = lease["spec"]["holderIdentity"].as_str().unwrap().split('_').next().unwrap().to_owned();
-    let host = object(&cluster, &["pod", &leader, "--namespace", NAMESPACE])["spec"]["nodeName"].clone();
-    let node = cluster.nodes().find(|node| node.name() == host.as_str().unwrap()).unwrap();
-    let pids = node.processes("allocator").unwrap();
-    for pid in pids {
-        node.kill(pid, e2e::Signal::SIGKILL).unwrap();
+    let holder =
+        || object(&cluster, &["lease", "purelb-allocator", "--namespace", NAMESPACE])["spec"]["holderIdentity"].clone();
+    let pod = |holder: &Value| holder.as_str().unwrap_or_default().split('_').next().unwrap_or_default().to_owned();
+    let leader = pod(&holder());
+    // Without a word to anybody, and for good: the pod is replaced by another one.
+    let arguments = ["delete", "pod", &leader, "--namespace", NAMESPACE, "--grace-period=0", "--force"];
+    let node = object(&cluster, &["pod", &leader, "--namespace", NAMESPACE])["spec"]["nodeName"].clone();
+    let node = cluster.nodes().find(|host| host.name() == node.as_str().unwrap()).unwrap();
+    let environment = format!("HOSTNAME={leader}");
+    for pid in node.processes("allocator").unwrap() {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if environ.split(|byte| *byte == 0).any(|variable| variable == environment.as_bytes()) {
+            node.kill(pid, e2e::Signal::SIGKILL).unwrap();
+        }
     }
+    cluster.kubectl(&arguments).unwrap();
     routed(&space, "after").await;
+    assert_ne!(pod(&holder()), leader);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ async fn an_agent_may_change_nothing_of_a_service_but_its_own_words() {
     let as_agent = async |path: &str, patch: &str| {
         let request = http::Request::patch(format!("/api/v1/namespaces/{}/services/web{path}", space.name))
             .header("Content-Type", "application/merge-patch+json")
-            .header("Impersonate-User", "system:serviceaccount:purelb:lbnodeagent")
+            .header("Impersonate-User", "system:serviceaccount:purelb:purelb-lbnodeagent")
             .body(patch.as_bytes().to_vec())
             .unwrap();
         kube.request_text(request).await.map_err(|error| error.to_string())
@@ -43,7 +43,7 @@ async fn an_agent_may_write_its_own_nodes_lease_only() {
     let patch = |lease: &str, node: &str| {
         let claim = format!("--as-user-extra=authentication.kubernetes.io/node-name={node}");
         let arguments = [
-            "--as=system:serviceaccount:purelb:lbnodeagent",
+            "--as=system:serviceaccount:purelb:purelb-lbnodeagent",
             &claim,
             "--namespace",
             "purelb",
@@ -63,26 +63,44 @@ async fn an_agent_may_write_its_own_nodes_lease_only() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_allocator_may_write_status_and_nothing_else() {
-    let cluster = installed().await;
-    let may = |verb: &str, resource: &str| {
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let subresource = format!("--subresource={subresource}");
-        let account = "--as=system:serviceaccount:purelb:allocator";
-        cluster.kubectl(&["auth", "can-i", account, "--namespace", "purelb", &subresource, verb, resource]).is_ok()
-    };
-    assert!(may("patch", "services/status") && may("patch", "servicegroups.purelb.io/status"));
-    for (verb, resource) in [
-        ("patch", "services"),
-        ("update", "services"),
-        ("delete", "services"),
-        ("list", "secrets"),
-        ("create", "leases"),
-        ("patch", "servicegroups.purelb.io"),
-        ("get", "nodes"),
-        ("delete", "pods"),
-    ] {
-        assert!(!may(verb, resource), "the allocator may {verb} {resource}");
+/// Whether an account of ours may do this in our namespace.
+fn may(cluster: &e2e::Cluster, account: &str, verb: &str, resource: &str) -> bool {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let account = format!("--as=system:serviceaccount:purelb:{account}");
+    let subresource = format!("--subresource={subresource}");
+    let arguments = ["auth", "can-i", &account, "--namespace", "purelb", &subresource, verb, resource];
+    let output = cluster.kubectl_command().unwrap().args(arguments).output().unwrap();
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "yes" => true,
+        "no" => false,
+        other => panic!("neither yes nor no: {other:?} {}", String::from_utf8_lossy(&output.stderr)),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_programs_may_write_status_and_little_else() {
+    let cluster = installed().await;
+    for (account, verb, resource) in [
+        ("allocator", "patch", "services/status"),
+        ("allocator", "patch", "servicegroups.purelb.io/status"),
+        ("purelb-lbnodeagent", "patch", "services/status"),
+        ("purelb-lbnodeagent", "create", "leases"),
+    ] {
+        assert!(may(&cluster, account, verb, resource), "{account} may not {verb} {resource}");
+    }
+    for account in ["allocator", "purelb-lbnodeagent"] {
+        for (verb, resource) in [
+            ("patch", "services"),
+            ("update", "services"),
+            ("delete", "services"),
+            ("list", "secrets"),
+            ("patch", "nodes"),
+            ("patch", "servicegroups.purelb.io"),
+            ("delete", "pods"),
+        ] {
+            assert!(!may(&cluster, account, verb, resource), "{account} may {verb} {resource}");
+        }
+    }
+    assert!(!may(&cluster, "allocator", "create", "leases") && !may(&cluster, "allocator", "get", "nodes"));
+    assert!(!may(&cluster, "purelb-lbnodeagent", "patch", "servicegroups.purelb.io/status"));
 }

@@ -32,8 +32,12 @@ impl Agent {
             let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
             self.interfaces_changed |= !own && !link_local;
         }
-        let known = changes.addresses.iter().filter(|ip| self.status.contains_key(*ip)).copied();
-        self.world.mark(known.collect::<Vec<_>>());
+        // An address of ours may be reported when its Service is gone already.
+        let plan = self.plan(BootTime::now());
+        let ours = |ip: IpAddr| self.observed.of(ip).any(|(key, found)| plan.is_ours(key, found));
+        let concerned = changes.addresses.iter().filter(|ip| self.status.contains_key(*ip) || ours(**ip));
+        let concerned: Vec<IpAddr> = concerned.copied().collect();
+        self.world.mark(concerned);
     }
 
     /// Reads everything from the kernel and compares it with what we believed.

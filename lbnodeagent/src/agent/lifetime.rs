@@ -14,7 +14,11 @@ impl Agent {
     pub(super) async fn hold(&mut self) {
         let count = self.extend(|_| true).await;
         if count > 0 {
-            tracing::info!(op = "start", addresses = count, "addresses of an earlier run stay until the cluster is known");
+            tracing::info!(
+                op = "start",
+                addresses = count,
+                "addresses of an earlier run stay until the cluster is known"
+            );
         }
     }
 
@@ -26,7 +30,12 @@ impl Agent {
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
         }
-        tracing::info!(op = "stop", addresses = count, seconds = self.settings.stop_grace.as_secs(), "addresses stay for the next run");
+        tracing::info!(
+            op = "stop",
+            addresses = count,
+            seconds = self.settings.stop_grace.as_secs(),
+            "addresses stay for the next run"
+        );
     }
 
     /// Gives our addresses a lifetime of the grace period; returns to how many. Those that

@@ -30,6 +30,7 @@ impl Agent {
         let mut dirty = self.world.take_dirty();
         if dirty.config {
             self.refresh_config();
+            self.interfaces_changed = true;
         }
         if self.interfaces_changed {
             self.refresh_interfaces().await;
@@ -100,6 +101,9 @@ impl Agent {
 
     /// Notes a decision, and says so if it is a new one.
     fn decided(&mut self, ip: IpAddr, decision: Decision) {
+        if decision.affinity_fallback {
+            self.outside.metrics.affinity_fallback.with_label_values(&[&ip.to_string()]).inc();
+        }
         if let Some(status) = self.status.get_mut(&ip) {
             // Nothing new is known: what was said last still holds.
             let nothing_new = decision.reason == Reason::Undecided && status.decision.placement.is_none();
@@ -111,7 +115,14 @@ impl Agent {
             status.error = None;
             self.report_decision(ip, Some(&before.reason));
         } else {
-            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, error: None, users: BTreeSet::new() };
+            let status = Status {
+                decision,
+                since: Timestamp::now(),
+                placed: None,
+                seen: false,
+                error: None,
+                users: BTreeSet::new(),
+            };
             self.status.insert(ip, status);
             self.report_decision(ip, None);
         }
@@ -119,7 +130,16 @@ impl Agent {
 
     /// Makes the kernel agree, and believes only what it then says.
     async fn write(&mut self, addresses: &BTreeSet<IpAddr>) {
-        let operations = self.plan(BootTime::now()).operations(addresses.iter().copied());
+        let now = BootTime::now();
+        let mut addresses = addresses.clone();
+        addresses.retain(|ip| match self.restraint.until(*ip, now) {
+            Some(at) if self.wanted.contains_key(ip) => {
+                self.retries.insert(*ip, Retry { at, failures: 0 });
+                false
+            }
+            _ => true,
+        });
+        let operations = self.plan(now).operations(addresses.iter().copied());
         let mut failed: BTreeMap<IpAddr, Errno> = BTreeMap::new();
         let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
         for batch in operations.chunks(BATCH) {
@@ -147,7 +167,7 @@ impl Agent {
             // the next pass, because it need not be our own doing.
             self.hear().await;
         }
-        for ip in addresses {
+        for ip in &addresses {
             self.settle(*ip, done.get(ip).copied(), failed.get(ip).copied());
         }
     }

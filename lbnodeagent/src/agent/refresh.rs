@@ -39,7 +39,13 @@ impl Agent {
     fn report_mode(&self, mode: &Mode) {
         let state = mode.state();
         let Some(config) = mode.config() else {
-            tracing::warn!(op = "setConfig", event = "noConfig", node = self.settings.node, state, "announcing nothing");
+            tracing::warn!(
+                op = "setConfig",
+                event = "noConfig",
+                node = self.settings.node,
+                state,
+                "announcing nothing"
+            );
             return;
         };
         tracing::info!(op = "setConfig", state, dummyInterface = config.dummy_interface, "configured");
@@ -53,10 +59,10 @@ impl Agent {
     pub(super) async fn refresh_interfaces(&mut self) {
         self.interfaces_changed = false;
         let dummy = self.refresh_dummy().await;
-        let is_vip = |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
-        let selection = self.mode.config().map_or_else(Selection::default, |config| {
-            Selection::new(config, &self.observed, is_vip)
-        });
+        let is_vip =
+            |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
+        let selection =
+            self.mode.config().map_or_else(Selection::default, |config| Selection::new(config, &self.observed, is_vip));
         let connected = Connected::new(&self.observed, is_vip);
         if dummy != self.dummy || selection != self.selection || connected != self.connected {
             self.world.mark_all();
@@ -70,14 +76,22 @@ impl Agent {
     async fn refresh_dummy(&mut self) -> Option<u32> {
         let name = self.mode.config()?.dummy_interface.clone();
         let found = self.observed.index_of(&name);
-        if found.is_some() && found == self.dummy && found.and_then(|index| self.observed.links.get(&index)).is_some_and(|link| link.up) {
+        if found.is_some()
+            && found == self.dummy
+            && found.and_then(|index| self.observed.links.get(&index)).is_some_and(|link| link.up)
+        {
             return found;
         }
         let observed = self.observed.clone();
         let wanted = name.clone();
         match self.with_kernel(move |kernel| kernel.ensure_dummy(&wanted, &observed)).await {
             Ok(index) => {
-                tracing::info!(op = "dummyInterface", interface = name, created = found.is_none(), "ready for remote addresses");
+                tracing::info!(
+                    op = "dummyInterface",
+                    interface = name,
+                    created = found.is_none(),
+                    "ready for remote addresses"
+                );
                 // Our own doing is in the queue by now.
                 self.hear().await;
                 Some(index)

@@ -35,7 +35,12 @@ impl Agent {
             Reason::Remote | Reason::NotWanted | Reason::Undecided => {}
             Reason::Refused(text) => {
                 tracing::warn!(op = "announce", event = "refused", ip = %ip, "{text}");
-                self.tell_users(ip, Urgency::Warning, reason::ANNOUNCEMENT_FAILED, &format!("node {}: {text}", self.settings.node));
+                self.tell_users(
+                    ip,
+                    Urgency::Warning,
+                    reason::ANNOUNCEMENT_FAILED,
+                    &format!("node {}: {text}", self.settings.node),
+                );
             }
             other => tracing::info!(op = "announce", event = other.word(), ip = %ip, "{other}"),
         }
@@ -56,12 +61,21 @@ impl Agent {
     /// What the kernel has of an address after a write, and what it had before.
     ///
     /// `was_seen` says whether the kernel had reported it there.
-    pub(super) fn report_placement(&mut self, ip: IpAddr, before: Option<Placement>, was_seen: bool, done: Option<Why>) {
+    pub(super) fn report_placement(
+        &mut self,
+        ip: IpAddr,
+        before: Option<Placement>,
+        was_seen: bool,
+        done: Option<Why>,
+    ) {
         let Some(status) = self.status.get(&ip) else { return };
         let (after, why) = (status.placed, status.decision.reason.clone());
         match (before, after) {
             (Some(before), Some(after)) if before.key == after.key => {
-                if done == Some(Why::Add) && was_seen && before.attributes.no_prefix_route == after.attributes.no_prefix_route {
+                if done == Some(Why::Add)
+                    && was_seen
+                    && before.attributes.no_prefix_route == after.attributes.no_prefix_route
+                {
                     self.report_repair(ip, &after);
                 }
             }
@@ -87,7 +101,12 @@ impl Agent {
         let adopted = done != Some(Why::Add);
         tracing::info!(op = "announce", event = word, ip = %ip, interface, prefix = placement.key.prefix_len, adopted, "announcing");
         if !adopted {
-            self.tell_users(ip, Urgency::Normal, event, &format!("node {node} announces {ip} on interface {interface}"));
+            self.tell_users(
+                ip,
+                Urgency::Normal,
+                event,
+                &format!("node {node} announces {ip} on interface {interface}"),
+            );
         }
         if placement.kind == Kind::Local {
             self.claim(ip);
@@ -96,9 +115,11 @@ impl Agent {
 
     fn report_repair(&mut self, ip: IpAddr, placement: &Placement) {
         let interface = self.observed.name_of(placement.key.index).to_owned();
-        let text = format!("node {} found {ip} missing from interface {interface} and has put it back", self.settings.node);
+        let text =
+            format!("node {} found {ip} missing from interface {interface} and has put it back", self.settings.node);
         tracing::warn!(op = "repair", event = "addressRepaired", ip = %ip, interface, "{text}");
         self.outside.metrics.repairs.inc();
+        self.restraint.repaired(ip, BootTime::now());
         self.tell_users(ip, Urgency::Warning, reason::ADDRESS_REPAIRED, &text);
         if placement.kind == Kind::Local {
             self.claim(ip);

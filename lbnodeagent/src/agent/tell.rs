@@ -33,6 +33,16 @@ impl Agent {
         self.schedule.claim(ip, &config.announcements.schedule, BootTime::now());
     }
 
+    /// Somebody else may have answered for our addresses while the members could not see each other.
+    pub(super) fn claim_again(&mut self) {
+        let local =
+            self.status.iter().filter(|(_, status)| status.placed.is_some_and(|placed| placed.kind == Kind::Local));
+        let local: Vec<IpAddr> = local.map(|(ip, _)| *ip).collect();
+        for ip in local {
+            self.claim(ip);
+        }
+    }
+
     /// The annotations of the Services with this address may need a change.
     pub(super) fn note_slots(&mut self, ip: IpAddr) {
         let now = BootTime::now();
@@ -100,8 +110,10 @@ impl Agent {
             self.slots.forget(name);
             return false;
         };
-        let edits: Vec<(Family, Edit)> =
-            Family::ALL.into_iter().filter_map(|family| self.edit(service, family).map(|edit| (family, edit))).collect();
+        let edits: Vec<(Family, Edit)> = Family::ALL
+            .into_iter()
+            .filter_map(|family| self.edit(service, family).map(|edit| (family, edit)))
+            .collect();
         if edits.is_empty() {
             self.slots.forget(name);
             return false;

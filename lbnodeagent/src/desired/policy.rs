@@ -38,7 +38,8 @@ impl<'a> TrafficPolicy<'a> {
         let sets: Option<Vec<BTreeSet<&str>>> = local.iter().map(|user| endpoints.nodes(&user.name)).collect();
         let Some(sets) = sets else { return Self::LocalUnknown };
         let any: BTreeSet<&str> = sets.iter().flatten().copied().collect();
-        let every: BTreeSet<&str> = any.iter().copied().filter(|node| sets.iter().all(|set| set.contains(node))).collect();
+        let every: BTreeSet<&str> =
+            any.iter().copied().filter(|node| sets.iter().all(|set| set.contains(node))).collect();
         Self::Local(if every.is_empty() { any } else { every })
     }
 }

@@ -1,7 +1,7 @@
 //! Notifications of the kernel.
 
-use nix::errno::Errno;
 use netlink_packet_core::NetlinkPayload;
+use nix::errno::Errno;
 use runtime::BootTime;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -37,8 +37,9 @@ impl Monitor {
         let socket = Socket::notifications(GROUPS)?;
         #[allow(unsafe_code, reason = "the socket owns its descriptor and never replaces it")]
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        let socket = registered
-            .map_err(|error| KernelError::Socket(error.into_parts().1.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        let socket = registered.map_err(|error| {
+            KernelError::Socket(error.into_parts().1.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        })?;
         Ok(Self { socket })
     }
 

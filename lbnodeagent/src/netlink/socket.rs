@@ -7,7 +7,8 @@ use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt, socket,
+    sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -89,7 +90,8 @@ const HEADER: usize = 16;
 fn messages(mut bytes: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
     let mut found = Vec::new();
     while bytes.len() >= HEADER {
-        let Some(length) = bytes.first_chunk::<4>().and_then(|length| usize::try_from(u32::from_ne_bytes(*length)).ok())
+        let Some(length) =
+            bytes.first_chunk::<4>().and_then(|length| usize::try_from(u32::from_ne_bytes(*length)).ok())
         else {
             break;
         };

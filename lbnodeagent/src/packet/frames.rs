@@ -35,7 +35,8 @@ pub fn announcement(address: IpAddr, mac: Mac, link_local: Option<Ipv6Addr>) -> 
 /// Sender and target are the address (RFC 5227, 3).
 fn arp(operation: ArpOperation, address: Ipv4Addr, mac: Mac, target_mac: Mac) -> Option<Vec<u8>> {
     let ip = address.octets();
-    let packet = ArpPacket::new(ArpHardwareId::ETHERNET, EtherType::IPV4, operation, &mac, &ip, &target_mac, &ip).ok()?;
+    let packet =
+        ArpPacket::new(ArpHardwareId::ETHERNET, EtherType::IPV4, operation, &mac, &ip, &target_mac, &ip).ok()?;
     let builder = PacketBuilder::ethernet2(mac, BROADCAST).arp(packet);
     let mut frame = Vec::with_capacity(builder.size());
     builder.write(&mut frame).ok()?;
@@ -80,7 +81,9 @@ mod tests {
         let frame = &frames[0];
         let sliced = etherparse::SlicedPacket::from_ethernet(frame).unwrap();
         let Some(etherparse::TransportSlice::Icmpv6(icmp)) = sliced.transport else { panic!("no ICMPv6") };
-        assert!(matches!(icmp.icmp_type(), Icmpv6Type::NeighborAdvertisement(header) if header.r#override && !header.solicited));
+        assert!(
+            matches!(icmp.icmp_type(), Icmpv6Type::NeighborAdvertisement(header) if header.r#override && !header.solicited)
+        );
         assert!(icmp.is_checksum_valid("fe80::9".parse::<Ipv6Addr>().unwrap().octets(), ALL_NODES.octets()));
         assert_eq!(frame[21], HOP_LIMIT);
         assert_eq!(hex(&frame[54..]), format!("88{}", &hex(&frame[55..])));

@@ -25,7 +25,8 @@ impl Slots {
     /// The text: sorted by IP. Nothing if there is no entry: the annotation is then deleted.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        let entries: Vec<String> = self.0.iter().map(|(ip, (node, interface))| format!("{node},{interface},{ip}")).collect();
+        let entries: Vec<String> =
+            self.0.iter().map(|(ip, (node, interface))| format!("{node},{interface},{ip}")).collect();
         (!entries.is_empty()).then(|| entries.join(" "))
     }
 }
@@ -116,7 +117,10 @@ mod tests {
 
     #[test]
     fn other_addresses_keep_their_entries_and_replaced_nodes_are_named() {
-        let parts = [("192.0.2.1".parse().unwrap(), Part::Announces("eth0".into())), ("192.0.2.2".parse().unwrap(), Part::Leaves)];
+        let parts = [
+            ("192.0.2.1".parse().unwrap(), Part::Announces("eth0".into())),
+            ("192.0.2.2".parse().unwrap(), Part::Leaves),
+        ];
         let edit = edit(Some("b,eth1,192.0.2.1 c,eth0,192.0.2.2 d,eth0,192.0.2.3"), "me", &parts.into()).unwrap();
         assert_eq!(edit.text.unwrap(), "me,eth0,192.0.2.1 c,eth0,192.0.2.2");
         assert_eq!(edit.replaced, ["b".to_owned()].into());

@@ -9,5 +9,6 @@ mod agent;
 mod netlink;
 mod node;
 mod packet;
+mod program;
 mod scale;
 mod support;

@@ -71,14 +71,18 @@ fn addresses_are_marked_and_have_their_attributes() {
             .unwrap();
         assert_eq!(results, [Ok(()); 4]);
         let dumped = kernel.dump().unwrap();
-        let marks: Vec<_> = dumped.addresses.values().filter(|found| found.scope == 0).map(|found| found.mark).collect();
+        let marks: Vec<_> =
+            dumped.addresses.values().filter(|found| found.scope == 0).map(|found| found.mark).collect();
         assert_eq!(marks, [Some(MARK); 4]);
         let lines = addresses("kube-lb0");
         let has = |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
         assert!(has(&["172.30.200.155/32", "valid_lft forever"]), "{lines:#?}");
         assert!(has(&["10.9.0.1/16", "brd 10.9.255.255"]), "{lines:#?}");
         assert!(has(&["2001:db8::1/128", "nodad", "valid_lft forever"]), "{lines:#?}");
-        assert!(has(&["2001:db8::2/64", "deprecated", "noprefixroute", "valid_lft 300sec preferred_lft 0sec"]), "{lines:#?}");
+        assert!(
+            has(&["2001:db8::2/64", "deprecated", "noprefixroute", "valid_lft 300sec preferred_lft 0sec"]),
+            "{lines:#?}"
+        );
         assert!(ip("route show").contains("10.9.0.0/16 dev kube-lb0"));
         // A renewal keeps the mark.
         kernel.apply(&[put(index, "172.30.200.155/32", AddressAttributes::LOCAL)]).unwrap();
@@ -114,8 +118,9 @@ fn an_existing_interface_is_used_and_promotes_nothing() {
         let index = dummy(&mut kernel);
         assert_eq!(kernel.dump().unwrap().index_of("kube-lb0"), Some(index));
         assert!(ip("link show kube-lb0").contains(",UP"));
-        let promote = std::fs::read_to_string("/proc/thread-self/net/../../sys/net/ipv4/conf/kube-lb0/promote_secondaries")
-            .or_else(|_| std::fs::read_to_string("/proc/sys/net/ipv4/conf/kube-lb0/promote_secondaries"));
+        let promote =
+            std::fs::read_to_string("/proc/thread-self/net/../../sys/net/ipv4/conf/kube-lb0/promote_secondaries")
+                .or_else(|_| std::fs::read_to_string("/proc/sys/net/ipv4/conf/kube-lb0/promote_secondaries"));
         assert_eq!(promote.unwrap().trim(), "0");
     });
 }
@@ -199,7 +204,10 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
         let wanted = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
         assert!(carry_out(&mut kernel, index, &wanted) > 0);
         assert_eq!(carry_out(&mut kernel, index, &wanted), 0);
-        assert_eq!(cidrs("kube-lb0"), ["10.9.0.1/32", "10.9.0.2/16", "172.30.200.155/24", "2001:db8::1/64", "2001:db8::2/128"]);
+        assert_eq!(
+            cidrs("kube-lb0"),
+            ["10.9.0.1/32", "10.9.0.2/16", "172.30.200.155/24", "2001:db8::1/64", "2001:db8::2/128"]
+        );
     });
 }
 
@@ -211,7 +219,10 @@ fn notifications_bring_the_state_up_to_date() {
         let mut observed = kernel.dump().unwrap();
         let index = dummy(&mut kernel);
         kernel
-            .apply(&[put(index, "10.9.0.1/16", AddressAttributes::REMOTE), put(index, "2001:db8::1/64", AddressAttributes::REMOTE)])
+            .apply(&[
+                put(index, "10.9.0.1/16", AddressAttributes::REMOTE),
+                put(index, "2001:db8::1/64", AddressAttributes::REMOTE),
+            ])
             .unwrap();
         ip("address add 192.0.2.1/24 dev kube-lb0");
         ip("route add default via 192.0.2.254");

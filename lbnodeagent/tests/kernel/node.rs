@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api_types::{LBNodeAgent, ServiceGroup};
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::runtime::watcher::Event;
 use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
@@ -13,7 +14,7 @@ use lbnodeagent::services::ServiceView;
 use lbnodeagent::state::Report;
 use lbnodeagent::world::Input;
 use prometheus::{Registry, TextEncoder};
-use runtime::events::EventQueue;
+use runtime::events::{EventQueue, Waiting};
 use runtime::server::Readiness;
 use runtime::{BootTime, Task};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ pub struct Node {
     running: Task,
     renewals: Task,
     registry: Registry,
-    events: mpsc::Receiver<(u64, runtime::events::Event)>,
+    events: Waiting,
 }
 
 impl Node {
@@ -89,7 +90,11 @@ impl Node {
         for service in services {
             self.send(Input::Service(Event::InitApply(view(service)))).await;
         }
-        let node = NodeView { uid: "u".to_owned(), addresses: ["192.168.50.11".parse().unwrap()].into(), ..NodeView::default() };
+        let node = NodeView {
+            uid: "u".to_owned(),
+            addresses: ["192.168.50.11".parse().unwrap()].into(),
+            ..NodeView::default()
+        };
         for input in [
             Input::Group(Event::InitDone),
             Input::Agent(Event::InitDone),
@@ -149,7 +154,7 @@ impl Node {
 
     /// The reasons of the events since the last call.
     pub fn events(&mut self) -> Vec<&'static str> {
-        std::iter::from_fn(|| self.events.try_recv().ok()).map(|(_, event)| event.reason).collect()
+        std::iter::from_fn(|| self.events.recv().now_or_never().flatten()).map(|(_, event)| event.reason).collect()
     }
 
     /// A graceful stop.
@@ -178,7 +183,19 @@ async fn renew(inputs: mpsc::Sender<Input>, mut leases: watch::Receiver<Option<l
 
 /// A client of an API server that is not there.
 async fn nowhere() -> kube::Client {
-    let path = std::env::temp_dir().join(format!("lbnodeagent-{}-{:?}.kubeconfig", std::process::id(), std::thread::current().id()));
+    let path = kubeconfig();
+    let client = runtime::client::connect(Some(&path), "test").await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    client
+}
+
+/// How to reach an API server that is not there.
+pub fn kubeconfig() -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!(
+        "lbnodeagent-{}-{:?}.kubeconfig",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
         "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
@@ -186,9 +203,7 @@ async fn nowhere() -> kube::Client {
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]
     });
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
-    let client = runtime::client::connect(Some(&path), "test").await.unwrap();
-    std::fs::remove_file(&path).unwrap();
-    client
+    path
 }
 
 fn group(value: &Value) -> ServiceGroup {
@@ -212,7 +227,13 @@ pub fn service_group(name: &str, kind: &str, range: &str, subnet: &str, aggregat
 pub fn groups() -> Vec<Value> {
     vec![
         service_group("routed4", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "/32"),
-        service_group("routed6", "remote", "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff", "2001:470:8bf5:2::/64", "/128"),
+        service_group(
+            "routed6",
+            "remote",
+            "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff",
+            "2001:470:8bf5:2::/64",
+            "/128",
+        ),
         service_group("lan4", "local", "192.168.50.200-192.168.50.210", "192.168.50.0/24", "default"),
         service_group("lan6", "local", "fd00:50::f000/116", "fd00:50::/64", "default"),
     ]

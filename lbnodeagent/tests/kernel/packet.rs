@@ -8,7 +8,7 @@ use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;
 
 use crate::node::{Node, groups, interfaces, service};
-use crate::support::{in_namespace, ip};
+use crate::support::{eventually, in_namespace, ip};
 
 #[test]
 fn a_frame_arrives_at_the_far_end() {
@@ -16,6 +16,8 @@ fn a_frame_arrives_at_the_far_end() {
         ip("link add eth0 type veth peer name far");
         ip("link set eth0 up");
         ip("link set far up");
+        // Until then the kernel drops what is sent without a word.
+        eventually("eth0 is up", || ip("link show eth0").contains("state UP")).await;
         let ear = Ear::new();
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
         let frame = [&[0xff; 12][..], &[0x88, 0xb5], &[7; 46]].concat();
@@ -33,8 +35,13 @@ fn a_claim_is_announced_in_both_families() {
         let node = Node::with(&groups(), &[]).await;
         node.apply(&service("local", &["192.168.50.200", "fd00:50::f000"])).await;
         let heard = tokio::task::spawn_blocking(move || {
-            let request = ear.hears(|frame| frame.get(12..14) == Some(&[8, 6]) && frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) == Some(&[192, 168, 50, 200]));
-            let advertisement = ear.hears(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&136));
+            let request = ear.hears(|frame| {
+                frame.get(12..14) == Some(&[8, 6])
+                    && frame.get(20..22) == Some(&[0, 1])
+                    && frame.get(28..32) == Some(&[192, 168, 50, 200])
+            });
+            let advertisement =
+                ear.hears(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&136));
             (request, advertisement)
         });
         assert_eq!(heard.await.unwrap(), (true, true));

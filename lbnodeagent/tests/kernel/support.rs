@@ -10,8 +10,6 @@ use nix::sched::{CloneFlags, unshare};
 /// Runs a test on a thread of its own, in a network namespace of its own: a namespace belongs to
 /// a thread, and whatever the thread starts inherits it.
 pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    // Lines of the agent's log: shown with a failure, or with `--nocapture`.
-    runtime::log::init();
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
         ip("link set lo up");

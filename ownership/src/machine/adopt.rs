@@ -85,7 +85,11 @@ impl Machine {
                     State::Held(held)
                 } else {
                     self.release(address, &held, Why::KernelLost, None);
-                    if now < self.quiet_until { State::Waiting(self.quiet_until) } else { self.begin(address, Cause::Lost, FEW, None) }
+                    if now < self.quiet_until {
+                        State::Waiting(self.quiet_until)
+                    } else {
+                        self.begin(address, Cause::Lost, FEW, None)
+                    }
                 }
             }
             (State::Held(held), None) => self.release(address, &held, Why::KernelLost, None),

@@ -24,7 +24,9 @@ const OVERRIDE: std::time::Duration = ms(10_000);
 impl Machine {
     pub(super) fn on_want(&mut self, want: Want) {
         let address = want.address;
+        let floor = self.floor;
         let slot = self.slots.entry(address).or_default();
+        slot.seen = slot.seen.max(floor);
         if slot.want.is_none() || slot.held().is_none() {
             slot.rebalanced = want.rebalance;
         }
@@ -132,7 +134,7 @@ impl Machine {
 
     /// A member's kernel answers, and its agent says nothing.
     fn on_silent_holder(&mut self, address: IpAddr, want: &Want, node: &NodeId, mut probe: Probe) -> State {
-        let qualified = self.candidates_without_life(want, node);
+        let qualified = Self::could_own(want, node);
         let silent = self.members.get(node).is_some_and(|m| !self.now.is_within(m.last_ack(), OVERRIDE));
         if silent && !qualified {
             if let Some(Answer::Member { .. }) = probe.answer.take() {
@@ -155,7 +157,7 @@ impl Machine {
     }
 
     /// Whether a silent node could own the address if it spoke.
-    fn candidates_without_life(&self, want: &Want, node: &NodeId) -> bool {
+    fn could_own(want: &Want, node: &NodeId) -> bool {
         match &want.qualified {
             crate::choice::Qualified::Tiers(tiers) => {
                 tiers.iter().find(|tier| !tier.is_empty()).is_none_or(|tier| tier.contains(node))
@@ -206,7 +208,10 @@ impl Machine {
         for (address, slot) in &mut self.slots {
             let State::Probing(probe) = &mut slot.state else { continue };
             let asked = slot.want.as_ref().is_some_and(|want| want.free == Some(free) && want.link == link);
-            if asked && *address != free && matches!(&probe.answer, Some(Answer::Unknown { mac: known, .. }) if *known == mac) {
+            if asked
+                && *address != free
+                && matches!(&probe.answer, Some(Answer::Unknown { mac: known, .. }) if *known == mac)
+            {
                 probe.dismiss(mac, now);
                 proxies.push(*address);
             }
@@ -218,11 +223,11 @@ impl Machine {
     }
 
     /// A member asks for an address that we ask for too.
-    pub(super) fn on_question(&mut self, target: IpAddr, sender: Option<IpAddr>, mac: Mac, member: Option<NodeId>) {
+    pub(super) fn on_question(&mut self, target: IpAddr, sender: Option<IpAddr>, mac: Mac, member: Option<&NodeId>) {
         let Some(slot) = self.slots.get_mut(&target) else { return };
         let State::Probing(probe) = &slot.state else { return };
         // A host that asks from an address is a client; one that asks from none wants the address for itself.
-        let loses = match &member {
+        let loses = match member {
             Some(node) => crate::order::precedes(node, &self.node, &target),
             None => sender.is_none() && target.is_ipv4() && self.policy == ConflictPolicy::Enforce,
         };
@@ -272,7 +277,8 @@ impl Machine {
             self.act(Action::Announce { address, link });
         }
         held.announced += 1;
-        held.announce_at = self.announcements.get(held.announced).map(|after| (held.since + *after).max(self.now + ms(1)));
+        held.announce_at =
+            self.announcements.get(held.announced).map(|after| (held.since + *after).max(self.now + ms(1)));
     }
 
     /// Gives an address up: out of the kernel first, then the others are told.

@@ -40,11 +40,11 @@ impl Machine {
         if !beats((epoch, &rival), (held.epoch, &self.node), address) {
             held.contest = None;
             let alive = self.members.get(&rival).is_some_and(|member| member.vital == Vital::Alive);
-            if alive && !held.is_gone() && held.tell_at.is_none_or(|at| at <= now) {
+            if held.tell_at.is_none_or(|at| at <= now) {
                 held.tell_at = Some(now + REMIND);
-                self.send(&rival, Message::Holds { address, epoch: Some(held.epoch) });
-            } else if !alive {
-                held.tell_at = held.tell_at.map(|at| at.max(now + REMIND));
+                if alive && !held.is_gone() {
+                    self.send(&rival, Message::Holds { address, epoch: Some(held.epoch) });
+                }
             }
             return None;
         }
@@ -90,7 +90,7 @@ impl Machine {
 
     /// Somebody says on the link that it has an address.
     pub(super) fn on_announcement(&mut self, address: IpAddr, mac: Mac, member: Option<NodeId>) {
-        if !self.slots.get(&address).is_some_and(|slot| slot.held().is_some_and(|held| !held.is_gone())) {
+        if self.slots.get(&address).and_then(|slot| slot.held()).is_none_or(Held::is_gone) {
             return;
         }
         if let Some(node) = member {

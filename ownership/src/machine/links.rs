@@ -88,6 +88,9 @@ impl Machine {
         for peer in peers.iter().filter(|peer| peer.node != self.node) {
             self.macs.extend(peer.macs.iter().map(|mac| (*mac, peer.node.clone())));
         }
+        let known = |peer: &Peer| self.members.get(&peer.node).and_then(|member| member.peer.as_ref());
+        let mut others = peers.iter().filter(|peer| peer.node != self.node);
+        let moved = others.any(|peer| known(peer).is_none_or(|old| old.places != peer.places));
         let (new, gone) = self.members.discover(peers, self.now);
         let id = self.clock();
         for node in &new {
@@ -100,8 +103,11 @@ impl Machine {
         if self.listed.is_none() {
             self.listed = Some(self.now);
         }
-        self.rewatch = true;
-        self.held_dirty();
+        // A renewal alone changes nothing.
+        if moved || !gone.is_empty() {
+            self.rewatch = true;
+            self.held_dirty();
+        }
     }
 
     fn own_mac(&self, mac: Mac) -> bool {
@@ -139,7 +145,7 @@ impl Machine {
                     state.witnesses.push_front((sender, now));
                     state.witnesses.truncate(4);
                 }
-                self.on_question(target, sender, mac, member);
+                self.on_question(target, sender, mac, member.as_ref());
             }
         }
     }
@@ -177,7 +183,9 @@ impl Machine {
         }
         state.asked = Some(now);
         let mut targets: Vec<_> = state.link.gateways.iter().take(2).copied().collect();
-        targets.extend(state.witnesses.iter().filter(|(_, at)| now.is_within(Some(*at), WITNESS)).map(|(ip, _)| *ip).take(2));
+        targets.extend(
+            state.witnesses.iter().filter(|(_, at)| now.is_within(Some(*at), WITNESS)).map(|(ip, _)| *ip).take(2),
+        );
         for target in targets {
             self.reach(id, target, None);
         }
@@ -231,7 +239,8 @@ impl Machine {
 
     pub(super) fn check_links(&mut self) {
         let now = self.now;
-        let due: Vec<_> = self.links.iter().filter(|(_, s)| s.deadline().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
+        let due: Vec<_> =
+            self.links.iter().filter(|(_, s)| s.deadline().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(state) = self.links.get_mut(&id) else { continue };
             if !state.link.carrier && !state.broken && now.since(state.since) >= CARRIER {

@@ -74,6 +74,7 @@ impl Config {
 
 /// The protocol of one node.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about this node, not states of one machine")]
 pub struct Machine {
     node: NodeId,
     policy: ConflictPolicy,
@@ -110,6 +111,8 @@ pub struct Machine {
     selected: bool,
     excluded: bool,
     told_version: u64,
+    /// The highest epoch of any address that was forgotten: where new ones begin.
+    floor: crate::wire::Epoch,
     gossip_silent: bool,
     stop: Option<Stop>,
     left: bool,
@@ -153,6 +156,7 @@ impl Machine {
             selected: true,
             excluded: false,
             told_version: 1,
+            floor: 0,
             gossip_silent: false,
             stop: None,
             left: false,
@@ -294,13 +298,15 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(&address) else { return };
         slot.state = state;
         if matches!(slot.state, State::Idle) && slot.want.is_none() && !slot.in_kernel {
+            self.floor = self.floor.max(slot.seen);
             if let Some(wake) = slot.wake {
                 self.queue.remove(&(wake, address));
             }
             self.slots.remove(&address);
             return;
         }
-        let deadline = slot.deadline();
+        // What is overdue and still there waits for something else: it must not turn the queue into a busy loop.
+        let deadline = slot.deadline().map(|deadline| deadline.max(self.now + ms(1)));
         if slot.wake != deadline {
             if let Some(wake) = slot.wake {
                 self.queue.remove(&(wake, address));

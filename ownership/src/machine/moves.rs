@@ -38,8 +38,11 @@ impl Machine {
 
     /// Whether the address should move, and to whom.
     fn successor(&mut self, address: IpAddr, want: &Want, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
-        let candidates = self.candidates(want, true);
         let rebalance = self.slots.get(&address).is_some_and(|slot| slot.rebalanced != want.rebalance);
+        if !rebalance && self.may_stay() && want.qualified == crate::choice::Qualified::All {
+            return None;
+        }
+        let candidates = self.candidates(want, true);
         let stays = candidates.rank(&self.node).is_some();
         if stays && !rebalance {
             return None;

@@ -134,7 +134,7 @@ impl Machine {
             Message::Response(_) => {}
             Message::Ping(id) => self.reply(from, Message::Ack(id)),
             Message::Ack(id) => self.on_ack(node, id),
-            Message::Ask { id, target, reach } => self.on_ask(node, id, target, reach),
+            Message::Ask { id, target, reach } => self.on_ask(node, id, &target, reach),
             Message::Heard { target, link, .. } => self.on_heard(&target, link),
             Message::Rumour { node, incarnation, vital, flags } => self.on_rumour(&node, incarnation, vital, flags),
             Message::Pull { since, after } => {
@@ -199,16 +199,16 @@ impl Machine {
         }
     }
 
-    fn on_ask(&mut self, asker: &NodeId, id: u32, target: NodeId, reach: Option<IpAddr>) {
+    fn on_ask(&mut self, asker: &NodeId, id: u32, target: &NodeId, reach: Option<IpAddr>) {
         if self.helping.len() < 256 {
             let helping = Helping { asker: asker.clone(), id, target: target.clone(), reach, until: self.now + HELP };
             self.helping.push(helping);
             let id = self.clock();
-            self.send(&target, Message::Ping(id));
+            self.send(target, Message::Ping(id));
             if let Some(address) = reach {
                 let link = self.links.iter().find(|(_, state)| state.link.contains(address)).map(|(id, _)| *id);
                 if let Some(link) = link {
-                    self.reach(link, address, Some(&target));
+                    self.reach(link, address, Some(target));
                 }
             }
         }
@@ -266,7 +266,12 @@ impl Machine {
             slot.want.as_ref().is_some_and(|want| want.qualified != crate::choice::Qualified::All)
         };
         let mine = self.may_stay();
-        let held = self.slots.iter().filter(|(_, slot)| slot.held().is_some() && (!mine || restricted(slot)));
+        // And what nobody has may have found its candidate.
+        let free = |address: &IpAddr| self.ledger.rivals(*address).next().is_none();
+        let held = self.slots.iter().filter(|(address, slot)| match slot.held() {
+            Some(_) => !mine || restricted(slot),
+            None => free(address),
+        });
         let held: Vec<_> = held.map(|(address, _)| *address).collect();
         self.dirty.extend(held);
     }

@@ -22,6 +22,8 @@ pub(super) struct Slot {
     pub unclaimed: Option<Time>,
     /// Nothing is begun before this time: after a contention, a foreign host, a refusal of the kernel.
     pub not_before: Option<Time>,
+    /// It was told that exclusion is ignored for it.
+    pub exclusion_ignored: bool,
     /// Consecutive refusals by a foreign host.
     pub conflicts: u32,
     /// The value of the rebalance annotation that was dealt with.

@@ -27,12 +27,7 @@ pub(super) enum Stance {
     /// Nothing.
     Leave,
     /// Ask the link at this time, and claim if nobody answers.
-    Begin {
-        at: Time,
-        cause: Cause,
-        total: u8,
-        from: Option<NodeId>,
-    },
+    Begin { at: Time, cause: Cause, total: u8, from: Option<NodeId> },
 }
 
 impl Machine {
@@ -59,7 +54,8 @@ impl Machine {
             contenders.push(Contender { node: node.clone(), able, excluded: member.is_excluded() });
         }
         if let Some(link) = link.filter(|state| state.link.contains(want.address)) {
-            let current = if staying { !self.must_hand_over() } else { self.stale_since.is_none_or(|_| !self.is_stale()) };
+            let current =
+                if staying { !self.must_hand_over() } else { self.stale_since.is_none_or(|_| !self.is_stale()) };
             let leaving = self.stop == Some(crate::event::Stop::Leaving);
             let able = self.selected && !leaving && current && link.link.carrier && !link.broken;
             contenders.push(Contender { node: self.node.clone(), able, excluded: self.excluded });
@@ -113,7 +109,11 @@ impl Machine {
             return Stance::Leave;
         }
         let candidates = self.candidates(&want, false);
-        if candidates.exclusion_ignored {
+        let told = self
+            .slots
+            .get_mut(&address)
+            .map(|slot| std::mem::replace(&mut slot.exclusion_ignored, candidates.exclusion_ignored));
+        if candidates.exclusion_ignored && told == Some(false) {
             self.tell(Fact::ExclusionIgnored { address });
         }
         let Some(rank) = candidates.rank(&self.node) else { return Stance::Leave };

@@ -1,4 +1,4 @@
-//! Watching, per owner and link: the three nodes next in order of (owner, subnet) ask the owner every 100 ms, by an
+//! Watching, per member and link: the three live nodes next to it on the subnet's ring ask it every 100 ms, by an
 //! authenticated ping and by a link question that its kernel answers without the agent.
 //!
 //! | Ping | Link | Then |
@@ -46,39 +46,41 @@ pub(super) struct Watch {
     address: IpAddr,
     subnet: IpNetwork,
     suspect: Option<Time>,
-    link_silent: Option<Time>,
 }
 
 impl Machine {
-    /// Who is watched by us, made anew when members or claims change, at most once per round.
+    /// Who is watched by us, made anew when members change, at most once per round. On each subnet the members form
+    /// a ring by their place in the order; each is watched by the next [`WATCHERS`] live ones. Seen from here: walk
+    /// back from our own place until so many live ones were passed.
     fn renew_watches(&mut self) {
         self.rewatch = false;
         let mut watches = Vec::new();
         for (id, state) in &self.links {
-            for (node, member) in self.members.iter() {
-                let Some(place) = member.peer.as_ref().and_then(|peer| peer.place_on(&state.link)) else { continue };
-                if member.heard.is_none() {
-                    continue;
+            let mut ring = Vec::new();
+            for (node, member) in self.members.iter().filter(|(_, member)| member.heard.is_some()) {
+                if let Some(place) = member.peer.as_ref().and_then(|peer| peer.place_on(&state.link)) {
+                    let alive = member.vital == Vital::Alive && member.sense(*id).alarm.is_none();
+                    ring.push((crate::order::place(node, &place.subnet), node, place, alive));
                 }
-                let subject = format!("{node}@{}", place.subnet);
-                let own = crate::order::place(&self.node, &subject);
-                let before = self.members.iter().filter(|(other, member)| {
-                    *other != node
-                        && member.vital == Vital::Alive
-                        && member.peer.as_ref().is_some_and(|peer| peer.places.iter().any(|p| p.subnet == place.subnet))
-                        && crate::order::place(other, &subject) < own
+            }
+            ring.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+            let own = |subnet: &IpNetwork| crate::order::place(&self.node, subnet);
+            let split = ring.iter().position(|(at, _, place, _)| *at < own(&place.subnet)).unwrap_or(ring.len());
+            ring.rotate_left(split);
+            let mut passed = 0;
+            for (_, node, place, alive) in ring {
+                if passed >= WATCHERS {
+                    break;
+                }
+                passed += usize::from(alive);
+                let old = self.watches.iter().find(|watch| watch.node == *node && watch.link == *id);
+                watches.push(Watch {
+                    node: node.clone(),
+                    link: *id,
+                    address: place.address,
+                    subnet: place.subnet,
+                    suspect: old.and_then(|old| old.suspect),
                 });
-                if before.take(WATCHERS).count() < WATCHERS {
-                    let old = self.watches.iter().find(|watch| watch.node == *node && watch.link == *id);
-                    watches.push(Watch {
-                        node: node.clone(),
-                        link: *id,
-                        address: place.address,
-                        subnet: place.subnet,
-                        suspect: old.and_then(|old| old.suspect),
-                        link_silent: old.and_then(|old| old.link_silent),
-                    });
-                }
             }
         }
         self.watches = watches;
@@ -103,7 +105,8 @@ impl Machine {
         for node in pings {
             self.ping(&node);
         }
-        let targets: Vec<_> = self.watches.iter().map(|watch| (watch.link, watch.address, watch.node.clone())).collect();
+        let targets: Vec<_> =
+            self.watches.iter().map(|watch| (watch.link, watch.address, watch.node.clone())).collect();
         for (link, address, node) in targets {
             self.reach(link, address, Some(&node));
         }
@@ -142,7 +145,6 @@ impl Machine {
         let mut begin = false;
         let mut ask = Vec::new();
         let mut unreachable = Vec::new();
-        let mut agents = Vec::new();
         for watch in &mut self.watches {
             let Some(member) = self.members.get(&watch.node) else { continue };
             let sense = member.sense(watch.link);
@@ -162,16 +164,9 @@ impl Machine {
             }
             watch.suspect = None;
             if now.is_within(ack, SILENT) && link.is_some_and(|link| now.since(link) >= LINK_SILENT) {
-                let since = *watch.link_silent.get_or_insert(now);
+                // The owner checks for itself, so a wrong word costs it a few questions.
                 ask.push((watch.node.clone(), watch.address));
-                if now.since(since) >= ROUND {
-                    unreachable.push((watch.node.clone(), watch.subnet, watch.link));
-                }
-            } else {
-                watch.link_silent = None;
-                if now.is_within(link, SILENT) && member.vital == Vital::Silent {
-                    agents.push(watch.node.clone());
-                }
+                unreachable.push((watch.node.clone(), watch.subnet, watch.link));
             }
         }
         for (node, address) in ask {
@@ -218,7 +213,8 @@ impl Machine {
         }
         for (node, link, address) in open {
             self.burst_next = Some(now + BURST_STEP);
-            let endpoints = self.members.get(&node).and_then(|member| member.peer.as_ref()).map(|peer| peer.endpoints.clone());
+            let endpoints =
+                self.members.get(&node).and_then(|member| member.peer.as_ref()).map(|peer| peer.endpoints.clone());
             let id = self.clock();
             for to in endpoints.unwrap_or_default() {
                 self.outbox.entry(to).or_default().push(Message::Ping(id));
@@ -247,7 +243,8 @@ impl Machine {
 
     /// Another member found an owner silent.
     pub(super) fn on_alarm(&mut self, owner: &NodeId, subnet: IpNetwork) {
-        let matching = self.links.iter().find(|(_, state)| state.link.places.iter().any(|place| place.subnet == subnet));
+        let matching =
+            self.links.iter().find(|(_, state)| state.link.places.iter().any(|place| place.subnet == subnet));
         let Some(link) = matching.map(|(id, _)| *id) else { return };
         let Some(member) = self.members.get(owner) else { return };
         let sense = member.sense(link);
@@ -321,6 +318,5 @@ impl Watch {
     /// After a pause of our own.
     pub const fn forget(&mut self) {
         self.suspect = None;
-        self.link_silent = None;
     }
 }

@@ -51,10 +51,7 @@ fn there_and_back() {
 #[test]
 fn golden() {
     let bytes = encode(&STATUS, &[Message::Ping(300), Message::Holds { address: ip("192.0.2.1"), epoch: Some(1) }]);
-    assert_eq!(
-        bytes,
-        [5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0xac, 2, 12, 4, 192, 0, 2, 1, 2]
-    );
+    assert_eq!(bytes, [5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0xac, 2, 12, 4, 192, 0, 2, 1, 2]);
     let page = Message::Page { version: 1, after: None, claims: vec![(ip("2001:db8::1"), 9)], last: false };
     let mut expected = vec![5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0, 1, 6, 0x20, 1, 0x0d, 0xb8];
     expected.extend([0; 11]);
@@ -95,4 +92,23 @@ proptest! {
             prop_assert_eq!(decode(&encode(&status, &messages)), Ok((status, messages)));
         }
     }
+}
+
+/// The corpora of the fuzz targets, as an ordinary test.
+#[test]
+fn corpora() {
+    let mut count = 0;
+    for directory in ["body", "datagram"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(directory);
+        for file in std::fs::read_dir(path).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            if let Ok((status, messages)) = decode(&bytes) {
+                assert_eq!(decode(&encode(&status, &messages)), Ok((status, messages)));
+            }
+            let keys = crate::Keys::new(&[1; 32], None);
+            assert!(crate::envelope::Opener::new(node("fuzz"), keys).open(&bytes).is_err());
+            count += 1;
+        }
+    }
+    assert!(count >= 13, "{count}");
 }

@@ -93,6 +93,11 @@ impl Measure {
     }
 
     fn worst(spans: &[Span], after: Time) -> Duration {
-        spans.iter().filter(|span| span.to > after).map(|span| span.to.since(span.from.max(after))).max().unwrap_or_default()
+        spans
+            .iter()
+            .filter(|span| span.to > after)
+            .map(|span| span.to.since(span.from.max(after)))
+            .max()
+            .unwrap_or_default()
     }
 }

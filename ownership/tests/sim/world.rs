@@ -64,7 +64,12 @@ enum What {
     Wake(usize),
     Deliver(usize, Event),
     /// A question for `target` reaches a host; it may answer.
-    Asked { to: usize, by: usize, target: IpAddr, segment: usize },
+    Asked {
+        to: usize,
+        by: usize,
+        target: IpAddr,
+        segment: usize,
+    },
     Pause(usize, bool),
 }
 
@@ -256,7 +261,8 @@ impl World {
             .map(|(number, node)| {
                 let places = (0..segments).filter_map(|segment| Place::new(own(number, segment), 16)).collect();
                 // Gossip prefers its own network.
-                let endpoints = (0..segments).rev().map(|segment| SocketAddr::new(own(number, segment), PORT)).collect();
+                let endpoints =
+                    (0..segments).rev().map(|segment| SocketAddr::new(own(number, segment), PORT)).collect();
                 let macs = (0..segments).map(|segment| mac(number, segment)).collect();
                 Peer { node: node.id.clone(), endpoints, places, macs, lease_alive: true }
             })
@@ -344,7 +350,11 @@ impl World {
         self.note(format!("carrier of {node}: {carrier}"));
         self.nodes[node].carrier = carrier;
         let port = self.port(node, 0);
-        if carrier { self.net.heal(port) } else { self.net.cut(port) }
+        if carrier {
+            self.net.heal(port)
+        } else {
+            self.net.cut(port)
+        }
         self.measured = false;
         self.tell_link(node, 0);
     }
@@ -426,7 +436,10 @@ impl World {
 
     pub fn run(&mut self, length: Duration) {
         let end = self.now + length;
-        let mut budget = 20_000 + 2000 * u64::try_from(self.nodes.len() * (1 + self.wants.len())).unwrap() * u64::try_from(length.as_millis() / 100 + 1).unwrap();
+        let mut budget = 20_000
+            + 2000
+                * u64::try_from(self.nodes.len() * (1 + self.wants.len())).unwrap()
+                * u64::try_from(length.as_millis() / 100 + 1).unwrap();
         loop {
             budget -= 1;
             if budget == 0 {
@@ -472,7 +485,9 @@ impl World {
         let now = self.now;
         let state = &mut self.nodes[node];
         if state.paused {
-            if state.buffered.len() < 200 && !matches!(event, Event::Tick) {
+            // A socket's buffer overflows; a watch does not.
+            let packet = matches!(event, Event::Datagram { .. } | Event::Seen { .. });
+            if !matches!(event, Event::Tick) && (!packet || state.buffered.len() < 200) {
                 state.buffered.push_back(event);
             }
             return;
@@ -514,6 +529,13 @@ impl World {
                 assert!(bytes.len() <= 1232, "a datagram of {} bytes", bytes.len());
                 if let Some((host, segment)) = self.find(to.ip()).filter(|_| !self.block_udp) {
                     let from = SocketAddr::new(own(node, segment), PORT);
+                    if std::env::var("OWNERSHIP_VERBOSE").is_ok() {
+                        self.note(format!(
+                            "{node}: {} bytes to {host} on {segment}: {}",
+                            bytes.len(),
+                            self.net.carries(self.port(node, segment), self.port(host, segment))
+                        ));
+                    }
                     self.carry(node, host, segment, Event::Datagram { from, bytes });
                 }
             }
@@ -607,7 +629,11 @@ impl World {
     /// Whether a kernel answers for the address on a segment.
     fn has(&self, host: usize, target: IpAddr, segment: usize) -> bool {
         match self.nodes.get(host) {
-            Some(node) => node.powered && (own(host, segment) == target || segment == 0 && (node.kernel.contains_key(&target) || node.ipvs.contains(&target))),
+            Some(node) => {
+                node.powered
+                    && (own(host, segment) == target
+                        || segment == 0 && (node.kernel.contains_key(&target) || node.ipvs.contains(&target)))
+            }
             None => {
                 let host = &self.hosts[host - self.nodes.len()];
                 segment == 0 && host.up && host.addresses.contains(&target)
@@ -684,7 +710,19 @@ impl World {
         }
         for (number, node) in self.nodes.iter().enumerate() {
             let kernel: Vec<_> = node.kernel.keys().collect();
-            let _ = writeln!(text, "node {number}: powered {} agent {} kernel {kernel:?}", node.powered, node.machine.is_some());
+            let _ = writeln!(
+                text,
+                "node {number}: powered {} agent {} kernel {kernel:?}",
+                node.powered,
+                node.machine.is_some()
+            );
+            if let Some(machine) = &node.machine {
+                let snapshot = machine.snapshot();
+                let _ = writeln!(text, "    refused {:?}", snapshot.refused);
+                for member in snapshot.members {
+                    let _ = writeln!(text, "    {member:?}");
+                }
+            }
             for address in self.wants.keys() {
                 let _ = writeln!(text, "    {:?}", node.machine.as_ref().and_then(|m| m.address(*address)));
             }

@@ -8,13 +8,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use super::limit::Limit;
 use super::repeats::Recount;
-use super::{BURST, Event, EventQueue, Queued, RATE};
+use super::{BURST, Event, EventQueue, RATE, Waiting};
 use crate::BootTime;
 use crate::log::ErrorChain;
 use crate::write::{Next, WriteError, within};
@@ -41,12 +40,12 @@ impl Sender {
     }
 
     /// Sends until it is dropped; the queue never closes because the sender holds an end of it.
-    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Queued>) {
+    pub(super) async fn run(mut self, mut waiting: Waiting) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                queued = receiver.recv() => match queued {
+                queued = waiting.recv() => match queued {
                     Some((key, event)) => self.create(key, event).await,
                     None => return,
                 },

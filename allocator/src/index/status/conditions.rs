@@ -15,12 +15,12 @@ const LISTED: usize = 10;
 pub(super) struct Conditions<'a> {
     object: &'a GroupObject,
     time: Timestamp,
-    conditions: Vec<Condition>,
+    found: Vec<Condition>,
 }
 
 impl<'a> Conditions<'a> {
     pub(super) const fn new(object: &'a GroupObject, time: Timestamp) -> Self {
-        Self { object, time, conditions: Vec::new() }
+        Self { object, time, found: Vec::new() }
     }
 
     fn add(&mut self, name: &str, holds: bool, reason: &str, message: String) {
@@ -33,7 +33,7 @@ impl<'a> Conditions<'a> {
             .next();
         // The API has seconds only.
         let now = Timestamp::from_second(self.time.as_second()).unwrap_or(self.time);
-        self.conditions.push(Condition {
+        self.found.push(Condition {
             type_: name.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
@@ -48,7 +48,9 @@ impl<'a> Conditions<'a> {
     }
 
     pub(super) fn external(&mut self, provider: &str) {
-        let message = format!("external IPAM ({provider}) is not available in this version: Services get no address from this group");
+        let message = format!(
+            "external IPAM ({provider}) is not available in this version: Services get no address from this group"
+        );
         self.add("Ready", false, "ExternalUnavailable", message);
     }
 
@@ -89,6 +91,6 @@ impl<'a> Conditions<'a> {
     }
 
     pub(super) fn finish(self) -> Vec<Condition> {
-        self.conditions
+        self.found
     }
 }

@@ -12,12 +12,20 @@ use super::server::{Replica, Server, addresses};
 #[derive(Debug, Clone)]
 enum Step {
     /// A user creates or edits a Service.
-    Put { who: u8, families: u8, prefer: bool, wish: u8 },
+    Put {
+        who: u8,
+        families: u8,
+        prefer: bool,
+        wish: u8,
+    },
     Delete(u8),
     Downgrade(u8),
     ReEvaluate(u8),
     /// A user edits or deletes a group.
-    Group { which: u8, how: u8 },
+    Group {
+        which: u8,
+        how: u8,
+    },
     Deliver,
     Send,
     /// A write arrives; its answer may be lost.
@@ -75,13 +83,16 @@ fn annotations(who: u8, wish: u8) -> Value {
 }
 
 fn group(how: u8) -> Option<Value> {
-    let pool = |pool: &str| json!({"pool": pool, "subnet": if pool.contains(':') { "2001:db8::/32" } else { "10.0.0.0/8" }});
+    let pool =
+        |pool: &str| json!({"pool": pool, "subnet": if pool.contains(':') { "2001:db8::/32" } else { "10.0.0.0/8" }});
     Some(match how {
         0 => json!({"remote": {"v4pool": pool("10.1.0.0-10.1.0.3"), "v6pool": pool("2001:db8:1::-2001:db8:1::3")}}),
         1 => json!({"remote": {"v4pools": [pool("10.1.0.2-10.1.0.5"), pool("10.2.0.0/31")]}}),
         2 => json!({"remote": {"v6pool": pool("2001:db8:1::2/127")}}),
         3 => json!({"remote": {"v4pool": pool("10.1.0.9-10.1.0.1")}}),
-        4 => json!({"remote": {"balancePools": true, "v4pools": [pool("10.3.0.0/31"), pool("10.4.0.0/31")], "v6pool": pool("2001:db8:2::/127")}}),
+        4 => {
+            json!({"remote": {"balancePools": true, "v4pools": [pool("10.3.0.0/31"), pool("10.4.0.0/31")], "v6pool": pool("2001:db8:2::/127")}})
+        }
         _ => return None,
     })
 }
@@ -142,7 +153,9 @@ fn at_rest(server: &Server, replica: &mut Replica) -> Result<(), TestCaseError> 
         prop_assert_eq!(marks.contains_key("purelb.io/allocated-by"), !held.is_empty(), "{} {}", name, object);
         prop_assert!(!marks.contains_key("purelb.io/re-evaluate"));
         let chosen = marks.get("purelb.io/service-group").and_then(Value::as_str).unwrap_or("default");
-        let plain = !["purelb.io/allow-shared-ip", "purelb.io/addresses", "purelb.io/multi-pool"].iter().any(|key| marks.contains_key(*key));
+        let plain = !["purelb.io/allow-shared-ip", "purelb.io/addresses", "purelb.io/multi-pool"]
+            .iter()
+            .any(|key| marks.contains_key(*key));
         let families = wanted(object);
         if held.is_empty() && plain && !chosen.contains(',') {
             let table = replica.index.table();
@@ -193,7 +206,6 @@ proptest! {
                     let spec = server.services[&name(who)]["spec"].clone();
                     server.put_service(&name(who), spec, json!({"purelb.io/re-evaluate": "true"}));
                 }
-                Step::Downgrade(_) | Step::ReEvaluate(_) => {}
                 Step::Group { which, how } => {
                     let name = ["default", "b", "c"][usize::from(which)];
                     match group(how) {
@@ -224,7 +236,7 @@ proptest! {
                     let mut ghost = Replica { index: crate::index::Index::new("purelb", crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap()), flights: vec![patch], events: Vec::new() };
                     ghost.answer(&mut server, 0, true);
                 }
-                Step::Late(_) => {}
+                Step::Downgrade(_) | Step::ReEvaluate(_) | Step::Late(_) => {}
             }
             no_double_use(&server)?;
         }

@@ -50,7 +50,10 @@ fn an_allocation_is_one_write_with_everything_in_it() {
     assert_eq!(server.annotation("web", "purelb.io/allocated-by").unwrap(), "PureLB");
     assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "default");
     assert_eq!(server.annotation("web", "purelb.io/pool-type").unwrap(), "remote");
-    assert_eq!(server.services["web"]["status"]["loadBalancer"]["ingress"][0], json!({"ip": "10.1.0.0", "ipMode": "VIP"}));
+    assert_eq!(
+        server.services["web"]["status"]["loadBalancer"]["ingress"][0],
+        json!({"ip": "10.1.0.0", "ipMode": "VIP"})
+    );
     let said = replica.said();
     assert!(said.iter().any(|text| text == "AddressAssigned Assigned 10.1.0.0 from pool \"default\""), "{said:?}");
     assert_eq!(replica.group_status("default")["allocatedIPv4"], 1);
@@ -58,7 +61,10 @@ fn an_allocation_is_one_write_with_everything_in_it() {
 
 #[test]
 fn each_family_from_the_first_listed_group_that_has_it() {
-    let (mut server, mut replica) = start(&[("four", v4("10.1.0.0/24")), ("six", json!({"remote": {"v6pool": {"pool": "2001:db8:1::/64", "subnet": "2001:db8:1::/64"}}}))]);
+    let (mut server, mut replica) = start(&[
+        ("four", v4("10.1.0.0/24")),
+        ("six", json!({"remote": {"v6pool": {"pool": "2001:db8:1::/64", "subnet": "2001:db8:1::/64"}}})),
+    ]);
     server.put_service("web", both("RequireDualStack"), group("four,six"));
     replica.settle(&mut server);
     assert_eq!(texts(&server, "web"), "10.1.0.0,2001:db8:1::");
@@ -137,7 +143,10 @@ fn a_group_edit_takes_no_address_away_and_gives_none_twice() {
     replica.settle(&mut server);
     assert_eq!((texts(&server, "web"), server.writes["web"]), ("10.1.0.0".to_owned(), 1));
     let status = replica.group_status("default");
-    assert_eq!((&status["allocatedIPv4"], &status["conditions"][1]["type"]), (&json!(0), &json!("AddressesOutsidePools")));
+    assert_eq!(
+        (&status["allocatedIPv4"], &status["conditions"][1]["type"]),
+        (&json!(0), &json!("AddressesOutsidePools"))
+    );
     assert!(status["conditions"][1]["message"].as_str().unwrap().contains("10.1.0.0 (shop/web)"));
     // The range comes back: the address is still taken.
     server.put_group("default", &v4("10.1.0.0/24"));
@@ -180,9 +189,14 @@ fn re_evaluate_judges_as_if_new() {
 
 #[test]
 fn pinned_addresses_are_all_or_nothing() {
-    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64")), ("other", v4("10.2.0.0/24"))]);
+    let (mut server, mut replica) =
+        start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64")), ("other", v4("10.2.0.0/24"))]);
     server.put_service("first", one("IPv4"), json!({"purelb.io/addresses": "10.2.0.7"}));
-    server.put_service("web", both("RequireDualStack"), json!({"purelb.io/addresses": "10.1.0.9,10.2.0.7,2001:db8:1::9"}));
+    server.put_service(
+        "web",
+        both("RequireDualStack"),
+        json!({"purelb.io/addresses": "10.1.0.9,10.2.0.7,2001:db8:1::9"}),
+    );
     replica.settle(&mut server);
     assert_eq!((texts(&server, "first"), texts(&server, "web")), ("10.2.0.7".to_owned(), String::new()));
     assert!(replica.said().join("\n").contains("already in use"));
@@ -259,7 +273,9 @@ fn sharing_edits_move_nobody_and_are_told() {
     let (spec, _) = shared("k", 80);
     server.put_service("b", spec.clone(), json!({}));
     replica.settle(&mut server);
-    assert!(replica.said().join("\n").contains("SharingConflict 10.1.0.0 is also in use by shop/a: both want port TCP/80"));
+    assert!(
+        replica.said().join("\n").contains("SharingConflict 10.1.0.0 is also in use by shop/a: both want port TCP/80")
+    );
     server.put_service("b", spec, json!({"purelb.io/allow-shared-ip": null}));
     replica.settle(&mut server);
     assert!(replica.said().join("\n").contains("no longer agree"));
@@ -300,19 +316,26 @@ fn others_are_left_alone_but_their_addresses_are_not_given_out() {
     server.put_service("ours", one("IPv4"), json!({}));
     replica.settle(&mut server);
     // Marks of a class that is not ours go, its address stays its own.
-    assert_eq!((server.annotation("theirs", "purelb.io/allocated-by"), texts(&server, "theirs")), (None, "10.1.0.0".to_owned()));
+    assert_eq!(
+        (server.annotation("theirs", "purelb.io/allocated-by"), texts(&server, "theirs")),
+        (None, "10.1.0.0".to_owned())
+    );
     // An address that we know nothing of.
     assert!(!server.writes.contains_key("metal"));
     // An address of our own range without our marks is adopted.
     assert_eq!(server.annotation("kept", "purelb.io/allocated-from").unwrap(), "default");
-    assert_eq!((texts(&server, "kept"), texts(&server, "named"), texts(&server, "ours")), ("10.1.0.1".to_owned(), "10.1.0.2".to_owned(), "10.1.0.3".to_owned()));
+    assert_eq!(
+        (texts(&server, "kept"), texts(&server, "named"), texts(&server, "ours")),
+        ("10.1.0.1".to_owned(), "10.1.0.2".to_owned(), "10.1.0.3".to_owned())
+    );
 }
 
 #[test]
 fn an_ingress_with_a_host_name_only_is_kept() {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
     server.put_service("web", one("IPv4"), json!({}));
-    server.services.get_mut("web").unwrap()["status"] = json!({"loadBalancer": {"ingress": [{"hostname": "x.example"}]}});
+    server.services.get_mut("web").unwrap()["status"] =
+        json!({"loadBalancer": {"ingress": [{"hostname": "x.example"}]}});
     server.put_service("web", one("IPv4"), json!({}));
     replica.settle(&mut server);
     let ingress = &server.services["web"]["status"]["loadBalancer"]["ingress"];
@@ -398,7 +421,10 @@ fn balanced_pools_take_from_the_least_used_range() {
 
 #[test]
 fn external_groups_are_accepted_and_say_that_they_cannot_serve() {
-    let (mut server, mut replica) = start(&[("ext", json!({"external": {"provider": "Netbox", "announce": "remote"}})), ("old", json!({"netbox": {"url": "http://x"}}))]);
+    let (mut server, mut replica) = start(&[
+        ("ext", json!({"external": {"provider": "Netbox", "announce": "remote"}})),
+        ("old", json!({"netbox": {"url": "http://x"}})),
+    ]);
     server.put_service("web", one("IPv4"), group("ext"));
     server.put_service("box", one("IPv4"), group("old"));
     replica.settle(&mut server);

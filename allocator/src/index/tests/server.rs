@@ -41,6 +41,7 @@ impl Server {
     }
 
     /// Creates or replaces a Service's spec and annotations, as a user does.
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     pub(super) fn put_service(&mut self, name: &str, spec: Value, annotations: Value) {
         let version = self.next_version();
         let mut object = self.services.get(name).cloned().unwrap_or_else(|| {
@@ -225,7 +226,8 @@ impl Replica {
         }
         if patch.task == Task::Clean && result == Err(409) {
             // As the edge does it: once more for the newer state, if it still needs it.
-            let now = server.services.get(&name).map(|object| serde_json::from_value::<Watched>(object.clone()).unwrap());
+            let now =
+                server.services.get(&name).map(|object| serde_json::from_value::<Watched>(object.clone()).unwrap());
             self.flights.extend(now.and_then(|now| now.leftover()).map(|leftover| clean(&leftover)));
             return Some((before, after));
         }
@@ -234,7 +236,7 @@ impl Replica {
             Err(404) => Outcome::Gone,
             Err(_) => server.services.get(&name).and_then(reduced).map_or(Outcome::Gone, Outcome::Conflict),
         };
-        self.index.written(&patch.name, patch.task, outcome);
+        self.index.written(&patch, outcome);
         self.events.extend(self.index.take_events());
         Some((before, after))
     }
@@ -266,8 +268,12 @@ impl Replica {
         self.index.status.touch_all();
         let now = BootTime::now() + std::time::Duration::from_secs(3600);
         self.index.status.forget_written();
-        let patches = self.index.status_patches(now, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-        patches.into_iter().find(|patch| patch.group.1 == name).map(|patch| patch.body["status"].clone()).unwrap_or_default()
+        let patches = self.index.status_patches(now, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, usize::MAX);
+        patches
+            .into_iter()
+            .find(|patch| patch.group.1 == name)
+            .map(|patch| patch.body["status"].clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn fences(&self) -> usize {

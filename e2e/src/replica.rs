@@ -1,0 +1,135 @@
+//! An allocator that runs on this machine instead of in a pod: a test can kill, pause and misdirect it, and the kubelet
+//! neither restarts it nor makes it wait.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    cluster::Cluster,
+    error::{Doing, Result, unexpected},
+    installation::{NAMESPACE, checkout},
+    wait::eventually,
+};
+
+/// What `make images` builds.
+const PROGRAM: &str = "target/bin/allocator";
+
+/// A running allocator; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Replica {
+    name: String,
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Replica {
+    /// Starts one that reaches the API server by this kubeconfig. `name` is the first part of its identity.
+    ///
+    /// # Errors
+    /// `make images` was not run.
+    pub fn start(cluster: &Cluster, name: &str, kubeconfig: &Path) -> Result<Self> {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        let address = free.doing(|| "find a free port".into())?;
+        let log = cluster.layout().directory().join(format!("allocator-{name}.log"));
+        let open = || OpenOptions::new().create(true).append(true).open(&log);
+        let file: File = open().doing(|| format!("open {}", log.display()))?;
+        let errors = file.try_clone().doing(|| format!("open {}", log.display()))?;
+        let program = checkout(PROGRAM);
+        let child = Command::new(&program)
+            .args(["--namespace", NAMESPACE, "--port", &address.port().to_string(), "--kubeconfig"])
+            .arg(kubeconfig)
+            .env("DEFAULT_ANNOUNCER", "PureLB")
+            .env("POD_NAME", name)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .doing(|| format!("start {}, which `make images` builds", program.display()))?;
+        Ok(Self { name: name.to_owned(), child, address, log })
+    }
+
+    /// The first part of its identity.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has logged, earlier ones of the name included.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).map_err(|error| unexpected("a process id", error))?;
+        kill(Pid::from_raw(pid), signal).doing(|| format!("send {signal} to allocator {}", self.name))
+    }
+
+    /// Its metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metrics(&self) -> Result<String> {
+        http_get(self.address, "/metrics")
+    }
+
+    /// Whether it leads by its own word.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.metrics().is_ok_and(|metrics| metrics.lines().any(|line| line == "purelb_allocator_leader 1"))
+    }
+
+    /// Waits until it leads.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn leading(&self, deadline: Duration) -> Result<()> {
+        eventually(deadline, format!("allocator {} leads; its log is {}", self.name, self.log.display()), async || {
+            if self.leads() { Ok(()) } else { Err("it does not") }
+        })
+        .await
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `GET` of a page of this machine; the body of an answer with status 200.
+///
+/// # Errors
+/// Nobody answers within 5 s, or with another status.
+pub fn http_get(server: SocketAddr, path: &str) -> Result<String> {
+    let what = || format!("get http://{server}{path}");
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&server, patience).doing(what)?;
+    stream.set_read_timeout(Some(patience)).doing(what)?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes()).doing(what)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).doing(what)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        status => Err(unexpected(format!("http://{server}{path}"), format!("status {status:?}"))),
+    }
+}

@@ -1,0 +1,54 @@
+//! Restraint with an address that somebody else keeps removing.
+//!
+//! The first repairs are immediate. Whoever removes an address again and again (another address
+//! manager, a second agent) would otherwise make this program and the log run hot.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use runtime::BootTime;
+
+/// So many repairs of one address ...
+const MAX: u32 = 10;
+/// ... are immediate within this time; further ones wait until it is over.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Counts repairs.
+#[derive(Debug, Default)]
+pub(super) struct Restraint(BTreeMap<IpAddr, (BootTime, u32)>);
+
+impl Restraint {
+    /// The address was put back.
+    pub(super) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
+        self.0.retain(|_, (since, _)| now.since(*since) < WINDOW);
+        self.0.entry(ip).or_insert((now, 0)).1 += 1;
+    }
+
+    /// Until when the address must wait; nothing if it need not.
+    pub(super) fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
+        let (since, count) = self.0.get(&ip)?;
+        (*count >= MAX && now.since(*since) < WINDOW).then(|| *since + WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_repairs_and_then_a_pause() {
+        let at = |seconds| BootTime::from_duration(Duration::from_secs(seconds));
+        let mut restraint = Restraint::default();
+        let (ip, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        for _ in 0..MAX {
+            assert_eq!(restraint.until(ip, at(1)), None);
+            restraint.repaired(ip, at(1));
+        }
+        assert_eq!(restraint.until(ip, at(2)), Some(at(11)));
+        assert_eq!(restraint.until(other, at(2)), None);
+        assert_eq!(restraint.until(ip, at(11)), None);
+        restraint.repaired(other, at(12));
+        assert_eq!(restraint.0.len(), 1);
+    }
+}
