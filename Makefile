@@ -17,13 +17,14 @@ TAG := $(shell sed -n 's,^ *newTag: ,,p' manifests/base/kustomization.yaml | hea
 LAB = $(CARGO_TARGET_DIR)/debug/lab
 
 .DELETE_ON_ERROR:
-.PHONY: help prepare lab binaries images demo demo-down test test-fast lint crds clean
+.PHONY: help prepare lab binaries images demo demo-down test test-fast bench bench-allocator lint crds clean
 
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
 	@echo 'make test        all tests (about 5 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
+	@echo 'make bench       all benchmarks: of the allocator only, make bench-allocator (about 10 minutes)'
 	@echo 'make images      OCI archives in target/images, from the Containerfile'
 	@echo 'make lint        formatting and clippy'
 	@echo 'make crds        the custom resource definitions, from the crate api-types'
@@ -75,7 +76,17 @@ test: lab images
 	@trap '$(LAB) down --name test' EXIT && cargo nextest run --locked --workspace --cargo-quiet --show-progress none --status-level pass
 
 test-fast: prepare
-	@cargo nextest run --locked --workspace -E 'not binary_id(e2e::cluster)'
+	@cargo nextest run --locked --workspace -E 'not (binary_id(e2e::cluster) | binary_id(e2e::allocator))'
+
+bench: bench-allocator
+
+# Its own cluster, where nothing else works; linked as the allocator is, so that both share what cargo has built.
+bench-allocator: lab binaries
+	@echo 'building the benchmark'
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package e2e --bin bench_allocator
+	@$(LAB) down --name bench
+	@trap '$(LAB) down --name bench' EXIT && $(LAB) up --name bench --nodes 1 && \
+	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_allocator
 
 lint: prepare
 	@cargo fmt --all --check

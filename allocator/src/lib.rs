@@ -30,8 +30,3 @@ pub mod service;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "purelb-allocator";
-
-/// Annotation that a new leader writes to every Service that waits for an address when the leader
-/// before it vanished: a write that is still under way then finds another resource version and is
-/// refused. Removed by the next allocation.
-pub const FENCE: &str = "purelb.io/leader-fence";

@@ -33,12 +33,16 @@ pub mod annotation {
     /// Written by the agents: who announces the IPv6 addresses.
     pub const ANNOUNCING_IPV6: &str = "purelb.io/announcing-IPv6";
 
+    /// Written by a new leader of the allocator to a Service that waits, so that a write that its
+    /// predecessor still has under way is void; the next allocation removes it.
+    pub const LEADER_FENCE: &str = "purelb.io/leader-fence";
+
     /// The value of [`ALLOCATED_BY`].
     pub const ALLOCATED_BY_US: &str = "PureLB";
 
-    /// Everything that the allocator writes, to be removed when a Service is no longer ours.
-    pub const WRITTEN: [&str; 6] =
-        [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6];
+    /// Everything that we write, to be removed when a Service is no longer ours.
+    pub const WRITTEN: [&str; 7] =
+        [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6, LEADER_FENCE];
 }
 
 /// Load balancer classes that select us, the name of v1 and that of v2.

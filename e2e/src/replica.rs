@@ -40,6 +40,14 @@ impl Replica {
     /// # Errors
     /// `make images` was not run.
     pub fn start(cluster: &Cluster, name: &str, kubeconfig: &Path) -> Result<Self> {
+        Self::start_as(cluster, name, kubeconfig, "PureLB")
+    }
+
+    /// [`Self::start`] with this value of `DEFAULT_ANNOUNCER`: any but `PureLB` leaves Services without a class alone.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_as(cluster: &Cluster, name: &str, kubeconfig: &Path, announcer: &str) -> Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let address = free.doing(|| "find a free port".into())?;
         let log = cluster.layout().directory().join(format!("allocator-{name}.log"));
@@ -50,7 +58,7 @@ impl Replica {
         let child = Command::new(&program)
             .args(["--namespace", NAMESPACE, "--port", &address.port().to_string(), "--kubeconfig"])
             .arg(kubeconfig)
-            .env("DEFAULT_ANNOUNCER", "PureLB")
+            .env("DEFAULT_ANNOUNCER", announcer)
             .env("POD_NAME", name)
             .stdin(Stdio::null())
             .stdout(file)

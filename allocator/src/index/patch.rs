@@ -3,7 +3,6 @@
 use api_types::names::annotation;
 use serde_json::{Map, Value, json};
 
-use crate::FENCE;
 use crate::judge::{Target, Verdict};
 use crate::service::{Leftover, Name, Service};
 
@@ -51,7 +50,7 @@ pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
         annotations.insert(annotation::RE_EVALUATE.to_owned(), Value::Null);
     }
     if service.marks.fence {
-        annotations.insert(FENCE.to_owned(), Value::Null);
+        annotations.insert(annotation::LEADER_FENCE.to_owned(), Value::Null);
     }
     let mut body =
         json!({"metadata": {"uid": service.uid, "resourceVersion": service.version, "annotations": annotations}});
@@ -78,12 +77,12 @@ fn marks(target: &Target, allocated: bool) -> Map<String, Value> {
 }
 
 fn written() -> Map<String, Value> {
-    annotation::WRITTEN.into_iter().chain([FENCE]).map(|key| (key.to_owned(), Value::Null)).collect()
+    annotation::WRITTEN.into_iter().map(|key| (key.to_owned(), Value::Null)).collect()
 }
 
 /// A patch that changes nothing but the resource version.
 pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
-    let metadata = json!({"uid": service.uid, "resourceVersion": service.version, "annotations": {FENCE: value}});
+    let metadata = json!({"uid": service.uid, "resourceVersion": service.version, "annotations": {annotation::LEADER_FENCE: value}});
     ServicePatch { id: 0, name: service.name.clone(), task: Task::Fence, body: json!({"metadata": metadata}) }
 }
 

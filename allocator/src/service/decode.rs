@@ -14,7 +14,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{FamilyPolicy, Leftover, Marks, Name, Scope, Service, Wishes};
-use crate::FENCE;
 use crate::pool::{Claim, Port, Protocol};
 
 /// A Service as it comes from the API server: without managed fields, labels, selectors.
@@ -225,7 +224,7 @@ impl Watched {
             pool_type: self.annotation(annotation::POOL_TYPE).and_then(Announce::from_pool_type),
             skip_dad: self.annotation(annotation::SKIP_IPV6_DAD).is_some(),
             any: annotation::WRITTEN.iter().any(|key| self.annotation(key).is_some()),
-            fence: self.annotation(FENCE).is_some(),
+            fence: self.annotation(annotation::LEADER_FENCE).is_some(),
         }
     }
 }

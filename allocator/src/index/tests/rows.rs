@@ -361,7 +361,7 @@ fn a_new_leader_voids_writes_of_the_one_before() {
     assert!(!new.send());
     new.settle(&mut server);
     assert_eq!((texts(&server, "a"), texts(&server, "b")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
-    assert_eq!(server.annotation("a", crate::FENCE), None);
+    assert_eq!(server.annotation("a", api_types::names::annotation::LEADER_FENCE), None);
     // Now the late write arrives.
     old.flights = vec![late];
     let (before, after) = old.answer(&mut server, 0, true).unwrap();

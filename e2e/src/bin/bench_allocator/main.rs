@@ -45,6 +45,9 @@ struct Arguments {
     /// Services of the large burst; 0 leaves it out
     #[arg(long, default_value_t = 10_000)]
     large: u32,
+    /// Create the large number of Services without measuring it: creations take minutes, whoever gives the addresses
+    #[arg(long)]
+    no_large_burst: bool,
     /// How often the small burst is measured, raw and with the allocator by turns
     #[arg(long, default_value_t = 3)]
     rounds: u32,

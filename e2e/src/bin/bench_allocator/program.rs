@@ -2,8 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
+    net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -118,17 +117,8 @@ impl Allocator {
     }
 }
 
-fn get(path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
-        status => Err(format!("{path}: {status:?}").into()),
-    }
+fn get(path: &str) -> e2e::Result<String> {
+    e2e::http_get((Ipv4Addr::LOCALHOST, PORT).into(), path)
 }
 
 /// The value of a series without labels.

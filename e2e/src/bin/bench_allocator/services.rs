@@ -81,16 +81,38 @@ pub(super) async fn delete(client: &Client, numbers: Range<u32>) -> Result<()> {
         .await
 }
 
-/// Deletes whatever an earlier run has left.
-pub(super) async fn delete_all(client: &Client) -> Result<()> {
+/// All that there are.
+pub(super) async fn list(client: &Client) -> Result<Vec<Created>> {
     #[derive(Deserialize)]
     struct List {
         items: Vec<Created>,
     }
     let list: List = client.request(Request::get(path()).body(Vec::new())?).await?;
-    let numbers = list.items.iter().filter_map(|item| item.metadata.name.strip_prefix("s-")?.parse::<u32>().ok());
-    match numbers.max() {
-        Some(last) => delete(client, 0..last + 1).await,
-        None => Ok(()),
-    }
+    Ok(list.items)
+}
+
+/// Takes the addresses away from all of them, as if they had been created just now.
+pub(super) async fn clear_all(client: &Client) -> Result<()> {
+    const NOTHING: &str = r#"{"metadata":{"annotations":null},"status":{"loadBalancer":null}}"#;
+    stream::iter(list(client).await?)
+        .map(|service| async move {
+            let uri = format!("{}/{}/status", path(), service.metadata.name);
+            let request = Request::patch(uri).header(CONTENT_TYPE, "application/merge-patch+json");
+            client.request_text(request.body(NOTHING.as_bytes().to_vec())?).await?;
+            Ok(())
+        })
+        .buffer_unordered(CREATIONS)
+        .try_collect()
+        .await
+}
+
+/// Deletes whatever an earlier run has left.
+pub(super) async fn delete_all(client: &Client) -> Result<()> {
+    let services = list(client).await?;
+    let number = |service: &Created| service.metadata.name.strip_prefix("s-")?.parse::<u32>().ok();
+    stream::iter(services.iter().filter_map(number).collect::<Vec<_>>())
+        .map(|number| delete(client, number..number + 1))
+        .buffer_unordered(CREATIONS)
+        .try_collect()
+        .await
 }

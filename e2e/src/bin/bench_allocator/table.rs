@@ -32,9 +32,8 @@ impl Line {
 
 /// Prints the lines below each other.
 pub(super) fn print(lines: &[Line]) {
-    let columns =
-        [|line: &Line| &*line.what, |line: &Line| &*line.raw, |line: &Line| &*line.ours, |line: &Line| &*line.ratio]
-            as [fn(&Line) -> &str; 4];
+    let columns: [fn(&Line) -> &str; 4] =
+        [|line| &*line.what, |line| &*line.raw, |line| &*line.ours, |line| &*line.ratio];
     let head = Line {
         what: String::new(),
         raw: "raw limit".into(),
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0_f64).abs() < 1e-9);
         assert_eq!(median::<u32>(&[]), 0);
     }
 }
