@@ -89,8 +89,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let parts =
         Parts { metrics, client_metrics, writes, events, readiness, fence: leader.fence(), terms: leader.terms() };
     let settings = Settings { namespace, default_announcer, in_flight: 64, deadline: timing.deadline, identity };
-    Controller::new(client, settings, parts).run(stop.token()).await;
-    leader.release().await;
+    let quiet = Controller::new(client, settings, parts).run(stop.token()).await;
+    leader.release(quiet).await;
     server_stop.cancel();
     // Events of the last moments get a moment.
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -8,7 +8,7 @@
 pub mod election;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -71,6 +71,8 @@ pub struct Leader {
     fence: Fence,
     terms: watch::Receiver<Option<Term>>,
     leave: CancellationToken,
+    /// Whether nothing that this process has sent can still arrive.
+    quiet: Arc<AtomicBool>,
     task: Task,
     deadline: Duration,
 }
@@ -93,6 +95,7 @@ impl Leader {
         let fence = Fence { until: Arc::new(AtomicU64::new(0)) };
         let (sender, terms) = watch::channel(None);
         let leave = CancellationToken::new();
+        let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
             leases,
             name,
@@ -106,9 +109,10 @@ impl Leader {
             healthy,
             writes,
             failures: 0,
+            quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(leave.clone()));
-        Self { fence, terms, leave, task, deadline: timing.deadline }
+        Self { fence, terms, leave, quiet, task, deadline: timing.deadline }
     }
 
     /// The fence to ask before every write.
@@ -123,8 +127,12 @@ impl Leader {
         self.terms.clone()
     }
 
-    /// Leaves politely: the next leader need not wait. Call it when nothing more is written.
-    pub async fn release(mut self) {
+    /// Leaves politely: the next leader need not wait. Call it when nothing more is sent.
+    ///
+    /// `quiet` says that every write this process ever sent has been answered. Otherwise one may
+    /// still be on its way, and the next leader is told so: its term is not [`Term::clean`].
+    pub async fn release(mut self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Release);
         self.fence.set(None);
         self.leave.cancel();
         if timeout(self.deadline * 2, self.task.join()).await.is_err() {
@@ -153,12 +161,20 @@ struct Candidate {
     healthy: IntGauge,
     writes: WriteCounter,
     failures: u32,
+    quiet: Arc<AtomicBool>,
 }
 
 impl Candidate {
     async fn run(mut self, leave: CancellationToken) {
         loop {
-            let pause = self.step().await;
+            // A step that hangs must not hide that the lease has ended meanwhile.
+            let limit = self.election.remaining(BootTime::now()).unwrap_or(Duration::MAX);
+            let pause = if let Ok(pause) = timeout(limit, self.step()).await {
+                pause
+            } else {
+                self.election.read_next_time();
+                Duration::ZERO
+            };
             self.publish();
             tokio::select! {
                 () = leave.cancelled() => break,
@@ -282,8 +298,11 @@ impl Candidate {
         if !self.election.is_recorded() {
             return;
         }
-        // One second: whoever still reads the duration waits no longer than that.
-        let spec = json!({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": MicroTime(Timestamp::now())});
+        // One second: whoever reads the duration waits no longer than that. A Lease that still has a
+        // holder makes the next term one that is not clean.
+        let holder = if self.quiet.load(Ordering::Acquire) { "" } else { self.election.identity() };
+        let time = MicroTime(Timestamp::now());
+        let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 1, "renewTime": time});
         match self.patch(spec).await {
             Ok(_) => info!(op = "leader", "released the lease"),
             Err(error) => warn!(op = "leader", error = %ErrorChain(&error), "could not release the lease"),

@@ -108,6 +108,8 @@ pub struct Controller {
     leftovers: FuturesUnordered<BoxFuture<'static, Leftovers>>,
     secret: Option<Task>,
     retried: BootTime,
+    /// No write was left without an answer: none can still arrive.
+    quiet: bool,
 }
 
 impl Controller {
@@ -140,11 +142,13 @@ impl Controller {
             leftovers: FuturesUnordered::new(),
             secret: None,
             retried: BootTime::now(),
+            quiet: true,
         }
     }
 
-    /// Works until the stop; then waits for the writes under way.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Works until the stop; then waits for the writes under way. Returns whether every write that was
+    /// ever sent has been answered.
+    pub async fn run(mut self, stop: CancellationToken) -> bool {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.parts.readiness.unready("reading Services, ServiceGroups and Leases");
@@ -169,18 +173,22 @@ impl Controller {
             }
             self.pump();
         }
-        self.finish().await;
+        self.finish().await
     }
 
     /// Nothing new is sent; what is under way may end.
-    async fn finish(mut self) {
+    async fn finish(mut self) -> bool {
         let ends = async {
-            while self.flights.next().await.is_some() {}
+            while let Some((_, answer, _)) = self.flights.next().await {
+                self.quiet &= !matches!(answer, Answer::Again(_));
+            }
             while self.statuses.next().await.is_some() {}
         };
         if timeout(self.settings.deadline, ends).await.is_err() {
             warn!(op = "stop", "some writes did not end in time");
+            self.quiet = false;
         }
+        self.quiet
     }
 
     fn term(&mut self, term: Option<Term>) {
@@ -195,6 +203,7 @@ impl Controller {
 
     /// Drops what is under way; a new leader voids what may still arrive.
     fn step_down(&mut self) {
+        self.quiet &= self.flights.is_empty();
         self.flights.clear();
         self.later.clear();
         self.statuses.clear();
@@ -225,7 +234,10 @@ impl Controller {
                 self.check_loaded();
             }
             Input::Lease(lease) => self.leases.apply(&lease, BootTime::now()),
-            Input::LeaseGone(lease) => self.leases.delete(&lease),
+            Input::LeaseGone(lease) => {
+                self.leases.delete(&lease);
+                self.index.set_subnets(self.leases.subnets(BootTime::now()));
+            }
             Input::Leases(list) => {
                 self.leases.reset(&list, BootTime::now());
                 self.loaded.leases = true;
@@ -285,6 +297,7 @@ impl Controller {
             }
             Answer::Instead(patch) => self.resend(Duration::ZERO, patch, backoff),
             Answer::Again(after) => {
+                self.quiet = false;
                 self.parts.client_metrics.update_errors.inc();
                 let delay = backoff.next_delay().max(after.unwrap_or_default());
                 self.resend(delay, patch, backoff);

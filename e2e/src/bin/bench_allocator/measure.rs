@@ -56,7 +56,7 @@ pub(super) async fn all(arguments: &Arguments, directory: &Path) -> Result<()> {
     println!();
     print(&lines);
     println!(
-        "\nFor comparison, shared/baselines.md, same lab, other software: PureLB v0.17 1.7/s, MetalLB 0.16.1 43/s in a\n\
+        "\nFor comparison, measured before on the same kind of lab: PureLB v0.17 1.7/s, MetalLB 0.16.1 43/s in a\n\
          burst of 1,000; one Service 22 ms and 18 ms (medians); memory 38 MB and 83 MB."
     );
     Ok(())
