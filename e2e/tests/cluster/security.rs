@@ -40,25 +40,20 @@ async fn an_agent_may_change_nothing_of_a_service_but_its_own_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_may_write_its_own_nodes_lease_only() {
     let cluster = installed().await;
-    let patch = |lease: &str, node: &str| {
-        let claim = format!("--as-user-extra=authentication.kubernetes.io/node-name={node}");
-        let arguments = [
-            "--as=system:serviceaccount:purelb:purelb-lbnodeagent",
-            &claim,
-            "--namespace",
-            "purelb",
-            "patch",
-            "lease",
-            lease,
-            "--type=merge",
-            "-p",
-            r#"{"metadata": {"annotations": {"test": null}}}"#,
-        ];
-        cluster.kubectl(&arguments).map_err(|error| error.to_string())
+    let kube = cluster.kube().await.unwrap();
+    // As above: kubectl would read the Lease first, what the agents need not.
+    let patch = async |lease: &str, node: &str| {
+        let request = http::Request::patch(format!("/apis/coordination.k8s.io/v1/namespaces/purelb/leases/{lease}"))
+            .header("Content-Type", "application/merge-patch+json")
+            .header("Impersonate-User", "system:serviceaccount:purelb:purelb-lbnodeagent")
+            .header("Impersonate-Extra-Authentication.kubernetes.io%2Fnode-Name", node)
+            .body(br#"{"metadata": {"annotations": {"test": null}}}"#.to_vec())
+            .unwrap();
+        kube.request_text(request).await.map_err(|error| error.to_string())
     };
-    patch("purelb-node-node1", "node1").unwrap();
+    patch("purelb-node-node1", "node1").await.unwrap();
     for lease in ["purelb-node-node2", "purelb-allocator"] {
-        let refusal = patch(lease, "node1").unwrap_err();
+        let refusal = patch(lease, "node1").await.unwrap_err();
         assert!(refusal.contains("its own node"), "{refusal}");
     }
 }
