@@ -147,7 +147,7 @@ impl<'a> Holder<'a> {
     fn new(service: &'a Service) -> Self {
         let metadata = &service.metadata;
         let name = [&metadata.namespace, &metadata.name].map(|part| part.as_deref().unwrap_or_default()).join("/");
-        Self { name, service, addresses: crate::installation::ingress(service) }
+        Self { name, service, addresses: api_types::service::ingress_addresses(service) }
     }
 
     fn annotation(&self, key: &str) -> Option<&'a str> {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use api_types::service::ingress_addresses;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 
@@ -104,15 +105,9 @@ impl Cluster {
         let services: Api<Service> = Api::namespaced(self.kube().await?, namespace);
         eventually(Duration::from_secs(20), format!("{count} addresses of Service {namespace}/{name}"), async || {
             let service = services.get(name).await.map_err(|error| error.to_string())?;
-            let addresses = ingress(&service);
+            let addresses = ingress_addresses(&service);
             if addresses.len() == count { Ok(addresses) } else { Err(format!("{addresses:?}")) }
         })
         .await
     }
-}
-
-pub(crate) fn ingress(service: &Service) -> Vec<IpAddr> {
-    let load_balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = load_balancer.and_then(|load_balancer| load_balancer.ingress.as_ref());
-    ingress.into_iter().flatten().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()
 }

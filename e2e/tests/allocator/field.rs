@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::Path};
 
+use api_types::service::ingress_addresses;
 use e2e::{Cluster, NAMESPACE, audit::GroupRanges, eventually};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -193,7 +194,7 @@ impl<'a> Field<'a> {
         let wanted: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
         eventually(DEADLINE, format!("Service {space}/{name} with {addresses:?}"), async || {
             let service = api.get(name).await.map_err(|error| error.to_string())?;
-            let found = ingress(&service);
+            let found = ingress_addresses(&service);
             if found == wanted { Ok(()) } else { Err(format!("{found:?} {:?}", service.metadata.annotations)) }
         })
         .await
@@ -208,7 +209,7 @@ impl<'a> Field<'a> {
     pub(crate) async fn fails_in(&self, space: &str, name: &str, words: &str) {
         self.event_in(space, name, "AllocationFailed", words).await;
         let service = Api::<Service>::namespaced(self.client.clone(), space).get(name).await.unwrap();
-        assert!(ingress(&service).is_empty(), "{name} has failed and has addresses");
+        assert!(ingress_addresses(&service).is_empty(), "{name} has failed and has addresses");
         assert_eq!(annotation(&service, "allocated-by"), None, "{name} has failed and is marked");
     }
 
@@ -322,12 +323,6 @@ pub(crate) fn service(name: &str, annotations: &[(&str, &str)], spec: &Value) ->
 
 pub(crate) fn annotation(service: &Service, key: &str) -> Option<String> {
     service.metadata.annotations.as_ref()?.get(&format!("purelb.io/{key}")).cloned()
-}
-
-pub(crate) fn ingress(service: &Service) -> Vec<IpAddr> {
-    let load_balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = load_balancer.and_then(|load_balancer| load_balancer.ingress.as_ref());
-    ingress.into_iter().flatten().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()
 }
 
 /// Writes a status as nobody should.

@@ -1,10 +1,11 @@
 //! Services and groups that change, fill up, overlap and go.
 
+use api_types::service::ingress_addresses;
 use e2e::eventually;
 use serde_json::{Value, json};
 
 use crate::{
-    field::{Field, NoPods, annotation, forge, group, ingress, pool},
+    field::{Field, NoPods, annotation, forge, group, pool},
     support::{DEADLINE, installed},
 };
 
@@ -257,7 +258,7 @@ async fn status_wiped_by_hand_is_given_back() {
     forge(&field, "web", &[]).await;
     eventually(DEADLINE, "the address again", async || {
         let service = field.service("web").await;
-        let found = ingress(&service);
+        let found = ingress_addresses(&service);
         let mark = annotation(&service, "allocated-by");
         let is_back = found.len() == 1 && mark.is_some() && service.metadata.resource_version != before;
         if is_back { Ok(()) } else { Err(format!("{found:?} {mark:?}")) }

@@ -1,10 +1,11 @@
 //! Several ranges in a group: one after the other, one address of each, or balanced.
 
+use api_types::service::ingress_addresses;
 use e2e::eventually;
 use serde_json::json;
 
 use crate::{
-    field::{Field, group, ingress, pool},
+    field::{Field, group, pool},
     support::{DEADLINE, installed},
 };
 
@@ -92,13 +93,14 @@ async fn multi_pool_takes_ranges_where_nodes_are_and_more_when_one_joins() {
     drop(second);
     eventually(DEADLINE, "a newcomer without an address where no node is", async || {
         field.create("next", &[group("joins")], json!({})).await;
-        let found =
-            eventually(DEADLINE, "addresses", async || match ingress(&field.service("next").await).as_slice() {
+        let found = eventually(DEADLINE, "addresses", async || {
+            match ingress_addresses(&field.service("next").await).as_slice() {
                 [] => Err("none"),
                 addresses => Ok(addresses.to_vec()),
-            })
-            .await
-            .unwrap();
+            }
+        })
+        .await
+        .unwrap();
         if found.len() == 1 {
             return Ok(());
         }
