@@ -13,22 +13,27 @@ export PATH := $(CACHE)/nextest/bin:$(PATH)
 SHELL := /bin/bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAMS := allocator lbnodeagent
+# Built apart: what it needs must not end up in the programs.
+SIDECAR := ipam-sidecar
 TAG := $(shell sed -n 's,^ *newTag: ,,p' manifests/base/kustomization.yaml | head -n 1)
 LAB = $(CARGO_TARGET_DIR)/debug/lab
 
 .DELETE_ON_ERROR:
 # Cargo tells crates of two checkouts apart by their place inside the checkout only, so what it built of another one
 # would pass for ours. What it built of other people's crates is kept.
-MEMBERS := allocator api-types crds e2e lbnodeagent ownership runtime
+MEMBERS := allocator api-types crds e2e ipam lbnodeagent ownership runtime
 
-.PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator lint crds clean
+.PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-failover \
+  soak-ownership lint crds clean
 
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
 	@echo 'make test        all tests (about 5 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
-	@echo 'make bench       all benchmarks: of the allocator only, make bench-allocator (about 10 minutes)'
+	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), then make bench-failover (about 1 hour;'
+	@echo '                 RUNS=3 for 3 of each event, ROWS=cut,kill for these only)'
+	@echo 'make soak-ownership   the ownership protocol on simulated networks, about 1 hour; SEEDS=1000 for less'
 	@echo 'make images      OCI archives in target/images, from the Containerfile'
 	@echo 'make lint        formatting and clippy'
 	@echo 'make crds        the custom resource definitions, from the crate api-types'
@@ -53,13 +58,14 @@ lab: prepare
 binaries: checkout
 	@echo 'building allocator and lbnodeagent (release; about 4 minutes the first time)'
 	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) $(PROGRAMS:%=--package %)
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package ipam --features server
 	@mkdir -p target/bin
-	@for program in $(PROGRAMS); do \
+	@for program in $(PROGRAMS) $(SIDECAR); do \
 	  cmp -s $(CARGO_TARGET_DIR)/$(HOST)/release/$$program target/bin/$$program || \
 	  cp $(CARGO_TARGET_DIR)/$(HOST)/release/$$program target/bin/$$program; done
 
 images: prepare binaries
-	@$(MAKE) --no-print-directory $(PROGRAMS:%=target/images/%.tar)
+	@$(MAKE) --no-print-directory $(PROGRAMS:%=target/images/%.tar) target/images/$(SIDECAR).tar
 
 # A storage of its own: the machine's container storage stays as it is.
 target/images/%.tar: target/bin/% Containerfile manifests/base/kustomization.yaml
@@ -89,7 +95,7 @@ test: lab images
 test-fast: prepare
 	@cargo nextest run --locked --workspace -E 'not (binary_id(e2e::cluster) | binary_id(e2e::allocator))'
 
-bench: bench-allocator
+bench: bench-allocator bench-failover
 
 # Its own cluster, where nothing else works; linked as the allocator is, so that both share what cargo has built.
 bench-allocator: lab binaries
@@ -98,6 +104,20 @@ bench-allocator: lab binaries
 	@$(LAB) down --name bench
 	@trap '$(LAB) down --name bench' EXIT && $(LAB) up --name bench --nodes 1 && \
 	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_allocator
+
+# RUNS and ROWS, from the command line or the environment, are read by the program.
+bench-failover: lab images
+	@$(LAB) down --name benchfailover
+	@trap '$(LAB) down --name benchfailover' EXIT && $(LAB) up --name benchfailover --nodes 3 && \
+	$(CARGO_TARGET_DIR)/debug/bench_failover
+
+SEEDS := 100000
+
+# Random schedules with few nodes, with fifty, and with a thousand; then each event of the table on simulated networks.
+soak-ownership: checkout
+	@OWNERSHIP_SEEDS=$(SEEDS) OWNERSHIP_LARGE=$$(($(SEEDS) / 100)) \
+	cargo test --quiet --locked --package ownership --test schedules -- --include-ignored --nocapture
+	@OWNERSHIP_SEEDS=$$(($(SEEDS) / 50)) cargo test --quiet --locked --package ownership --test simulation -- --nocapture
 
 lint: prepare
 	@cargo fmt --all --check

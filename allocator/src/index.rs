@@ -6,9 +6,11 @@
 //! | `work` | the queue: which Service is judged next, what its write's outcome means |
 //! | `patch` | the one write to a Service |
 //! | `sharing` | addresses with several holders: who has the right, who must go |
+//! | `external` | what is asked of IPAM sidecars |
 //! | `status` | the status of groups |
 
 mod entry;
+mod external;
 mod patch;
 mod sharing;
 mod status;
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use api_types::names::reason;
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
 use runtime::events::{Event, Kind};
 use tracing::{info, warn};
 
@@ -27,6 +30,7 @@ pub use status::StatusPatch;
 pub use work::Outcome;
 
 use crate::groups::{GroupId, GroupObject, Table};
+use crate::ipam::Ledger;
 use crate::judge::World;
 use crate::metrics::Metrics;
 use crate::pool::Book;
@@ -45,6 +49,9 @@ pub struct Index {
     bindings: Bindings,
     book: Book,
     subnets: BTreeSet<IpNetwork>,
+    ledger: Ledger,
+    /// The time of day, for conditions.
+    time: Timestamp,
     /// Whether this replica writes.
     leading: bool,
     /// Unlike that of any other term of any process.
@@ -72,6 +79,8 @@ impl Index {
             bindings: Bindings::default(),
             book: Book::default(),
             subnets: BTreeSet::new(),
+            ledger: Ledger::default(),
+            time: Timestamp::UNIX_EPOCH,
             leading: false,
             fence: String::new(),
             queue: VecDeque::new(),
@@ -87,7 +96,18 @@ impl Index {
 
     /// What a Service is judged by.
     fn world(&self) -> World<'_> {
-        World { table: &self.table, bindings: &self.bindings, book: &self.book, subnets: &self.subnets }
+        World {
+            table: &self.table,
+            bindings: &self.bindings,
+            book: &self.book,
+            subnets: &self.subnets,
+            ledger: &self.ledger,
+        }
+    }
+
+    /// What time of day it is.
+    pub const fn set_time(&mut self, time: Timestamp) {
+        self.time = time;
     }
 
     /// A Service was added or changed. Older states than the known one are ignored.
@@ -151,7 +171,10 @@ impl Index {
     }
 
     fn forget(&mut self, name: &Name) {
-        self.services.remove(name);
+        if let Some(entry) = self.services.remove(name) {
+            let marked = entry.service.marks.groups.as_deref().filter(|_| entry.service.marks.allocated);
+            self.give_back_all(name, marked.iter().flat_map(|groups| groups.split(", ")));
+        }
         self.pending.remove(name);
         self.fencing.remove(name);
         let held: Vec<_> = self.book.held_by(name).to_vec();
@@ -177,6 +200,10 @@ impl Index {
         }
         if !freed.is_empty() || (claim_changed && !wanted.is_empty()) || before.len() > wanted.len() {
             self.retry_pending = true;
+        }
+        if claim_changed || before != wanted {
+            // What the others were told may be over.
+            self.recheck_sharers(&before, name);
         }
         let news: Vec<_> =
             wanted.iter().copied().filter(|address| claim_changed || !before.contains(address)).collect();
@@ -231,6 +258,7 @@ impl Index {
         if self.table != old {
             self.bindings = bindings;
             self.book.set_ranges(self.table.ranges());
+            self.take_over_sidecars();
             self.enqueue_after_table_change();
         }
         self.metrics.out_of_scope.reset();

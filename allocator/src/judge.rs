@@ -8,16 +8,18 @@
 //! | `ordinary` | one address per family |
 //! | `multi` | one address per range |
 //! | `pins` | exactly the addresses that the user names |
+//! | `external` | addresses from an IPAM sidecar |
 //! | `marks` | the annotations |
 //! | `failure` | why something could not be had |
 
+mod external;
 mod failure;
 mod marks;
 mod multi;
 mod ordinary;
 mod pins;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::{Announce, Family, Group};
@@ -27,6 +29,7 @@ use runtime::events::Kind;
 pub use failure::Failure;
 
 use crate::groups::Table;
+use crate::ipam::{Ask, Ledger};
 use crate::pool::Book;
 use crate::select::{Bindings, Choice, Denied, choose};
 use crate::service::{FamilyPolicy, Scope, Service};
@@ -42,6 +45,19 @@ pub struct World<'a> {
     pub book: &'a Book,
     /// The subnets of the nodes that are alive.
     pub subnets: &'a BTreeSet<IpNetwork>,
+    /// What sidecars have answered.
+    pub ledger: &'a Ledger,
+}
+
+/// Addresses that a sidecar gave and that the Service cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The group.
+    pub group: String,
+    /// The addresses; there may be none.
+    pub addresses: Vec<IpAddr>,
+    /// Why the whole answer is of no use; nothing if the rest of it is.
+    pub why: Option<String>,
 }
 
 /// Something for the metrics.
@@ -90,6 +106,10 @@ pub struct Verdict {
     pub waits: bool,
     /// For the metrics.
     pub counts: Vec<Count>,
+    /// What it wants of external groups.
+    pub asks: Vec<(String, Ask)>,
+    /// What it cannot take of what they gave.
+    pub rejects: Vec<Reject>,
 }
 
 impl Verdict {
@@ -149,6 +169,8 @@ struct Case<'a> {
     service: &'a Service,
     /// What it may keep of the addresses it has.
     held: Vec<IpAddr>,
+    /// Where its new addresses come from.
+    sources: BTreeMap<IpAddr, &'a Group>,
     verdict: Verdict,
 }
 
@@ -156,7 +178,7 @@ impl<'a> Case<'a> {
     fn new(world: World<'a>, service: &'a Service, lost: &[IpAddr]) -> Self {
         let held = service.addresses.iter().copied().filter(|address| !lost.contains(address)).collect();
         let verdict = Verdict { clear_re_evaluate: service.wishes.re_evaluate, ..Verdict::default() };
-        Self { world, service, held, verdict }
+        Self { world, service, held, sources: BTreeMap::new(), verdict }
     }
 
     fn choice(&self) -> Result<Choice<'a>, Denied> {
@@ -198,9 +220,10 @@ impl<'a> Case<'a> {
     }
 
     /// Sets the outcome: what it had and what it gets.
-    fn settle(&mut self, addresses: Vec<IpAddr>, given: &[Given<'_>]) {
+    fn settle(&mut self, addresses: Vec<IpAddr>, given: &[Given<'a>]) {
         self.verdict.addresses = addresses;
         for Given { address, group } in given {
+            self.sources.insert(*address, group);
             let note = format!("Assigned {address} from pool {:?}", group.name);
             self.verdict.notes.push((Kind::Normal, api_types::names::reason::ADDRESS_ASSIGNED, note));
         }
@@ -236,6 +259,20 @@ impl<'a> Case<'a> {
             self.verdict.notes.push((Kind::Normal, api_types::names::reason::ADDRESS_RELEASED, note));
         }
         self.verdict
+    }
+
+    /// The group that an address comes from: by what was just given, by the ranges, or, for an address that a sidecar
+    /// gave, by what was written then.
+    fn group_of(&self, address: IpAddr) -> Option<&'a Group> {
+        if let Some(group) = self.sources.get(&address) {
+            return Some(group);
+        }
+        let table = self.world.table;
+        let marked = || self.service.marked_group(address).and_then(|name| table.get(name));
+        table
+            .group_of(address)
+            .map(|(group, _)| group)
+            .or_else(|| marked().filter(|group| external::is_external(group)))
     }
 
     fn prefers(&self) -> bool {

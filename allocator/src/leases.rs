@@ -6,6 +6,7 @@ use std::time::Duration;
 use api_types::lease;
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use runtime::BootTime;
 
 /// What is known of one agent.
@@ -13,9 +14,10 @@ use runtime::BootTime;
 struct Agent {
     subnets: Vec<IpNetwork>,
     duration: Duration,
-    version: String,
-    /// When we saw the Lease change last, by our clock; clocks of nodes are not compared.
-    seen: BootTime,
+    renewed: Option<Timestamp>,
+    /// When we saw it renewed last, by our clock: clocks of nodes are not compared. Nothing if it had run out when we saw
+    /// it first, and was not renewed since.
+    seen: Option<BootTime>,
 }
 
 /// The Leases of all agents.
@@ -25,17 +27,20 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// A Lease was added or changed; others than those of agents are ignored.
-    pub fn apply(&mut self, lease: &Lease, now: BootTime) {
+    /// A Lease was added or changed; others than those of agents are ignored. `wall` decides about one that is seen for
+    /// the first time: agents renew rarely, and an agent that is gone leaves its Lease behind.
+    pub fn apply(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) {
         let Some(node) = lease::node(lease) else { return };
-        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(10);
-        let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let seen = match self.agents.get(node) {
-            Some(known) if known.version == version => known.seen,
-            _ => now,
-        };
+        let spec = lease.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(10);
         let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-        self.agents.insert(node.to_owned(), Agent { subnets: lease::subnets(lease), duration, version, seen });
+        let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+        let seen = match self.agents.get(node) {
+            Some(known) if known.renewed == renewed => known.seen,
+            Some(_) => Some(now),
+            None => renewed.filter(|renewed| age(*renewed, wall) <= duration).map(|_| now),
+        };
+        self.agents.insert(node.to_owned(), Agent { subnets: lease::subnets(lease), duration, renewed, seen });
     }
 
     /// A Lease was deleted.
@@ -46,34 +51,44 @@ impl Leases {
     }
 
     /// The complete list of Leases.
-    pub fn reset(&mut self, leases: &[Lease], now: BootTime) {
+    pub fn reset(&mut self, leases: &[Lease], now: BootTime, wall: Timestamp) {
         let listed: BTreeSet<&str> = leases.iter().filter_map(lease::node).collect();
         self.agents.retain(|node, _| listed.contains(node.as_str()));
         for lease in leases {
-            self.apply(lease, now);
+            self.apply(lease, now, wall);
         }
     }
 
-    /// The subnets of all agents whose Lease has changed within its duration.
+    /// The subnets of all agents whose Lease was renewed within its duration.
     #[must_use]
     pub fn subnets(&self, now: BootTime) -> BTreeSet<IpNetwork> {
-        let alive = self.agents.values().filter(|agent| now.since(agent.seen) <= agent.duration);
+        let alive =
+            self.agents.values().filter(|agent| agent.seen.is_some_and(|seen| now.since(seen) <= agent.duration));
         alive.flat_map(|agent| agent.subnets.iter().copied()).collect()
     }
+}
+
+/// How long ago it was; nothing if it lies ahead, by a clock that is ahead of ours.
+fn age(renewed: Timestamp, wall: Timestamp) -> Duration {
+    Duration::try_from(wall.duration_since(renewed)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::coordination::v1::LeaseSpec;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
     use super::*;
 
-    fn lease(node: &str, version: u32, subnets: &str) -> Lease {
+    fn lease(node: &str, renewed: i64, subnets: &str, seconds: i32) -> Lease {
         let mut lease = Lease::default();
         lease.metadata.name = Some(lease::name(node));
-        lease.metadata.resource_version = Some(version.to_string());
         lease.metadata.annotations = Some([(lease::SUBNETS.to_owned(), subnets.to_owned())].into());
-        lease.spec = Some(LeaseSpec { lease_duration_seconds: Some(10), ..LeaseSpec::default() });
+        lease.spec = Some(LeaseSpec {
+            lease_duration_seconds: Some(seconds),
+            renew_time: Some(MicroTime(wall(renewed))),
+            ..LeaseSpec::default()
+        });
         lease
     }
 
@@ -81,16 +96,51 @@ mod tests {
         BootTime::from_duration(Duration::from_secs(seconds))
     }
 
+    fn wall(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
     #[test]
     fn a_lease_counts_as_long_as_it_is_renewed() {
         let mut leases = Leases::default();
-        leases.apply(&lease("a", 1, "192.0.2.0/24"), at(0));
-        leases.apply(&lease("b", 1, "192.0.2.0/24,198.51.100.0/24"), at(5));
+        leases.apply(&lease("a", 1000, "192.0.2.0/24", 10), at(0), wall(1000));
+        leases.apply(&lease("b", 1005, "192.0.2.0/24,198.51.100.0/24", 10), at(5), wall(1005));
         assert_eq!(leases.subnets(at(10)).len(), 2);
         // Seen again in a new list, but not renewed.
-        leases.reset(&[lease("a", 2, "192.0.2.0/24"), lease("b", 1, "198.51.100.0/24")], at(12));
+        let list = [lease("a", 1012, "192.0.2.0/24", 10), lease("b", 1005, "198.51.100.0/24", 10)];
+        leases.reset(&list, at(12), wall(1012));
         assert_eq!(leases.subnets(at(16)).len(), 1);
-        leases.delete(&lease("a", 2, ""));
+        leases.delete(&list[0]);
         assert!(leases.subnets(at(16)).is_empty());
+    }
+
+    #[test]
+    fn agents_renew_once_a_minute() {
+        let mut leases = Leases::default();
+        for minute in 0..5 {
+            leases.apply(
+                &lease("a", 60 * minute, "192.0.2.0/24", 180),
+                at(minute.unsigned_abs() * 60),
+                wall(60 * minute),
+            );
+            assert_eq!(leases.subnets(at(minute.unsigned_abs() * 60 + 66)).len(), 1);
+        }
+        assert_eq!(leases.subnets(at(240 + 180)).len(), 1);
+        assert!(leases.subnets(at(240 + 181)).is_empty());
+    }
+
+    #[test]
+    fn a_lease_left_behind_does_not_count_when_we_start() {
+        let mut leases = Leases::default();
+        let list = [
+            lease("gone", 1000, "192.0.2.0/24", 180),
+            lease("there", 1100, "198.51.100.0/24", 180),
+            lease("ahead", 9999, "203.0.113.0/24", 180),
+        ];
+        leases.reset(&list, at(5), wall(1200));
+        assert_eq!(leases.subnets(at(6)), ["198.51.100.0/24", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into());
+        // Its clock is behind, but it lives.
+        leases.apply(&lease("gone", 1060, "192.0.2.0/24", 180), at(65), wall(1260));
+        assert_eq!(leases.subnets(at(66)).len(), 3);
     }
 }

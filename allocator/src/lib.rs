@@ -12,6 +12,7 @@
 //! | [`select`] | which group serves a Service |
 //! | [`judge`] | what one Service should have |
 //! | [`index`] | all state; objects in, patches and events out |
+//! | [`ipam`] | groups whose addresses a sidecar hands out |
 //! | [`leases`] | the subnets of the nodes that are alive |
 //! | [`metrics`] | the series of the allocator |
 //! | [`controller`] | watches, writes, leadership |
@@ -21,6 +22,7 @@ pub mod controller;
 pub mod gossip_secret;
 pub mod groups;
 pub mod index;
+pub mod ipam;
 pub mod judge;
 pub mod leases;
 pub mod metrics;

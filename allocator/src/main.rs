@@ -23,6 +23,9 @@ use runtime::{Task, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+/// How long one call to an IPAM sidecar may take (specification, api.md 11).
+const SIDECAR_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Gives Services of type `LoadBalancer` their addresses.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -88,7 +91,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let leader = Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
     let parts =
         Parts { metrics, client_metrics, writes, events, readiness, fence: leader.fence(), terms: leader.terms() };
-    let settings = Settings { namespace, default_announcer, in_flight: 64, deadline: timing.deadline, identity };
+    let settings = Settings {
+        namespace,
+        default_announcer,
+        in_flight: 64,
+        deadline: timing.deadline,
+        sidecar_deadline: SIDECAR_DEADLINE,
+        identity,
+    };
     let quiet = Controller::new(client, settings, parts).run(stop.token()).await;
     leader.release(quiet).await;
     server_stop.cancel();

@@ -1,6 +1,10 @@
 //! The series of the allocator (specification, api.md 7).
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use std::time::Duration;
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use runtime::metrics::{counter, gauge};
 
 use crate::judge::Count;
@@ -30,6 +34,39 @@ pub struct Metrics {
     pub leader: IntGauge,
     /// Services found with an address that another has the better right to.
     pub duplicates: IntCounter,
+    /// Services whose external addresses are still to be given back.
+    pub owed: IntGaugeVec,
+    /// Calls to IPAM sidecars.
+    pub sidecars: SidecarMetrics,
+}
+
+/// Calls to IPAM sidecars.
+#[derive(Debug, Clone)]
+pub struct SidecarMetrics {
+    calls: IntCounterVec,
+    durations: HistogramVec,
+}
+
+impl SidecarMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let calls = IntCounterVec::new(
+            Opts::new("purelb_allocator_sidecar_rpc_total", "Calls to IPAM sidecars by gRPC code"),
+            &["socket", "method", "code"],
+        )?;
+        registry.register(Box::new(calls.clone()))?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new("purelb_allocator_sidecar_rpc_duration_seconds", "Time until a sidecar answers"),
+            &["socket", "method"],
+        )?;
+        registry.register(Box::new(durations.clone()))?;
+        Ok(Self { calls, durations })
+    }
+
+    /// Counts one call.
+    pub fn count(&self, socket: &str, method: &str, code: &str, took: Duration) {
+        self.calls.with_label_values(&[socket, method, code]).inc();
+        self.durations.with_label_values(&[socket, method]).observe(took.as_secs_f64());
+    }
 }
 
 impl Metrics {
@@ -53,6 +90,11 @@ impl Metrics {
             &["namespace", "name", "type"],
         )?;
         registry.register(Box::new(out_of_scope.clone()))?;
+        let owed = IntGaugeVec::new(
+            Opts::new("purelb_allocator_sidecar_releases_pending", "Addresses that a sidecar has not taken back yet"),
+            &["pool"],
+        )?;
+        registry.register(Box::new(owed.clone()))?;
         Ok(Self {
             pool_size: gauges("purelb_address_pool_size", "Addresses in the group")?,
             pool_in_use: gauges("purelb_address_pool_addresses_in_use", "Distinct addresses in use")?,
@@ -91,6 +133,8 @@ impl Metrics {
                 "purelb_allocator_duplicate_addresses_total",
                 "Services found with an address that another has the better right to",
             )?,
+            owed,
+            sidecars: SidecarMetrics::new(registry)?,
         })
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use api_types::names::condition::SHARING_CONFLICT;
 use api_types::{Announce, Family, SharingKey};
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
@@ -126,6 +127,8 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// Entries of its status without an address, kept as they are.
     pub other_ingress: Vec<Value>,
+    /// The conditions of its status; all but one kind are others', and are kept as they are.
+    pub conditions: Vec<Value>,
 }
 
 /// A Service that is not of type `LoadBalancer` any more, or not at all.
@@ -137,6 +140,27 @@ pub struct Leftover {
     pub uid: Box<str>,
     /// The resource version of the state that was seen.
     pub version: Box<str>,
+    /// `allocated-from` as it was then: where its addresses are to be given back.
+    pub groups: Option<Box<str>>,
+    /// The conditions that it should have, if one of ours is on it.
+    pub conditions: Option<Vec<Value>>,
+}
+
+/// The conditions without ours.
+pub(crate) fn of_others(conditions: &[Value]) -> Vec<Value> {
+    conditions.iter().filter(|condition| !is_ours(condition)).cloned().collect()
+}
+
+/// Whether we write this condition.
+pub(crate) fn is_ours(condition: &Value) -> bool {
+    condition.get("type").is_some_and(|kind| kind == SHARING_CONFLICT)
+}
+
+impl Leftover {
+    /// The groups that its addresses came from.
+    pub fn marked_groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().flat_map(|groups| groups.split(", "))
+    }
 }
 
 impl Service {
@@ -144,6 +168,15 @@ impl Service {
     #[must_use]
     pub const fn key(&self) -> Option<&SharingKey> {
         self.claim.key.as_ref()
+    }
+
+    /// The group of one of its addresses, as it was written when the address was given.
+    #[must_use]
+    pub fn marked_group(&self, address: IpAddr) -> Option<&str> {
+        let written = self.marks.groups.as_deref()?;
+        let place = self.addresses.iter().position(|held| *held == address)?;
+        // One name stands for all addresses.
+        if written.contains(", ") { written.split(", ").nth(place) } else { Some(written) }
     }
 
     /// Whether this is a later state of the object than the one of that resource version.

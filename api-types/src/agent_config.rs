@@ -5,7 +5,7 @@ use std::time::Duration;
 use regex_lite::Regex;
 use thiserror::Error;
 
-use crate::lb_node_agent::{AgentLocalSpec, GarpConfig, InterfaceAddressConfig};
+use crate::lb_node_agent::{AgentLocalSpec, ConflictDetection, GarpConfig, InterfaceAddressConfig};
 use crate::names::DUMMY_INTERFACE;
 
 /// Why an LBNodeAgent is refused. The text is shown in the event `ConfigError`.
@@ -153,6 +153,8 @@ pub struct AgentConfig {
     pub remote: AddressAttributes,
     /// Gratuitous ARP and unsolicited neighbour advertisements.
     pub announcements: Announcements,
+    /// What to do about foreign hosts that answer for an address.
+    pub conflict_detection: ConflictDetection,
 }
 
 impl Default for AgentConfig {
@@ -165,6 +167,7 @@ impl Default for AgentConfig {
             local: AddressAttributes::LOCAL,
             remote: AddressAttributes::REMOTE,
             announcements: Announcements::default(),
+            conflict_detection: ConflictDetection::default(),
         }
     }
 }
@@ -205,6 +208,7 @@ impl AgentConfig {
             local: AddressAttributes::new(address_config.local_interface.as_ref(), AddressAttributes::LOCAL),
             remote: AddressAttributes::new(address_config.dummy_interface.as_ref(), AddressAttributes::REMOTE),
             announcements,
+            conflict_detection: spec.conflict_detection.unwrap_or_default(),
         })
     }
 }
@@ -280,6 +284,22 @@ mod tests {
         let garp = config(json!({"garpConfig": {"count": 2, "interval": "1.5s", "initialDelay": "soon"}})).unwrap();
         assert_eq!(garp.announcements.schedule, [100, 1600].map(Duration::from_millis));
         assert!(config(json!({"garpConfig": {"enabled": false}})).unwrap().announcements.disabled);
+    }
+
+    #[test]
+    fn foreign_hosts_are_respected_unless_told_otherwise() {
+        for (value, expected) in [
+            (json!(null), ConflictDetection::Enforce),
+            (json!("Enforce"), ConflictDetection::Enforce),
+            (json!("Warn"), ConflictDetection::Warn),
+            (json!("Off"), ConflictDetection::Off),
+        ] {
+            let config = config(json!({"conflictDetection": value})).unwrap();
+            assert_eq!(config.conflict_detection, expected, "{value}");
+        }
+        // The API server refuses anything else by the schema.
+        let unknown: Result<AgentLocalSpec, _> = serde_json::from_value(json!({"conflictDetection": "off"}));
+        assert!(unknown.is_err());
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub struct AgentLocalSpec {
     /// Gratuitous ARP and unsolicited neighbour advertisements; absent means the built-in schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub garp_config: Option<GarpConfig>,
+    /// What to do about a foreign host that answers for an address; `Enforce` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict_detection: Option<ConflictDetection>,
     /// Attributes of the addresses in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
@@ -63,6 +66,18 @@ pub struct AgentLocalSpec {
     /// Version v1: `garpConfig.enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sendgarp: Option<bool>,
+}
+
+/// What to do about a host that is no node of the cluster and answers for an address that a node is about to use.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConflictDetection {
+    /// Leave it the address for as long as it answers, and say so.
+    #[default]
+    Enforce,
+    /// Use the address all the same, and say so.
+    Warn,
+    /// Use the address all the same.
+    Off,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

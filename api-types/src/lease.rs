@@ -1,9 +1,19 @@
 //! The Lease by which an agent makes itself known (specification, api.md 9).
+//!
+//! Whoever may write Leases writes what is read here: entries that make no sense are dropped, and of too many the
+//! first are used. What we write ourselves has one spelling only, so that a Lease changes when its content does.
+
+mod whereabouts;
 
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 
 use crate::range::parse_cidr;
+
+pub use self::whereabouts::{
+    ADDRESSES, GOSSIP, MACS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_MACS, addresses, addresses_value, endpoints,
+    endpoints_value, macs, macs_value,
+};
 
 /// What the name of every agent's Lease starts with.
 pub const NAME_PREFIX: &str = "purelb-node-";
@@ -29,15 +39,17 @@ pub fn node(lease: &Lease) -> Option<&str> {
 /// The subnets of the Lease, as networks; entries that are no CIDR are dropped.
 #[must_use]
 pub fn subnets(lease: &Lease) -> Vec<IpNetwork> {
-    let text = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SUBNETS));
-    text.map(|text| {
-        text.split(',')
-            .filter_map(parse_cidr)
-            .filter_map(|network| IpNetwork::new(network.network(), network.prefix()).ok())
-            .take(MAX_SUBNETS)
-            .collect()
-    })
-    .unwrap_or_default()
+    entries(lease, SUBNETS)
+        .filter_map(parse_cidr)
+        .filter_map(|network| IpNetwork::new(network.network(), network.prefix()).ok())
+        .take(MAX_SUBNETS)
+        .collect()
+}
+
+/// What an annotation lists, without blanks around the entries.
+fn entries<'a>(lease: &'a Lease, annotation: &str) -> impl Iterator<Item = &'a str> {
+    let text = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation));
+    text.into_iter().flat_map(|text| text.split(',')).map(str::trim)
 }
 
 /// The value of [`SUBNETS`] for these networks: sorted as text, without duplicates.

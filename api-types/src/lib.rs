@@ -31,7 +31,7 @@ pub use agent_config::{AddressAttributes, AgentConfig, AgentConfigError, Announc
 pub use aggregation::{Aggregation, AggregationError};
 pub use family::Family;
 pub use group::{Announce, Group, GroupError, Ipam, NamespaceBinding, Pool};
-pub use lb_node_agent::{LBNodeAgent, LBNodeAgentSpec};
+pub use lb_node_agent::{ConflictDetection, LBNodeAgent, LBNodeAgentSpec};
 pub use range::{AddressRange, RangeError};
 pub use service::SharingKey;
-pub use service_group::{ServiceGroup, ServiceGroupSpec, ServiceGroupStatus};
+pub use service_group::{PendingRelease, ServiceGroup, ServiceGroupSpec, ServiceGroupStatus};

@@ -34,7 +34,8 @@ pub mod annotation {
     pub const ANNOUNCING_IPV6: &str = "purelb.io/announcing-IPv6";
 
     /// Written by a new leader of the allocator to a Service that waits, so that a write that its
-    /// predecessor still has under way is void; the next allocation removes it.
+    /// predecessor still has under way is void; also before an address is given to a Service that has all
+    /// it asks for, so that a new leader would know. The next write removes it.
     pub const LEADER_FENCE: &str = "purelb.io/leader-fence";
 
     /// The value of [`ALLOCATED_BY`].
@@ -43,6 +44,12 @@ pub mod annotation {
     /// Everything that we write, to be removed when a Service is no longer ours.
     pub const WRITTEN: [&str; 7] =
         [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6, LEADER_FENCE];
+}
+
+/// Types of conditions on Services.
+pub mod condition {
+    /// `True` while the Service shares an address with another that has not the same right to it; absent otherwise.
+    pub const SHARING_CONFLICT: &str = "purelb.io/SharingConflict";
 }
 
 /// Load balancer classes that select us, the name of v1 and that of v2.

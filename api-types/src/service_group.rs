@@ -250,8 +250,23 @@ pub struct ServiceGroupStatus {
     /// The namespaces that the group serves, if not all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bound_namespaces: Vec<String>,
-    /// `Ready`, `AddressesOutsidePools`, `NearlyFull`.
+    /// External groups: what the sidecar has not taken back yet; the first 1000. A restarted allocator goes on with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub pending_releases: Vec<PendingRelease>,
+    /// `Ready`, `AddressesOutsidePools`, `NearlyFull`, `ReleasesPending`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Addresses of an external group that are to be given back to the sidecar.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingRelease {
+    /// Namespace and name of the Service that had them.
+    pub service: String,
+    /// One address; absent means all that the Service had of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }

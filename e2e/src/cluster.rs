@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     fs::{self, File, OpenOptions, TryLockError},
     net::IpAddr,
     time::Duration,
@@ -24,6 +25,9 @@ use crate::{
 
 /// The name and size of the cluster that all tests share.
 const SHARED: (&str, u8) = ("test", 3);
+
+/// The environment variable with another name for it, for tests beside those of somebody else.
+const SHARED_NAME: &str = "PURELB_TEST_CLUSTER";
 
 /// How long a test waits for the others that use the shared cluster.
 const TURN: Duration = Duration::from_secs(3600);
@@ -105,14 +109,14 @@ impl Cluster {
         Ok(Self { layout, record, turn: None })
     }
 
-    /// The cluster named `test`, started if need be, for this test alone: other processes that ask for it wait until
+    /// The cluster named `test` (or as `PURELB_TEST_CLUSTER` says), started if need be, for this test alone: other processes that ask for it wait until
     /// the handle is dropped. What earlier tests cut, froze or switched off works again.
     ///
     /// # Errors
     /// It cannot be started or repaired, or the tests before this one take more than an hour.
     pub async fn shared() -> Result<Self> {
         let (name, nodes) = SHARED;
-        let layout = Layout::new(name)?;
+        let layout = Layout::new(&env::var(SHARED_NAME).unwrap_or_else(|_| name.to_owned()))?;
         let turn = turn(&layout, TURN)?;
         let mut cluster = match Self::open(layout.clone()) {
             Ok(cluster) => cluster,
@@ -123,20 +127,32 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Joins, thaws and switches on what is not, and waits until all nodes are Ready and peer with the router.
+    /// Joins, thaws and switches on what is not, ends all faults, and waits until all nodes are Ready and peer with the
+    /// router.
     ///
     /// # Errors
     /// A node does not come back.
     pub async fn repair(&self) -> Result<()> {
+        self.mend()?;
+        self.nodes_ready(Duration::from_secs(60)).await?;
+        self.peered(Duration::from_secs(60)).await
+    }
+
+    /// [`Self::repair`] without waiting for what comes of it.
+    ///
+    /// # Errors
+    /// A node cannot be started.
+    pub fn mend(&self) -> Result<()> {
         self.control_plane().resume_api()?;
+        self.end_faults()?;
         for node in self.nodes() {
             node.power_on()?;
             node.rejoin()?;
             node.join()?;
             node.plug()?;
+            node.thaw_agents()?;
         }
-        self.nodes_ready(Duration::from_secs(60)).await?;
-        self.peered(Duration::from_secs(60)).await
+        Ok(())
     }
 
     /// Waits until every node has a BGP session with the router in both families.

@@ -1,44 +1,33 @@
-//! The two address families.
+//! How the programs of the lab call the two address families.
 
-use std::net::IpAddr;
+use api_types::Family;
 
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
+/// The words for a family.
+pub(crate) trait Words {
+    /// The option that restricts the command `ip` to this family.
+    fn ip_option(self) -> &'static str;
+    /// How FRR calls it.
+    fn frr(self) -> &'static str;
+    /// BIRD 1.6 is one program for each family.
+    fn bird(self) -> &'static str;
 }
 
-impl Family {
-    /// Both families.
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The family of an address.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    /// The option that restricts the command `ip` to this family.
-    pub(crate) fn ip_option(self) -> &'static str {
+impl Words for Family {
+    fn ip_option(self) -> &'static str {
         match self {
             Self::V4 => "-4",
             Self::V6 => "-6",
         }
     }
 
-    /// How FRR calls it.
-    pub(crate) fn frr(self) -> &'static str {
+    fn frr(self) -> &'static str {
         match self {
             Self::V4 => "ipv4",
             Self::V6 => "ipv6",
         }
     }
 
-    /// BIRD 1.6 is one program for each family.
-    pub(crate) fn bird(self) -> &'static str {
+    fn bird(self) -> &'static str {
         match self {
             Self::V4 => "bird",
             Self::V6 => "bird6",

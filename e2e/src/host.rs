@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use api_types::Family;
 use nix::{
     sched::{CloneFlags, setns},
     sys::signal::{self, Signal},
@@ -16,8 +17,9 @@ use nix::{
 
 use crate::{
     cables, cgroups, command,
+    connector::Acceptor,
     error::{Doing, Error, Result, unexpected},
-    family::Family,
+    family::Words as _,
     holder::{self, Waiting},
     host_id::HostId,
     ip::{InterfaceAddress, KernelRoute},
@@ -181,6 +183,14 @@ impl Host {
     /// There is no such process any more.
     pub fn kill(&self, pid: i32, signal: Signal) -> Result<()> {
         signal::kill(Pid::from_raw(pid), signal).doing(|| format!("send {signal} to {pid} in {}", self.id))
+    }
+
+    /// Accepts connections on a port, of both families.
+    ///
+    /// # Errors
+    /// The host is off, or something listens there.
+    pub fn accept(&self, port: u16) -> Result<Acceptor> {
+        Acceptor::start(self, port)
     }
 
     /// The directory with the host's plan, configuration and logs.

@@ -17,11 +17,14 @@
 //! - [`Host`]: run programs in a host, see its addresses and routes, signal its processes.
 //! - [`Node`]: cut it off, switch it off and on, give it images, find its agent.
 //! - [`Router`]: what it learned by BGP.
-//! - [`Client`]: HTTP requests, ARP and neighbour discovery, [`ArpMonitor`].
+//! - [`Client`]: HTTP requests, ARP and neighbour discovery, [`ArpMonitor`], [`Connector`].
+//! - [`Fault`]: frames that the switch loses; [`ForeignHost`]: somebody else who uses an address; [`Frozen`]: an agent
+//!   that does nothing.
 //! - [`ControlPlane`]: freeze the API server.
 //! - [`eventually`]: wait for a condition.
 //! - [`Replica`], [`Proxy`]: an allocator outside the cluster, and a way to the API server that can be blocked.
 //! - [`audit`]: the rules that must hold at every moment.
+//! - [`testing`]: the installed load balancer, objects that go with the test, and what to wait for.
 //!
 //! How it is made:
 //!
@@ -34,9 +37,11 @@
 //! - [`calico`]: what calico-node's BIRD would export.
 //! - [`forward`]: the machine's way to the API server.
 //! - `kubernetes`, `client_config`: clients and `kubectl`.
+//! - `connector`, `datagrams`, `fault`, `foreign`, `agent`, `order`: what is measured, what is disturbed, and who ought to answer.
 //! - `neighbor`: frames of ARP and neighbour discovery.
 //! - `command`, `processes`, `ip`, `wait`, `error`: the small tools of all of them.
 
+mod agent;
 pub mod audit;
 mod cables;
 pub mod calico;
@@ -45,10 +50,14 @@ mod client;
 mod client_config;
 mod cluster;
 mod command;
+mod connector;
 mod control_plane;
 mod credentials;
+mod datagrams;
 mod error;
 mod family;
+mod fault;
+mod foreign;
 pub mod forward;
 pub mod holder;
 mod host;
@@ -61,6 +70,7 @@ mod mac;
 mod mounts;
 mod neighbor;
 mod node;
+mod order;
 mod plan;
 mod plans;
 mod processes;
@@ -70,13 +80,20 @@ mod router;
 mod start;
 mod stop;
 mod supervisor;
+pub mod testing;
 mod wait;
 
+pub use agent::Frozen;
+pub use api_types::Family;
 pub use client::Client;
 pub use cluster::Cluster;
+pub use connector::{Acceptor, Connections, Connector};
 pub use control_plane::ControlPlane;
+pub use datagrams::Datagram;
 pub use error::{Error, Result};
-pub use family::Family;
+
+pub use fault::{Fault, GOSSIP_PORT};
+pub use foreign::ForeignHost;
 pub use host::Host;
 pub use host_id::{HostId, MOST_NODES};
 pub use installation::{NAMESPACE, checkout};

@@ -2,12 +2,12 @@
 
 use std::{fs::File, ops::Deref, path::Path, process::Stdio};
 
+use api_types::Family;
 use nix::sys::signal::Signal;
 
 use crate::{
     cables, command,
     error::{Doing, Error, Result},
-    family::Family,
     host::Host,
     host_id::HostId,
     layout::{self, Layout},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The program of the agent that announces addresses.
-const AGENT: &str = "lbnodeagent";
+pub(crate) const AGENT: &str = "lbnodeagent";
 
 /// A node of a cluster; everything a [`Host`] can do, and more.
 #[derive(Clone, Debug)]

@@ -49,6 +49,8 @@ struct Shared {
 struct Hold {
     method: String,
     path: String,
+    /// How many such requests go through before.
+    skip: usize,
     caught: oneshot::Sender<()>,
     release: oneshot::Receiver<()>,
     answer: oneshot::Sender<u16>,
@@ -140,12 +142,19 @@ impl Proxy {
     /// The next request with this method and with this in its path is held back; all others go through.
     #[must_use]
     pub fn hold(&self, method: &str, path: &str) -> Held {
+        self.hold_after(0, method, path)
+    }
+
+    /// [`Self::hold`] for the request after so many that go through.
+    #[must_use]
+    pub fn hold_after(&self, skip: usize, method: &str, path: &str) -> Held {
         let (caught_sender, caught) = oneshot::channel();
         let (release, release_receiver) = oneshot::channel();
         let (answer_sender, answer) = oneshot::channel();
         let hold = Hold {
             method: method.to_owned(),
             path: path.to_owned(),
+            skip,
             caught: caught_sender,
             release: release_receiver,
             answer: answer_sender,
@@ -243,7 +252,12 @@ fn wanted(request: &[u8], shared: &Shared) -> Option<Hold> {
     let mut words = line.split(' ');
     let (method, path) = (words.next()?, words.next()?);
     let mut hold = shared.hold.lock().unwrap_or_else(PoisonError::into_inner);
-    hold.take_if(|hold| hold.method == method && path.contains(&hold.path))
+    let found = hold.as_mut().filter(|hold| hold.method == method && path.contains(&hold.path))?;
+    if found.skip > 0 {
+        found.skip -= 1;
+        return None;
+    }
+    hold.take()
 }
 
 /// Sends the request when it is released, and tells what came of it.

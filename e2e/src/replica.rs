@@ -48,6 +48,18 @@ impl Replica {
     /// # Errors
     /// Those of [`Self::start`].
     pub fn start_as(cluster: &Cluster, name: &str, kubeconfig: &Path, announcer: &str) -> Result<Self> {
+        Self::start_with(cluster, name, kubeconfig, announcer, NAMESPACE)
+    }
+
+    /// [`Self::start`] with another install namespace; the Lease has to be there.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_in(cluster: &Cluster, name: &str, kubeconfig: &Path, namespace: &str) -> Result<Self> {
+        Self::start_with(cluster, name, kubeconfig, "PureLB", namespace)
+    }
+
+    fn start_with(cluster: &Cluster, name: &str, kubeconfig: &Path, announcer: &str, namespace: &str) -> Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let address = free.doing(|| "find a free port".into())?;
         let log = cluster.layout().directory().join(format!("allocator-{name}.log"));
@@ -56,7 +68,7 @@ impl Replica {
         let errors = file.try_clone().doing(|| format!("open {}", log.display()))?;
         let program = checkout(PROGRAM);
         let child = Command::new(&program)
-            .args(["--namespace", NAMESPACE, "--port", &address.port().to_string(), "--kubeconfig"])
+            .args(["--namespace", namespace, "--port", &address.port().to_string(), "--kubeconfig"])
             .arg(kubeconfig)
             .env("DEFAULT_ANNOUNCER", announcer)
             .env("POD_NAME", name)

@@ -9,9 +9,11 @@ use std::{
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 
+use api_types::Family;
+
 use crate::{
     error::{Result, unexpected},
-    family::Family,
+    family::Words as _,
     host::Host,
     host_id::HostId,
     layout::Layout,

@@ -76,9 +76,10 @@ fn dependencies_have_licences_that_we_may_ship() {
 #[test]
 fn dependencies_come_in_one_version_each() {
     // Two generations of a library at once, because our dependencies do not agree yet.
-    const TWICE: [(&str, &str); 3] = [
+    const TWICE: [(&str, &str); 4] = [
         ("base64", "kube-client is ahead of k8s-openapi"),
         ("getrandom", "ring and ahash are behind"),
+        ("hashbrown", "kube-runtime is behind indexmap, which h2 needs for gRPC"),
         ("syn", "for macros only, never linked"),
     ];
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -135,23 +136,87 @@ fn the_programs_are_small_static_and_start_at_once() {
     }
 }
 
-#[test]
-fn every_kustomization_renders() {
+/// The objects of a kustomization, as text.
+fn rendered(directory: &str) -> String {
     let cache = std::env::var_os("PURELB_CACHE")
         .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/purelb"), std::path::PathBuf::from);
+    let output =
+        Command::new(cache.join("bin/k8s")).args(["kubectl", "kustomize"]).arg(checkout(directory)).output().unwrap();
+    assert!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_kustomization_renders() {
     for (directory, words) in [
         ("manifests", "namespace: purelb\n"),
         ("manifests/overlays/purelb-system", "namespace: purelb-system\n"),
         ("manifests/samples/calico", "name: purelb\n    value: 100:100"),
+        ("manifests/samples/external-ipam", "- --socket=/var/run/purelb/ipam.sock"),
         ("manifests/samples/local", "kind: ServiceGroup"),
         ("manifests/samples/services", "purelb.io/service-group: ipv4-routed,ipv6-routed"),
     ] {
-        let output = Command::new(cache.join("bin/k8s"))
-            .args(["kubectl", "kustomize"])
-            .arg(checkout(directory))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.contains(words), "{directory}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        let text = rendered(directory);
+        assert!(text.contains(words), "{directory}: {text}");
+    }
+}
+
+/// The rendered object of this kind and name.
+fn object(directory: &str, kind: &str, name: &str) -> serde_json::Value {
+    serde_yaml_ng::Deserializer::from_str(&rendered(directory))
+        .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        .find(|object: &serde_json::Value| object["kind"] == kind && object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("{directory}: no {kind} {name}"))
+}
+
+#[test]
+fn agents_leave_when_they_are_told_to_and_not_for_a_condition_of_the_node() {
+    let daemon_set = object("manifests", "DaemonSet", "lbnodeagent");
+    let spec = &daemon_set["spec"]["template"]["spec"];
+    assert_eq!(spec["terminationGracePeriodSeconds"], 30);
+    let tolerations = spec["tolerations"].as_array().unwrap();
+    assert!(tolerations.contains(&serde_json::json!({"operator": "Exists", "effect": "NoSchedule"})));
+    let keys: BTreeSet<&str> = tolerations
+        .iter()
+        .filter(|toleration| toleration["effect"] != "NoSchedule")
+        .map(|toleration| {
+            // Without a key it would be every taint, without an effect every effect of this one.
+            assert!(
+                toleration["effect"] == "NoExecute" && toleration.get("tolerationSeconds").is_none(),
+                "{toleration}"
+            );
+            toleration["key"].as_str().unwrap()
+        })
+        .collect();
+    // The well-known taints of nodes; the agent tells by the same beginning whether it is to leave.
+    let known = [
+        "disk-pressure",
+        "memory-pressure",
+        "network-unavailable",
+        "not-ready",
+        "out-of-service",
+        "pid-pressure",
+        "unreachable",
+        "unschedulable",
+    ];
+    assert!(keys.iter().copied().eq(known.map(|name| format!("node.kubernetes.io/{name}")).iter().map(String::as_str)));
+}
+
+#[test]
+fn agents_may_read_one_secret_wherever_they_are_installed() {
+    for (directory, namespace) in [("manifests", "purelb"), ("manifests/overlays/purelb-system", "purelb-system")] {
+        let secret = object(directory, "Secret", "purelb-gossip");
+        let role = object(directory, "Role", "purelb:lbnodeagent");
+        assert!(secret["metadata"]["namespace"] == namespace && role["metadata"]["namespace"] == namespace);
+        let secrets: Vec<_> =
+            role["rules"].as_array().unwrap().iter().filter(|rule| rule["resources"][0] == "secrets").collect();
+        let expected = serde_json::json!({"apiGroups": [""], "resources": ["secrets"],
+            "resourceNames": ["purelb-gossip"], "verbs": ["get", "list", "watch"]});
+        assert_eq!(secrets, [&expected]);
+        let everywhere = object(directory, "ClusterRole", "purelb:lbnodeagent");
+        assert!(!everywhere["rules"].to_string().contains("secrets"));
+        let ports =
+            &object(directory, "DaemonSet", "lbnodeagent")["spec"]["template"]["spec"]["containers"][0]["ports"];
+        assert_eq!(ports[1], serde_json::json!({"name": "gossip", "containerPort": 7475, "protocol": "UDP"}));
     }
 }

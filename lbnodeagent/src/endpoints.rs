@@ -98,19 +98,22 @@ impl Endpoints {
     /// still serves; nothing while the endpoints are not known yet.
     #[must_use]
     pub fn nodes(&self, service: &ServiceName) -> Option<BTreeSet<&str>> {
+        let [ready, either] = self.tiers(service)?;
+        Some(if ready.is_empty() { either } else { ready })
+    }
+
+    /// The nodes with a ready endpoint of a Service, and those with one that is ready or still serves while it ends;
+    /// nothing while the endpoints are not known yet.
+    #[must_use]
+    pub fn tiers(&self, service: &ServiceName) -> Option<[BTreeSet<&str>; 2]> {
         if !self.complete {
             return None;
         }
-        let slices = self.slices.get(service);
-        let collect = |of: fn(&SliceView) -> &BTreeSet<Box<str>>| -> BTreeSet<&str> {
-            slices
-                .into_iter()
-                .flat_map(BTreeMap::values)
-                .flat_map(|slice| of(slice).iter().map(|node| &**node))
-                .collect()
-        };
-        let ready = collect(|slice| &slice.ready);
-        Some(if ready.is_empty() { collect(|slice| &slice.serving) } else { ready })
+        let slices = || self.slices.get(service).into_iter().flat_map(BTreeMap::values);
+        let ready: BTreeSet<&str> = slices().flat_map(|slice| &slice.ready).map(|node| &**node).collect();
+        let serving = slices().flat_map(|slice| &slice.serving).map(|node| &**node);
+        let either = serving.chain(ready.iter().copied()).collect();
+        Some([ready, either])
     }
 }
 
@@ -160,15 +163,17 @@ mod tests {
     fn ready_nodes_win_over_those_that_end() {
         let mut endpoints = Endpoints::default();
         let web = ServiceName::new("shop", "web");
-        assert_eq!(endpoints.nodes(&web), None);
+        assert_eq!((endpoints.nodes(&web), endpoints.tiers(&web)), (None, None));
         endpoints.set_complete();
         endpoints.apply(slice("web", "1", &[], &["b"]));
         assert_eq!(endpoints.nodes(&web), Some(["b"].into()));
         assert!(endpoints.apply(slice("web", "2", &["a"], &[])));
         assert!(!endpoints.apply(slice("web", "2", &["a"], &[])));
         assert_eq!(endpoints.nodes(&web), Some(["a"].into()));
+        assert_eq!(endpoints.tiers(&web), Some([["a"].into(), ["a", "b"].into()]));
         endpoints.remove(&web, "1");
         endpoints.remove(&web, "2");
+        assert_eq!(endpoints.tiers(&web), Some([BTreeSet::new(), BTreeSet::new()]));
         assert_eq!(endpoints.nodes(&web), Some(BTreeSet::new()));
     }
 }

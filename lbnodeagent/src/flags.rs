@@ -29,6 +29,9 @@ pub struct Flags {
     /// The UID of this pod.
     #[arg(long, env = "PURELB_POD_UID", default_value = "")]
     pub pod_uid: String,
+    /// UDP port of the gossip between the agents; the others learn it from our Lease.
+    #[arg(long, env = "PURELB_GOSSIP_PORT", default_value_t = 7475, value_parser = clap::value_parser!(u16).range(1..))]
+    pub gossip_port: u16,
     /// Accepted for users of earlier releases, without effect: the time is part of the protocol.
     #[arg(long, env = "PURELB_LEASE_DURATION", hide = true)]
     pub lease_duration: Option<String>,
@@ -83,6 +86,7 @@ mod tests {
     fn defaults() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
+        assert_eq!(flags.gossip_port, 7475);
         assert!(!flags.is_default_announcer());
     }
 
@@ -93,6 +97,8 @@ mod tests {
         assert_eq!((flags.host, flags.stop_grace), (Some("::1".parse().unwrap()), Duration::from_secs(180)));
         assert!(flags.is_default_announcer());
         assert_eq!(parse(&["--stop-grace=1s"]).unwrap().stop_grace, Duration::from_secs(60));
+        assert_eq!(parse(&["--gossip-port=65535"]).unwrap().gossip_port, 65_535);
+        assert!(["0", "65536", "-1", "gossip"].iter().all(|port| parse(&[&format!("--gossip-port={port}")]).is_err()));
         assert!(parse(&["--host=nowhere"]).is_err());
         assert!(parse(&["--stop-grace=soon"]).is_err());
     }

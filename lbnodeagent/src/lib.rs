@@ -9,6 +9,7 @@
 //! | [`flags`] | the command line and the environment |
 //! | [`services`], [`groups`], [`endpoints`], [`nodes`] | what we keep of the cluster's objects |
 //! | [`config`] | which LBNodeAgent applies to this node |
+//! | [`keys`] | the gossip's key, from its Secret |
 //! | [`members`] | the nodes that can answer, known by their Leases |
 //! | [`ownership`] | who answers for a local address |
 //! | [`world`] | all of the above: inputs in, addresses to look at again out |
@@ -18,7 +19,8 @@
 //! | [`reconcile`] | from desired and observed to operations |
 //! | [`netlink`] | the kernel |
 //! | [`record`] | what is ours, on kernels that cannot mark addresses |
-//! | [`packet`] | gratuitous ARP and neighbour advertisements |
+//! | [`packet`] | ARP and neighbour discovery: announcing, asking, hearing |
+//! | [`gossip`] | the datagrams between the agents |
 //! | [`publish`] | our Lease and the announcing annotations |
 //! | [`watches`] | the cluster's objects |
 //! | [`agent`] | the loop around all of it |
@@ -29,8 +31,10 @@ pub mod config;
 pub mod desired;
 pub mod endpoints;
 pub mod flags;
+pub mod gossip;
 pub mod groups;
 pub mod interfaces;
+pub mod keys;
 pub mod members;
 pub mod metrics;
 pub mod netlink;

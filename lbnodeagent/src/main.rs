@@ -1,6 +1,7 @@
 //! The program `lbnodeagent`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -14,7 +15,7 @@ use runtime::Task;
 use runtime::events::EventQueue;
 use runtime::log::ErrorChain;
 use runtime::server::{Readiness, Server};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Inputs on their way to the agent.
 const INPUTS: usize = 1024;
@@ -61,9 +62,12 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
 
     let server = Server::bind(flags.host, flags.port).await?;
     let mut server = Task::spawn(server.run(registry, readiness, state::router(requests), stop.token()));
-    let watches = watches::start(&client, &flags.namespace, &flags.node_name, flags.is_default_announcer(), &inputs);
+    let lease_gone = Arc::new(Notify::new());
+    let default_announcer = flags.is_default_announcer();
+    let watches =
+        watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::start(client, identity, contents, inputs, metrics);
+    let renewals = lease::start(client, identity, contents, lease_gone, inputs, metrics);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());

@@ -1,17 +1,20 @@
 //! The nodes that can answer for local addresses, known by their Leases (specification, api.md 9).
 //!
-//! Simple on purpose: a protocol between the agents takes over the question who is alive; what
-//! stays are the subnets, and Leases as the fallback.
+//! Who is alive is a question for the protocol between the agents ([`::ownership`]). It learns from here whom there is
+//! to talk to, and where ([`Members::peers`]), and falls back on the Leases while nobody talks to it.
+
+mod lease_view;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api_types::lease;
+use ::ownership::Peer;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
 use runtime::BootTime;
+
+pub use self::lease_view::LeaseView;
 
 /// A peer whose Lease was not renewed for this long is dead, by the local clock since the last
 /// renewal was seen: clocks of different nodes need not agree.
@@ -23,45 +26,21 @@ pub const STALE: Duration = Duration::from_secs(5);
 /// become remote while a node restarts.
 pub const LINGER: Duration = Duration::from_secs(60);
 
-/// What we keep of a Lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseView {
-    /// The node.
-    pub node: String,
-    /// Its subnets.
-    pub subnets: Vec<IpNetwork>,
-    /// Its last renewal by the node's own clock.
-    pub renewed: Option<Timestamp>,
-    /// How long it is valid after that.
-    pub duration: Duration,
-}
-
-impl LeaseView {
-    /// Reads a Lease; nothing if it is not an agent's.
-    #[must_use]
-    pub fn new(object: &Lease) -> Option<Self> {
-        let spec = object.spec.as_ref();
-        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
-        Some(Self {
-            node: lease::node(object)?.to_owned(),
-            subnets: lease::subnets(object),
-            renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
-            duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-        })
-    }
-
-    fn unexpired(&self, now: Timestamp) -> bool {
-        self.renewed.is_some_and(|renewed| {
-            Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO) < self.duration
-        })
-    }
-}
-
 #[derive(Debug)]
 struct Member {
     view: LeaseView,
-    /// When its Lease was last seen to change; nothing if it was expired when first seen.
+    /// When its Lease was last seen to be renewed; nothing if it was expired when first seen.
     alive: Option<BootTime>,
+    /// Whether it was in time when that was last told to anybody.
+    told: bool,
+}
+
+impl Member {
+    /// Whether the Lease is valid: by the local clock since the last renewal that was seen, for clocks of different
+    /// nodes need not agree.
+    fn lease_alive(&self, now: BootTime) -> bool {
+        self.alive.is_some_and(|alive| now.since(alive) < self.view.duration)
+    }
 }
 
 /// All members but this node, and this node's own part.
@@ -128,24 +107,29 @@ impl Members {
         self.renewed.is_some_and(|renewed| now.since(renewed) <= STALE)
     }
 
-    /// Takes a Lease over; returns whether members or subnets changed.
+    /// Takes a Lease over; returns whether it says anything new, or was not valid before and is now.
     pub fn apply(&mut self, view: LeaseView, now: BootTime, wall: Timestamp) -> bool {
         if view.node == self.node {
             return false;
         }
-        let old = self.others.get(&view.node);
-        let was_live = old.is_some_and(|old| is_live(old, now));
-        let alive = match old {
+        let old = self.others.remove(&view.node);
+        let alive = match &old {
             Some(old) if old.view.renewed == view.renewed => old.alive,
             Some(_) => Some(now),
             None => view.unexpired(wall).then_some(now),
         };
-        let before = old.map(|old| old.view.subnets.clone());
-        let changed =
-            before.as_ref() != Some(&view.subnets) || was_live != alive.is_some_and(|at| now.since(at) < LIVE);
-        self.others.insert(view.node.clone(), Member { view, alive });
-        self.note_left(&before.unwrap_or_default(), now);
+        let mut member = Member { view, alive, told: false };
+        member.told = member.lease_alive(now);
+        let changed = old.as_ref().is_none_or(|old| old.told != member.told || !old.view.says_the_same(&member.view));
+        self.others.insert(member.view.node.clone(), member);
+        self.note_left(&old.map(|old| old.view.subnets).unwrap_or_default(), now);
         changed
+    }
+
+    /// All others, as the protocol between the agents knows them.
+    #[must_use]
+    pub fn peers(&self, now: BootTime) -> Vec<Peer> {
+        self.others.values().filter_map(|member| member.view.peer(member.lease_alive(now))).collect()
     }
 
     /// Forgets a Lease; returns whether there was one.
@@ -198,16 +182,22 @@ impl Members {
         (names, subnets.len())
     }
 
-    /// Forgets what lingered long enough; returns whether anything was forgotten.
+    /// What time alone changes: forgets what lingered long enough, and looks for Leases that ran out. Returns whether
+    /// there was anything of the kind.
     pub fn expire(&mut self, now: BootTime) -> bool {
         let before = self.left.len();
         self.left.retain(|_, left| now.since(*left) < LINGER);
-        before != self.left.len()
+        let mut changed = before != self.left.len();
+        for member in self.others.values_mut().filter(|member| member.told) {
+            member.told = member.lease_alive(now);
+            changed |= !member.told;
+        }
+        changed
     }
 }
 
 fn is_live(member: &Member, now: BootTime) -> bool {
-    member.alive.is_some_and(|alive| now.since(alive) < LIVE)
+    member.lease_alive(now)
 }
 
 #[cfg(test)]
@@ -221,6 +211,9 @@ pub(crate) mod testing {
         LeaseView {
             node: node.to_owned(),
             subnets: subnets.iter().map(|subnet| subnet.parse().unwrap()).collect(),
+            places: Vec::new(),
+            macs: Vec::new(),
+            endpoints: Vec::new(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),
             duration: LIVE,
         }
@@ -238,65 +231,5 @@ pub(crate) mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::testing::{at, lease, wall};
-    use super::*;
-
-    const NET: &[&str] = &["192.0.2.0/24"];
-
-    fn candidates(members: &Members, now: u64) -> Vec<&str> {
-        members.candidates("192.0.2.9".parse().unwrap(), at(now)).collect()
-    }
-
-    #[test]
-    fn alive_is_who_was_seen_to_renew() {
-        let mut members = Members::new("me");
-        assert!(members.apply(lease("a", NET, 1000), at(5), wall(1005)));
-        assert!(members.apply(lease("b", NET, 900), at(5), wall(1005)));
-        assert_eq!(candidates(&members, 5), ["a"]);
-        // The clock of node b is far behind, but its Lease moves.
-        assert!(members.apply(lease("b", NET, 903), at(8), wall(1008)));
-        assert_eq!(candidates(&members, 8), ["a", "b"]);
-        assert!(!members.apply(lease("b", NET, 906), at(11), wall(1011)));
-        assert_eq!(candidates(&members, 15), ["b"]);
-        assert_eq!(candidates(&members, 21), Vec::<&str>::new());
-        members.set_own_subnets(vec!["192.0.2.0/24".parse().unwrap()], at(21));
-        assert_eq!(candidates(&members, 21), ["me"]);
-    }
-
-    #[test]
-    fn an_outage_kills_nobody() {
-        let mut members = Members::new("me");
-        members.apply(lease("a", NET, 1000), at(0), wall(1000));
-        members.own_renewal(at(0));
-        assert!(members.is_current(at(5)));
-        assert!(!members.is_current(at(6)));
-        members.own_renewal(at(100));
-        assert!(members.is_current(at(100)));
-        assert_eq!(candidates(&members, 100), ["a"]);
-        assert!(candidates(&members, 110).is_empty());
-    }
-
-    #[test]
-    fn who_was_dead_before_the_outage_stays_dead() {
-        let mut members = Members::new("me");
-        members.apply(lease("a", NET, 1000), at(0), wall(1000));
-        members.own_renewal(at(20));
-        members.own_renewal(at(100));
-        assert!(candidates(&members, 100).is_empty());
-    }
-
-    #[test]
-    fn a_subnet_lingers_for_a_minute() {
-        let mut members = Members::new("me");
-        let address = "192.0.2.9".parse().unwrap();
-        assert!(!members.know_subnet_of(address, at(0)));
-        members.apply(lease("a", NET, 100), at(0), wall(1000));
-        // Dead, but its Lease is there: the cluster still has the subnet.
-        assert!(members.know_subnet_of(address, at(500)));
-        members.remove("a", at(500));
-        assert!(members.know_subnet_of(address, at(559)));
-        assert!(!members.know_subnet_of(address, at(560)));
-        assert!(members.expire(at(560)) && !members.expire(at(561)));
-    }
-}
+#[path = "members_tests.rs"]
+mod tests;

@@ -1,11 +1,20 @@
-//! Frames that tell the neighbours where an address is.
+//! Frames on the local links: where an address is, whether anybody has it, and what the others say of it.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`frames`] | what the frames look like |
-//! | [`socket`] | sending them |
-//! | [`schedule`] | when they are sent |
+//! | [`frames`] | what our frames look like: announcements and questions |
+//! | [`decode`] | what the others' frames mean |
+//! | [`socket`] | sending |
+//! | [`listener`], `filter` | hearing, and what is not worth hearing |
+//! | `groups` | the IPv6 groups on which questions for an address arrive |
+//! | `ear` | waiting for a socket and reading it |
+//! | [`schedule`] | when announcements are sent |
 
+pub mod decode;
+pub(crate) mod ear;
+mod filter;
 pub mod frames;
+mod groups;
+pub mod listener;
 pub mod schedule;
 pub mod socket;

@@ -1,14 +1,13 @@
 //! Services: what we keep of each, and which of them use an address.
 
+mod service_view;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::annotation;
-use api_types::service::{self, ingress_addresses, is_allocated_by_us, is_ours};
-use api_types::{Announce, Family};
-use k8s_openapi::api::core::v1::Service;
+pub use self::service_view::ServiceView;
 
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,87 +29,6 @@ impl ServiceName {
 impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// The part of a Service that decides about its addresses: a few hundred bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceView {
-    /// Namespace and name.
-    pub name: ServiceName,
-    /// Tells it from an earlier one of the same name.
-    pub uid: Box<str>,
-    /// The version that this was read from: precondition of our writes.
-    pub resource_version: Box<str>,
-    /// The addresses in its status; empty if the Service is not ours to announce.
-    pub addresses: Vec<IpAddr>,
-    /// The kind of its group when the addresses were allocated.
-    pub pool_type: Option<Announce>,
-    /// `externalTrafficPolicy: Local`.
-    pub traffic_local: bool,
-    /// Annotation `node-affinity: service-endpoints`, without effect on shared addresses.
-    pub node_affinity: bool,
-    /// The announcing annotations, IPv4 and IPv6.
-    pub announcing: [Option<Box<str>>; 2],
-}
-
-impl ServiceView {
-    /// Reads a Service; `default_announcer` says whether those without a class are ours.
-    #[must_use]
-    pub fn new(object: &Service, default_announcer: bool) -> Self {
-        let metadata = &object.metadata;
-        let announced = is_ours(object, default_announcer) && is_allocated_by_us(object);
-        let mut addresses = if announced { ingress_addresses(object) } else { Vec::new() };
-        addresses.retain(|address| is_announceable(*address));
-        let text = |value: Option<&str>| value.map(Box::from);
-        let spec = object.spec.as_ref();
-        Self {
-            name: ServiceName::new(
-                metadata.namespace.as_deref().unwrap_or_default(),
-                metadata.name.as_deref().unwrap_or_default(),
-            ),
-            uid: metadata.uid.as_deref().unwrap_or_default().into(),
-            resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
-            addresses,
-            pool_type: service::annotation(object, annotation::POOL_TYPE).and_then(Announce::from_pool_type),
-            traffic_local: spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local"),
-            node_affinity: service::annotation(object, annotation::NODE_AFFINITY) == Some("service-endpoints")
-                && service::sharing_key(object).is_none(),
-            announcing: [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6]
-                .map(|key| text(service::annotation(object, key))),
-        }
-    }
-
-    /// The announcing annotation of a family.
-    #[must_use]
-    pub fn announcing(&self, family: Family) -> Option<&str> {
-        let [v4, v6] = &self.announcing;
-        match family {
-            Family::V4 => v4.as_deref(),
-            Family::V6 => v6.as_deref(),
-        }
-    }
-
-    /// Whether its endpoints matter.
-    #[must_use]
-    pub const fn needs_endpoints(&self) -> bool {
-        self.traffic_local || self.node_affinity
-    }
-}
-
-/// The API server guards the status of a Service badly: nothing harmful may reach the kernel.
-fn is_announceable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some())
-        }
     }
 }
 
@@ -214,11 +132,24 @@ pub(crate) mod testing {
         }));
         ServiceView::new(&object.unwrap(), true)
     }
+
+    /// The Service `shop/a` with the address 192.0.2.1 and this annotation.
+    pub fn annotated(key: &str, value: &str) -> ServiceView {
+        let object = serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "shop", "uid": "a", "resourceVersion": "1",
+                "annotations": {"purelb.io/allocated-by": "PureLB", key: value}},
+            "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+        }));
+        ServiceView::new(&object.unwrap(), true)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::view;
+    use api_types::Family;
+
+    use super::testing::{annotated, view};
     use super::*;
 
     fn ips(texts: &[&str]) -> BTreeSet<IpAddr> {
@@ -257,17 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_nobody_allocated_has_no_addresses() {
-        let object = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "a", "namespace": "shop"}, "spec": {"type": "LoadBalancer"},
-            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
-        }));
-        assert!(ServiceView::new(&object.unwrap(), true).addresses.is_empty());
-    }
-
-    #[test]
-    fn harmful_addresses_are_left_out() {
-        let view = view("a", &["127.0.0.1", "0.0.0.0", "fe80::1", "224.0.0.1", "::ffff:192.0.2.1", "192.0.2.1"], None);
-        assert_eq!(view.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    fn rebalance_and_duplicate_check_touch_the_addresses() {
+        let mut services = Services::default();
+        for (key, value) in [
+            ("none", ""),
+            ("purelb.io/rebalance", "1"),
+            ("purelb.io/rebalance", "2"),
+            ("purelb.io/skip-ipv6-dad", "true"),
+        ] {
+            assert_eq!(services.apply(annotated(key, value)), ips(&["192.0.2.1"]), "{key}: {value}");
+            assert!(services.apply(annotated(key, value)).is_empty(), "{key}: {value}");
+        }
     }
 }

@@ -3,21 +3,28 @@
 //! Synchronous and without access to anything: what arrives is taken over, and what it may concern
 //! is noted in [`World::take_dirty`].
 
+mod listing;
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ::ownership::Keys;
+use api_types::names::GOSSIP_SECRET;
 use api_types::{LBNodeAgent, ServiceGroup};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use runtime::BootTime;
+
+use self::listing::Listings;
 
 use crate::config::{self, Mode, Notice};
 use crate::endpoints::{Endpoints, SliceView};
 use crate::groups::Groups;
 use crate::members::{LeaseView, Members};
 use crate::nodes::NodeView;
-use crate::services::{ServiceName, ServiceView, Services};
+use crate::services::{ServiceView, Services};
+use crate::watches::REQUIRED;
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -34,6 +41,15 @@ pub enum Input {
     Lease(Event<LeaseView>),
     /// An EndpointSlice.
     Slice(Event<SliceView>),
+    /// The gossip's key, when it changes; nothing if there is none.
+    Keys(Option<Keys>),
+    /// A watch shows what there is, or it does not any more.
+    Watch {
+        /// Which: one of the names in [`crate::watches`].
+        name: &'static str,
+        /// Whether it shows what there is.
+        current: bool,
+    },
     /// Our own Lease was renewed by a request sent at this time.
     Renewed(BootTime),
 }
@@ -49,32 +65,6 @@ pub struct Dirty {
     pub config: bool,
 }
 
-/// The names that a list in progress has brought so far; what it does not bring is gone.
-#[derive(Debug)]
-struct Listing<K> {
-    seen: BTreeSet<K>,
-    /// The first list is complete.
-    complete: bool,
-}
-
-impl<K> Default for Listing<K> {
-    fn default() -> Self {
-        Self { seen: BTreeSet::new(), complete: false }
-    }
-}
-
-impl<K: Ord> Listing<K> {
-    /// The list is complete: what of `known` it did not bring.
-    fn done<'a>(&mut self, known: impl Iterator<Item = &'a K>) -> Vec<K>
-    where
-        K: Clone + 'a,
-    {
-        self.complete = true;
-        let seen = std::mem::take(&mut self.seen);
-        known.filter(|name| !seen.contains(name)).cloned().collect()
-    }
-}
-
 /// The cluster as this node sees it.
 #[derive(Debug)]
 pub struct World {
@@ -88,19 +78,13 @@ pub struct World {
     pub endpoints: Endpoints,
     /// This node, once known.
     pub node: Option<NodeView>,
+    /// The gossip's keys, once known; they are never forgotten.
+    pub keys: Option<Keys>,
+    keys_changed: bool,
+    watches: BTreeMap<&'static str, bool>,
     agents: BTreeMap<(String, String), LBNodeAgent>,
     dirty: Dirty,
     listing: Listings,
-}
-
-#[derive(Debug, Default)]
-struct Listings {
-    services: Listing<ServiceName>,
-    groups: Listing<String>,
-    agents: Listing<(String, String)>,
-    node: bool,
-    leases: Listing<String>,
-    slices: Listing<(ServiceName, Box<str>)>,
 }
 
 impl World {
@@ -113,6 +97,9 @@ impl World {
             members: Members::new(node),
             endpoints: Endpoints::default(),
             node: None,
+            keys: None,
+            keys_changed: false,
+            watches: BTreeMap::new(),
             agents: BTreeMap::new(),
             dirty: Dirty::default(),
             listing: Listings::default(),
@@ -130,9 +117,21 @@ impl World {
             (listing.agents.complete, "the list of LBNodeAgents"),
             (listing.node && self.node.is_some(), "this node's Node object"),
             (listing.leases.complete, "the list of Leases"),
+            (self.keys.is_some(), "the gossip key (Secret purelb-gossip)"),
         ]
         .into_iter()
         .find_map(|(complete, what)| (!complete).then_some(what))
+    }
+
+    /// Whether the keys changed since the last call.
+    pub const fn keys_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.keys_changed, false)
+    }
+
+    /// Whether every watch that decisions depend on shows what there is. What it shows stays when it does not.
+    #[must_use]
+    pub fn watches_current(&self) -> bool {
+        REQUIRED.iter().all(|name| self.watches.get(name).copied().unwrap_or(false))
     }
 
     /// Everything must be looked at again.
@@ -173,6 +172,10 @@ impl World {
             Input::Node(event) => self.node(event),
             Input::Lease(event) => self.lease(event, now, wall),
             Input::Slice(event) => self.slice(event),
+            Input::Keys(keys) => self.keys(keys),
+            Input::Watch { name, current } => {
+                self.watches.insert(name, current);
+            }
             Input::Renewed(sent) => {
                 // The first renewal, and the first after an outage, let decisions be made again.
                 self.dirty.all |= !self.members.is_current(now);
@@ -181,168 +184,21 @@ impl World {
         }
     }
 
-    fn service(&mut self, event: Event<ServiceView>) {
-        match event {
-            Event::Init => self.listing.services.seen.clear(),
-            Event::InitApply(view) => {
-                self.listing.services.seen.insert(view.name.clone());
-                self.apply_service(view);
+    fn keys(&mut self, keys: Option<Keys>) {
+        match (keys, &self.keys) {
+            (Some(keys), _) => {
+                // The last thing that was missing, perhaps.
+                self.dirty.all |= self.keys.is_none();
+                self.keys = Some(keys);
+                self.keys_changed = true;
             }
-            Event::Apply(view) => self.apply_service(view),
-            Event::Delete(view) => {
-                let touched = self.services.remove(&view.name);
-                self.mark(touched);
-            }
-            Event::InitDone => {
-                self.dirty.all |= !self.listing.services.complete;
-                for name in self.listing.services.done(self.services.names()) {
-                    let touched = self.services.remove(&name);
-                    self.mark(touched);
-                }
-            }
-        }
-    }
-
-    fn apply_service(&mut self, view: ServiceView) {
-        let touched = self.services.apply(view);
-        self.mark(touched);
-    }
-
-    fn group(&mut self, event: Event<Box<ServiceGroup>>) {
-        match event {
-            Event::Init => self.listing.groups.seen.clear(),
-            Event::InitApply(object) => {
-                self.listing.groups.seen.insert(object.name_any());
-                self.apply_group(&object);
-            }
-            Event::Apply(object) => self.apply_group(&object),
-            Event::Delete(object) => {
-                self.groups.remove(&object.name_any());
-                self.dirty.all = true;
-            }
-            Event::InitDone => {
-                self.dirty.all |= !self.listing.groups.complete;
-                let known: Vec<String> = self.groups.names().map(str::to_owned).collect();
-                for name in self.listing.groups.done(known.iter()) {
-                    self.groups.remove(&name);
-                    self.dirty.all = true;
-                }
-            }
-        }
-    }
-
-    fn apply_group(&mut self, object: &ServiceGroup) {
-        match self.groups.apply(object) {
-            Ok(changed) => self.dirty.all |= changed,
-            Err(error) => {
-                // The allocator tells the user; here it matters why an address is what it is.
-                tracing::warn!(op = "setConfig", group = object.name_any(), %error, "ServiceGroup not usable");
-                self.dirty.all = true;
-            }
-        }
-    }
-
-    fn agent(&mut self, event: Event<Box<LBNodeAgent>>) {
-        let key = |agent: &LBNodeAgent| (agent.namespace().unwrap_or_default(), agent.name_any());
-        match event {
-            Event::Init => self.listing.agents.seen.clear(),
-            Event::InitApply(agent) => {
-                self.listing.agents.seen.insert(key(&agent));
-                self.apply_agent(key(&agent), agent);
-            }
-            Event::Apply(agent) => self.apply_agent(key(&agent), agent),
-            Event::Delete(agent) => {
-                self.agents.remove(&key(&agent));
-                self.dirty.config = true;
-            }
-            Event::InitDone => {
-                self.dirty.config |= !self.listing.agents.complete;
-                for name in self.listing.agents.done(self.agents.keys()) {
-                    self.agents.remove(&name);
-                    self.dirty.config = true;
-                }
-            }
-        }
-    }
-
-    fn apply_agent(&mut self, key: (String, String), mut agent: Box<LBNodeAgent>) {
-        agent.metadata.managed_fields = None;
-        let known = self.agents.get(&key);
-        self.dirty.config |= known.is_none_or(|known| known.spec != agent.spec);
-        self.agents.insert(key, *agent);
-    }
-
-    fn node(&mut self, event: Event<NodeView>) {
-        match event {
-            Event::Apply(view) | Event::InitApply(view) => {
-                if let Some(known) = &self.node {
-                    self.dirty.config |= known.labels != view.labels || known.uid != view.uid;
-                    self.dirty.all |= known.addresses != view.addresses;
-                } else {
-                    self.dirty.config = true;
-                    self.dirty.all = true;
-                }
-                self.node = Some(view);
-            }
-            // A node that is deleted and registers anew is still this machine.
-            Event::Delete(_) | Event::Init => {}
-            Event::InitDone => self.listing.node = true,
-        }
-    }
-
-    fn lease(&mut self, event: Event<LeaseView>, now: BootTime, wall: Timestamp) {
-        match event {
-            Event::Init => self.listing.leases.seen.clear(),
-            Event::InitApply(view) => {
-                self.listing.leases.seen.insert(view.node.clone());
-                self.dirty.all |= self.members.apply(view, now, wall);
-            }
-            Event::Apply(view) => self.dirty.all |= self.members.apply(view, now, wall),
-            Event::Delete(view) => self.dirty.all |= self.members.remove(&view.node, now),
-            Event::InitDone => {
-                self.dirty.all |= !self.listing.leases.complete;
-                let known: Vec<String> = self.members.names().map(str::to_owned).collect();
-                for name in self.listing.leases.done(known.iter()) {
-                    self.dirty.all |= self.members.remove(&name, now);
-                }
-            }
-        }
-    }
-
-    fn slice(&mut self, event: Event<SliceView>) {
-        match event {
-            Event::Init => self.listing.slices.seen.clear(),
-            Event::InitApply(view) => {
-                self.listing.slices.seen.insert((view.service.clone(), view.name.clone()));
-                self.apply_slice(view);
-            }
-            Event::Apply(view) => self.apply_slice(view),
-            Event::Delete(view) => {
-                self.endpoints.remove(&view.service, &view.name);
-                self.mark_service(&view.service);
-            }
-            Event::InitDone => {
-                self.endpoints.set_complete();
-                self.dirty.all = true;
-                let known: Vec<(ServiceName, Box<str>)> =
-                    self.endpoints.names().map(|(service, slice)| (service.clone(), slice.into())).collect();
-                for (service, slice) in self.listing.slices.done(known.iter()) {
-                    self.endpoints.remove(&service, &slice);
-                }
-            }
-        }
-    }
-
-    fn apply_slice(&mut self, view: SliceView) {
-        let service = view.service.clone();
-        if self.endpoints.apply(view) {
-            self.mark_service(&service);
-        }
-    }
-
-    fn mark_service(&mut self, name: &ServiceName) {
-        if let Some(service) = self.services.get(name).filter(|service| service.needs_endpoints()) {
-            self.dirty.addresses.extend(service.addresses.iter().copied());
+            // Without a key the agents would not hear each other any more; whoever empties the Secret means no such thing.
+            (None, Some(_)) => tracing::warn!(
+                op = "gossipKey",
+                secret = GOSSIP_SECRET,
+                "the Secret has no key any more: going on with the one that was there"
+            ),
+            (None, None) => {}
         }
     }
 }

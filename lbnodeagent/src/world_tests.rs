@@ -11,6 +11,7 @@ fn complete(world: &mut World) {
         Input::Node(Event::InitApply(node)),
         Input::Node(Event::InitDone),
         Input::Lease(Event::InitDone),
+        Input::Keys(Some(Keys::new(&[1; 32], None))),
     ] {
         assert!(world.missing().is_some());
         world.take(input, at(1), wall(1));
@@ -62,4 +63,98 @@ fn our_own_renewal_concerns_everything_only_after_an_outage() {
         world.take(Input::Renewed(at(second)), at(second), wall(1));
         assert_eq!(world.take_dirty().all, all, "{second}");
     }
+}
+
+fn key(byte: u8) -> Input {
+    Input::Keys(Some(Keys::new(&[byte; 32], None)))
+}
+
+#[test]
+fn the_key_is_the_last_that_is_missed_and_never_forgotten() {
+    let mut world = World::new("me");
+    world.take(Input::Keys(None), at(1), wall(1));
+    assert_eq!(world.missing(), Some("the list of Services"));
+    complete(&mut world);
+    assert!(world.keys_changed() && !world.keys_changed());
+    let first = world.keys.clone();
+    world.take(Input::Keys(None), at(2), wall(2));
+    assert!(first.is_some() && world.keys.is_some() && world.missing().is_none());
+    assert!(!world.keys_changed());
+    world.take_dirty();
+    world.take(key(2), at(3), wall(3));
+    assert!(world.keys_changed() && !world.keys_changed());
+    assert_eq!(world.take_dirty(), Dirty::default());
+}
+
+#[test]
+fn without_a_key_nothing_is_decided() {
+    let mut world = World::new("me");
+    for input in [
+        Input::Lease(Event::InitDone),
+        Input::Service(Event::InitDone),
+        Input::Group(Event::InitDone),
+        Input::Agent(Event::InitDone),
+        Input::Node(Event::InitApply(NodeView::default())),
+        Input::Node(Event::InitDone),
+    ] {
+        world.take(input, at(1), wall(1));
+    }
+    assert_eq!(world.missing(), Some("the gossip key (Secret purelb-gossip)"));
+    world.take_dirty();
+    world.take(key(1), at(2), wall(2));
+    assert!(world.missing().is_none() && world.take_dirty().all);
+}
+
+#[test]
+fn watches_are_current_together() {
+    let mut world = World::new("me");
+    let tell = |world: &mut World, name, current| world.take(Input::Watch { name, current }, at(1), wall(1));
+    for name in REQUIRED {
+        assert!(!world.watches_current(), "{name}");
+        tell(&mut world, name, true);
+    }
+    assert!(world.watches_current());
+    for name in ["endpointslices", "secrets"] {
+        tell(&mut world, name, false);
+        assert!(world.watches_current(), "{name}");
+    }
+    tell(&mut world, "leases", false);
+    assert!(!world.watches_current());
+    tell(&mut world, "leases", true);
+    assert!(world.watches_current());
+}
+
+#[test]
+fn exclusion_concerns_everything_and_the_internal_addresses_the_configuration() {
+    let mut world = World::new("me");
+    complete(&mut world);
+    world.take_dirty();
+    let node = NodeView { uid: "u".to_owned(), ..NodeView::default() };
+    for (view, all, config) in [
+        (NodeView { excluded: true, ..node.clone() }, true, false),
+        (NodeView { excluded: true, ..node.clone() }, false, false),
+        (NodeView { leaving: true, ..node.clone() }, true, false),
+        (NodeView { internal: vec!["192.0.2.1".parse().unwrap()], ..node }, false, true),
+    ] {
+        world.take(Input::Node(Event::Apply(view)), at(1), wall(1));
+        assert_eq!(world.take_dirty(), Dirty { all, config, ..Dirty::default() });
+    }
+}
+
+#[test]
+fn a_lease_that_runs_out_or_says_something_new_concerns_everything() {
+    let mut world = World::new("me");
+    complete(&mut world);
+    let apply = |world: &mut World, view, second: u32| {
+        world.take(Input::Lease(Event::Apply(view)), at(second.into()), wall(second.into()));
+        world.take_dirty().all
+    };
+    assert!(apply(&mut world, lease("peer", &["192.0.2.0/24"], 1), 1));
+    assert!(!apply(&mut world, lease("peer", &["192.0.2.0/24"], 4), 4));
+    let moved = crate::members::LeaseView {
+        endpoints: vec!["192.0.2.7:7475".parse().unwrap()],
+        ..lease("peer", &["192.0.2.0/24"], 4)
+    };
+    assert!(apply(&mut world, moved, 5));
+    assert!(!world.members.expire(at(13)) && world.members.expire(at(14)));
 }

@@ -32,10 +32,16 @@ pub enum ConnectError {
 
 /// How long a TCP connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A silent connection is probed after this time, and then at this interval.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
-/// Unanswered probes until the connection counts as dead: 25 s in all.
-const KEEPALIVE_PROBES: u32 = 3;
+/// A silent connection is probed by the kernel after this time, and then at this interval until it answers: one packet
+/// without content each way every 3 s, of which neither program ever hears.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
+/// Unanswered probes until the connection counts as dead: many, for a lossy network is no dead one.
+const KEEPALIVE_PROBES: u32 = 5;
+/// After this time a connection whose other end is gone breaks, whether we say something or not.
+pub const DEAD_AFTER: Duration = Duration::from_secs(8);
+/// Linux looks at this limit, not at the number of probes, and only when it is about to send the next probe: so it must
+/// be over by then (`tcp_keepalive_timer`).
+const UNACKNOWLEDGED: Duration = Duration::from_millis(7_500);
 
 /// Makes a client; connects at its first request.
 ///
@@ -69,7 +75,7 @@ fn build(config: &Config) -> Result<Client, kube::Error> {
     connector.set_keepalive_interval(Some(KEEPALIVE.1));
     connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
     // Data that we sent and nobody acknowledged: the keepalive does not probe then.
-    connector.set_tcp_user_timeout(Some(KEEPALIVE.0 + KEEPALIVE.1 * KEEPALIVE_PROBES));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     let https = config.rustls_https_connector_with_connector(connector)?;
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_idle_timeout(Duration::from_secs(60))

@@ -25,6 +25,7 @@ use super::writer::{Answer, Writer};
 use crate::gossip_secret;
 use crate::groups::GroupId;
 use crate::index::{Index, Outcome, ServicePatch};
+use crate::ipam::{Call, Desk, Reply, Trouble};
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::service::Leftover;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// How long one write may take.
     pub deadline: Duration,
+    /// How long one call to an IPAM sidecar may take.
+    pub sidecar_deadline: Duration,
     /// Unlike that of any other process.
     pub identity: String,
 }
@@ -106,6 +109,9 @@ pub struct Controller {
     sequence: u64,
     statuses: FuturesUnordered<BoxFuture<'static, (GroupId, &'static str)>>,
     leftovers: FuturesUnordered<BoxFuture<'static, Leftovers>>,
+    desk: Desk,
+    /// Calls to IPAM sidecars under way.
+    calls: FuturesUnordered<BoxFuture<'static, (Call, Result<Reply, Trouble>)>>,
     secret: Option<Task>,
     retried: BootTime,
     /// No write was left without an answer: none can still arrive.
@@ -125,6 +131,7 @@ impl Controller {
         };
         let sources = open(&client, &settings.namespace, settings.default_announcer);
         let index = Index::new(&settings.namespace, parts.metrics.clone());
+        let desk = Desk::new(settings.sidecar_deadline, parts.metrics.sidecars.clone());
         Self {
             client,
             settings,
@@ -140,6 +147,8 @@ impl Controller {
             sequence: 0,
             statuses: FuturesUnordered::new(),
             leftovers: FuturesUnordered::new(),
+            desk,
+            calls: FuturesUnordered::new(),
             secret: None,
             retried: BootTime::now(),
             quiet: true,
@@ -169,6 +178,7 @@ impl Controller {
                 Some((patch, answer, backoff)) = self.flights.next() => self.answered(patch, answer, backoff),
                 Some((group, outcome)) = self.statuses.next() => self.status_written(&group, outcome),
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
+                Some((call, result)) = self.calls.next() => self.index.answered(&call, &result, BootTime::now()),
                 _ = ticks.tick() => self.tick(),
             }
             self.pump();
@@ -178,6 +188,7 @@ impl Controller {
 
     /// Nothing new is sent; what is under way may end.
     async fn finish(mut self) -> bool {
+        self.quiet &= self.index.is_quiet();
         let ends = async {
             while let Some((_, answer, _)) = self.flights.next().await {
                 self.quiet &= !matches!(answer, Answer::Again(_));
@@ -203,11 +214,12 @@ impl Controller {
 
     /// Drops what is under way; a new leader voids what may still arrive.
     fn step_down(&mut self) {
-        self.quiet &= self.flights.is_empty();
+        self.quiet &= self.flights.is_empty() && self.index.is_quiet();
         self.flights.clear();
         self.later.clear();
         self.statuses.clear();
         self.leftovers.clear();
+        self.calls.clear();
         self.secret = None;
         self.index.follow();
         self.parts.metrics.leader.set(0);
@@ -233,13 +245,13 @@ impl Controller {
                 self.parts.client_metrics.config_loaded.set(1);
                 self.check_loaded();
             }
-            Input::Lease(lease) => self.leases.apply(&lease, BootTime::now()),
+            Input::Lease(lease) => self.leases.apply(&lease, BootTime::now(), Timestamp::now()),
             Input::LeaseGone(lease) => {
                 self.leases.delete(&lease);
                 self.index.set_subnets(self.leases.subnets(BootTime::now()));
             }
             Input::Leases(list) => {
-                self.leases.reset(&list, BootTime::now());
+                self.leases.reset(&list, BootTime::now(), Timestamp::now());
                 self.loaded.leases = true;
                 self.check_loaded();
             }
@@ -343,6 +355,7 @@ impl Controller {
     /// Sends what there is to send, and says what there is to say.
     fn pump(&mut self) {
         let now = BootTime::now();
+        self.index.set_time(Timestamp::now());
         let waiting = u32::try_from(self.index.waiting()).unwrap_or(u32::MAX);
         let pause = RETRY.0.saturating_add(RETRY.1.saturating_mul(waiting));
         if self.index.wants_retry() && now.since(self.retried) >= pause {
@@ -355,6 +368,11 @@ impl Controller {
                 let (patch, answer) = send.await;
                 (patch, answer, backoff)
             }));
+        }
+        while self.parts.fence.is_held()
+            && let Some(call) = self.index.next_call(now)
+        {
+            self.calls.push(Box::pin(self.desk.send(call)));
         }
         self.parts.metrics.in_flight.set(i64::try_from(self.flights.len()).unwrap_or(i64::MAX));
         for event in self.index.take_events() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use runtime::events::Event;
 
-use crate::service::Service;
+use crate::service::{Service, is_ours};
 
 /// A write under way.
 #[derive(Debug, Clone)]
@@ -57,10 +57,12 @@ impl Entry {
             || old.wishes != new.wishes
             || old.marks != new.marks
             || old.addresses != new.addresses
+            || old.conditions != new.conditions
     }
 
     /// Whether annotations of ours are on it, or on their way to it.
-    pub(super) const fn may_be_marked(&self) -> bool {
-        self.service.marks.any || self.service.marks.fence || self.flight.is_some()
+    pub(super) fn may_be_marked(&self) -> bool {
+        let service = &self.service;
+        service.marks.any || service.marks.fence || self.flight.is_some() || service.conditions.iter().any(is_ours)
     }
 }

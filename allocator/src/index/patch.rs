@@ -39,7 +39,8 @@ impl ServicePatch {
 }
 
 /// The patch that makes a verdict true; only for the very state of the Service that was judged.
-pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
+/// `conditions` are those that the Service should have, if they are not those that it has.
+pub(super) fn assign(service: &Service, verdict: &Verdict, conditions: Option<Vec<Value>>) -> ServicePatch {
     let mut annotations = Map::new();
     if verdict.clean {
         annotations = written();
@@ -54,13 +55,20 @@ pub(super) fn assign(service: &Service, verdict: &Verdict) -> ServicePatch {
     }
     let mut body =
         json!({"metadata": {"uid": service.uid, "resourceVersion": service.version, "annotations": annotations}});
-    if verdict.addresses != service.addresses
-        && let Some(body) = body.as_object_mut()
-    {
-        // A merge patch replaces lists as a whole: entries of others must be in it.
+    // A merge patch replaces lists as a whole: entries of others must be in them.
+    let mut status = Map::new();
+    if verdict.addresses != service.addresses {
         let mut ingress = service.other_ingress.clone();
         ingress.extend(verdict.addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})));
-        body.insert("status".to_owned(), json!({"loadBalancer": {"ingress": ingress}}));
+        status.insert("loadBalancer".to_owned(), json!({"ingress": ingress}));
+    }
+    if let Some(conditions) = conditions {
+        status.insert("conditions".to_owned(), json!(conditions));
+    }
+    if !status.is_empty()
+        && let Some(body) = body.as_object_mut()
+    {
+        body.insert("status".to_owned(), Value::Object(status));
     }
     ServicePatch { id: 0, name: service.name.clone(), task: Task::Assign, body }
 }
@@ -90,5 +98,9 @@ pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
 #[must_use]
 pub fn clean(leftover: &Leftover) -> ServicePatch {
     let metadata = json!({"uid": leftover.uid, "resourceVersion": leftover.version, "annotations": written()});
-    ServicePatch { id: 0, name: leftover.name.clone(), task: Task::Clean, body: json!({"metadata": metadata}) }
+    let mut body = json!({"metadata": metadata});
+    if let (Some(conditions), Some(body)) = (&leftover.conditions, body.as_object_mut()) {
+        body.insert("status".to_owned(), json!({"conditions": conditions}));
+    }
+    ServicePatch { id: 0, name: leftover.name.clone(), task: Task::Clean, body }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api_types::{Announce, Family, Group, Ipam, Pool, ServiceGroupStatus};
+use api_types::{Announce, Family, Group, Ipam, PendingRelease, Pool, ServiceGroupStatus};
 use k8s_openapi::jiff::Timestamp;
 use runtime::BootTime;
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use conditions::Conditions;
 
 /// A group's status is written at most this often.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Releases that a status notes at most: all agents watch it.
+const PENDING: usize = 1000;
 
 /// A status to write.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,10 @@ pub(super) struct Statuses {
 }
 
 impl Statuses {
+    pub(super) fn touch(&mut self, id: GroupId) {
+        self.dirty.insert(id);
+    }
+
     pub(super) const fn touch_all(&mut self) {
         self.all = true;
     }
@@ -70,6 +76,7 @@ impl Index {
         if std::mem::take(&mut self.status.all) {
             self.metrics.pool_size.reset();
             self.metrics.pool_in_use.reset();
+            self.metrics.owed.reset();
             let shown = self.table.accepted().map(|(id, _)| id).chain(self.table.refused().map(|(id, _)| id));
             self.status.dirty.extend(shown.cloned());
         }
@@ -138,7 +145,10 @@ impl Index {
                 self.describe(group, &mut status);
                 match &group.ipam {
                     Ipam::Cluster => conditions.ready(),
-                    Ipam::External { provider, .. } => conditions.external(provider),
+                    Ipam::External { provider, socket } => {
+                        conditions.external(provider, socket, self.ledger.standing(&group.name));
+                        conditions.owed(&self.ledger.owed(&group.name).collect::<Vec<_>>());
+                    }
                 }
                 conditions.nearly_full(&status);
             }
@@ -156,18 +166,37 @@ impl Index {
         };
         status.announce = Some(if local { "Local" } else { "Remote" }.to_owned());
         status.bound_namespaces.clone_from(&group.binding.namespaces);
-        let Ipam::Cluster = group.ipam else {
-            if let Ipam::External { provider, .. } = &group.ipam {
-                status.ipam = Some(provider.clone());
-            }
-            return;
-        };
+        if let Ipam::External { provider, .. } = &group.ipam {
+            status.ipam = Some(provider.clone());
+            return self.describe_external(group, status);
+        }
         status.ipam = Some("Cluster".to_owned());
         status.addresses = group.pools.iter().map(|pool| pool.text.clone()).collect();
         let (used, free) = self.usage(group, Family::V4);
         (status.allocated_ipv4, status.available_ipv4) = (used, Some(free));
         let (used, free) = self.usage(group, Family::V6);
         (status.allocated_ipv6, status.available_ipv6) = (used, Some(free));
+    }
+
+    /// By the word of the sidecar.
+    fn describe_external(&self, group: &Group, status: &mut ServiceGroupStatus) {
+        status.pending_releases = self
+            .ledger
+            .owed(&group.name)
+            .take(PENDING)
+            .map(|(service, address)| PendingRelease {
+                service: service.to_string(),
+                address: address.map(|address| address.to_string()),
+            })
+            .collect();
+        let Some(numbers) = self.ledger.stats(&group.name) else { return };
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        status.addresses.clone_from(&numbers.shown);
+        (status.allocated_ipv4, status.allocated_ipv6) = (count(numbers.used.0), count(numbers.used.1));
+        if let Some((v4, v6)) = numbers.size {
+            status.available_ipv4 = Some(count(v4.saturating_sub(numbers.used.0)));
+            status.available_ipv6 = Some(count(v6.saturating_sub(numbers.used.1)));
+        }
     }
 
     /// Addresses in use and free addresses of a family; both saturate.
@@ -191,16 +220,13 @@ impl Index {
     /// Addresses that came from the group and lie in no range any more, with their Services.
     fn outside_addresses(&self, group: &str) -> Vec<(IpAddr, String)> {
         let mut found = Vec::new();
+        if self.is_external(group) {
+            return found;
+        }
         for &address in self.book.outside() {
             for holder in self.book.holders(address) {
                 let Some(service) = self.service(holder).filter(|service| service.marks.allocated) else { continue };
-                let names: Vec<&str> = service.marks.groups.as_deref().unwrap_or_default().split(", ").collect();
-                let place = service.addresses.iter().position(|held| *held == address);
-                let came_from = match names.as_slice() {
-                    [only] => Some(only),
-                    several => place.and_then(|place| several.get(place)),
-                };
-                if came_from == Some(&group) {
+                if service.marked_group(address) == Some(group) {
                     found.push((address, holder.to_string()));
                 }
             }
@@ -211,12 +237,20 @@ impl Index {
     fn refresh_gauges(&self, name: &str) {
         let Some(group) = self.table.get(name) else { return };
         let (mut used, mut size) = (0.0, 0.0);
+        if let Some(stats) = self.ledger.stats(name) {
+            used = approximate(u128::from(stats.used.0) + u128::from(stats.used.1));
+            size = stats.size.map_or(0.0, |(v4, v6)| approximate(u128::from(v4) + u128::from(v6)));
+        }
         for pool in &group.pools {
             used += approximate(self.book.used(pool.range));
             size += approximate(pool.range.size());
         }
         self.metrics.pool_size.with_label_values(&[name]).set(size);
         self.metrics.pool_in_use.with_label_values(&[name]).set(used);
+        if self.is_external(name) {
+            let owed = i64::try_from(self.ledger.owed(name).count()).unwrap_or(i64::MAX);
+            self.metrics.owed.with_label_values(&[name]).set(owed);
+        }
     }
 }
 

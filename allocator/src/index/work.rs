@@ -31,15 +31,20 @@ pub enum Outcome {
 impl Index {
     /// From now on this replica writes. `fence` is unlike that of any other term of any process.
     ///
-    /// Unless the predecessor left cleanly, Services that wait for an address are written first,
-    /// before anything is handed out: that voids writes of the predecessor that are still under way.
+    /// Unless the predecessor left cleanly, Services to which it may have been about to give an address
+    /// are written first, before anything is handed out: that voids writes of the predecessor that are
+    /// still under way. Which Services those are is told by themselves alone, see [`shows`].
     pub fn lead(&mut self, clean: bool, fence: &str) {
         self.leading = true;
         fence.clone_into(&mut self.fence);
+        self.take_over_all_sidecars();
         if !clean {
             let services = self.services.values().map(|entry| &entry.service);
-            let waiting = services.filter(|service| is_waiting(service) || self.may_be_multi_pool(service));
+            let waiting = services.filter(|service| shows(service) || service.marks.fence);
             self.fencing = waiting.map(|service| service.name.clone()).collect();
+            let key = |name: &Name| self.services.get(name)?.service.key().map(ToString::to_string);
+            let suspects = self.fencing.iter().map(|name| (name, key(name).unwrap_or_default()));
+            suspects.for_each(|(name, key)| self.ledger.suspect(name, &key));
         }
         // First come, first served.
         let mut all: Vec<&Service> = self.services.values().map(|entry| &entry.service).collect();
@@ -69,6 +74,7 @@ impl Index {
         self.cleanups.clear();
         self.pending.clear();
         self.events.clear();
+        self.ledger.clear(&self.table);
         let names: Vec<Name> = self.services.keys().cloned().collect();
         for name in names {
             if let Some(entry) = self.services.get_mut(&name) {
@@ -183,8 +189,14 @@ impl Index {
 
     /// Services found with annotations of ours that are not of type `LoadBalancer`.
     pub fn clean_up(&mut self, leftovers: impl IntoIterator<Item = Leftover>) {
-        if self.leading {
-            self.cleanups.extend(leftovers);
+        if !self.leading {
+            return;
+        }
+        for leftover in leftovers {
+            if !self.services.contains_key(&leftover.name) {
+                self.give_back_all(&leftover.name, leftover.marked_groups());
+            }
+            self.cleanups.push_back(leftover);
         }
     }
 
@@ -204,12 +216,22 @@ impl Index {
         let service = &self.services.get(name)?.service;
         let lost = self.lost(service);
         let verdict = judge(self.world(), service, &lost);
+        let gains = verdict.addresses.iter().any(|address| !service.addresses.contains(address));
+        if gains && !shows(service) && !service.marks.fence {
+            // Nobody would think that this Service is about to get an address: first that is written on it.
+            let (mark, addresses) = (fence(service, &self.fence), service.addresses.clone());
+            return Some(self.fly(mark, addresses, Vec::new()));
+        }
+        let is_over = service.scope == Scope::Ours && service.marks.fence && !is_waiting(service);
+        let conditions = self.conditions(service);
+        let changes = is_over || conditions.is_some() || verdict.changes(service);
+        let patch = changes.then(|| assign(service, &verdict, conditions));
+        let object = service.reference();
         for count in &verdict.counts {
             self.metrics.count(count);
         }
-        let patch = verdict.changes(service).then(|| assign(service, &verdict));
-        let object = service.reference();
         self.set_problem(name, verdict.problem.as_ref(), verdict.waits);
+        self.settle_external(name, &verdict, patch.is_none());
         let patch = patch?;
         let events = verdict
             .notes
@@ -291,7 +313,15 @@ impl Index {
     }
 }
 
-/// Whether a predecessor may have wanted to write it.
+/// Whether the Service says by itself that it may be about to get an address. One that does not is marked before it gets
+/// one: a new leader must know, whatever has become meanwhile of groups, nodes and other Services, to which Services a
+/// write of its predecessor may still be on its way.
+fn shows(service: &Service) -> bool {
+    let takes_more = service.scope == Scope::Ours && service.wishes.multi_pool == Some(true);
+    takes_more || is_waiting(service)
+}
+
+/// Whether it wants something that it does not have.
 fn is_waiting(service: &Service) -> bool {
     service.scope == Scope::Ours
         && service.has_cluster_ip

@@ -66,9 +66,22 @@ pub enum Failure {
         "no available addresses: no node is in a subnet of pool {0:?}, and multi-pool takes only ranges whose subnet a node has"
     )]
     MultiInactive(String),
-    /// Addresses from a sidecar.
-    #[error("pool {0:?} gets its addresses from an external IPAM, which is not available in this version")]
-    External(String),
+    /// Several ranges of a group that has none.
+    #[error(
+        "multi-pool: the addresses of pool {0:?} come from an IPAM sidecar, not from ranges; remove the annotation purelb.io/multi-pool"
+    )]
+    MultiExternal(String),
+    /// The sidecar has been asked; no reason to say anything yet.
+    #[error("the IPAM sidecar of pool {0:?} has not answered yet")]
+    Asking(String),
+    /// No address from a sidecar.
+    #[error("no address from the IPAM sidecar of pool {group:?}: {text}; it is asked again")]
+    Sidecar {
+        /// The group.
+        group: String,
+        /// What it says, or what is wrong with what it says.
+        text: String,
+    },
 }
 
 impl Failure {
@@ -86,6 +99,7 @@ impl Failure {
     pub fn pool_count(&self) -> Option<Count> {
         let unknown = || "<unknown>".to_owned();
         match self {
+            Self::Sidecar { group, .. } => Some(Count::Rejected(group.clone(), "external")),
             Self::Exhausted { group, .. } => Some(Count::Rejected(group.clone(), "exhausted")),
             Self::Refusal { group, refusal } => Some(Count::Rejected(group.clone(), refusal.metric())),
             Self::MultiAndBalance(_) | Self::MultiAndSharing => Some(Count::Rejected(unknown(), "multipool_refused")),

@@ -26,15 +26,12 @@ impl Case<'_> {
         };
         // A Service that keeps its first address keeps its kind too, whatever became of the group.
         let keeps_first = addresses.first() == service.addresses.first();
-        let of_group =
-            addresses.first().and_then(|&address| self.world.table.group_of(address)).map(|(group, _)| group.announce);
+        let of_group = addresses.first().and_then(|&address| self.group_of(address)).map(|group| group.announce);
         let pool_type = match service.marks.pool_type.filter(|_| keeps_first) {
             Some(kept) => Some(kept),
             None => of_group.or(service.marks.pool_type),
         };
-        let skip_dad = addresses
-            .iter()
-            .any(|&address| self.world.table.group_of(address).is_some_and(|(group, _)| group.skip_ipv6_dad));
+        let skip_dad = addresses.iter().any(|&address| self.group_of(address).is_some_and(|group| group.skip_ipv6_dad));
         let target = Target { groups, pool_type, skip_dad };
         let known = Target {
             groups: service.marks.groups.as_deref().map(str::to_owned),
@@ -47,15 +44,7 @@ impl Case<'_> {
 
     /// The name of an address's group; of a group that is gone, as it was written at the time.
     fn group_name(&self, address: IpAddr) -> Option<String> {
-        if let Some((group, _)) = self.world.table.group_of(address) {
-            return Some(group.name.clone());
-        }
-        let written: Vec<&str> = self.service.marks.groups.as_deref()?.split(", ").collect();
-        let place = self.service.addresses.iter().position(|held| *held == address)?;
-        let name = match written.as_slice() {
-            [only] => Some(only),
-            several => several.get(place),
-        };
-        name.map(|name| (*name).to_owned())
+        let group = self.group_of(address).map(|group| group.name.as_str());
+        group.or_else(|| self.service.marked_group(address)).map(str::to_owned)
     }
 }

@@ -2,15 +2,16 @@
 
 use std::net::IpAddr;
 
-use api_types::{Announce, Family, Group, Ipam, Pool};
+use api_types::{Announce, Family, Group, Pool};
 
+use super::external::is_external;
 use super::{Case, Count, Failure, Given};
 
 impl<'a> Case<'a> {
     /// Whether it takes an address from each range: by its annotation, else by its group, which is
     /// the group of what it has, else the one chosen now.
     pub(super) fn is_multi(&self) -> bool {
-        self.service.wishes.multi_pool.unwrap_or_else(|| {
+        let asked = self.service.wishes.multi_pool.unwrap_or_else(|| {
             let holding = self.held.iter().find_map(|&address| self.world.table.group_of(address));
             match holding {
                 Some((group, _)) => group.multi_pool,
@@ -19,7 +20,9 @@ impl<'a> Case<'a> {
                 }
                 None => false,
             }
-        })
+        });
+        // A sidecar has no ranges that we know of; it gives what it gives.
+        asked && !self.choice().is_ok_and(|choice| choice.groups.iter().all(|group| is_external(group)))
     }
 
     pub(super) fn multi(&mut self) {
@@ -114,7 +117,7 @@ impl<'a> Case<'a> {
         }
         let group = self.choice()?.for_family(family);
         match group {
-            Some(group) if matches!(group.ipam, Ipam::External { .. }) => Err(Failure::External(group.name.clone())),
+            Some(group) if is_external(group) => Err(Failure::MultiExternal(group.name.clone())),
             group => Ok(group),
         }
     }

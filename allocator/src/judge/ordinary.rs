@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use api_types::names::reason;
-use api_types::{Family, Group, Ipam};
+use api_types::{Family, Group};
 use runtime::events::Kind;
 
+use super::external::is_external;
 use super::{Case, Count, Failure, Given};
 use crate::select::Choice;
 
@@ -32,17 +33,33 @@ impl<'a> Case<'a> {
         };
         let mut given: Vec<Given<'a>> = Vec::new();
         let mut failures: Vec<(Family, Failure)> = Vec::new();
-        for family in open {
-            match self.one(&choice, family, anew) {
-                Ok(found) => given.push(found),
+        // A sidecar is asked last: not for nothing.
+        let is_asked = |family: &Family| choice.for_family(*family).is_some_and(is_external);
+        let (asked, own): (Vec<Family>, Vec<Family>) = open.into_iter().partition(is_asked);
+        for family in own.into_iter().chain(asked) {
+            if is_asked(&family) && !failures.is_empty() && !self.prefers() {
+                break;
+            }
+            match self.some(&choice, &wanted, family, anew) {
+                Ok(found) => given.extend(found),
                 Err(failure) => failures.push((family, failure)),
             }
         }
+        if failures.iter().any(|(_, failure)| matches!(failure, Failure::Asking(_))) {
+            return self.wait();
+        }
+        given.sort_by_key(|given| wanted.iter().position(|family| *family == Family::of(given.address)));
         let first_failure = failures.first().map(|(_, failure)| failure.clone());
         match first_failure {
             Some(failure) if !self.prefers() || (given.is_empty() && self.kept().is_empty()) => self.fail(&failure),
             _ => self.give(&given, &failures, &choice),
         }
+    }
+
+    /// Nothing is decided before the sidecar has answered.
+    fn wait(&mut self) {
+        (self.verdict.addresses, self.verdict.waits) = (self.kept(), true);
+        self.verdict.clear_re_evaluate = false;
     }
 
     /// A Service of before dual stack: one address, IPv6 if the group has any.
@@ -51,20 +68,28 @@ impl<'a> Case<'a> {
         vec![if six { Family::V6 } else { Family::V4 }]
     }
 
-    /// An address of one family; one that the Service has already, if `anew` and it is still right.
-    fn one(&mut self, choice: &Choice<'a>, family: Family, anew: bool) -> Result<Given<'a>, Failure> {
+    /// An address of one family, or from a sidecar perhaps several; those that the Service has already, if `anew` and
+    /// they are still right.
+    fn some(
+        &mut self,
+        choice: &Choice<'a>,
+        wanted: &[Family],
+        family: Family,
+        anew: bool,
+    ) -> Result<Vec<Given<'a>>, Failure> {
         let Some(group) = choice.for_family(family) else {
             return Err(Failure::NoRange { groups: choice.names(), family });
         };
-        if let Ipam::External { .. } = group.ipam {
-            return Err(Failure::External(group.name.clone()));
+        if is_external(group) {
+            let still = if anew { self.still_from(group, family) } else { Vec::new() };
+            return if still.is_empty() { self.external(group, choice, wanted, family) } else { Ok(still) };
         }
         if anew && let Some(address) = self.still_right(group, family) {
-            return Ok(Given { address, group });
+            return Ok(vec![Given { address, group }]);
         }
         let address =
             if self.service.key().is_some() { self.shared(group, family)? } else { self.lowest(group, family)? };
-        Ok(Given { address, group })
+        Ok(vec![Given { address, group }])
     }
 
     fn still_right(&self, group: &Group, family: Family) -> Option<IpAddr> {

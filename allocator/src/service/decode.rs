@@ -13,7 +13,7 @@ use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{FamilyPolicy, Leftover, Marks, Name, Scope, Service, Wishes};
+use super::{FamilyPolicy, Leftover, Marks, Name, Scope, Service, Wishes, is_ours, of_others};
 use crate::pool::{Claim, Port, Protocol};
 
 /// A Service as it comes from the API server: without managed fields, labels, selectors.
@@ -51,6 +51,7 @@ struct SpecPort {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     load_balancer: LoadBalancer,
+    conditions: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -162,6 +163,7 @@ impl Watched {
             marks: self.marks(),
             addresses,
             other_ingress,
+            conditions: self.conditions().to_vec(),
         })
     }
 
@@ -169,7 +171,8 @@ impl Watched {
     #[must_use]
     pub fn leftover(&self) -> Option<Leftover> {
         let marks = self.marks();
-        let marked = (marks.any || marks.fence) && self.spec.r#type.as_deref() != Some("LoadBalancer");
+        let ours = marks.any || marks.fence || self.conditions().iter().any(is_ours);
+        let marked = ours && self.spec.r#type.as_deref() != Some("LoadBalancer");
         marked.then(|| self.trace())
     }
 
@@ -180,7 +183,13 @@ impl Watched {
             name: self.name(),
             uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
             version: self.metadata.resource_version.as_deref().unwrap_or_default().into(),
+            groups: self.annotation(annotation::ALLOCATED_FROM).map(Into::into),
+            conditions: self.conditions().iter().any(is_ours).then(|| of_others(self.conditions())),
         }
+    }
+
+    fn conditions(&self) -> &[Value] {
+        self.status.conditions.as_deref().unwrap_or_default()
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {

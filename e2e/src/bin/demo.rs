@@ -134,7 +134,7 @@ async fn wait_for_routes(cluster: &Cluster, addresses: &[IpAddr]) -> Result<()> 
 
 fn routes(cluster: &Cluster) -> Result<Vec<BgpRoute>> {
     let mut routes = Vec::new();
-    for family in Family::BOTH {
+    for family in Family::ALL {
         routes.extend(cluster.router().routes(family)?);
     }
     Ok(routes)

@@ -6,7 +6,7 @@ use super::{
     filter::export_filter,
     objects::{Calico, NodeAddresses},
 };
-use crate::family::Family;
+use api_types::Family;
 
 /// A node and all others.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_router_id_is_the_ipv4_address_in_both_families() {
-        for family in Family::BOTH {
+        for family in Family::ALL {
             assert!(configure(&Calico::default(), family).contains("\nrouter id 192.168.50.11;\n"));
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ipnetwork::IpNetwork;
 
 use super::objects::{Calico, Community};
-use crate::family::Family;
+use api_types::Family;
 
 /// The filter named `to_peers` for one family.
 ///

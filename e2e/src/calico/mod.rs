@@ -12,7 +12,9 @@ pub use bird::{Neighborhood, bird_config};
 pub use objects::{BgpConfiguration, BgpPeer, Calico, Community, IpPool, NodeAddresses, PrefixAdvertisement};
 pub use watch::run;
 
-use crate::{family::Family, host_id::HostId, layout::Layout};
+use api_types::Family;
+
+use crate::{family::Words as _, host_id::HostId, layout::Layout};
 
 /// The configuration file and the control socket of one BIRD.
 pub(crate) fn bird_paths(layout: &Layout, host: HostId, family: Family) -> (PathBuf, PathBuf) {

@@ -24,11 +24,13 @@ use super::{
     Neighborhood, bird_config, bird_paths,
     objects::{BgpConfiguration, BgpPeer, Calico, IpPool, NodeAddresses},
 };
+use api_types::Family;
+
 use crate::{
     client_config,
     credentials::User,
     error::{Doing, Result, unexpected},
-    family::Family,
+    family::Words as _,
     host_id::HostId,
     layout::Layout,
 };
@@ -82,7 +84,7 @@ fn write_all(layout: &Layout, calico: &Calico, nodes: &[NodeAddresses]) -> Resul
     let mut changed = Vec::new();
     for node in nodes {
         let Ok(host) = node.name.parse::<HostId>() else { continue };
-        for family in Family::BOTH {
+        for family in Family::ALL {
             let Some(text) = bird_config(Neighborhood { node, all: nodes }, calico, family) else { continue };
             let (file, _) = bird_paths(layout, host, family);
             if fs::read_to_string(&file).is_ok_and(|present| present == text) {

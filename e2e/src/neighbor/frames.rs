@@ -11,6 +11,9 @@ use crate::mac::Mac;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const TARGET_LINK_ADDRESS: u8 = 2;
+/// Flags of an advertisement: asked for; and: it replaces what was known.
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
 /// Neighbour discovery is believed only from the same link (RFC 4861 7.1).
 const HOP_LIMIT: u8 = 255;
 
@@ -71,6 +74,42 @@ impl Asker {
             .icmpv6_raw(NEIGHBOR_SOLICITATION, 0, [0; 4]);
         let mut frame = Vec::with_capacity(packet.size(body.len()));
         // A vector takes everything, and the packet is far from too long.
+        let _ = packet.write(&mut frame, &body);
+        frame
+    }
+
+    /// The answer to a frame that asks for the asker itself. Hosts look now and then whether whom they answer by IPv6 is
+    /// still there, and answer no more when it is not; ARP knows no such thing.
+    pub(crate) fn answer(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let packet = SlicedPacket::from_ethernet(frame).ok()?;
+        let (NetSlice::Ipv6(ip), TransportSlice::Icmpv6(message)) = (packet.net?, packet.transport?) else {
+            return None;
+        };
+        let (target, _) = message.payload().split_at_checked(16)?;
+        let for_me = message.type_u8() == NEIGHBOR_SOLICITATION && target == self.ipv6.octets();
+        let asks = Mac(frame.get(6..12)?.try_into().ok()?);
+        for_me.then(|| self.advertisement(self.ipv6, asks, ip.header().source_addr(), SOLICITED | OVERRIDE))
+    }
+
+    /// The frame that tells everybody unasked that `address` is the asker's: a gratuitous ARP request or an unsolicited
+    /// advertisement.
+    pub(crate) fn announcement(&self, address: IpAddr) -> Vec<u8> {
+        match address {
+            IpAddr::V4(address) => Self { ipv4: address, ..*self }.arp_request(address),
+            IpAddr::V6(address) => {
+                let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+                self.advertisement(address, Mac([0x33, 0x33, 0, 0, 0, 1]), all_nodes, OVERRIDE)
+            }
+        }
+    }
+
+    fn advertisement(&self, target: Ipv6Addr, to: Mac, destination: Ipv6Addr, flags: u8) -> Vec<u8> {
+        let body = [&target.octets()[..], &[TARGET_LINK_ADDRESS, 1], &self.mac.0].concat();
+        let packet = PacketBuilder::ethernet2(self.mac.0, to.0)
+            .ipv6(target.octets(), destination.octets(), HOP_LIMIT)
+            .icmpv6_raw(NEIGHBOR_ADVERTISEMENT, 0, [flags, 0, 0, 0]);
+        let mut frame = Vec::with_capacity(packet.size(body.len()));
+        // As above.
         let _ = packet.write(&mut frame, &body);
         frame
     }
@@ -189,6 +228,18 @@ mod tests {
         assert_eq!(ASKER.hear(&ASKER.question(V6), V6), None);
         assert_eq!(ASKER.hear(&advertisement(ASKER.mac, 64, &[]), V6), None);
         assert_eq!(ASKER.hear(&[0; 10], V4), None);
+    }
+
+    #[test]
+    fn the_asker_answers_for_itself_and_announces_what_it_is_told() {
+        let other = Asker { mac: NODE, ipv6: "fd00:50::11".parse().unwrap(), ..ASKER };
+        let answer = ASKER.answer(&other.question(ASKER.ipv6.into())).unwrap();
+        let heard = |kind| Some(Heard { kind, mac: ASKER.mac });
+        assert_eq!(other.hear(&answer, ASKER.ipv6.into()), heard(Kind::Answer));
+        assert_eq!(ASKER.answer(&other.question(V6)), None);
+        for address in [V4, V6] {
+            assert_eq!(other.hear(&ASKER.announcement(address), address), heard(Kind::Announcement));
+        }
     }
 
     #[test]

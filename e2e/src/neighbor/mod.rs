@@ -2,10 +2,12 @@
 
 mod frames;
 mod monitor;
+mod observations;
 mod socket;
 
 pub use frames::{Heard, Kind};
-pub use monitor::{ArpMonitor, Observations};
+pub use monitor::ArpMonitor;
+pub use observations::Observations;
 
 pub(crate) use frames::Asker;
 pub(crate) use socket::LinkSocket;

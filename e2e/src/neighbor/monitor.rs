@@ -12,14 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Asker, Heard, Kind, LinkSocket};
+use super::{Asker, Heard, Kind, LinkSocket, Observations};
 use crate::{error::Result, mac::Mac};
 
 /// The time between two questions.
 const PERIOD: Duration = Duration::from_millis(1);
-
-/// A host that answers has not stopped when it misses a few questions; after this time without an answer it has.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks for one address every millisecond, by ARP or by neighbour solicitation, from when it is made until it is
 /// stopped or dropped.
@@ -32,8 +29,19 @@ pub struct ArpMonitor {
 
 #[derive(Debug, Default)]
 struct Shared {
+    asked: Mutex<Vec<Instant>>,
     heard: Mutex<Vec<(Instant, Heard)>>,
     stop: AtomicBool,
+}
+
+impl Shared {
+    /// The recent past of what was heard, oldest first. Frames come in the order of their times, nearly.
+    fn heard_since(&self, from: Instant) -> Vec<(Instant, Heard)> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent: Vec<_> = heard.iter().rev().take_while(|(at, _)| *at >= from).copied().collect();
+        recent.reverse();
+        recent
+    }
 }
 
 impl ArpMonitor {
@@ -47,6 +55,7 @@ impl ArpMonitor {
                 let question = asker.question(address);
                 let mut next = Instant::now();
                 while !shared.stop.load(Ordering::Relaxed) {
+                    shared.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
                     socket.send(&question)?;
                     next += PERIOD;
                     match next.checked_duration_since(Instant::now()) {
@@ -62,10 +71,11 @@ impl ArpMonitor {
             let shared = Arc::clone(&shared);
             move || {
                 while !shared.stop.load(Ordering::Relaxed) {
-                    let Some(frame) = socket.receive()? else { continue };
-                    let now = Instant::now();
+                    let Some((at, frame)) = socket.receive()? else { continue };
                     if let Some(heard) = asker.hear(&frame, address) {
-                        shared.heard.lock().unwrap_or_else(PoisonError::into_inner).push((now, heard));
+                        shared.heard.lock().unwrap_or_else(PoisonError::into_inner).push((at, heard));
+                    } else if let Some(answer) = asker.answer(&frame) {
+                        socket.send(&answer)?;
                     }
                 }
                 Ok(())
@@ -78,7 +88,29 @@ impl ArpMonitor {
     #[must_use]
     pub fn so_far(&self) -> Observations {
         let heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Observations { begin: self.begin, end: Instant::now(), heard }
+        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Observations { begin: self.begin, end: Instant::now(), asked, heard }
+    }
+
+    /// Who has answered within the last so-and-so long, until now. Cheap, for those who wait for a state.
+    #[must_use]
+    pub fn answering(&self, within: Duration) -> BTreeSet<Mac> {
+        let from = Instant::now().checked_sub(within).unwrap_or(self.begin);
+        let recent = self.shared.heard_since(from);
+        recent.into_iter().filter(|(_, heard)| heard.kind == Kind::Answer).map(|(_, heard)| heard.mac).collect()
+    }
+
+    /// Whether one host and nobody else has answered within the last so-and-so long, without a silence.
+    #[must_use]
+    pub fn steady(&self, within: Duration) -> Option<Mac> {
+        let end = Instant::now();
+        let begin = end.checked_sub(within).filter(|begin| *begin >= self.begin)?;
+        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = asked.partition_point(|at| *at < begin);
+        let asked = asked.get(first..).unwrap_or_default().to_vec();
+        let recent = Observations { begin, end, asked, heard: self.shared.heard_since(begin) };
+        let macs = recent.macs();
+        (macs.len() == 1 && recent.silences().is_empty()).then(|| macs.first().copied()).flatten()
     }
 
     /// Stops asking and returns all that has been heard.
@@ -98,182 +130,5 @@ impl ArpMonitor {
 impl Drop for ArpMonitor {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Who said when that an address is theirs, between two points in time.
-#[derive(Clone, Debug)]
-pub struct Observations {
-    /// The first question.
-    pub begin: Instant,
-    /// The last moment that belongs to the observation.
-    pub end: Instant,
-    /// Everything that was heard, in order.
-    pub heard: Vec<(Instant, Heard)>,
-}
-
-impl Observations {
-    /// The part from `from` on.
-    #[must_use]
-    pub fn since(&self, from: Instant) -> Self {
-        let begin = self.begin.max(from);
-        let heard = self.heard.iter().filter(|(at, _)| *at >= begin).copied().collect();
-        Self { begin, end: self.end, heard }
-    }
-
-    /// The answers to our questions, with their times.
-    pub fn answers(&self) -> impl Iterator<Item = (Instant, Mac)> {
-        self.of_kind(Kind::Answer)
-    }
-
-    /// What was announced to everybody: gratuitous ARP, unsolicited advertisements.
-    pub fn announcements(&self) -> impl Iterator<Item = (Instant, Mac)> {
-        self.of_kind(Kind::Announcement)
-    }
-
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (Instant, Mac)> {
-        self.heard.iter().filter(move |(_, heard)| heard.kind == kind).map(|(at, heard)| (*at, heard.mac))
-    }
-
-    /// All who answered.
-    #[must_use]
-    pub fn macs(&self) -> BTreeSet<Mac> {
-        self.answers().map(|(_, mac)| mac).collect()
-    }
-
-    /// Who answered last.
-    #[must_use]
-    pub fn last_mac(&self) -> Option<Mac> {
-        self.answers().last().map(|(_, mac)| mac)
-    }
-
-    /// When the first answer came, counted from the first question.
-    #[must_use]
-    pub fn first_answer(&self) -> Option<Duration> {
-        self.answers().next().map(|(at, _)| at.saturating_duration_since(self.begin))
-    }
-
-    /// The longest time without an answer, its beginning and its length. The time before the first answer and that
-    /// after the last one count.
-    #[must_use]
-    pub fn longest_gap(&self) -> (Instant, Duration) {
-        let times = self.answers().map(|(at, _)| at).chain([self.end]);
-        let mut longest = (self.begin, Duration::ZERO);
-        let mut last = self.begin;
-        for at in times {
-            let gap = at.saturating_duration_since(last);
-            if gap > longest.1 {
-                longest = (last, gap);
-            }
-            last = at;
-        }
-        longest
-    }
-
-    /// The times at which the answers changed from one host to another, with both.
-    #[must_use]
-    pub fn changes(&self) -> Vec<(Instant, Mac, Mac)> {
-        let mut changes = Vec::new();
-        let mut last = None;
-        for (at, mac) in self.answers() {
-            if let Some(before) = last.filter(|before| *before != mac) {
-                changes.push((at, before, mac));
-            }
-            last = Some(mac);
-        }
-        changes
-    }
-
-    /// How long more than one host answered at the same time, added up. Zero when every change of hands was clean.
-    #[must_use]
-    pub fn overlap(&self) -> Duration {
-        let mut edges: Vec<(Instant, bool)> = self
-            .macs()
-            .into_iter()
-            .flat_map(|mac| self.spells(mac))
-            .flat_map(|(from, to)| [(from, true), (to, false)])
-            .collect();
-        edges.sort();
-        let (mut total, mut answering, mut last) = (Duration::ZERO, 0_usize, self.begin);
-        for (at, begins) in edges {
-            if answering > 1 {
-                total += at.saturating_duration_since(last);
-            }
-            answering = if begins { answering + 1 } else { answering.saturating_sub(1) };
-            last = at;
-        }
-        total
-    }
-
-    /// The times, from first to last answer, during which a host answered without a pause.
-    fn spells(&self, host: Mac) -> Vec<(Instant, Instant)> {
-        let mut spells: Vec<(Instant, Instant)> = Vec::new();
-        for (at, _) in self.answers().filter(|(_, mac)| *mac == host) {
-            match spells.last_mut() {
-                Some((_, to)) if at.saturating_duration_since(*to) <= PAUSE => *to = at,
-                _ => spells.push((at, at)),
-            }
-        }
-        spells
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
-
-    /// Answers at these milliseconds of one second.
-    fn observed(answers: impl IntoIterator<Item = (u64, Mac)>) -> Observations {
-        let begin = Instant::now();
-        let at = |millisecond| begin + Duration::from_millis(millisecond);
-        let heard = answers.into_iter().map(|(time, mac)| (at(time), Heard { kind: Kind::Answer, mac })).collect();
-        Observations { begin, end: at(1000), heard }
-    }
-
-    #[test]
-    fn the_longest_gap_may_be_at_either_end_or_in_between() {
-        let gap = |times: &[u64]| {
-            let observations = observed(times.iter().map(|time| (*time, A)));
-            let (from, length) = observations.longest_gap();
-            (from.duration_since(observations.begin).as_millis(), length.as_millis())
-        };
-        assert_eq!(gap(&[]), (0, 1000));
-        assert_eq!(gap(&[700]), (0, 700));
-        assert_eq!(gap(&[100, 400, 900]), (400, 500));
-        assert_eq!(gap(&[100, 200, 300]), (300, 700));
-    }
-
-    #[test]
-    fn a_clean_change_has_no_overlap() {
-        let observations = observed((0..500).map(|time| (time, A)).chain((500..1000).map(|time| (time, B))));
-        assert_eq!(observations.overlap(), Duration::ZERO);
-        assert_eq!(observations.changes().len(), 1);
-        assert_eq!(observations.last_mac(), Some(B));
-    }
-
-    #[test]
-    fn two_that_answer_together_overlap() {
-        let both =
-            (0..1000).flat_map(|time| [(time, A)].into_iter().chain((300..400).contains(&time).then_some((time, B))));
-        assert_eq!(observed(both).overlap(), Duration::from_millis(99));
-    }
-
-    #[test]
-    fn one_that_comes_back_after_a_pause_has_not_been_there_all_the_time() {
-        let answers =
-            (0..300).map(|time| (time, A)).chain((300..600).map(|time| (time, B))).chain([(600, A), (601, A)]);
-        let observations = observed(answers);
-        assert_eq!(observations.overlap(), Duration::ZERO);
-        assert_eq!(observations.changes().len(), 2);
-    }
-
-    #[test]
-    fn a_part_begins_where_it_is_cut() {
-        let observations = observed([(100, A), (800, B)]);
-        let part = observations.since(observations.begin + Duration::from_millis(500));
-        assert_eq!((part.macs(), part.first_answer()), (BTreeSet::from([B]), Some(Duration::from_millis(300))));
     }
 }

@@ -1,26 +1,26 @@
 //! A socket for whole Ethernet frames.
 
 use std::{
+    io::IoSliceMut,
     os::fd::{AsRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::{
+    cmsg_space,
     errno::Errno,
     ifaddrs::getifaddrs,
     sys::{
         socket::{
-            AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
-            sockopt::ReceiveTimeout,
+            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg, send,
+            setsockopt, socket,
+            sockopt::{ReceiveTimeout, ReceiveTimestampns},
         },
-        time::TimeVal,
+        time::{TimeSpec, TimeVal},
     },
 };
 
-use crate::{
-    error::{Doing, Result, unexpected},
-    mac::Mac,
-};
+use crate::error::{Doing, Result, unexpected};
 
 /// More than an Ethernet frame without jumbo size.
 const LONGEST: usize = 2048;
@@ -29,7 +29,6 @@ const LONGEST: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct LinkSocket {
     descriptor: OwnedFd,
-    mac: Mac,
 }
 
 impl LinkSocket {
@@ -43,18 +42,14 @@ impl LinkSocket {
             .filter(|entry| entry.interface_name == interface)
             .find_map(|entry| entry.address?.as_link_addr().copied())
             .ok_or_else(|| unexpected("the list of interfaces", format!("no {interface}")))?;
-        let mac = address.addr().map(Mac).ok_or_else(|| unexpected(interface, "no hardware address"))?;
         let descriptor =
             socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).doing(what)?;
         bind(descriptor.as_raw_fd(), &address).doing(what)?;
         let patience = TimeVal::new(patience.as_secs().try_into().unwrap_or(i64::MAX), patience.subsec_micros().into());
         setsockopt(&descriptor, ReceiveTimeout, &patience).doing(what)?;
-        Ok(Self { descriptor, mac })
-    }
-
-    /// The interface's hardware address.
-    pub(crate) fn mac(&self) -> Mac {
-        self.mac
+        // The kernel notes when a frame came: a reader that had to wait for a processor must not make it look late.
+        setsockopt(&descriptor, ReceiveTimestampns, &true).doing(what)?;
+        Ok(Self { descriptor })
     }
 
     pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
@@ -65,16 +60,32 @@ impl LinkSocket {
         }
     }
 
-    /// The next frame, or `None` when there is none in time.
-    pub(crate) fn receive(&self) -> Result<Option<Vec<u8>>> {
+    /// The next frame with the time at which it came, or `None` when there is none in time.
+    pub(crate) fn receive(&self) -> Result<Option<(Instant, Vec<u8>)>> {
         let mut frame = vec![0; LONGEST];
-        match recv(self.descriptor.as_raw_fd(), &mut frame, MsgFlags::empty()) {
-            Ok(length) => {
-                frame.truncate(length);
-                Ok(Some(frame))
-            }
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => Ok(None),
-            Err(error) => Err(error).doing(|| "receive a frame".into()),
-        }
+        let mut control = cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(&mut frame)];
+        let (length, came) =
+            match recvmsg::<()>(self.descriptor.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
+                Ok(message) => {
+                    let mut notes = message.cmsgs().doing(|| "read a frame's time".into())?;
+                    let came = notes.find_map(|note| match note {
+                        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                        _ => None,
+                    });
+                    (message.bytes, came)
+                }
+                Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
+                Err(error) => return Err(error).doing(|| "receive a frame".into()),
+            };
+        frame.truncate(length);
+        Ok(Some((came.map_or_else(Instant::now, as_instant), frame)))
     }
+}
+
+/// A time since 1970 on the scale of [`Instant`], which the kernel does not put on frames.
+fn as_instant(since_epoch: Duration) -> Instant {
+    let now = Instant::now();
+    let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since_epoch).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
 }

@@ -3,12 +3,14 @@
 use std::{fs, path::Path};
 
 use super::{Shape, pod_networks, routes_to_pods};
+use api_types::Family;
+
 use crate::{
     cables,
     calico::bird_paths,
     credentials::User,
     error::{Doing, Result},
-    family::Family,
+    family::Words as _,
     host_id::HostId,
     plan::{PROGRAMS, Plan, Service},
 };
@@ -64,7 +66,7 @@ pub(super) fn plan(shape: Shape<'_>, number: u8) -> Result<Plan> {
         .after(layout.api_ready()),
         Service::kubernetes("kube-proxy", [format!("--config={proxy}")]).after(layout.api_ready()),
     ];
-    for family in Family::BOTH {
+    for family in Family::ALL {
         let program = family.bird();
         let (configuration, socket) = bird_paths(layout, host, family);
         plan.links.push((socket.clone(), format!("/run/bird/{program}.ctl").into()));

@@ -3,9 +3,11 @@
 use std::{fmt::Write, fs};
 
 use super::Shape;
+use api_types::Family;
+
 use crate::{
     error::{Doing, Result},
-    family::Family,
+    family::Words as _,
     host_id::HostId,
     plan::{Plan, Service},
 };
@@ -67,10 +69,10 @@ router bgp {AS}
         HostId::Router.ipv4()
     );
     let neighbors = |family| (1..=nodes).map(move |number| address(HostId::Node(number), family));
-    for neighbor in Family::BOTH.into_iter().flat_map(neighbors) {
+    for neighbor in Family::ALL.into_iter().flat_map(neighbors) {
         let _ = writeln!(text, " neighbor {neighbor} remote-as external\n neighbor {neighbor} timers connect 1");
     }
-    for family in Family::BOTH {
+    for family in Family::ALL {
         let _ = writeln!(text, " address-family {} unicast\n  maximum-paths 8", family.frr());
         for neighbor in neighbors(family) {
             let _ = writeln!(text, "  neighbor {neighbor} activate");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{Replica, Signal, audit::audit_at_rest, eventually};
+use e2e::{Replica, Signal, audit::audit_at_rest, eventually, testing::installed};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -16,7 +16,6 @@ use serde_json::json;
 
 use crate::{
     field::{Field, NoPods, group, pool, service, straight},
-    support::installed,
     vigil::Vigil,
 };
 

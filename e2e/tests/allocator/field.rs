@@ -3,7 +3,12 @@
 use std::{net::IpAddr, path::Path};
 
 use api_types::service::ingress_addresses;
-use e2e::{Cluster, NAMESPACE, audit::GroupRanges, eventually};
+use e2e::{
+    Cluster, NAMESPACE,
+    audit::GroupRanges,
+    eventually,
+    testing::{DEADLINE, event},
+};
 use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Event, Namespace, Pod, Service},
@@ -14,8 +19,6 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
-
-use crate::support::DEADLINE;
 
 /// What belongs to one test. Its Services and groups go when it does, also after a failure.
 pub(crate) struct Field<'a> {
@@ -145,6 +148,22 @@ impl<'a> Field<'a> {
         .unwrap();
     }
 
+    /// Waits until a Service has a condition of this type that is true and says these words, or has none of this type.
+    pub(crate) async fn service_condition(&self, name: &str, kind: &str, words: Option<&str>) {
+        eventually(DEADLINE, format!("Service {name} with {kind} that says {words:?}"), async || {
+            let conditions = self.service(name).await.status.and_then(|status| status.conditions).unwrap_or_default();
+            let found = conditions.iter().find(|condition| condition.type_ == kind);
+            let said = found.filter(|condition| condition.status == "True").map(|condition| condition.message.as_str());
+            match (said, words) {
+                (None, None) if found.is_none() => Ok(()),
+                (Some(said), Some(words)) if said.contains(words) => Ok(()),
+                _ => Err(format!("{conditions:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     pub(crate) fn services(&self) -> Api<Service> {
         Api::namespaced(self.client.clone(), &self.space)
     }
@@ -218,13 +237,7 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) async fn event_in(&self, space: &str, name: &str, reason: &str, words: &str) {
-        eventually(DEADLINE, format!("an event {reason} about {space}/{name} with {words:?}"), async || {
-            let events = self.events(space, name, reason).await;
-            let notes: Vec<_> = events.into_iter().filter_map(|event| event.message).collect();
-            if notes.iter().any(|note| note.contains(words)) { Ok(()) } else { Err(format!("{notes:?}")) }
-        })
-        .await
-        .unwrap();
+        event(self.cluster, space, name, reason, words).await;
     }
 
     pub(crate) async fn events(&self, space: &str, name: &str, reason: &str) -> Vec<Event> {

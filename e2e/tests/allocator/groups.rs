@@ -1,12 +1,14 @@
 //! Which group serves a Service: annotation, namespaces, the group `default`, class, scope.
 
-use e2e::{Replica, eventually};
+use e2e::{
+    Replica, eventually,
+    testing::{DEADLINE, event, installed},
+};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, api::PostParams};
 use serde_json::json;
 
-use crate::{
-    field::{Field, NoPods, group, pool, straight},
-    support::{DEADLINE, event, installed},
-};
+use crate::field::{Field, NoPods, group, pool, straight};
 
 const NETWORK: &str = "203.0.113.0/24";
 
@@ -164,6 +166,24 @@ async fn scope_groups_outside_the_install_namespace_are_told_and_not_used() {
     })
     .await
     .unwrap();
+}
+
+/// An install namespace without any ServiceGroup is taken for a wrong setting: all groups serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn scope_unknown_install_namespace_uses_all_groups() {
+    let cluster = installed().await;
+    let mut field = Field::new(&cluster, "nowhere").await;
+    field.group("nowhere", json!({"remote": one("203.0.113.0/28")})).await;
+    let lease = json!({"metadata": {"name": "purelb-allocator", "namespace": field.space}});
+    let leases: Api<Lease> = Api::namespaced(field.client.clone(), &field.space);
+    leases.create(&PostParams::default(), &serde_json::from_value(lease).unwrap()).await.unwrap();
+    let _without = NoPods::new(&cluster).await;
+    let replica = Replica::start_in(&cluster, "lost", &straight(&cluster), &field.space).unwrap();
+    replica.leading(DEADLINE).await.unwrap();
+    field.create("web", &[group("nowhere")], json!({})).await;
+    field.has("web", &["203.0.113.0"]).await;
+    field.condition("nowhere", "Ready", "True", "").await;
+    assert!(!replica.metrics().unwrap().contains("purelb_servicegroups_out_of_scope{"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

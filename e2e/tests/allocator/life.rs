@@ -1,13 +1,15 @@
 //! Services and groups that change, fill up, overlap and go.
 
 use api_types::service::ingress_addresses;
-use e2e::eventually;
+use e2e::{
+    eventually,
+    testing::{DEADLINE, installed},
+};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::{
-    field::{Field, NoPods, annotation, forge, group, pool},
-    support::{DEADLINE, installed},
-};
+use crate::field::{Field, NoPods, annotation, forge, group, pool};
 
 const NETWORK: &str = "203.0.113.0/24";
 
@@ -245,6 +247,27 @@ async fn duplicate_found_the_older_service_keeps_the_address() {
     cluster.installation_ready().unwrap();
     field.has("young", &["203.0.113.1"]).await;
     field.has("old", &["203.0.113.0"]).await;
+}
+
+/// What another controller wrote without an address is no address, and stays beside ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn ingress_with_a_host_name_only_is_kept_beside_the_address() {
+    let cluster = installed().await;
+    let mut field = Field::new(&cluster, "hostname").await;
+    field.create("web", &[group("hostname")], json!({})).await;
+    field.fails("web", "unknown pool").await;
+    let host = json!({"hostname": "web.example.com"});
+    let status = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": [host]}}}));
+    field.services().patch_status("web", &PatchParams::default(), &status).await.unwrap();
+    field.group("hostname", remote("203.0.113.0/28")).await;
+    field.has("web", &["203.0.113.0"]).await;
+    let ingress =
+        |service: Service| serde_json::to_value(service).unwrap()["status"]["loadBalancer"]["ingress"].clone();
+    assert_eq!(ingress(field.service("web").await), json!([host, {"ip": "203.0.113.0", "ipMode": "VIP"}]));
+    // Released, it goes alone.
+    field.edit("web", json!({"spec": {"type": "ClusterIP"}})).await;
+    field.edit("web", json!({"spec": {"type": "LoadBalancer"}})).await;
+    field.has("web", &["203.0.113.0"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

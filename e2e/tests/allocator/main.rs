@@ -10,6 +10,7 @@
 //! | `ranges` | several ranges, multi-pool, balanced |
 //! | `pins` | addresses that the user names |
 //! | `sharing` | several Services on one address |
+//! | `external` | addresses from an IPAM sidecar |
 //! | `life` | Services and groups that change, fill up, overlap and go |
 //! | `telling` | conditions, columns, counters, metrics, events |
 #![allow(
@@ -20,11 +21,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[allow(dead_code, reason = "the tests of the binary `cluster` use the rest")]
-#[path = "../cluster/support.rs"]
-mod support;
-
 mod crash;
+mod external;
 mod families;
 mod field;
 mod groups;
@@ -33,5 +31,6 @@ mod pins;
 mod ranges;
 mod replicas;
 mod sharing;
+mod sidecar;
 mod telling;
 mod vigil;

@@ -1,11 +1,9 @@
 //! Addresses that the user names.
 
+use e2e::testing::installed;
 use serde_json::json;
 
-use crate::{
-    field::{Field, group, pool},
-    support::installed,
-};
+use crate::field::{Field, group, pool};
 
 async fn with_groups<'a>(cluster: &'a e2e::Cluster, name: &str) -> Field<'a> {
     let mut field = Field::new(cluster, name).await;

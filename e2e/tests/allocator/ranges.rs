@@ -1,13 +1,13 @@
 //! Several ranges in a group: one after the other, one address of each, or balanced.
 
 use api_types::service::ingress_addresses;
-use e2e::eventually;
+use e2e::{
+    eventually,
+    testing::{DEADLINE, installed},
+};
 use serde_json::json;
 
-use crate::{
-    field::{Field, group, pool},
-    support::{DEADLINE, installed},
-};
+use crate::field::{Field, group, pool};
 
 const FIRST: (&str, &str) = ("203.0.113.8-203.0.113.9", "203.0.113.0/25");
 const SECOND: (&str, &str) = ("203.0.113.200-203.0.113.203", "203.0.113.128/25");

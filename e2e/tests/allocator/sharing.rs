@@ -1,11 +1,9 @@
 //! Several Services on one address.
 
+use e2e::testing::installed;
 use serde_json::{Value, json};
 
-use crate::{
-    field::{Field, group, pool},
-    support::installed,
-};
+use crate::field::{Field, group, pool};
 
 fn port(protocol: &str, number: u16) -> Value {
     json!({"ports": [{"name": "p", "protocol": protocol, "port": number}]})
@@ -82,6 +80,10 @@ async fn sharing_later_edits_are_said_and_move_nobody() {
     for name in ["one", "two", "three"] {
         field.has(name, &["203.0.113.0"]).await;
     }
+    // It stands on all of them, as long as it lasts.
+    field.service_condition("two", "purelb.io/SharingConflict", Some("TCP/80")).await;
+    field.service_condition("one", "purelb.io/SharingConflict", Some("/two: both want port TCP/80")).await;
+    field.service_condition("three", "purelb.io/SharingConflict", Some("allow-shared-ip")).await;
     // Closed for newcomers.
     field.create("late", &[group("edits"), key], port("TCP", 83)).await;
     field.fails("late", "already in use").await;
@@ -91,4 +93,10 @@ async fn sharing_later_edits_are_said_and_move_nobody() {
     field.annotate("alone", "allow-shared-ip", Some("late-key")).await;
     field.create("joins", &[group("edits"), ("allow-shared-ip", "late-key")], port("TCP", 91)).await;
     field.has("joins", &["203.0.113.1"]).await;
+    // Mended.
+    field.annotate("three", "allow-shared-ip", Some("front")).await;
+    field.edit("two", json!({"spec": {"ports": port("TCP", 81)["ports"]}})).await;
+    for name in ["one", "two", "three"] {
+        field.service_condition(name, "purelb.io/SharingConflict", None).await;
+    }
 }

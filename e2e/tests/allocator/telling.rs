@@ -1,11 +1,9 @@
 //! What people and tools are told: conditions, columns, counters, metrics, events.
 
+use e2e::testing::installed;
 use serde_json::json;
 
-use crate::{
-    field::{Field, group, pool},
-    support::installed,
-};
+use crate::field::{Field, group, pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn group_status_conditions_columns_and_counters() {
@@ -72,7 +70,7 @@ async fn metrics_have_the_names_of_the_contract() {
         assert!(metrics.lines().any(|line| line.starts_with(series)), "no {series}:\n{metrics}");
     }
     field.delete_group("names").await;
-    e2e::eventually(crate::support::DEADLINE, "no gauges of the group", async || {
+    e2e::eventually(e2e::testing::DEADLINE, "no gauges of the group", async || {
         let metrics = field.metrics().await;
         if metrics.contains("pool_size{pool=\"names\"}") { Err("they are there") } else { Ok(()) }
     })

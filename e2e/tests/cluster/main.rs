@@ -10,6 +10,8 @@
 mod support;
 
 mod bad_input;
+mod failover;
+mod faults;
 mod install;
 mod lab;
 mod local;

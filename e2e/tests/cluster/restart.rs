@@ -103,7 +103,7 @@ async fn restarted_agents_keep_addresses_routes_and_answers() {
         let wait = scope.spawn(|| cluster.installation_ready());
         // Looked at all the while, not only at the end.
         while !wait.is_finished() {
-            for family in Family::BOTH {
+            for family in Family::ALL {
                 let routes = cluster.router().routes(family).unwrap();
                 assert!(routes.len() == 1 && routes[0].next_hops.len() == 3, "{routes:?}");
             }

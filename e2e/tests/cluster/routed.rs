@@ -12,7 +12,7 @@ const DUAL_STACK: (&str, &str) = ("ipFamilyPolicy", "RequireDualStack");
 
 /// Waits until the router has exactly these host routes, each by way of all nodes and with the seed's community.
 async fn routed_by_all_nodes(cluster: &Cluster, addresses: &[IpAddr]) {
-    for family in Family::BOTH {
+    for family in Family::ALL {
         let wanted: BTreeSet<IpAddr> =
             addresses.iter().copied().filter(|address| Family::of(*address) == family).collect();
         eventually(DEADLINE, format!("routes to {wanted:?} at the router"), async || {

@@ -58,6 +58,45 @@ async fn an_agent_may_write_its_own_nodes_lease_only() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_may_read_the_gossip_key_and_no_other_secret() {
+    let cluster = installed().await;
+    let kube = cluster.kube().await.unwrap();
+    let as_agent = async |method: &str, path: &str| {
+        let body = if method == "GET" { Vec::new() } else { br#"{"metadata": {"name": "mine"}}"#.to_vec() };
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/{path}"))
+            .header("Content-Type", content)
+            .header("Impersonate-User", "system:serviceaccount:purelb:purelb-lbnodeagent")
+            .body(body)
+            .unwrap();
+        kube.request_text(request).await.map_err(|error| error.to_string())
+    };
+    let own = "namespaces/purelb/secrets";
+    // What its watch asks for: one object, by name.
+    let one = format!("{own}?fieldSelector=metadata.name%3Dpurelb-gossip");
+    assert!(as_agent("GET", &format!("{own}/purelb-gossip")).await.unwrap().contains("\"current\""));
+    assert!(as_agent("GET", &one).await.unwrap().contains("\"current\""));
+    as_agent("GET", &format!("{one}&watch=true&timeoutSeconds=1")).await.unwrap();
+    for (method, path) in [
+        ("GET", own.to_owned()),
+        ("GET", format!("{own}?watch=true&timeoutSeconds=1")),
+        ("GET", format!("{own}?fieldSelector=metadata.name%3Danother")),
+        ("GET", format!("{own}/another")),
+        ("GET", "secrets".to_owned()),
+        ("GET", "secrets?fieldSelector=metadata.name%3Dpurelb-gossip".to_owned()),
+        ("GET", "namespaces/kube-system/secrets/purelb-gossip".to_owned()),
+        ("PATCH", format!("{own}/purelb-gossip")),
+        ("DELETE", format!("{own}/purelb-gossip")),
+        ("POST", own.to_owned()),
+    ] {
+        let refusal = as_agent(method, &path).await.expect_err(&format!("{method} {path}"));
+        assert!(refusal.contains("forbidden"), "{method} {path}: {refusal}");
+    }
+}
+
 /// Whether an account of ours may do this in our namespace.
 fn may(cluster: &e2e::Cluster, account: &str, verb: &str, resource: &str) -> bool {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -89,6 +128,8 @@ async fn the_programs_may_write_status_and_little_else() {
             ("update", "services"),
             ("delete", "services"),
             ("list", "secrets"),
+            ("watch", "secrets"),
+            ("create", "secrets"),
             ("patch", "nodes"),
             ("patch", "servicegroups.purelb.io"),
             ("delete", "pods"),

@@ -113,7 +113,15 @@ impl Agent {
             self.world.mark_all();
         }
         let Some(node) = &self.world.node else { return };
-        let content = Content { node_uid: node.uid.clone(), subnets };
+        // Until the protocol between the agents tells who lives, Leases do.
+        let content = Content {
+            node_uid: node.uid.clone(),
+            subnets,
+            addresses: Vec::new(),
+            macs: Vec::new(),
+            endpoints: Vec::new(),
+            hurry: true,
+        };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

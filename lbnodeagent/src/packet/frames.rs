@@ -1,4 +1,4 @@
-//! Gratuitous ARP and unsolicited neighbour advertisements as Ethernet frames.
+//! Announcements and questions as Ethernet frames: ARP for IPv4, neighbour discovery for IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Neighbour discovery is answered only when no router has passed it on (RFC 4861, 7.1).
-const HOP_LIMIT: u8 = 255;
+pub(super) const HOP_LIMIT: u8 = 255;
 
 /// The frames that say once that the address is at this interface: for IPv4 an ARP request and an
 /// ARP reply, for IPv6 a neighbour advertisement.
@@ -22,25 +22,110 @@ const HOP_LIMIT: u8 = 255;
 #[must_use]
 pub fn announcement(address: IpAddr, mac: Mac, link_local: Option<Ipv6Addr>) -> Vec<Vec<u8>> {
     let frames = match address {
-        IpAddr::V4(address) => vec![
-            arp(ArpOperation::REQUEST, address, mac, [0; 6]),
+        IpAddr::V4(ip) => vec![
+            // Sender and target are the address (RFC 5227, 3).
+            arp(ArpOperation::REQUEST, (mac, ip), ([0; 6], ip), BROADCAST),
             // Linux clients ignore a reply whose target hardware address is broadcast.
-            arp(ArpOperation::REPLY, address, mac, mac),
+            arp(ArpOperation::REPLY, (mac, ip), (mac, ip), BROADCAST),
         ],
         IpAddr::V6(address) => vec![advertisement(address, mac, link_local.unwrap_or(address))],
     };
     frames.into_iter().flatten().collect()
 }
 
-/// Sender and target are the address (RFC 5227, 3).
-fn arp(operation: ArpOperation, address: Ipv4Addr, mac: Mac, target_mac: Mac) -> Option<Vec<u8>> {
-    let ip = address.octets();
-    let packet =
-        ArpPacket::new(ArpHardwareId::ETHERNET, EtherType::IPV4, operation, &mac, &ip, &target_mac, &ip).ok()?;
-    let builder = PacketBuilder::ethernet2(mac, BROADCAST).arp(packet);
+/// Asks whether anybody has the address, without claiming anything: for IPv4 an ARP probe
+/// (RFC 5227, 2.1.1), for IPv6 a neighbour solicitation from `source`, an own address.
+///
+/// Nothing for IPv6 without such a source: the unspecified address would make the question a duplicate address
+/// detection (RFC 4862, 5.4.3), upon which the kernel of a holder takes away an address with a finite lifetime. With
+/// `to` only that hardware address is asked; one that is not a host's counts as none.
+#[must_use]
+pub fn probe(target: IpAddr, mac: Mac, source: Option<Ipv6Addr>, to: Option<Mac>) -> Option<Vec<u8>> {
+    match target {
+        IpAddr::V4(target) => request(target, mac, Ipv4Addr::UNSPECIFIED, to),
+        // To the group even if one host is asked: should it not have the address any more, and be a router, it would
+        // pass on what is addressed to the address itself.
+        IpAddr::V6(target) => solicitation(target, mac, source?, solicited_node(target), to),
+    }
+}
+
+/// Asks as an ordinary neighbour: are you there? An ARP request or a neighbour solicitation from `source`, an own
+/// address of the same family; only to that hardware address with `to`, as a host that checks its cache does
+/// (RFC 1122, 2.3.2.1; RFC 4861, 7.3.3).
+#[must_use]
+pub fn reach(target: IpAddr, mac: Mac, source: IpAddr, to: Option<Mac>) -> Option<Vec<u8>> {
+    match (target, source) {
+        (IpAddr::V4(_), IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => None,
+        (IpAddr::V4(target), IpAddr::V4(source)) => request(target, mac, source, to),
+        (IpAddr::V6(target), IpAddr::V6(source)) => {
+            let group = if one_host(to).is_some() { target } else { solicited_node(target) };
+            solicitation(target, mac, source, group, to)
+        }
+        _ => None,
+    }
+}
+
+/// The group on which a holder of the address hears questions for it (RFC 4291, 2.7.1).
+#[must_use]
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+}
+
+/// The Ethernet group of an IPv6 group (RFC 2464, 7).
+const fn group_mac(group: Ipv6Addr) -> Mac {
+    let [.., a, b, c, d] = group.octets();
+    [0x33, 0x33, a, b, c, d]
+}
+
+/// Whether it is the hardware address of one host: no group, and not zero.
+pub(super) fn is_host(mac: Mac) -> bool {
+    mac[0] & 1 == 0 && mac != [0; 6]
+}
+
+fn one_host(to: Option<Mac>) -> Option<Mac> {
+    to.filter(|mac| is_host(*mac))
+}
+
+fn request(target: Ipv4Addr, mac: Mac, source: Ipv4Addr, to: Option<Mac>) -> Option<Vec<u8>> {
+    if target.is_unspecified() || target.is_multicast() || target.is_broadcast() {
+        return None;
+    }
+    // The target's hardware address is not known, and said so (RFC 5227, 2.1.1).
+    arp(ArpOperation::REQUEST, (mac, source), ([0; 6], target), one_host(to).unwrap_or(BROADCAST))
+}
+
+fn arp(
+    operation: ArpOperation,
+    (mac, sender): (Mac, Ipv4Addr),
+    (target_mac, target): (Mac, Ipv4Addr),
+    destination: Mac,
+) -> Option<Vec<u8>> {
+    let (sender, target) = (sender.octets(), target.octets());
+    let ethernet = ArpHardwareId::ETHERNET;
+    let packet = ArpPacket::new(ethernet, EtherType::IPV4, operation, &mac, &sender, &target_mac, &target).ok()?;
+    let builder = PacketBuilder::ethernet2(mac, destination).arp(packet);
     let mut frame = Vec::with_capacity(builder.size());
     builder.write(&mut frame).ok()?;
     Some(frame)
+}
+
+/// From an own address, with its hardware address as an option (RFC 4861, 4.3).
+fn solicitation(
+    target: Ipv6Addr,
+    mac: Mac,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    to: Option<Mac>,
+) -> Option<Vec<u8>> {
+    let unusable = |address: Ipv6Addr| address.is_unspecified() || address.is_multicast();
+    if unusable(target) || unusable(source) {
+        return None;
+    }
+    let ethernet = one_host(to).unwrap_or(group_mac(destination));
+    // Target address, then the option source link-layer address: type 1, length 1 (of 8 bytes).
+    let payload = [&target.octets()[..], &[1, 1], &mac].concat();
+    neighbour(Icmpv6Type::NeighborSolicitation, (mac, source), (ethernet, destination), &payload)
 }
 
 /// Override set, solicited and router clear (RFC 4861, 7.2.6).
@@ -48,11 +133,13 @@ fn advertisement(address: Ipv6Addr, mac: Mac, source: Ipv6Addr) -> Option<Vec<u8
     let header = NeighborAdvertisementHeader { router: false, solicited: false, r#override: true };
     // Target address, then the option target link-layer address: type 2, length 1 (of 8 bytes).
     let payload = [&address.octets()[..], &[2, 1], &mac].concat();
-    let builder = PacketBuilder::ethernet2(mac, ALL_NODES_MAC)
-        .ipv6(source.octets(), ALL_NODES.octets(), HOP_LIMIT)
-        .icmpv6(Icmpv6Type::NeighborAdvertisement(header));
+    neighbour(Icmpv6Type::NeighborAdvertisement(header), (mac, source), (ALL_NODES_MAC, ALL_NODES), &payload)
+}
+
+fn neighbour(kind: Icmpv6Type, from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), payload: &[u8]) -> Option<Vec<u8>> {
+    let builder = PacketBuilder::ethernet2(from.0, to.0).ipv6(from.1.octets(), to.1.octets(), HOP_LIMIT).icmpv6(kind);
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
-    builder.write(&mut frame, &payload).ok()?;
+    builder.write(&mut frame, payload).ok()?;
     Some(frame)
 }
 
@@ -88,5 +175,48 @@ mod tests {
         assert_eq!(frame[21], HOP_LIMIT);
         assert_eq!(hex(&frame[54..]), format!("88{}", &hex(&frame[55..])));
         assert!(hex(frame).ends_with("20010db80000000000000000000000010201020000000009"));
+    }
+
+    #[test]
+    fn questions_of_ipv4() {
+        let target: IpAddr = "192.0.2.1".parse().unwrap();
+        let to = [2, 0, 0, 0, 0, 7];
+        let asked = probe(target, MAC, None, None).unwrap();
+        assert_eq!(hex(&asked), "ffffffffffff0200000000090806000108000604000102000000000900000000000000000000c0000201");
+        let asked = reach(target, MAC, "192.0.2.9".parse().unwrap(), Some(to)).unwrap();
+        assert_eq!(hex(&asked), "02000000000702000000000908060001080006040001020000000009c0000209000000000000c0000201");
+        // A group is nobody's hardware address.
+        assert_eq!(probe(target, MAC, None, Some(BROADCAST)), probe(target, MAC, None, None));
+    }
+
+    #[test]
+    fn questions_of_ipv6() {
+        let target: IpAddr = "2001:db8::1:2:3".parse().unwrap();
+        let source: Ipv6Addr = "fe80::9".parse().unwrap();
+        let asked = probe(target, MAC, Some(source), None).unwrap();
+        let group = "ff0200000000000000000001ff020003";
+        assert!(hex(&asked).starts_with("3333ff02000302000000000986dd6000000000203afffe80"));
+        assert!(hex(&asked).contains(&format!("{group}8700")));
+        assert!(hex(&asked).ends_with("20010db80000000000000001000200030101020000000009"));
+        let to = [2, 0, 0, 0, 0, 7];
+        let alone = probe(target, MAC, Some(source), Some(to)).unwrap();
+        assert_eq!(alone[..6], to);
+        assert_eq!(alone[6..], asked[6..]);
+        // To a neighbour whose hardware address is known: the address itself.
+        let reached = reach(target, MAC, source.into(), Some(to)).unwrap();
+        assert!(hex(&reached[38..]).starts_with("20010db80000000000000001000200038700"));
+        assert_eq!(reach(target, MAC, source.into(), None).unwrap(), asked);
+    }
+
+    #[test]
+    fn what_cannot_be_asked() {
+        let (v4, v6): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        assert_eq!(probe(v6, MAC, None, None), None);
+        assert_eq!(probe(v6, MAC, Some(Ipv6Addr::UNSPECIFIED), None), None);
+        assert_eq!(probe("0.0.0.0".parse().unwrap(), MAC, None, None), None);
+        assert_eq!(reach(v4, MAC, v6, None), None);
+        assert_eq!(reach(v6, MAC, v4, None), None);
+        assert_eq!(reach(v4, MAC, "0.0.0.0".parse().unwrap(), None), None);
+        assert_eq!(reach(v6, MAC, "::".parse().unwrap(), None), None);
     }
 }

@@ -25,17 +25,18 @@ impl PacketSocket {
     /// # Errors
     /// When the interface is down or gone, or its queue is full.
     pub fn send(&self, index: u32, frame: &[u8]) -> Result<(), Errno> {
-        let address = link_address(index).ok_or(Errno::EINVAL)?;
+        let address = link_address(index, 0).ok_or(Errno::EINVAL)?;
         let sent = sendto(self.0.as_raw_fd(), frame, &address, MsgFlags::empty())?;
         if sent == frame.len() { Ok(()) } else { Err(Errno::EMSGSIZE) }
     }
 }
 
-/// The socket address of an interface: only its index counts for sending.
-fn link_address(index: u32) -> Option<LinkAddr> {
+/// The socket address of an interface. Only its index counts for sending; a socket that is bound to it hears the
+/// frames of the protocol (an Ethernet type) there.
+pub(super) fn link_address(index: u32, protocol: u16) -> Option<LinkAddr> {
     let address = nix::libc::sockaddr_ll {
         sll_family: u16::try_from(nix::libc::AF_PACKET).ok()?,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: i32::try_from(index).ok()?,
         sll_hatype: 0,
         sll_pkttype: 0,
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn an_interface_address() {
-        assert_eq!(link_address(7).unwrap().ifindex(), 7);
-        assert!(link_address(u32::MAX).is_none());
+        let address = link_address(7, 0x0806).unwrap();
+        assert_eq!((address.ifindex(), address.protocol().to_ne_bytes()), (7, [8, 6]));
+        assert!(link_address(u32::MAX, 0).is_none());
     }
 }

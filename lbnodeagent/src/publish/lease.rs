@@ -1,31 +1,37 @@
-//! Our own Lease: that we are here, and in which subnets (specification, api.md 9).
+//! Our own Lease: that we are here, where, and in which subnets (specification, api.md 9).
+//!
+//! | Part | Does |
+//! |---|---|
+//! | [`body`] | the Lease as it is written |
+//! | [`rhythm`] | when it is written |
+//! | this module | writes it |
 
+mod body;
+mod rhythm;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::lease::{INSTANCE, SUBNETS, name, subnets_value};
+use api_types::lease::name;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use runtime::backoff::Backoff;
 use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteError, within};
 use runtime::{BootTime, Task};
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::members::LIVE;
+use self::body::body;
+use self::rhythm::Rhythm;
 use crate::metrics::Metrics;
 use crate::watches::Inputs;
 use crate::world::Input;
 
 /// The name under which we write.
 pub const FIELD_MANAGER: &str = "purelb-lbnodeagent";
-
-/// How often the Lease is renewed.
-pub const INTERVAL: Duration = Duration::from_secs(3);
 
 /// How long one renewal may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -37,6 +43,14 @@ pub struct Content {
     pub node_uid: String,
     /// The subnets on which this node can answer.
     pub subnets: Vec<IpNetwork>,
+    /// The node's own addresses on its local interfaces, each with the length of its prefix.
+    pub addresses: Vec<IpNetwork>,
+    /// The hardware addresses of all its interfaces.
+    pub macs: Vec<[u8; 6]>,
+    /// Where we listen for gossip, the best first.
+    pub endpoints: Vec<SocketAddr>,
+    /// Gossip is silent, so that Leases have to tell who lives: they are renewed often and are short.
+    pub hurry: bool,
 }
 
 /// Who writes the Lease, and where.
@@ -50,19 +64,18 @@ pub struct Identity {
     pub pod_uid: String,
 }
 
-/// Renews the Lease every [`INTERVAL`], and at once when its content changes; tells the agent of
-/// each success.
+/// Renews the Lease in its rhythm, and at once when its content changes or `gone` says that somebody deleted it; tells
+/// the agent of each success.
 pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
+    gone: Arc<Notify>,
     inputs: Inputs,
     metrics: Metrics,
 ) -> Task {
-    Task::spawn(async move {
-        let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-        renewer.run(content, inputs, metrics).await;
-    })
+    let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
+    Task::spawn(renewer.run(Rhythm::new(content, gone), inputs, metrics))
 }
 
 struct Renewer {
@@ -71,37 +84,22 @@ struct Renewer {
 }
 
 impl Renewer {
-    async fn run(self, mut content: watch::Receiver<Option<Content>>, inputs: Inputs, metrics: Metrics) {
-        let mut backoff = Backoff::new(Duration::from_millis(300), INTERVAL);
-        loop {
-            let Some(current) = content.borrow_and_update().clone() else {
-                if content.changed().await.is_err() {
+    async fn run(self, mut rhythm: Rhythm, inputs: Inputs, metrics: Metrics) {
+        while let Some(content) = rhythm.next().await {
+            let sent = BootTime::now();
+            let result = metrics.writes.count("lease", self.renew(&content).await);
+            if let Err(error) = &result {
+                metrics.renewal_failures.inc();
+                if rhythm.failures() == 0 {
+                    tracing::warn!(op = "lease", error = %ErrorChain(error), "cannot renew the Lease, trying again");
+                }
+            } else {
+                metrics.renewals.inc();
+                if inputs.send(Input::Renewed(sent)).await.is_err() {
                     return;
                 }
-                continue;
-            };
-            let sent = BootTime::now();
-            let pause = match metrics.writes.count("lease", self.renew(&current).await) {
-                Ok(()) => {
-                    metrics.renewals.inc();
-                    backoff.reset();
-                    if inputs.send(Input::Renewed(sent)).await.is_err() {
-                        return;
-                    }
-                    INTERVAL
-                }
-                Err(error) => {
-                    metrics.renewal_failures.inc();
-                    if backoff.failures() == 0 {
-                        tracing::warn!(op = "lease", error = %ErrorChain(&error), "cannot renew the Lease, trying again");
-                    }
-                    backoff.next_delay()
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                changed = content.changed() => if changed.is_err() { return },
             }
+            rhythm.written(result.is_ok(), content.hurry);
         }
     }
 
@@ -118,47 +116,5 @@ impl Renewer {
             }
             result => result.map(|_| ()),
         }
-    }
-}
-
-/// The whole Lease each time, so that whatever somebody changed is right again.
-fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
-    json!({
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {
-            "name": name(&identity.node),
-            "namespace": identity.namespace,
-            "labels": {"app.kubernetes.io/name": "purelb", "app.kubernetes.io/component": "lbnodeagent"},
-            "annotations": {SUBNETS: subnets_value(&content.subnets), INSTANCE: identity.pod_uid},
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
-                "controller": false, "blockOwnerDeletion": false
-            }],
-        },
-        "spec": {
-            "holderIdentity": identity.node,
-            "leaseDurationSeconds": LIVE.as_secs(),
-            "renewTime": MicroTime(now),
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::members::LeaseView;
-
-    #[test]
-    fn the_lease_is_the_contracts() {
-        let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
-        let content = Content { node_uid: "node".to_owned(), subnets: vec!["192.0.2.0/24".parse().unwrap()] };
-        let body = body(&identity, &content, Timestamp::from_microsecond(1_000_001).unwrap());
-        assert_eq!(body["spec"]["renewTime"], "1970-01-01T00:00:01.000001Z");
-        let lease: Lease = serde_json::from_value(body).unwrap();
-        assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
-        let view = LeaseView::new(&lease).unwrap();
-        assert_eq!((view.node.as_str(), view.duration), ("n1", LIVE));
-        assert_eq!(view.subnets, content.subnets);
     }
 }

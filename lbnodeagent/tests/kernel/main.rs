@@ -6,9 +6,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
+mod gossip;
+mod hearing;
 mod netlink;
 mod node;
 mod packet;
 mod program;
 mod scale;
 mod support;
+mod wire;

@@ -101,6 +101,7 @@ impl Node {
             Input::Node(Event::InitApply(node)),
             Input::Node(Event::InitDone),
             Input::Lease(Event::InitDone),
+            Input::Keys(Some(ownership::Keys::new(&[7; 32], None))),
             Input::Service(Event::InitDone),
         ] {
             self.send(input).await;
@@ -131,6 +132,9 @@ impl Node {
         let view = LeaseView {
             node: name.to_owned(),
             subnets: vec![subnet.parse().unwrap()],
+            places: Vec::new(),
+            macs: Vec::new(),
+            endpoints: Vec::new(),
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),
         };

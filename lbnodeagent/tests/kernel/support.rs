@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use lbnodeagent::netlink::Kernel;
@@ -18,6 +19,39 @@ pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 's
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// A second network namespace, for the far end of a wire: a thread that does there what it is told.
+pub struct Far {
+    /// The thread's id, by which `ip` knows the namespace.
+    pub thread: i32,
+    orders: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Far {
+    pub fn new() -> Self {
+        let (orders, ordered) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let (said, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
+            ip("link set lo up");
+            said.send(nix::unistd::gettid().as_raw()).unwrap();
+            for order in ordered {
+                order();
+            }
+        });
+        Self { thread: heard.recv().expect("the far end is not there"), orders }
+    }
+
+    /// Does something there and waits for the result.
+    pub fn run<T: Send + 'static>(&self, order: impl FnOnce() -> T + Send + 'static) -> T {
+        let (said, heard) = mpsc::channel();
+        let order = move || {
+            let _ = said.send(order());
+        };
+        self.orders.send(Box::new(order)).expect("the far end is gone");
+        heard.recv().expect("the far end failed")
     }
 }
 

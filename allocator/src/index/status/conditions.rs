@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::groups::{GroupObject, Refused};
+use crate::ipam::Standing;
+use crate::service::Name;
 
 /// How many addresses a sentence lists.
 const LISTED: usize = 10;
@@ -23,14 +25,15 @@ impl<'a> Conditions<'a> {
         Self { object, time, found: Vec::new() }
     }
 
+    fn stored(&self, name: &str) -> Option<&'a Condition> {
+        self.object.status.as_ref()?.conditions.iter().find(|stored| stored.type_ == name)
+    }
+
     fn add(&mut self, name: &str, holds: bool, reason: &str, message: String) {
         let status = if holds { "True" } else { "False" };
         // The time of the last change of the status stays as long as the status does.
-        let stored = self.object.status.iter().flat_map(|status| &status.conditions);
-        let since = stored
-            .filter(|stored| stored.type_ == name && stored.status == status)
-            .map(|stored| stored.last_transition_time.clone())
-            .next();
+        let stored = self.stored(name).filter(|stored| stored.status == status);
+        let since = stored.map(|stored| stored.last_transition_time.clone());
         // The API has seconds only.
         let now = Timestamp::from_second(self.time.as_second()).unwrap_or(self.time);
         self.found.push(Condition {
@@ -47,11 +50,44 @@ impl<'a> Conditions<'a> {
         self.add("Ready", true, "Accepted", "the group is in use".to_owned());
     }
 
-    pub(super) fn external(&mut self, provider: &str) {
-        let message = format!(
-            "external IPAM ({provider}) is not available in this version: Services get no address from this group"
-        );
-        self.add("Ready", false, "ExternalUnavailable", message);
+    pub(super) fn external(&mut self, provider: &str, socket: &str, standing: Standing<'_>) {
+        match standing {
+            Standing::Answers => {
+                let message = format!("the group is in use; its IPAM sidecar ({provider}) answers");
+                self.add("Ready", true, "Accepted", message);
+            }
+            // After a restart what was said last stands until there is news.
+            Standing::Unknown if self.stored("Ready").is_some() => self.found.extend(self.stored("Ready").cloned()),
+            Standing::Unknown => {
+                let message = format!("the IPAM sidecar ({provider}) at {socket} has not answered yet");
+                self.add("Ready", false, "Connecting", message);
+            }
+            Standing::Silent(text) => {
+                let message = format!(
+                    "the IPAM sidecar ({provider}) does not answer at {socket}: {text}; see that it runs in the allocator's pod and that both mount the directory of the socket. New Services wait for it, those with an address keep it"
+                );
+                self.add("Ready", false, "SidecarUnavailable", message);
+            }
+        }
+    }
+
+    pub(super) fn owed(&mut self, owed: &[(&Name, Option<IpAddr>)]) {
+        if owed.is_empty() {
+            return;
+        }
+        let mut listed: Vec<String> = owed
+            .iter()
+            .take(LISTED)
+            .map(|(service, address)| match address {
+                Some(address) => format!("{address} of {service}"),
+                None => format!("all of {service}"),
+            })
+            .collect();
+        if owed.len() > LISTED {
+            listed.push(format!("and {} more", owed.len() - LISTED));
+        }
+        let message = format!("the IPAM sidecar has not taken back yet: {}; it is tried again", listed.join(", "));
+        self.add("ReleasesPending", true, "NotReleased", message);
     }
 
     pub(super) fn refused(&mut self, refused: &Refused) {
@@ -77,9 +113,11 @@ impl<'a> Conditions<'a> {
     pub(super) fn nearly_full(&mut self, status: &ServiceGroupStatus) {
         let mut full = Vec::new();
         for (family, used, free) in [
-            ("IPv4", status.allocated_ipv4, status.available_ipv4.unwrap_or_default()),
-            ("IPv6", status.allocated_ipv6, status.available_ipv6.unwrap_or_default()),
+            ("IPv4", status.allocated_ipv4, status.available_ipv4),
+            ("IPv6", status.allocated_ipv6, status.available_ipv6),
         ] {
+            // A sidecar may not know.
+            let Some(free) = free else { continue };
             // More than 90 % in use.
             if used > free.saturating_mul(9) {
                 full.push(format!("{family}: {used} addresses in use, {free} free"));

@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u8..8).prop_map(Step::Delete),
         1 => (0_u8..8).prop_map(Step::Downgrade),
         1 => (0_u8..8).prop_map(Step::ReEvaluate),
-        2 => (0_u8..3, 0_u8..6).prop_map(|(which, how)| Step::Group { which, how }),
+        2 => (0_u8..3, 0_u8..7).prop_map(|(which, how)| Step::Group { which, how }),
         12 => Just(Step::Deliver),
         12 => Just(Step::Send),
         8 => (0_usize..8, prop::bool::weighted(0.2)).prop_map(|(which, lose)| Step::Answer(which, lose)),
@@ -93,6 +93,7 @@ fn group(how: u8) -> Option<Value> {
         4 => {
             json!({"remote": {"balancePools": true, "v4pools": [pool("10.3.0.0/31"), pool("10.4.0.0/31")], "v6pool": pool("2001:db8:2::/127")}})
         }
+        5 => json!({"remote": {"multiPool": true, "v4pools": [pool("10.1.0.0-10.1.0.3"), pool("10.3.0.0/31")]}}),
         _ => return None,
     })
 }
@@ -126,7 +127,7 @@ fn no_double_use(server: &Server) -> Result<(), TestCaseError> {
 }
 
 /// A Service that has what it wants keeps it.
-fn no_move_without_cause(before: &Value, after: &Value) -> Result<(), TestCaseError> {
+fn no_move_without_cause(group_is_multi: bool, before: &Value, after: &Value) -> Result<(), TestCaseError> {
     let (old, new) = (addresses(before), addresses(after));
     if old == new || after.is_null() {
         return Ok(());
@@ -136,7 +137,7 @@ fn no_move_without_cause(before: &Value, after: &Value) -> Result<(), TestCaseEr
     let has_more = old.iter().any(|address| !wanted.contains(&Family::of(*address)));
     let multi = before["metadata"]["annotations"].get("purelb.io/multi-pool").is_some();
     let asked = before["metadata"]["annotations"].get("purelb.io/re-evaluate").is_some();
-    let grows = multi && old.iter().all(|address| new.contains(address));
+    let grows = (multi || group_is_multi) && old.iter().all(|address| new.contains(address));
     prop_assert!(!has_all || has_more || asked || grows, "{before} became {after}");
     Ok(())
 }
@@ -189,7 +190,7 @@ proptest! {
         server.put_group("default", &group(0).unwrap());
         let mut replica = Replica::leader(&mut server, true, "f0");
         let mut late = Vec::new();
-        let mut terms = 0;
+        let (mut terms, mut was_multi) = (0, false);
         for step in steps {
             match step {
                 Step::Put { who, families: number, prefer, wish } => {
@@ -217,7 +218,9 @@ proptest! {
                 Step::Send => _ = replica.send(),
                 Step::Answer(which, lose) => {
                     if let Some((before, after)) = replica.answer(&mut server, which, lose) {
-                        no_move_without_cause(&before, &after)?;
+                        let multi = |object: &Value| object["spec"]["remote"]["multiPool"] == true;
+                        was_multi |= server.groups.values().any(multi);
+                        no_move_without_cause(was_multi, &before, &after)?;
                     }
                 }
                 Step::Retry => replica.index.retry(),

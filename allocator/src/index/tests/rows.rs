@@ -280,7 +280,74 @@ fn sharing_edits_move_nobody_and_are_told() {
     replica.settle(&mut server);
     assert!(replica.said().join("\n").contains("no longer agree"));
     assert_eq!((texts(&server, "a"), texts(&server, "b")), ("10.1.0.0".to_owned(), "10.1.0.0".to_owned()));
-    assert_eq!(server.writes["b"], 1);
+}
+
+#[test]
+fn a_sharing_conflict_stands_in_a_condition_as_long_as_it_lasts() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    for (name, port) in [("a", 80), ("b", 443)] {
+        let (spec, annotations) = shared("k", port);
+        server.put_service(name, spec, annotations);
+        replica.settle(&mut server);
+    }
+    let theirs = json!({"type": "example.com/Checked", "status": "True"});
+    server.services.get_mut("b").unwrap()["status"]["conditions"] = json!([theirs]);
+    let conditions = |server: &Server, name: &str| server.services[name]["status"]["conditions"].clone();
+    let (spec, annotations) = shared("k", 80);
+    server.put_service("b", spec.clone(), annotations);
+    replica.settle(&mut server);
+    let told = conditions(&server, "b");
+    assert_eq!((&told[0], &told[1]["type"]), (&theirs, &json!("purelb.io/SharingConflict")));
+    assert_eq!((&told[1]["status"], &told[1]["reason"]), (&json!("True"), &json!("SharingConflict")));
+    assert_eq!(
+        told[1]["message"],
+        "10.1.0.0 is also in use by shop/a: both want port TCP/80; nobody is moved, but only one gets the traffic"
+    );
+    assert!(conditions(&server, "a")[0]["message"].as_str().unwrap().contains("shop/b"));
+    assert_eq!((server.writes["a"], server.writes["b"]), (2, 2));
+    // The sentence changes with the cause.
+    server.put_service("b", spec, json!({"purelb.io/allow-shared-ip": null}));
+    replica.settle(&mut server);
+    assert!(conditions(&server, "b")[1]["message"].as_str().unwrap().contains("no longer agree"));
+    // A new leader finds nothing to write.
+    let writes = server.writes.clone();
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert_eq!(server.writes, writes);
+    // Mended by one of them, it goes from both.
+    let (spec, annotations) = shared("k", 443);
+    server.put_service("b", spec.clone(), annotations);
+    replica.settle(&mut server);
+    assert_eq!((conditions(&server, "a"), conditions(&server, "b")), (json!([]), json!([theirs])));
+    // And when one of them goes, also if it only ceases to be a LoadBalancer.
+    let (same, annotations) = shared("k", 80);
+    server.put_service("b", same, annotations);
+    replica.settle(&mut server);
+    server.delete_service("a");
+    replica.settle(&mut server);
+    assert_eq!(conditions(&server, "b"), json!([theirs]));
+}
+
+#[test]
+fn a_condition_of_ours_goes_with_the_type() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    for (name, port) in [("a", 80), ("b", 443)] {
+        let (spec, annotations) = shared("k", port);
+        server.put_service(name, spec, annotations);
+        replica.settle(&mut server);
+    }
+    let (spec, annotations) = shared("k", 80);
+    server.put_service("b", spec, annotations);
+    replica.settle(&mut server);
+    // The API server takes the addresses off by itself, and nothing else.
+    let told = server.services["b"]["status"]["conditions"].clone();
+    server.put_service("b", json!({"type": "ClusterIP"}), json!({}));
+    server.services.get_mut("b").unwrap()["status"]["conditions"] = told.clone();
+    let gone = serde_json::from_value::<crate::service::Watched>(server.services["b"].clone()).unwrap();
+    replica.index.delete_service(&gone.trace());
+    replica.settle(&mut server);
+    assert_eq!(server.services["b"]["status"]["conditions"], json!([]), "{told}");
+    assert_eq!(server.services["a"]["status"]["conditions"], json!([]));
 }
 
 #[test]
@@ -369,6 +436,34 @@ fn a_new_leader_voids_writes_of_the_one_before() {
 }
 
 #[test]
+fn who_is_about_to_move_is_marked_first_so_that_a_new_leader_knows() {
+    let (mut server, mut old) = start(&[("default", v4("10.1.0.0-10.1.0.1"))]);
+    for name in ["a", "b"] {
+        server.put_service(name, one("IPv4"), json!({}));
+        old.settle(&mut server);
+    }
+    server.set_ingress("b", &["10.1.0.0"]);
+    while old.deliver(&mut server) {}
+    // The mark, and then the move, which is held back on its way.
+    assert!(old.send() && old.fences() == 1);
+    old.answer(&mut server, 0, false);
+    while old.deliver(&mut server) {}
+    assert!(old.send() && old.fences() == 0);
+    let late = old.flights[0].clone();
+    assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.1.0.1");
+    // When the next leader looks, nothing but the mark tells of it.
+    server.delete_service("a");
+    let mut new = Replica::leader(&mut server, false, "f2");
+    server.put_service("winner", one("IPv4"), json!({}));
+    new.settle(&mut server);
+    assert_eq!((texts(&server, "b"), texts(&server, "winner")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
+    assert_eq!(server.annotation("b", api_types::names::annotation::LEADER_FENCE), None);
+    old.flights = vec![late];
+    let (before, after) = old.answer(&mut server, 0, true).unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
 fn namespace_rules_are_told_and_retried() {
     let mut bound = v4("10.1.0.0/24");
     bound["namespaces"] = json!(["elsewhere"]);
@@ -420,19 +515,12 @@ fn balanced_pools_take_from_the_least_used_range() {
 }
 
 #[test]
-fn external_groups_are_accepted_and_say_that_they_cannot_serve() {
-    let (mut server, mut replica) = start(&[
-        ("ext", json!({"external": {"provider": "Netbox", "announce": "remote"}})),
-        ("old", json!({"netbox": {"url": "http://x"}})),
-    ]);
-    server.put_service("web", one("IPv4"), group("ext"));
+fn a_group_of_netbox_is_refused_and_says_what_to_do() {
+    let (mut server, mut replica) = start(&[("old", json!({"netbox": {"url": "http://x"}}))]);
     server.put_service("box", one("IPv4"), group("old"));
     replica.settle(&mut server);
     let said = replica.said().join("\n");
-    assert!(said.contains("external IPAM, which is not available in this version"), "{said}");
     assert!(said.contains("unknown pool \"old\"") && said.contains("netbox is no longer supported"), "{said}");
-    let status = replica.group_status("ext");
-    assert_eq!((&status["ipam"], &status["conditions"][0]["status"]), (&json!("Netbox"), &json!("False")));
     assert_eq!(replica.group_status("old")["conditions"][0]["reason"], "NetboxUnsupported");
 }
 

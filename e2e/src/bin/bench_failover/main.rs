@@ -1,0 +1,120 @@
+//! `make bench-failover`: how long nobody answers, or two do, while nodes, agents and networks fail.
+//!
+//! A cluster of its own with one dual-stack Service whose two addresses have the same order of nodes, so that one node
+//! answers for both. A client on the nodes' LAN asks for each address once in a millisecond, by ARP and by neighbour
+//! solicitation, and opens a TCP connection to each every 10 ms. These go the whole way: the client's own neighbour
+//! cache, the owner, its kube-proxy, a backend. The backend is outside the nodes, so that what fails is not a pod that
+//! died with its node.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `setting` | the cluster made ready, and the Service |
+//! | `bench` | what all rows use: who owns, labels and other objects, everything as before |
+//! | `watch` | asks, connects, and says what came of it |
+//! | `figures` | one phase of one run in figures; many runs in figures |
+//! | `lines` | what the table says of each event besides our figures: the aims, and the peers' figures |
+//! | `rows` | the events: one function each |
+//! | `table` | the figures in print |
+
+mod bench;
+mod figures;
+mod lines;
+mod rows;
+mod setting;
+mod table;
+mod watch;
+
+use std::{
+    error::Error,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+
+use bench::Bench;
+use figures::Sample;
+use rows::{ROWS, Row};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Measures failover at the client.
+#[derive(Debug, Clone, Parser)]
+struct Arguments {
+    /// The cluster; `lab up` starts one
+    #[arg(long, default_value = "benchfailover")]
+    cluster: String,
+    /// How often each event is made; by default 20 times, those that take a minute less often
+    #[arg(long, env = "RUNS")]
+    runs: Option<u32>,
+    /// Only these events, joined by commas
+    #[arg(long, env = "ROWS", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Print the names of the events and end
+    #[arg(long)]
+    list: bool,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench_failover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        for row in &ROWS {
+            println!("{:<12} {:>3} runs  {}", row.name, row.usual, lines::find(row.name).what);
+        }
+        return Ok(());
+    }
+    let rows = chosen(&arguments.rows)?;
+    let begin = Instant::now();
+    let bench = setting::prepare(&arguments.cluster).await?;
+    let mut samples = Vec::new();
+    for row in rows {
+        let runs = arguments.runs.unwrap_or(row.usual);
+        for number in 0..runs {
+            measure(&bench, row, number, runs, &mut samples).await;
+        }
+    }
+    println!();
+    table::print(&samples);
+    println!("\n{} minutes. A 0 means: never three questions in a row without an answer.", minutes(begin.elapsed()));
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Row>> {
+    if let Some(unknown) = names.iter().find(|name| !ROWS.iter().any(|row| row.name == **name)) {
+        let known: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+        return Err(format!("no event {unknown:?}; there are {}", known.join(", ")).into());
+    }
+    Ok(ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| name == row.name)).collect())
+}
+
+/// One run. What goes wrong with it is said, and the next one begins with everything as it should be.
+async fn measure(bench: &Bench, row: &Row, number: u32, runs: u32, samples: &mut Vec<Sample>) {
+    match (row.make)(bench, number).await {
+        Ok(new) => {
+            for sample in &new {
+                println!("{} {}/{runs}: {sample}", row.name, number + 1);
+            }
+            samples.extend(new);
+        }
+        Err(error) => {
+            println!("{} {}/{runs}: not measured: {error}", row.name, number + 1);
+            if let Err(error) = bench.as_before().await {
+                println!("{error}");
+            }
+        }
+    }
+}
+
+fn minutes(time: Duration) -> u64 {
+    time.as_secs().div_ceil(60)
+}

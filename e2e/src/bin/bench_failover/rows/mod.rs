@@ -1,0 +1,83 @@
+//! The events. Each function makes one run of one event, begins with everything in order and leaves it so.
+//!
+//! | Module | Events |
+//! |---|---|
+//! | `node` | nodes cut off, unplugged, without power |
+//! | `agent` | agents killed, stopped, replaced |
+//! | `planned` | moves that somebody asked for |
+//! | `network` | networks that work in part |
+//! | `api` | the API server away |
+//! | `foreign` | an address that somebody else uses |
+
+mod agent;
+mod api;
+mod foreign;
+mod network;
+mod node;
+mod planned;
+
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use super::{Result, bench::Bench, figures::Sample};
+
+/// The samples of one run.
+type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
+
+/// An event.
+pub(crate) struct Row {
+    /// As in `ROWS=`; also the name of its first line in the table.
+    pub(crate) name: &'static str,
+    /// How often it is made unless somebody says otherwise.
+    pub(crate) usual: u32,
+    /// Makes it once; the number of the run is for those that vary.
+    pub(crate) make: for<'a> fn(&'a Bench, u32) -> Run<'a>,
+}
+
+const fn row(name: &'static str, usual: u32, make: for<'a> fn(&'a Bench, u32) -> Run<'a>) -> Row {
+    Row { name, usual, make }
+}
+
+/// All events, those that take long at the end.
+pub(crate) const ROWS: [Row; 23] = [
+    row("quiet", 5, |bench, _| Box::pin(node::quiet(bench))),
+    row("cut", 20, |bench, _| Box::pin(node::cut(bench))),
+    row("both", 20, |bench, _| Box::pin(node::both(bench))),
+    row("unplug", 20, |bench, _| Box::pin(node::unplug(bench))),
+    row("ifdown", 20, |bench, _| Box::pin(node::ifdown(bench))),
+    row("kill", 20, |bench, _| Box::pin(agent::kill(bench))),
+    row("exclusion", 20, |bench, _| Box::pin(planned::exclusion(bench))),
+    row("selector", 20, |bench, _| Box::pin(planned::selector(bench))),
+    row("rebalance", 20, |bench, _| Box::pin(planned::rebalance(bench))),
+    row("successor", 20, |bench, run| Box::pin(planned::successor(bench, run))),
+    row("apicut", 20, |bench, run| Box::pin(api::cut(bench, run))),
+    row("poweroff", 20, |bench, _| Box::pin(node::power_off(bench))),
+    row("gossip", 5, |bench, _| Box::pin(network::gossip(bench))),
+    row("nogossip", 20, |bench, _| Box::pin(network::all_but_gossip(bench))),
+    row("rollout", 10, |bench, _| Box::pin(agent::rollout(bench))),
+    row("pause", 5, |bench, _| Box::pin(agent::pause(bench))),
+    row("deaf", 5, |bench, _| Box::pin(network::deaf(bench))),
+    row("before", 5, |bench, _| Box::pin(foreign::before_us(bench))),
+    row("after", 3, |bench, _| Box::pin(foreign::after_us(bench))),
+    row("loss", 3, |bench, _| Box::pin(network::loss(bench))),
+    row("api", 3, |bench, _| Box::pin(api::stopped(bench))),
+    row("gone", 3, |bench, _| Box::pin(agent::gone(bench))),
+    row("all", 5, |bench, _| Box::pin(node::all_together(bench))),
+];
+
+/// How long a new owner may take before the run is over without one; the peers take up to 13 s.
+const TAKEOVER: Duration = Duration::from_secs(30);
+
+/// How long is watched after the end of an event: what comes back has been found by then.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// Lets time pass and returns the time afterwards.
+async fn pass(time: Duration) -> Instant {
+    tokio::time::sleep(time).await;
+    Instant::now()
+}
+
+/// What a note says when nobody took over.
+const NOBODY: &str = "nobody took over";

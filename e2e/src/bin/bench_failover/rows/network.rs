@@ -1,0 +1,59 @@
+//! Networks that work in part. How: see `e2e::Fault`.
+
+use std::time::{Duration, Instant};
+
+use e2e::Fault;
+
+use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::{
+    Result,
+    bench::Bench,
+    figures::{Sample, first_wrong_if},
+};
+
+/// The agents' datagrams from and to the owner are lost, all else arrives.
+pub(super) async fn gossip(bench: &Bench) -> Result<Vec<Sample>> {
+    let owner = bench.watch().await?.owner()?;
+    meanwhile(bench, "gossip", Duration::from_secs(15), || owner.lose_gossip()).await
+}
+
+/// The reverse: the agents' datagrams and the API server are all that the owner has.
+pub(super) async fn all_but_gossip(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let from = Instant::now();
+    let fault = bench.cluster.lose_all_but_gossip(&owner)?;
+    let taken = watch.taken_over(TAKEOVER).await;
+    fault.end()?;
+    let ended = Instant::now();
+    let to = pass(AFTERWARDS).await;
+    let samples = watch.end(&[("nogossip", from, ended), ("nogossip-back", ended, to)])?;
+    Ok(first_wrong_if(!taken, NOBODY, samples))
+}
+
+/// The first heir hears nothing for 20 s, but what it sends arrives.
+pub(super) async fn deaf(bench: &Bench) -> Result<Vec<Sample>> {
+    let heir = bench.heir(&bench.watch().await?.owner()?)?;
+    meanwhile(bench, "deaf", Duration::from_secs(20), || heir.deafen()).await
+}
+
+/// The switch loses every fifth frame for a minute.
+pub(super) async fn loss(bench: &Bench) -> Result<Vec<Sample>> {
+    meanwhile(bench, "loss", Duration::from_secs(60), || bench.cluster.lose(20)).await
+}
+
+/// Watches while a fault lasts, and some seconds longer.
+async fn meanwhile(
+    bench: &Bench,
+    line: &'static str,
+    lasts: Duration,
+    fault: impl Fn() -> e2e::Result<Fault>,
+) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let from = Instant::now();
+    let fault = fault()?;
+    pass(lasts).await;
+    fault.end()?;
+    let to = pass(AFTERWARDS).await;
+    watch.end(&[(line, from, to)])
+}

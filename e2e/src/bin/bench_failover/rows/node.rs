@@ -1,0 +1,124 @@
+//! Nodes cut off, unplugged, without power.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use e2e::{Node, eventually};
+
+use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::{
+    Result,
+    bench::Bench,
+    figures::{Sample, first_wrong_if},
+    watch::Watch,
+};
+
+/// Nothing happens: what the lab itself contributes to all other figures.
+pub(super) async fn quiet(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let from = Instant::now();
+    let to = pass(Duration::from_secs(5)).await;
+    watch.end(&[("quiet", from, to)])
+}
+
+/// The switch drops everything from and to the owner, which keeps its carrier.
+pub(super) async fn cut(bench: &Bench) -> Result<Vec<Sample>> {
+    away_and_back(bench, ["cut", "cut-back"], Node::isolate, Node::rejoin).await
+}
+
+/// The owner's cable is pulled: the carrier goes.
+pub(super) async fn unplug(bench: &Bench) -> Result<Vec<Sample>> {
+    away_and_back(bench, ["unplug", "unplug-back"], Node::cut, Node::join).await
+}
+
+/// An administrator takes the owner's interface down: its IPv6 addresses and all routes go.
+pub(super) async fn ifdown(bench: &Bench) -> Result<Vec<Sample>> {
+    away_and_back(bench, ["ifdown", "ifdown-back"], Node::unplug, Node::plug).await
+}
+
+/// The owner goes, somebody takes over, the former owner comes back.
+async fn away_and_back(
+    bench: &Bench,
+    lines: [&'static str; 2],
+    away: impl Fn(&Node) -> e2e::Result<()>,
+    back: impl Fn(&Node) -> e2e::Result<()>,
+) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let from = Instant::now();
+    away(&owner)?;
+    let taken = watch.taken_over(TAKEOVER).await;
+    let returned = Instant::now();
+    back(&owner)?;
+    end_with_return(watch, taken, lines, [from, returned]).await
+}
+
+/// The owner and its first heir go at the same moment.
+pub(super) async fn both(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let heir = bench.heir(&owner)?;
+    let from = Instant::now();
+    bench.cluster.isolate(&[&owner, &heir])?;
+    let taken = watch.taken_over(TAKEOVER).await;
+    let returned = Instant::now();
+    owner.rejoin()?;
+    heir.rejoin()?;
+    end_with_return(watch, taken, ["both", "both-back"], [from, returned]).await
+}
+
+/// Cable and processes of the owner end at the same moment; it is switched on again.
+pub(super) async fn power_off(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let from = Instant::now();
+    owner.power_off()?;
+    let taken = watch.taken_over(TAKEOVER).await;
+    let returned = Instant::now();
+    owner.power_on()?;
+    bench.cluster.agents_ready(Duration::from_secs(60)).await?;
+    end_with_return(watch, taken, ["poweroff", "poweroff-back"], [from, returned]).await
+}
+
+async fn end_with_return(
+    watch: Watch<'_>,
+    taken: bool,
+    lines: [&'static str; 2],
+    [from, returned]: [Instant; 2],
+) -> Result<Vec<Sample>> {
+    let to = pass(AFTERWARDS).await;
+    let [away, back] = lines;
+    let samples = watch.end(&[(away, from, returned), (back, returned, to)])?;
+    Ok(first_wrong_if(!taken, NOBODY, samples))
+}
+
+/// All nodes lose their power, and get it back at the same moment.
+pub(super) async fn all_together(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let nodes: Vec<Node> = bench.cluster.nodes().collect();
+    at_once(&nodes, Node::power_off)?;
+    let from = Instant::now();
+    at_once(&nodes, Node::power_on)?;
+    // Ten milliseconds between two looks would be finer than the answer is needed.
+    let ready = eventually(Duration::from_secs(90), "an agent ready", async || {
+        let ready = nodes.iter().find(|node| node.agent_page("/readyz").is_ok());
+        ready.map(|_| Instant::now()).ok_or("none")
+    })
+    .await?;
+    let answered = watch.answered(TAKEOVER).await;
+    let to = pass(AFTERWARDS).await;
+    bench.cluster.nodes_ready(Duration::from_secs(90)).await?;
+    let samples = watch.end(&[("all", ready, to), ("all-double", from, to)])?;
+    Ok(first_wrong_if(!answered, "nobody answered in the end", samples))
+}
+
+/// Does something to all nodes in parallel.
+fn at_once(nodes: &[Node], work: impl Fn(&Node) -> e2e::Result<()> + Sync) -> Result<()> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || work(node))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?.map_err(Into::into))
+    })
+}

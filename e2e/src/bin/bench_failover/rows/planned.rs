@@ -1,0 +1,108 @@
+//! Moves that somebody asked for.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::{
+    Result,
+    bench::Bench,
+    figures::{Sample, first_wrong_if},
+    watch::Watch,
+};
+
+/// The owner gets the label that excludes it, and loses it again.
+pub(super) async fn exclusion(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let from = Instant::now();
+    bench.exclude(&owner, true).await?;
+    let moved = watch.taken_over(TAKEOVER).await;
+    let ended = Instant::now();
+    bench.exclude(&owner, false).await?;
+    end(watch, moved, ["exclusion", "exclusion-end"], [from, ended]).await
+}
+
+/// The LBNodeAgent's node selector leaves the owner out, and takes it in again.
+pub(super) async fn selector(bench: &Bench) -> Result<Vec<Sample>> {
+    bench.agent_config(None, &json!({})).await?;
+    let samples = left_out(bench).await;
+    bench.without_agent_config().await?;
+    samples
+}
+
+async fn left_out(bench: &Bench) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let from = Instant::now();
+    bench.agent_config(Some(&owner), &json!({})).await?;
+    let moved = watch.taken_over(TAKEOVER).await;
+    let ended = Instant::now();
+    bench.agent_config(None, &json!({})).await?;
+    end(watch, moved, ["selector", "selector-end"], [from, ended]).await
+}
+
+async fn end(
+    watch: Watch<'_>,
+    moved: bool,
+    lines: [&'static str; 2],
+    [from, ended]: [Instant; 2],
+) -> Result<Vec<Sample>> {
+    let to = pass(AFTERWARDS).await;
+    let [there, back] = lines;
+    let samples = watch.end(&[(there, from, ended), (back, ended, to)])?;
+    Ok(first_wrong_if(!moved, NOBODY, samples))
+}
+
+/// The annotation that moves the addresses to their first choice, where they are not.
+pub(super) async fn rebalance(bench: &Bench) -> Result<Vec<Sample>> {
+    away_from_the_first_choice(bench).await?;
+    let watch = bench.watch().await?;
+    let from = Instant::now();
+    bench.rebalance().await?;
+    let moved = watch.taken_over(TAKEOVER).await;
+    let to = pass(AFTERWARDS).await;
+    let samples = watch.end(&[("rebalance", from, to)])?;
+    Ok(first_wrong_if(!moved, "it did not move", samples))
+}
+
+/// Moves the addresses away from their first choice by excluding that for a while.
+async fn away_from_the_first_choice(bench: &Bench) -> Result<()> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let [address, _] = bench.addresses;
+    if bench.cluster.order(address).first().is_some_and(|first| first.id() == owner.id()) {
+        bench.exclude(&owner, true).await?;
+        watch.taken_over(TAKEOVER).await;
+        bench.exclude(&owner, false).await?;
+    }
+    Ok(())
+}
+
+/// The owner is excluded, and its successor dies 0 to 19 ms later: by turns its agent stops, or the switch drops
+/// everything from and to the node.
+pub(super) async fn successor(bench: &Bench, run: u32) -> Result<Vec<Sample>> {
+    let watch = bench.watch().await?;
+    let owner = watch.owner()?;
+    let successor = bench.heir(&owner)?;
+    let agent = successor.agent_pid()?;
+    let from = Instant::now();
+    bench.exclude(&owner, true).await?;
+    pass(Duration::from_millis(u64::from(run % 20))).await;
+    let frozen = if run.is_multiple_of(2) {
+        Some(successor.freeze(agent)?)
+    } else {
+        successor.isolate()?;
+        None
+    };
+    let moved = watch.taken_over(TAKEOVER).await;
+    let to = pass(AFTERWARDS).await;
+    let how = if frozen.is_some() { "its agent stopped" } else { "it was cut off" };
+    drop(frozen);
+    successor.rejoin()?;
+    bench.exclude(&owner, false).await?;
+    pass(AFTERWARDS).await;
+    let samples = watch.end(&[("successor", from, to)])?;
+    Ok(first_wrong_if(!moved, &format!("{how} after {} ms, and nobody took over", run % 20), samples))
+}

@@ -1,0 +1,149 @@
+//! Asks and connects while something happens, and says what came of it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use e2e::{ArpMonitor, Connector, Mac, Node};
+
+use super::{
+    Result,
+    bench::Bench,
+    figures::{Figures, Sample},
+};
+
+/// The Service's port.
+pub(crate) const PORT: u16 = 80;
+
+/// Who has answered alone for so long will go on.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A phase of a run: its line in the table, its beginning and its end.
+pub(crate) type Phase = (&'static str, Instant, Instant);
+
+/// Watches an address of each family.
+pub(crate) struct Watch<'a> {
+    bench: &'a Bench,
+    monitors: [ArpMonitor; 2],
+    connectors: [Connector; 2],
+    /// Who answered for each when it began.
+    first: [Option<Mac>; 2],
+}
+
+impl<'a> Watch<'a> {
+    /// Begins, whoever answers.
+    pub(crate) fn start(bench: &'a Bench, addresses: [IpAddr; 2]) -> Result<Self> {
+        let client = bench.cluster.client();
+        let [v4, v6] = addresses;
+        let connect = |address| client.connect_again_and_again(SocketAddr::new(address, PORT));
+        Ok(Self {
+            bench,
+            monitors: [client.monitor(v4)?, client.monitor(v6)?],
+            connectors: [connect(v4), connect(v6)],
+            first: [None; 2],
+        })
+    }
+
+    /// Waits until one host answers for each address, and remembers it.
+    pub(crate) async fn begin(&mut self, deadline: Duration) -> Result<()> {
+        if !self.wait(deadline, |_, mac| mac.is_some()).await {
+            return Err(format!("nobody, or more than one, answers after {deadline:?}").into());
+        }
+        self.first = self.steady();
+        Ok(())
+    }
+
+    /// The node that answered for the IPv4 address when it began.
+    pub(crate) fn owner(&self) -> Result<Node> {
+        let [mac, _] = self.first;
+        self.bench.node_of(mac.ok_or("nobody answered")?)
+    }
+
+    /// Whether one node answered for both addresses when it began.
+    pub(crate) fn one_owner(&self) -> bool {
+        let [v4, v6] = self.first;
+        v4 == v6
+    }
+
+    /// Waits until somebody else answers steadily for what the owner answered for; whether that came in time.
+    pub(crate) async fn taken_over(&self, deadline: Duration) -> bool {
+        let [owner, _] = self.first;
+        let concerned = self.concerned();
+        self.wait(deadline, |family, mac| {
+            !concerned.get(family).is_some_and(|it| *it) || mac.is_some_and(|mac| Some(mac) != owner)
+        })
+        .await
+    }
+
+    /// Waits until somebody answers steadily for both addresses; whether that came in time.
+    pub(crate) async fn answered(&self, deadline: Duration) -> bool {
+        self.wait(deadline, |_, mac| mac.is_some()).await
+    }
+
+    /// Waits until `good` of both families, given who answers steadily.
+    async fn wait(&self, deadline: Duration, good: impl Fn(usize, Option<Mac>) -> bool) -> bool {
+        let end = Instant::now() + deadline;
+        loop {
+            if self.steady().into_iter().enumerate().all(|(family, mac)| good(family, mac)) {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Who answers steadily.
+    pub(crate) fn steady(&self) -> [Option<Mac>; 2] {
+        self.monitors.each_ref().map(|monitor| monitor.steady(STEADY))
+    }
+
+    /// Who has answered within the last 50 ms.
+    pub(crate) fn answering(&self) -> [std::collections::BTreeSet<Mac>; 2] {
+        self.monitors.each_ref().map(|monitor| monitor.answering(Duration::from_millis(50)))
+    }
+
+    /// How often a host has announced each address unasked since then.
+    pub(crate) fn announced(&self, by: Mac, since: Instant) -> [usize; 2] {
+        self.monitors
+            .each_ref()
+            .map(|monitor| monitor.so_far().since(since).announcements().filter(|(_, mac)| *mac == by).count())
+    }
+
+    /// Whether what happens to the owner of the IPv4 address concerns each address.
+    fn concerned(&self) -> [bool; 2] {
+        [true, self.one_owner()]
+    }
+
+    /// Ends, and gives the figures of each phase.
+    pub(crate) fn end(self, phases: &[Phase]) -> Result<Vec<Sample>> {
+        let concerned = self.concerned();
+        let [v4, v6] = self.monitors;
+        let observed = [v4.stop()?, v6.stop()?];
+        let [v4, v6] = self.connectors;
+        let connections = [v4.stop()?, v6.stop()?];
+        let figures = |family: usize, from: Instant, to: Instant| {
+            let (observed, connections) = (observed.get(family)?.between(from, to), connections.get(family)?);
+            concerned.get(family).is_some_and(|it| *it).then(|| Figures {
+                longest: observed.longest_silence(),
+                without: observed.without_answer(),
+                double: observed.overlap(),
+                moves: observed.owners().len().saturating_sub(1),
+                tried: connections.tried(from, to),
+                failed: connections.failed(from, to),
+            })
+        };
+        let sample = |(line, from, to): &Phase| Sample {
+            line,
+            figures: [figures(0, *from, *to), figures(1, *from, *to)],
+            note: None,
+            good: true,
+        };
+        Ok(phases.iter().map(sample).collect())
+    }
+}

@@ -1,0 +1,156 @@
+//! Connects again and again, as many clients would, and counts what fails.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    error::{Doing, Result},
+    host::Host,
+};
+
+/// The time between the beginnings of two connections.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// A connection that takes longer has failed. Shorter than TCP waits before it repeats its first segment (1 s), so that
+/// each connection is one question.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long an accepted connection is kept when its client neither speaks nor closes it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Opens a connection every 10 ms from when it is made until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Connector {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    tries: Mutex<Vec<(Instant, bool)>>,
+    stop: AtomicBool,
+}
+
+impl Connector {
+    /// Connects from `host` to `server`.
+    pub(crate) fn start(host: Host, server: SocketAddr) -> Self {
+        let shared = Arc::new(Shared::default());
+        let worker = Arc::clone(&shared);
+        let thread = thread::spawn(move || host.in_network(|| run(&worker, server))?);
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// Stops connecting, waits for those that are under way, and returns what became of all.
+    ///
+    /// # Errors
+    /// The host was off from the beginning.
+    pub fn stop(mut self) -> Result<Connections> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(Connections { tries: self.shared.tries.lock().unwrap_or_else(PoisonError::into_inner).clone() })
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn run(shared: &Arc<Shared>, server: SocketAddr) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime".into())?;
+    runtime.block_on(async {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tries = JoinSet::new();
+        while !shared.stop.load(Ordering::Relaxed) {
+            ticks.tick().await;
+            let shared = Arc::clone(shared);
+            tries.spawn(async move {
+                let begin = Instant::now();
+                let succeeded = matches!(timeout(PATIENCE, connect(server)).await, Ok(Ok(())));
+                shared.tries.lock().unwrap_or_else(PoisonError::into_inner).push((begin, succeeded));
+            });
+            while tries.try_join_next().is_some() {}
+        }
+        tries.join_all().await;
+    });
+    Ok(())
+}
+
+async fn connect(server: SocketAddr) -> std::io::Result<()> {
+    let socket = if server.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Reset rather than closed: a hundred closed ones a second would use up the ports.
+    socket.set_zero_linger()?;
+    socket.connect(server).await.map(drop)
+}
+
+/// Connections, and what became of them.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    tries: Vec<(Instant, bool)>,
+}
+
+impl Connections {
+    /// How many were begun between two points in time.
+    #[must_use]
+    pub fn tried(&self, from: Instant, to: Instant) -> usize {
+        self.tries.iter().filter(|(at, _)| (from..=to).contains(at)).count()
+    }
+
+    /// How many of these failed.
+    #[must_use]
+    pub fn failed(&self, from: Instant, to: Instant) -> usize {
+        self.tries.iter().filter(|(at, succeeded)| (from..=to).contains(at) && !succeeded).count()
+    }
+}
+
+/// Accepts connections on a port of a host, of both families, until it is dropped. Belongs to the caller's runtime.
+#[derive(Debug)]
+pub struct Acceptor(tokio::task::JoinHandle<()>);
+
+impl Acceptor {
+    /// Listens on all addresses of `host`.
+    pub(crate) fn start(host: &Host, port: u16) -> Result<Self> {
+        let what = || format!("listen on port {port} of {}", host.name());
+        let listener = host.in_network(|| std::net::TcpListener::bind(("::", port)))?.doing(what)?;
+        listener.set_nonblocking(true).doing(what)?;
+        let listener = TcpListener::from_std(listener).doing(what)?;
+        Ok(Self(tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                // A client that is gone already is no failure.
+                if let Ok((mut stream, _)) = listener.accept().await {
+                    // There is nothing to say, but who closed at once would look like somebody who refuses.
+                    open.spawn(async move {
+                        let _ = timeout(LINGER, stream.read(&mut [0])).await;
+                    });
+                }
+                while open.try_join_next().is_some() {}
+            }
+        })))
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,169 @@
+//! What the tests on the real cluster need again and again. All of it panics when it cannot go on: then the test has
+//! failed.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Cluster, NAMESPACE, checkout, eventually};
+
+/// Long enough for a machine that does other things too; a test that meets it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The shared cluster with the load balancer installed.
+#[must_use]
+pub async fn installed() -> Cluster {
+    let cluster = Cluster::shared().await.unwrap();
+    cluster.install().unwrap();
+    cluster
+}
+
+/// `kubectl get -o json` of one object.
+#[must_use]
+pub fn object(cluster: &Cluster, arguments: &[&str]) -> Value {
+    let text = cluster.kubectl(&[&["get", "-o", "json"], arguments].concat()).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Objects that go when this does, also after a failure.
+#[derive(Debug)]
+pub struct Applied<'a> {
+    cluster: &'a Cluster,
+    delete: Vec<String>,
+    input: String,
+}
+
+impl<'a> Applied<'a> {
+    /// A directory of the manifests.
+    #[must_use]
+    pub fn kustomization(cluster: &'a Cluster, directory: &str) -> Self {
+        let path = checkout(directory).to_string_lossy().into_owned();
+        let applied = Self { cluster, delete: vec!["-k".to_owned(), path], input: String::new() };
+        cluster.apply_kustomization(directory).unwrap();
+        applied
+    }
+
+    /// YAML documents.
+    #[must_use]
+    pub fn yaml(cluster: &'a Cluster, yaml: &str) -> Self {
+        let applied = Self { cluster, delete: Vec::new(), input: yaml.to_owned() };
+        cluster.apply(yaml).unwrap();
+        applied
+    }
+}
+
+impl Drop for Applied<'_> {
+    fn drop(&mut self) {
+        let deleted = if self.delete.is_empty() {
+            self.cluster.delete(&self.input)
+        } else {
+            let mut arguments = vec!["delete", "--ignore-not-found", "--timeout=60s"];
+            arguments.extend(self.delete.iter().map(String::as_str));
+            self.cluster.kubectl(&arguments)
+        };
+        if let Err(error) = deleted {
+            eprintln!("clean-up: {error}");
+        }
+    }
+}
+
+/// A namespace with the echo backend in it, on every node.
+#[derive(Debug)]
+pub struct Space<'a> {
+    /// Where it is.
+    pub cluster: &'a Cluster,
+    /// Its name.
+    pub name: &'static str,
+    _namespace: Applied<'a>,
+}
+
+impl<'a> Space<'a> {
+    /// Makes it, and waits until the backend runs.
+    #[must_use]
+    pub fn new(cluster: &'a Cluster, name: &'static str) -> Self {
+        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}");
+        let space = Self { cluster, name, _namespace: Applied::yaml(cluster, &namespace) };
+        let echo = checkout("e2e/fixtures/echo.yaml");
+        space.kubectl(&["apply", "-f", &echo.to_string_lossy()]);
+        space.kubectl(&["rollout", "status", "--timeout=60s", "deployment/echo"]);
+        space
+    }
+
+    /// `kubectl` in this namespace.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster.kubectl(&[&["--namespace", self.name], arguments].concat()).unwrap()
+    }
+
+    /// A Service of the echo backend on port 80; `spec` and `annotations` are lines of YAML.
+    pub fn service(&self, name: &str, annotations: &[(&str, &str)], spec: &[(&str, &str)]) {
+        let mut yaml =
+            format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: {}\n", self.name);
+        if !annotations.is_empty() {
+            yaml.push_str("  annotations:\n");
+        }
+        for (key, value) in annotations {
+            writeln!(yaml, "    {key}: {value:?}").unwrap();
+        }
+        yaml.push_str("spec:\n  type: LoadBalancer\n  selector: {app: echo}\n");
+        yaml.push_str("  ports: [{name: http, port: 80, targetPort: 8080}]\n");
+        for (key, value) in spec {
+            writeln!(yaml, "  {key}: {value}").unwrap();
+        }
+        self.cluster.apply(&yaml).unwrap();
+    }
+
+    /// Waits until a Service has this many addresses.
+    pub async fn addresses(&self, service: &str, count: usize) -> Vec<IpAddr> {
+        self.cluster.service_addresses(self.name, service, count).await.unwrap()
+    }
+
+    /// Waits until a pod answers at this address as seen from the client.
+    pub async fn answers(&self, address: IpAddr) -> String {
+        eventually(DEADLINE, format!("an answer from {address}"), async || {
+            let body = self.cluster.client().http_get(address, 80).map_err(|error| error.to_string())?;
+            if body.contains("pod=echo-") { Ok(body) } else { Err(body) }
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits for an event about an object of this namespace whose text contains these words.
+    pub async fn event(&self, object: &str, reason: &str, words: &str) {
+        event(self.cluster, self.name, object, reason, words).await;
+    }
+}
+
+/// Waits for an event about an object whose text contains these words.
+pub async fn event(cluster: &Cluster, namespace: &str, object: &str, reason: &str, words: &str) {
+    let selector = format!("involvedObject.name={object},reason={reason}");
+    let arguments = ["get", "events", "--namespace", namespace, "--field-selector", &selector, "-o"];
+    eventually(DEADLINE, format!("an event {reason} about {object} with {words:?}"), async || {
+        let path = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+        let messages = cluster.kubectl(&[&arguments[..], &[path]].concat()).map_err(|error| error.to_string())?;
+        if messages.contains(words) { Ok(()) } else { Err(messages) }
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until the condition `Ready` of a ServiceGroup has this status, and returns (reason, message).
+pub async fn group_ready(cluster: &Cluster, name: &str, status: &str) -> (String, String) {
+    eventually(DEADLINE, format!("ServiceGroup {name} with Ready={status}"), async || {
+        let group = object(cluster, &["servicegroup", name, "--namespace", NAMESPACE]);
+        let conditions = group.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready" && condition["status"] == status);
+        let text = |field: &str| ready.and_then(|ready| ready[field].as_str()).unwrap_or_default().to_owned();
+        if ready.is_some() { Ok((text("reason"), text("message"))) } else { Err(group["status"].to_string()) }
+    })
+    .await
+    .unwrap()
+}

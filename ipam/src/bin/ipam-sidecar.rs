@@ -1,0 +1,58 @@
+//! An IPAM sidecar that serves ranges from its command line: to try external groups, and to start an own one from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use api_types::AddressRange;
+use clap::Parser;
+use ipam::example::Example;
+use ipam::server::serve;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves ranges of addresses to the allocator.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Unix socket to listen on
+    #[arg(long, default_value = ipam::DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// File that keeps the leases; without it they are lost with the process
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// NAME=RANGE[,RANGE...]: a ServiceGroup and its ranges; may be given several times
+    #[arg(long, required = true)]
+    pool: Vec<String>,
+}
+
+fn ranges(pools: &[String]) -> Result<BTreeMap<String, Vec<AddressRange>>, String> {
+    let one = |text: &String| {
+        let (name, ranges) = text.split_once('=').ok_or_else(|| format!("{text}: write NAME=RANGE"))?;
+        let ranges = ranges.split(',').map(|range| range.parse().map_err(|error| format!("{range}: {error}")));
+        Ok((name.to_owned(), ranges.collect::<Result<_, String>>()?))
+    };
+    pools.iter().map(one).collect()
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let example = Arc::new(Example::new(ranges(&arguments.pool)?, arguments.state)?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async move {
+        terminate.recv().await;
+    };
+    println!("listening on {}", arguments.socket.display());
+    serve(&arguments.socket, example, stop).await?;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
