@@ -29,7 +29,7 @@ MEMBERS := allocator api-types crds e2e ipam lbnodeagent ownership runtime
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
-	@echo 'make test        all tests (about 5 minutes once everything is built)'
+	@echo 'make test        all tests (about 15 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
 	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), then make bench-failover (about 1 hour;'
 	@echo '                 RUNS=3 for 3 of each event, ROWS=cut,kill for these only)'

