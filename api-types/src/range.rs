@@ -127,6 +127,24 @@ impl AddressRange {
     }
 }
 
+/// Whether the address names one host, on one link: link-local addresses are the same on every link, nobody is at an
+/// unspecified, loopback or group address, and an IPv4-mapped one is IPv4 in disguise.
+#[must_use]
+pub const fn names_a_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local()
+                || ip.to_ipv4_mapped().is_some())
+        }
+    }
+}
+
 /// The address as a number: IPv4 in the low 32 bits.
 #[must_use]
 pub const fn to_bits(address: IpAddr) -> u128 {

@@ -1,13 +1,13 @@
 //! Where an agent's node is on its links, and where the agent listens: what the others need to find it, and to tell
 //! its frames from a stranger's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 
 use super::entries;
-use crate::range::parse_cidr;
+use crate::range::{names_a_host, parse_cidr};
 
 /// Annotation: the node's own addresses on its local interfaces, each with the length of its prefix.
 pub const ADDRESSES: &str = "purelb.io/addresses";
@@ -25,19 +25,19 @@ pub const MAX_ENDPOINTS: usize = 16;
 
 /// The node's own addresses with the lengths of their prefixes.
 ///
-/// Dropped are addresses that say nothing about a link (see [`is_usable`]), and prefixes of length 0: a host that says
+/// Dropped are addresses that say nothing about a link (see [`names_a_host`]), and prefixes of length 0: a host that says
 /// that the whole internet is on its link is on none.
 #[must_use]
 pub fn addresses(lease: &Lease) -> Vec<IpNetwork> {
     let read = entries(lease, ADDRESSES).filter_map(parse_cidr);
-    read.filter(|network| is_usable(network.ip()) && network.prefix() > 0).take(MAX_ADDRESSES).collect()
+    read.filter(|network| names_a_host(network.ip()) && network.prefix() > 0).take(MAX_ADDRESSES).collect()
 }
 
 /// The value of [`ADDRESSES`]: sorted, IPv4 first, without duplicates, not more than are read.
 #[must_use]
 pub fn addresses_value(addresses: &[IpNetwork]) -> String {
     let mut sorted: Vec<IpNetwork> =
-        addresses.iter().filter(|network| is_usable(network.ip()) && network.prefix() > 0).copied().collect();
+        addresses.iter().filter(|network| names_a_host(network.ip()) && network.prefix() > 0).copied().collect();
     sorted.sort_unstable();
     sorted.dedup();
     join(sorted.iter().take(MAX_ADDRESSES).map(|network| format!("{}/{}", network.ip(), network.prefix())))
@@ -82,25 +82,8 @@ fn join(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-/// Whether a host can be found by this address on one link rather than on any: link-local addresses are the same
-/// everywhere, and nobody is at an unspecified, loopback or group address.
-fn is_usable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some())
-        }
-    }
-}
-
 fn is_reachable(endpoint: &SocketAddr) -> bool {
-    is_usable(endpoint.ip()) && endpoint.port() != 0
+    names_a_host(endpoint.ip()) && endpoint.port() != 0
 }
 
 /// Six bytes in hexadecimal, in upper or lower case, with colons between them.
@@ -219,7 +202,7 @@ mod tests {
         ) {
             let addresses: Vec<IpNetwork> = addresses.into_iter()
                 .filter_map(|(bits, length)| IpNetwork::new(std::net::Ipv4Addr::from_bits(bits).into(), length).ok())
-                .filter(|network| is_usable(network.ip()))
+                .filter(|network| names_a_host(network.ip()))
                 .collect();
             prop_assert_eq!(read_addresses(&addresses_value(&addresses)), addresses);
             let macs: Vec<[u8; 6]> = macs.into_iter().collect();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use api_types::names::annotation;
+use api_types::range::names_a_host;
 use api_types::service::{self, ingress_addresses, is_allocated_by_us, is_ours};
 use api_types::{Announce, Family};
 use k8s_openapi::api::core::v1::Service;
@@ -42,7 +43,8 @@ impl ServiceView {
         let metadata = &object.metadata;
         let announced = is_ours(object, default_announcer) && is_allocated_by_us(object);
         let mut addresses = if announced { ingress_addresses(object) } else { Vec::new() };
-        addresses.retain(|address| is_announceable(*address));
+        // The API server guards the status of a Service badly: nothing harmful may reach the kernel.
+        addresses.retain(|address| names_a_host(*address));
         let text = |value: Option<&str>| value.map(Box::from);
         let spec = object.spec.as_ref();
         Self {
@@ -86,22 +88,6 @@ impl ServiceView {
 fn rebalance(value: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(value).into();
     hash.first_chunk::<8>().map_or(1, |first| u64::from_be_bytes(*first).max(1))
-}
-
-/// The API server guards the status of a Service badly: nothing harmful may reach the kernel.
-fn is_announceable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some())
-        }
-    }
 }
 
 #[cfg(test)]

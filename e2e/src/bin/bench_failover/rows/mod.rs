@@ -21,7 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Result, bench::Bench, figures::Sample};
+use super::{
+    Result,
+    bench::Bench,
+    figures::{Sample, first_wrong_if},
+    watch::Watch,
+};
 
 /// The samples of one run.
 type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
@@ -81,3 +86,16 @@ async fn pass(time: Duration) -> Instant {
 
 /// What a note says when nobody took over.
 const NOBODY: &str = "nobody took over";
+
+/// Ends the watch of what was done and undone: a line of the table for each.
+async fn end_with_return(
+    watch: Watch<'_>,
+    taken: bool,
+    lines: [&'static str; 2],
+    [from, returned]: [Instant; 2],
+) -> Result<Vec<Sample>> {
+    let to = pass(AFTERWARDS).await;
+    let [away, back] = lines;
+    let samples = watch.end(&[(away, from, returned), (back, returned, to)])?;
+    Ok(first_wrong_if(!taken, NOBODY, samples))
+}

@@ -7,12 +7,11 @@ use std::{
 
 use e2e::{Node, eventually};
 
-use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use super::{AFTERWARDS, TAKEOVER, end_with_return, pass};
 use crate::{
     Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
-    watch::Watch,
 };
 
 /// Nothing happens: what the lab itself contributes to all other figures.
@@ -80,18 +79,6 @@ pub(super) async fn power_off(bench: &Bench) -> Result<Vec<Sample>> {
     owner.power_on()?;
     bench.cluster.agents_ready(Duration::from_secs(60)).await?;
     end_with_return(watch, taken, ["poweroff", "poweroff-back"], [from, returned]).await
-}
-
-async fn end_with_return(
-    watch: Watch<'_>,
-    taken: bool,
-    lines: [&'static str; 2],
-    [from, returned]: [Instant; 2],
-) -> Result<Vec<Sample>> {
-    let to = pass(AFTERWARDS).await;
-    let [away, back] = lines;
-    let samples = watch.end(&[(away, from, returned), (back, returned, to)])?;
-    Ok(first_wrong_if(!taken, NOBODY, samples))
 }
 
 /// All nodes lose their power, and get it back at the same moment.

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use super::{AFTERWARDS, TAKEOVER, end_with_return, pass};
 use crate::{
     Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
-    watch::Watch,
 };
 
 /// The owner gets the label that excludes it, and loses it again.
@@ -21,7 +20,7 @@ pub(super) async fn exclusion(bench: &Bench) -> Result<Vec<Sample>> {
     let moved = watch.taken_over(TAKEOVER).await;
     let ended = Instant::now();
     bench.exclude(&owner, false).await?;
-    end(watch, moved, ["exclusion", "exclusion-end"], [from, ended]).await
+    end_with_return(watch, moved, ["exclusion", "exclusion-end"], [from, ended]).await
 }
 
 /// The LBNodeAgent's node selector leaves the owner out, and takes it in again.
@@ -40,19 +39,7 @@ async fn left_out(bench: &Bench) -> Result<Vec<Sample>> {
     let moved = watch.taken_over(TAKEOVER).await;
     let ended = Instant::now();
     bench.agent_config(None, &json!({})).await?;
-    end(watch, moved, ["selector", "selector-end"], [from, ended]).await
-}
-
-async fn end(
-    watch: Watch<'_>,
-    moved: bool,
-    lines: [&'static str; 2],
-    [from, ended]: [Instant; 2],
-) -> Result<Vec<Sample>> {
-    let to = pass(AFTERWARDS).await;
-    let [there, back] = lines;
-    let samples = watch.end(&[(there, from, ended), (back, ended, to)])?;
-    Ok(first_wrong_if(!moved, NOBODY, samples))
+    end_with_return(watch, moved, ["selector", "selector-end"], [from, ended]).await
 }
 
 /// The annotation that moves the addresses to their first choice, where they are not.
