@@ -120,6 +120,26 @@ pub mod reason {
     pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.
     pub const ANNOUNCE_SLOT_STEAL: &str = "AnnounceSlotSteal";
+    /// Warning, Service: a foreign host uses a local address.
+    pub const ADDRESS_CONFLICT: &str = "AddressConflict";
+    /// Warning, Service: a node answered ARP for an address that it does not hold: kube-proxy's `strictARP`.
+    pub const STRICT_ARP_NEEDED: &str = "StrictARPNeeded";
+    /// Warning, Service: two agents claimed a local address, one has given it up.
+    pub const ADDRESS_CONTESTED: &str = "AddressContested";
+    /// Warning, Service: an address should move to another node, and none can take it.
+    pub const NO_SUCCESSOR: &str = "NoSuccessor";
+    /// Warning, Service: every node of the subnet is excluded from load balancers, so the label counts for nothing there.
+    pub const EXCLUSION_IGNORED: &str = "ExclusionIgnored";
+    /// Warning, Node: somebody on the node's network answers ARP for everything.
+    pub const PROXY_ARP: &str = "ProxyARP";
+    /// Warning, Node: no other agent answers.
+    pub const GOSSIP_SILENT: &str = "GossipSilent";
+    /// Warning, Node: the UDP port of the gossip is taken.
+    pub const GOSSIP_PORT_UNAVAILABLE: &str = "GossipPortUnavailable";
+    /// Warning, Node: another agent uses another gossip key.
+    pub const GOSSIP_KEY_MISMATCH: &str = "GossipKeyMismatch";
+    /// Warning, Node: nobody answers on an interface for local addresses, so nothing is claimed there.
+    pub const LINK_DEAF: &str = "LinkDeaf";
     /// Warning, LBNodeAgent: its node selector cannot be evaluated.
     pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
     /// Warning, LBNodeAgent: it selects this node, but another one is used.

@@ -1,7 +1,9 @@
 //! The agent: watches and the kernel in, one writer to the kernel out.
 //!
-//! One task owns everything. Whatever arrives is taken over at once; then a pass looks at what it
-//! may concern, decides, plans, writes to the kernel, and reads back what the kernel then has.
+//! One task owns everything but the local addresses. Whatever arrives is taken over at once; then a
+//! pass looks at what it may concern, decides, plans, writes remote addresses to the kernel, and
+//! reads back what the kernel then has. Local addresses are up to [`crate::local`], which is told
+//! what is wanted and says what it did.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -9,16 +11,16 @@
 //! | [`kernel`] | hear and compare what the kernel has, and call it |
 //! | [`pass`] | decide, plan, write, read back |
 //! | [`report`] | logs, events and metrics of what changed |
-//! | [`restraint`] | patience with whoever keeps removing an address |
-//! | [`tell`] | announcements on the wire and annotations of Services |
+//! | `local` | the conversation with the protocol for local addresses |
+//! | [`tell`] | annotations of Services |
 //! | [`lifetime`] | start and stop: what happens to addresses without a picture of the cluster |
 
 mod kernel;
 mod lifetime;
+mod local;
 mod pass;
 mod refresh;
 mod report;
-mod restraint;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,19 +37,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::restraint::Restraint;
+use self::local::Side;
 use crate::config::{Mode, Notice};
 use crate::desired::{Decision, Placement};
 use crate::interfaces::{Connected, Selection};
+use crate::local::Report;
 use crate::metrics::Metrics;
 use crate::netlink::{Kernel, KernelError, Monitor};
 use crate::observed::Observed;
-use crate::packet::schedule::Schedule;
-use crate::packet::socket::PacketSocket;
 use crate::publish::lease::Content;
 use crate::publish::slots::Queue;
-use crate::reconcile::Plan;
+use crate::reconcile::{self, Plan};
 use crate::record::Record;
+use crate::restraint::Restraint;
 use crate::services::ServiceName;
 use crate::state;
 use crate::watches::Inputs;
@@ -60,8 +62,10 @@ pub struct Settings {
     pub node: String,
     /// How long addresses outlive this program.
     pub stop_grace: Duration,
-    /// The directory of the record of addresses.
+    /// The directory of the record of addresses and of the claims.
     pub run_dir: PathBuf,
+    /// UDP port of the gossip.
+    pub gossip_port: u16,
 }
 
 /// What the agent uses to reach the outside.
@@ -109,7 +113,7 @@ struct Retry {
 
 /// How often everything is compared with the kernel.
 const COMPARE: Duration = Duration::from_secs(30);
-/// How often time itself is looked at: members that died, retries, lifetimes.
+/// How often time itself is looked at: Leases that ran out, retries, lifetimes.
 const TICK: Duration = Duration::from_millis(500);
 /// Inputs taken over at once, before the kernel is looked at again.
 const INPUTS_AT_ONCE: usize = 4096;
@@ -130,13 +134,12 @@ pub struct Agent {
     connected: Connected,
     dummy: Option<u32>,
     interfaces_changed: bool,
-    live: Vec<String>,
+    side: Side,
+    /// The remote addresses.
     wanted: BTreeMap<IpAddr, Placement>,
     status: BTreeMap<IpAddr, Status>,
     retries: BTreeMap<IpAddr, Retry>,
     restraint: Restraint,
-    schedule: Schedule,
-    packets: Option<PacketSocket>,
     slots: Queue,
     slot_write: Option<Task<bool>>,
     endpoint_watch: Option<Task>,
@@ -170,13 +173,11 @@ impl Agent {
             connected: Connected::default(),
             dummy: None,
             interfaces_changed: true,
-            live: Vec::new(),
+            side: Side::default(),
             wanted: BTreeMap::new(),
             status: BTreeMap::new(),
             retries: BTreeMap::new(),
             restraint: Restraint::default(),
-            schedule: Schedule::default(),
-            packets: None,
             slots: Queue::default(),
             slot_write: None,
             endpoint_watch: None,
@@ -185,7 +186,7 @@ impl Agent {
         })
     }
 
-    /// Works until the stop.
+    /// Works until the stop; ends before it only if the protocol for local addresses cannot run.
     pub async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
@@ -202,8 +203,12 @@ impl Agent {
                 Ok(()) = self.monitor.wait() => self.hear().await,
                 Some(input) = inputs.recv() => self.take(input, &mut inputs),
                 Some(answer) = requests.recv() => {
-                    let _gone = answer.send(self.report_state());
+                    let _gone = answer.send(self.report_state().await);
                 }
+                report = self.side.next() => match report {
+                    Some(report) => self.heed_all(report),
+                    None => return,
+                },
                 _ = tick.tick() => self.tick().await,
                 () = tokio::time::sleep_until(wake) => {}
                 written = written(&mut self.slot_write) => self.slot_written(written),
@@ -211,7 +216,7 @@ impl Agent {
             self.pass().await;
             self.tell();
         }
-        self.leave_addresses().await;
+        self.stop().await;
     }
 
     /// When there is something to do or to tell; a day from now if nothing.
@@ -221,7 +226,7 @@ impl Agent {
             return Instant::now();
         }
         let now = BootTime::now();
-        let due = [self.schedule.wake(), self.slots.wake()].into_iter().flatten().min();
+        let due = self.slots.wake();
         Instant::now() + due.map_or(Duration::from_secs(86_400), |due| due.since(now))
     }
 
@@ -234,22 +239,18 @@ impl Agent {
         }
     }
 
+    fn heed_all(&mut self, first: Report) {
+        self.heed(first);
+        for _ in 0..INPUTS_AT_ONCE {
+            let Some(report) = self.side.try_next() else { return };
+            self.heed(report);
+        }
+    }
+
     async fn tick(&mut self) {
         let now = BootTime::now();
-        let (live, subnets) = self.world.members.live(now);
-        self.outside.metrics.members.set(i64::try_from(live.len()).unwrap_or(i64::MAX));
-        self.outside.metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
-        let current = self.world.members.is_current(now);
-        self.outside.metrics.client.lease_healthy.set(i64::from(current));
-        if !self.live.iter().map(String::as_str).eq(live.iter().copied()) {
-            self.live = live.into_iter().map(str::to_owned).collect();
-            tracing::info!(op = "members", members = self.live.join(","), "members changed");
-            self.world.mark_all();
-            self.claim_again();
-        }
-        if self.world.members.expire(now) {
-            self.world.mark_all();
-        }
+        self.world.expire(now);
+        self.hand_over_ends(now);
         let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
         self.world.mark(due);
         if now.since(self.compared) >= COMPARE {
@@ -271,7 +272,8 @@ impl Agent {
             observed: &self.observed,
             recorded: self.record.keys(),
             node_addresses: self.node_addresses(),
-            dummy: self.dummy,
+            remote_links: self.side.remote_links(),
+            side: if self.side.is_running() { reconcile::Side::Remote } else { reconcile::Side::Both },
             sweep: self.world.missing().is_none(),
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now,

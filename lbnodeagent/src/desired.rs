@@ -1,15 +1,19 @@
 //! What this node should do about an address: objects in, placement and reason out.
 //!
 //! One function, [`decide`], looks at one address at a time, so a change of one Service costs the
-//! same whether there are ten or ten thousand.
+//! same whether there are ten or ten thousand. For a local address the outcome is whether this node
+//! takes part ([`Candidacy`]); which node then has it, the protocol between the agents says
+//! ([`crate::local`]).
 
 mod policy;
 mod reason;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api_types::{AddressAttributes, Announce, Family};
+use api_types::range::{from_bits, to_bits};
+use api_types::{AddressAttributes, Announce, Family, Pool};
+use ownership::{LinkId, Want};
 use runtime::BootTime;
 use serde::Serialize;
 
@@ -20,10 +24,10 @@ use crate::config::Mode;
 use crate::endpoints::Endpoints;
 use crate::groups::Groups;
 use crate::interfaces::{Connected, Selection};
+use crate::local::Wanted;
 use crate::members::Members;
 use crate::observed::{AddressKey, KernelAddress, MARK, Observed};
-use crate::ownership::{self, Owner};
-use crate::services::ServiceView;
+use crate::services::{ServiceView, Services};
 
 /// How an address is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -49,18 +53,38 @@ pub struct Placement {
 /// What to do about an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Where it goes; nothing if not here.
+    /// Where it is, if local, or goes, if remote; nothing if not here.
     pub placement: Option<Placement>,
     /// Why.
     pub reason: Reason,
-    /// The Service prefers nodes none of which can answer.
-    pub affinity_fallback: bool,
 }
 
 impl Decision {
     const fn new(placement: Option<Placement>, reason: Reason) -> Self {
-        Self { placement, reason, affinity_fallback: false }
+        Self { placement, reason }
     }
+}
+
+/// Whether this node takes part in answering for a local address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidacy {
+    /// No, or the address is not local.
+    No,
+    /// Not known now: as before.
+    AsBefore,
+    /// Yes, and so.
+    Yes(Box<Wanted>),
+}
+
+/// Whether a node is excluded from load balancers, which counts only as long as not every node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+    /// It carries the label, and whether all others do too is not known yet.
+    Unknown,
 }
 
 /// Everything that a decision depends on.
@@ -72,8 +96,14 @@ pub struct Context<'a> {
     pub groups: &'a Groups,
     /// The interfaces for local addresses.
     pub selection: &'a Selection,
-    /// The nodes that can answer.
+    /// The Services.
+    pub services: &'a Services,
+    /// The nodes with subnets.
     pub members: &'a Members,
+    /// The local addresses that this node answers for.
+    pub held: &'a BTreeMap<IpAddr, Placement>,
+    /// Whether the node is excluded from load balancers.
+    pub exclusion: Exclusion,
     /// The endpoints of the Services that need them.
     pub endpoints: &'a Endpoints,
     /// What the kernel has.
@@ -94,18 +124,11 @@ impl Context<'_> {
     fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
         found.mark == Some(MARK) || self.recorded.contains(key)
     }
-
-    /// Whether the kernel has just this address from us.
-    fn has_ours(&self, key: &AddressKey) -> bool {
-        self.observed.addresses.get(key).is_some_and(|found| self.is_ours(key, found))
-    }
 }
 
-/// Decides about an address.
-///
-/// `users` are the Services with the address, `held` is where it was placed before.
+/// Decides about an address; `users` are the Services with it.
 #[must_use]
-pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView], held: Option<&Placement>) -> Decision {
+pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) -> (Decision, Candidacy) {
     let Some(config) = context.mode.config() else { return nothing(Reason::NoConfig(context.mode.state())) };
     if users.is_empty() {
         return nothing(Reason::NotWanted);
@@ -124,26 +147,27 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView], he
         // Allocated by a release that did not record the kind, from a group that is gone: as it is.
         None => known_subnet || on_dummy.is_none(),
     };
+    let pool = pool.map(|(_, pool)| pool);
     if local {
-        decide_local(context, address, users, held, config.local)
+        decide_local(context, address, users, pool, config.local)
     } else {
         let found = on_dummy.map(|key| key.prefix_len);
-        let prefix_len = pool.map(|(_, pool)| pool.prefix_len()).or(found).unwrap_or(Family::of(address).bits());
-        decide_remote(context, address, users, prefix_len, config.remote)
+        let prefix_len = pool.map(Pool::prefix_len).or(found).unwrap_or(Family::of(address).bits());
+        (decide_remote(context, address, users, prefix_len, config.remote), Candidacy::No)
     }
 }
 
-fn nothing(reason: Reason) -> Decision {
-    Decision::new(None, reason)
+const fn nothing(reason: Reason) -> (Decision, Candidacy) {
+    (Decision::new(None, reason), Candidacy::No)
 }
 
 fn decide_local(
     context: &Context<'_>,
     address: IpAddr,
     users: &[&ServiceView],
-    held: Option<&Placement>,
+    pool: Option<&Pool>,
     attributes: AddressAttributes,
-) -> Decision {
+) -> (Decision, Candidacy) {
     let Some((interface, network)) = context.selection.containing(address) else {
         return nothing(Reason::NoLocalInterface);
     };
@@ -158,25 +182,34 @@ fn decide_local(
         return nothing(Reason::Refused(text));
     }
     let attributes = local_attributes(address, attributes);
-    let here = Placement { kind: Kind::Local, key, attributes };
-    let Some(qualified) = qualified(context.endpoints, users) else { return keep(held, here, context) };
-    let decision = match ownership::decide(context.members, address, &qualified, context.now) {
-        Owner::Me => Decision::new(Some(here), Reason::Owner),
-        Owner::Other(node) => nothing(Reason::OtherOwner(node)),
-        Owner::Nobody => nothing(Reason::NoEligibleNodes),
-        Owner::Unknown => keep(held, here, context),
+    let decision = match context.held.get(&address) {
+        Some(held) => Decision::new(Some(*held), Reason::Owner),
+        None => Decision::new(None, Reason::NotOwner),
     };
-    let affinity_fallback = ownership::falls_back(context.members, address, &qualified, context.now);
-    Decision { affinity_fallback, ..decision }
+    let Some(qualified) = qualified(context.endpoints, users) else { return (decision, Candidacy::AsBefore) };
+    let want = Want {
+        address,
+        link: LinkId(interface.index),
+        qualified,
+        // Of several Services that share the address, any may ask for a move.
+        rebalance: users.iter().fold(0, |sum, user| sum ^ user.rebalance),
+        free: pool.and_then(|pool| free_address(context, address, pool)),
+        skip_probe: users.iter().any(|user| user.skip_dad),
+    };
+    let placement = Placement { kind: Kind::Local, key, attributes };
+    (decision, Candidacy::Yes(Box::new(Wanted { want, placement })))
 }
 
-/// What was here stays, what was not does not come.
-fn keep(held: Option<&Placement>, here: Placement, context: &Context<'_>) -> Decision {
-    if held.map_or_else(|| context.has_ours(&here.key), |held| held.kind == Kind::Local) {
-        Decision::new(Some(here), Reason::Owner)
-    } else {
-        nothing(Reason::Undecided)
-    }
+/// How many addresses of a pool are looked at for a free one.
+const FREE: u128 = 64;
+
+/// An address of the pool that no Service has, from the pool's end: whoever answers for it answers
+/// for everything.
+fn free_address(context: &Context<'_>, address: IpAddr, pool: &Pool) -> Option<IpAddr> {
+    let (first, last) = (to_bits(pool.range.first()), to_bits(pool.range.last()));
+    let unused = |candidate: &IpAddr| *candidate != address && context.services.of(*candidate).next().is_none();
+    let mut candidates = (first..=last).rev().take(usize::try_from(FREE).unwrap_or(64));
+    candidates.find_map(|bits| from_bits(Family::of(address), bits).filter(unused))
 }
 
 /// IPv6 addresses on real interfaces are deprecated, so that they are never chosen as a source
@@ -196,20 +229,30 @@ fn decide_remote(
     attributes: AddressAttributes,
 ) -> Decision {
     let Some(index) = context.dummy else {
-        return nothing(Reason::Refused("the dummy interface is missing and cannot be created".to_owned()));
+        let text = "the dummy interface is missing and cannot be created";
+        return Decision::new(None, Reason::Refused(text.to_owned()));
     };
     let key = AddressKey { ip: address, index, prefix_len };
+    match context.exclusion {
+        Exclusion::Yes => return Decision::new(None, Reason::Excluded),
+        Exclusion::Unknown if !context.observed.addresses.contains_key(&key) => {
+            return Decision::new(None, Reason::Undecided);
+        }
+        _ => {}
+    }
     match TrafficPolicy::of(context.endpoints, users) {
         TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => {
-            return nothing(Reason::Undecided);
+            return Decision::new(None, Reason::Undecided);
         }
-        TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => return nothing(Reason::NoEndpoints),
+        TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => {
+            return Decision::new(None, Reason::NoEndpoints);
+        }
         _ => {}
     }
     if let Some((network, other)) = key.network().and_then(|network| context.connected.overlapping(network, index)) {
         let name = context.observed.name_of(other);
         let text = format!("{address}/{prefix_len} on the dummy interface would overlap network {network} of {name}");
-        return nothing(Reason::Refused(text));
+        return Decision::new(None, Reason::Refused(text));
     }
     Decision::new(Some(Placement { kind: Kind::Remote, key, attributes }), Reason::Remote)
 }

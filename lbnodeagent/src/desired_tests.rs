@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use api_types::{AgentConfig, ServiceGroup};
+use ownership::{NodeId, Qualified};
 
 use super::*;
 use crate::endpoints::testing::slice;
@@ -18,31 +19,32 @@ struct World {
     endpoints: Endpoints,
     observed: Observed,
     node_addresses: BTreeSet<IpAddr>,
-    held: Option<Placement>,
+    held: BTreeMap<IpAddr, Placement>,
+    exclusion: Exclusion,
     now: u64,
 }
 
 impl World {
     fn new(all: &[ServiceGroup]) -> Self {
-        let mut members = Members::new("me");
-        members.own_renewal(at(0));
         let mut endpoints = Endpoints::default();
         endpoints.set_complete();
         Self {
             mode: Mode::Default(AgentConfig::default()),
             groups: groups(all),
-            members,
+            members: Members::new("me"),
             endpoints,
             observed: node(),
             node_addresses: ["192.168.50.11".parse().unwrap()].into(),
-            held: None,
+            held: BTreeMap::new(),
+            exclusion: Exclusion::No,
             now: 1,
         }
     }
 
-    fn decide(&mut self, address: &str, users: &[ServiceView]) -> Decision {
+    fn decide(&mut self, address: &str, users: &[ServiceView]) -> (Decision, Candidacy) {
         let config = AgentConfig::default();
-        let selection = Selection::new(self.mode.config().unwrap_or(&config), &self.observed, |_, _| false);
+        let selection =
+            Selection::new(self.mode.config().unwrap_or(&config), &self.observed, |_, _| false, &Selection::default());
         self.members.set_own_subnets(selection.subnets(), at(self.now));
         let connected = Connected::new(&self.observed, |_, found| found.mark.is_some());
         let context = Context {
@@ -50,6 +52,9 @@ impl World {
             mode: &self.mode,
             groups: &self.groups,
             selection: &selection,
+            services: &Services::default(),
+            held: &self.held,
+            exclusion: self.exclusion,
             members: &self.members,
             endpoints: &self.endpoints,
             observed: &self.observed,
@@ -58,12 +63,24 @@ impl World {
             dummy: self.observed.index_of("kube-lb0"),
             now: at(self.now),
         };
-        decide(&context, address.parse().unwrap(), &users.iter().collect::<Vec<_>>(), self.held.as_ref())
+        decide(&context, address.parse().unwrap(), &users.iter().collect::<Vec<_>>())
+    }
+
+    /// What the protocol is told.
+    fn wanted(&mut self, address: &str, users: &[ServiceView]) -> Option<Wanted> {
+        match self.decide(address, users).1 {
+            Candidacy::Yes(wanted) => Some(*wanted),
+            _ => None,
+        }
     }
 
     /// The outcome as one line.
     fn line(&mut self, address: &str, users: &[ServiceView]) -> String {
-        let decision = self.decide(address, users);
+        let (decision, candidacy) = self.decide(address, users);
+        if let Candidacy::Yes(wanted) = candidacy {
+            let key = wanted.placement.key;
+            return format!("candidate on {}/{}", self.observed.name_of(key.index), key.prefix_len);
+        }
         let place = decision.placement.map_or_else(
             || "nothing".to_owned(),
             |placement| {
@@ -109,12 +126,40 @@ fn remote_addresses_go_onto_the_dummy_interface_with_their_aggregation() {
 #[test]
 fn local_addresses_get_the_prefix_and_attributes_of_their_interface() {
     let mut world = World::new(&seed());
-    let v4 = world.decide("192.168.50.200", &[service("192.168.50.200")]);
-    assert_eq!(v4.placement.unwrap().key, key(2, "192.168.50.200/24"));
-    assert_eq!(v4.placement.unwrap().attributes, AddressAttributes::LOCAL);
-    let v6 = world.decide("fd00:50::f000", &[service("fd00:50::f000")]).placement.unwrap();
+    let v4 = world.wanted("192.168.50.200", &[service("192.168.50.200")]).unwrap();
+    assert_eq!(v4.placement.key, key(2, "192.168.50.200/24"));
+    assert_eq!(v4.placement.attributes, AddressAttributes::LOCAL);
+    assert_eq!((v4.want.link, v4.want.qualified, v4.want.skip_probe), (LinkId(2), Qualified::All, false));
+    assert_eq!(v4.want.free, Some("192.168.50.210".parse().unwrap()));
+    let v6 = world.wanted("fd00:50::f000", &[service("fd00:50::f000")]).unwrap().placement;
     assert_eq!(v6.key, key(2, "fd00:50::f000/64"));
     assert_eq!((v6.attributes.valid_lifetime, v6.attributes.preferred_lifetime), (Some(300), Some(0)));
+}
+
+#[test]
+fn a_local_address_is_where_the_protocol_says() {
+    let mut world = World::new(&seed());
+    let users = [service("192.168.50.200")];
+    let (decision, candidacy) = world.decide("192.168.50.200", &users);
+    assert_eq!((decision.placement, decision.reason), (None, Reason::NotOwner));
+    let Candidacy::Yes(wanted) = candidacy else { panic!("{candidacy:?}") };
+    world.held.insert(wanted.placement.key.ip, wanted.placement);
+    let (decision, again) = world.decide("192.168.50.200", &users);
+    assert_eq!((decision.placement, decision.reason), (Some(wanted.placement), Reason::Owner));
+    assert_eq!(again, Candidacy::Yes(wanted));
+}
+
+#[test]
+fn an_excluded_node_has_no_remote_addresses() {
+    let mut world = World::new(&seed());
+    let users = [service("172.30.200.155")];
+    world.exclusion = Exclusion::Unknown;
+    assert_eq!(world.line("172.30.200.155", &users), "nothing: undecided");
+    world.observed.apply(Change::Address(key(3, "172.30.200.155/32"), ours()));
+    assert_eq!(world.line("172.30.200.155", &users), "Remote kube-lb0/32: announcingNonLocal");
+    world.exclusion = Exclusion::Yes;
+    assert_eq!(world.line("172.30.200.155", &users), "nothing: excluded");
+    assert_eq!(world.line("192.168.50.200", &users), "candidate on eth0/24", "there the protocol knows");
 }
 
 #[test]
@@ -146,30 +191,7 @@ fn an_edited_group_takes_nothing_away() {
     world.observed.apply(Change::Address(key(3, "172.30.200.155/24"), ours()));
     assert_eq!(world.line("172.30.200.155", &[remote]), "Remote kube-lb0/24: announcingNonLocal");
     let local = view("web", &["192.168.50.200"], Some("local"));
-    assert_eq!(world.line("192.168.50.200", &[local]), "Local eth0/24: electionWon");
-}
-
-#[test]
-fn other_owners_and_unknown_ones() {
-    let mut world = World::new(&seed());
-    let users = [service("192.168.50.200")];
-    world.members.apply(lease("peer", &["192.168.50.0/24"], 1000), at(1), wall(1000));
-    let owned: Vec<_> =
-        (200..=210).filter(|last| world.line(&format!("192.168.50.{last}"), &users).starts_with("Local")).collect();
-    assert!(!owned.is_empty() && owned.len() < 11, "{owned:?}");
-    // Our Lease is not renewed: what is here stays, what is not does not come.
-    world.now = 7;
-    assert_eq!(world.line("192.168.50.200", &users), "nothing: undecided");
-    world.observed.apply(Change::Address(key(2, "192.168.50.200/24"), KernelAddressExt::finite()));
-    assert_eq!(world.line("192.168.50.200", &users), "Local eth0/24: electionWon");
-}
-
-struct KernelAddressExt;
-
-impl KernelAddressExt {
-    fn finite() -> crate::observed::KernelAddress {
-        crate::observed::KernelAddress { valid: Some(300), ..ours() }
-    }
+    assert_eq!(world.line("192.168.50.200", &[local]), "candidate on eth0/24");
 }
 
 #[test]
@@ -180,7 +202,7 @@ fn overlap_with_a_connected_network_is_refused() {
     let mut world = World::new(&all);
     for address in ["10.1.0.50", "10.2.0.1"] {
         let decision = world.decide(address, &[service(address)]);
-        let Reason::Refused(text) = decision.reason else { panic!("{decision:?}") };
+        let Reason::Refused(text) = decision.0.reason else { panic!("{decision:?}") };
         assert!(text.contains("10.1.0.0/24 of eth1"), "{text}");
     }
     // kube-proxy's IPVS interface has every address as a host route.
@@ -204,11 +226,17 @@ fn traffic_policy_local() {
     assert_eq!(world.line("172.30.200.155", &remote), "nothing: noEndpoints");
     world.endpoints.apply(slice("web", "1", &["me"], &[]));
     assert_eq!(world.line("172.30.200.155", &remote), "Remote kube-lb0/32: announcingNonLocal");
+    let set = |nodes: &[&str]| nodes.iter().filter_map(|node| NodeId::new(node)).collect::<BTreeSet<_>>();
     let local = [local_policy("192.168.50.200", "web")];
-    assert_eq!(world.line("192.168.50.200", &local), "Local eth0/24: electionWon");
+    world.endpoints.apply(slice("web", "1", &["peer"], &["me"]));
+    let tiers = Qualified::Tiers(vec![set(&["peer"]), set(&["me", "peer"])]);
+    assert_eq!(world.wanted("192.168.50.200", &local).unwrap().want.qualified, tiers);
+    // Two Services share the address and no node has endpoints of both.
+    let shared = [local_policy("192.168.50.200", "web"), local_policy("192.168.50.200", "shop")];
+    world.endpoints.apply(slice("shop", "1", &["me"], &[]));
+    let tiers = Qualified::Tiers(vec![set(&[]), set(&["me"])]);
+    assert_eq!(world.wanted("192.168.50.200", &shared).unwrap().want.qualified, tiers);
     world.endpoints.apply(slice("web", "1", &["peer"], &[]));
-    world.members.apply(lease("peer", &["192.168.50.0/24"], 1000), at(1), wall(1000));
-    assert_eq!(world.line("192.168.50.200", &local), "nothing: lostElection");
     // Two Services share: the node with endpoints of both.
     let shared = [local_policy("172.30.200.155", "web"), local_policy("172.30.200.155", "mail")];
     world.endpoints.apply(slice("mail", "1", &["peer", "me"], &[]));
@@ -216,6 +244,16 @@ fn traffic_policy_local() {
     // None has both: any.
     world.endpoints.apply(slice("mail", "1", &["me"], &[]));
     assert_eq!(world.line("172.30.200.155", &shared), "Remote kube-lb0/32: announcingNonLocal");
+}
+
+#[test]
+fn while_endpoints_are_not_known_all_stays_as_it_is() {
+    let mut world = World::new(&seed());
+    world.endpoints = Endpoints::default();
+    let user = ServiceView { traffic_local: true, ..service("192.168.50.200") };
+    assert_eq!(world.decide("192.168.50.200", &[user]).1, Candidacy::AsBefore);
+    let preferring = ServiceView { node_affinity: true, ..service("192.168.50.200") };
+    assert_eq!(world.decide("192.168.50.200", &[preferring]).1, Candidacy::AsBefore);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! One computation serves both sides: what the Lease advertises is exactly what an address can be
 //! placed on, so a node never wins an address that it has no interface for.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::{AgentConfig, Family, InterfaceChoice};
@@ -20,36 +21,49 @@ pub struct Selected {
     pub name: String,
     /// The networks that its addresses make it part of, without duplicates.
     pub networks: Vec<IpNetwork>,
+    /// The cable is in. An interface without keeps its place for the moment: that it fell out is for the protocol
+    /// between the agents to judge.
+    pub works: bool,
 }
 
 /// The interfaces for local addresses, in order of preference.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     interfaces: Vec<Selected>,
+    /// The interfaces of the last known default routes, IPv4 and IPv6.
+    defaults: [Option<u32>; 2],
 }
 
 impl Selection {
     /// Applies the configuration to what the kernel has.
     ///
-    /// Only interfaces that work are selected: a node whose cable is out is no candidate.
-    /// `is_vip` says which addresses are announced ones: they never make an interface part of a
-    /// subnet.
+    /// Only interfaces that are set up are selected; only those with a cable are advertised
+    /// ([`Self::subnets`]). `is_vip` says which addresses are announced ones: they never make an
+    /// interface part of a subnet. `before` is the selection until now: while a family has no
+    /// default route at all, as when a DHCP client exchanges it, its interface stays.
     #[must_use]
     pub fn new(
         config: &AgentConfig,
         observed: &Observed,
         is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
+        before: &Self,
     ) -> Self {
-        let mut selection = Self::default();
-        let eligible = |link: &Link| link.works() && link.name != config.dummy_interface;
+        let mut selection = Self { defaults: before.defaults, ..Self::default() };
+        let eligible = |link: &Link| link.up && link.name != config.dummy_interface;
         let networks = |index: u32, family: Option<Family>| networks(observed, index, family, &is_vip);
         match &config.local_interface {
             InterfaceChoice::DefaultRoute => {
                 // The default interface of one family says nothing of the other family.
-                for family in Family::ALL {
-                    if let Some((index, link)) = default_interface(observed, family).filter(|(_, link)| eligible(link))
-                    {
-                        selection.add(index, &link.name, networks(index, Some(family)));
+                for (family, default) in Family::ALL.into_iter().zip(0..) {
+                    let known = default_interface(observed, family).or_else(|| {
+                        let index = before.defaults.get(default).copied().flatten()?;
+                        observed.links.get(&index).map(|link| (index, link))
+                    });
+                    if let Some((index, link)) = known.filter(|(_, link)| eligible(link)) {
+                        selection.add(index, link, networks(index, Some(family)));
+                        if let Some(place) = selection.defaults.get_mut(default) {
+                            *place = Some(index);
+                        }
                     }
                 }
             }
@@ -58,20 +72,20 @@ impl Selection {
                 let mut found: Vec<_> = observed.links.iter().filter(|(_, link)| matches(link)).collect();
                 found.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
                 for (index, link) in found {
-                    selection.add(*index, &link.name, networks(*index, None));
+                    selection.add(*index, link, networks(*index, None));
                 }
             }
         }
         for name in &config.interfaces {
             let found = observed.links.iter().find(|(_, link)| link.name == *name && eligible(link));
             if let Some((index, link)) = found {
-                selection.add(*index, &link.name, networks(*index, None));
+                selection.add(*index, link, networks(*index, None));
             }
         }
         selection
     }
 
-    fn add(&mut self, index: u32, name: &str, networks: Vec<IpNetwork>) {
+    fn add(&mut self, index: u32, link: &Link, networks: Vec<IpNetwork>) {
         if let Some(known) = self.interfaces.iter_mut().find(|known| known.index == index) {
             for network in networks {
                 if !known.networks.contains(&network) {
@@ -79,7 +93,7 @@ impl Selection {
                 }
             }
         } else {
-            self.interfaces.push(Selected { index, name: name.to_owned(), networks });
+            self.interfaces.push(Selected { index, name: link.name.clone(), networks, works: link.works() });
         }
     }
 
@@ -95,8 +109,8 @@ impl Selection {
     /// The subnets to advertise, sorted, without duplicates.
     #[must_use]
     pub fn subnets(&self) -> Vec<IpNetwork> {
-        let mut subnets: Vec<IpNetwork> =
-            self.interfaces.iter().flat_map(|selected| selected.networks.iter().copied()).collect();
+        let working = self.interfaces.iter().filter(|selected| selected.works);
+        let mut subnets: Vec<IpNetwork> = working.flat_map(|selected| selected.networks.iter().copied()).collect();
         subnets.sort_unstable();
         subnets.dedup();
         subnets
@@ -107,6 +121,20 @@ impl Selection {
     pub fn has(&self, index: u32) -> bool {
         self.interfaces.iter().any(|selected| selected.index == index)
     }
+
+    /// The interfaces, the preferred one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Selected> {
+        self.interfaces.iter()
+    }
+}
+
+/// The interfaces that are for remote addresses: the dummy interface, and whatever else is deaf
+/// and mute and not selected for local ones, such as a dummy interface of an earlier
+/// configuration.
+#[must_use]
+pub fn remote_links(observed: &Observed, dummy: Option<u32>, selection: &Selection) -> BTreeSet<u32> {
+    let mute = observed.links.iter().filter(|(index, link)| !link.resolves && !selection.has(**index));
+    mute.map(|(index, _)| *index).chain(dummy).collect()
 }
 
 /// The networks that interfaces are part of by other people's addresses, whatever the interface is
@@ -151,19 +179,28 @@ fn networks(
     is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
 ) -> Vec<IpNetwork> {
     let mut networks = Vec::new();
-    let own = observed.addresses.iter().filter(|(key, address)| {
-        key.index == index
-            && family.is_none_or(|family| Family::of(key.ip) == family)
-            && address.mark != Some(MARK)
-            && !is_vip(key, address)
-            && fit(key.ip, address)
-    });
-    for (key, _) in own {
+    for key in own_addresses(observed, index, is_vip) {
+        if family.is_some_and(|family| Family::of(key.ip) != family) {
+            continue;
+        }
         if let Some(network) = key.network().filter(|network| !networks.contains(network)) {
             networks.push(network);
         }
     }
     networks
+}
+
+/// The interface's own addresses, by which it is part of networks: no announced ones, no
+/// link-local ones.
+pub fn own_addresses(
+    observed: &Observed,
+    index: u32,
+    is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
+) -> impl Iterator<Item = &AddressKey> {
+    let own = observed.addresses.iter().filter(move |(key, address)| {
+        key.index == index && address.mark != Some(MARK) && !is_vip(key, address) && fit(key.ip, address)
+    });
+    own.map(|(key, _)| key)
 }
 
 fn fit(ip: IpAddr, address: &KernelAddress) -> bool {
@@ -186,7 +223,7 @@ mod tests {
     }
 
     fn select(spec: serde_json::Value, observed: &Observed) -> Selection {
-        Selection::new(&config(spec), observed, |_, _| false)
+        Selection::new(&config(spec), observed, |_, _| false, &Selection::default())
     }
 
     fn texts(selection: &Selection) -> Vec<String> {
@@ -199,10 +236,28 @@ mod tests {
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24", "fd00:50::/64"]);
         observed.routes.retain(|route| route.family == Family::V4);
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
-        observed.apply(Change::Route(DefaultRoute { family: Family::V4, metric: 0, table: 254, index: 4 }));
+        observed.apply(Change::Route(DefaultRoute {
+            family: Family::V4,
+            metric: 0,
+            table: 254,
+            index: 4,
+            gateway: None,
+        }));
         assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24"]);
-        observed.apply(Change::NoRoute(DefaultRoute { family: Family::V4, metric: 0, table: 254, index: 4 }));
-        observed.apply(Change::Route(DefaultRoute { family: Family::V4, metric: 0, table: 10, index: 4 }));
+        observed.apply(Change::NoRoute(DefaultRoute {
+            family: Family::V4,
+            metric: 0,
+            table: 254,
+            index: 4,
+            gateway: None,
+        }));
+        observed.apply(Change::Route(DefaultRoute {
+            family: Family::V4,
+            metric: 0,
+            table: 10,
+            index: 4,
+            gateway: None,
+        }));
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
     }
 
@@ -225,7 +280,7 @@ mod tests {
         observed.apply(Change::Address(key(2, "198.51.100.1/24"), ours()));
         observed.apply(Change::Address(key(2, "203.0.113.1/24"), plain()));
         let recorded = |key: &AddressKey, _: &KernelAddress| key.ip == "203.0.113.1".parse::<IpAddr>().unwrap();
-        let selection = Selection::new(&AgentConfig::default(), &observed, recorded);
+        let selection = Selection::new(&AgentConfig::default(), &observed, recorded, &Selection::default());
         assert_eq!(texts(&selection), ["192.168.50.0/24", "fd00:50::/64"]);
     }
 

@@ -11,7 +11,6 @@
 //! | [`config`] | which LBNodeAgent applies to this node |
 //! | [`keys`] | the gossip's key, from its Secret |
 //! | [`members`] | the nodes that can answer, known by their Leases |
-//! | [`ownership`] | who answers for a local address |
 //! | [`world`] | all of the above: inputs in, addresses to look at again out |
 //! | [`observed`] | what the kernel has |
 //! | [`interfaces`] | where local addresses may go, and which subnets that reaches |
@@ -19,10 +18,12 @@
 //! | [`reconcile`] | from desired and observed to operations |
 //! | [`netlink`] | the kernel |
 //! | [`record`] | what is ours, on kernels that cannot mark addresses |
+//! | `restraint` | patience with whoever keeps removing an address |
 //! | [`packet`] | ARP and neighbour discovery: announcing, asking, hearing |
 //! | [`gossip`] | the datagrams between the agents |
 //! | [`publish`] | our Lease and the announcing annotations |
 //! | [`watches`] | the cluster's objects |
+//! | [`local`] | local addresses: the protocol between the agents on this node's kernel and sockets |
 //! | [`agent`] | the loop around all of it |
 //! | [`metrics`], [`state`] | what the agent says of itself |
 
@@ -35,16 +36,17 @@ pub mod gossip;
 pub mod groups;
 pub mod interfaces;
 pub mod keys;
+pub mod local;
 pub mod members;
 pub mod metrics;
 pub mod netlink;
 pub mod nodes;
 pub mod observed;
-pub mod ownership;
 pub mod packet;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
+mod restraint;
 pub mod services;
 pub mod state;
 pub mod watches;

@@ -48,8 +48,12 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let (content, contents) = watch::channel(None);
     let (requests, requested) = mpsc::channel(16);
 
-    let settings =
-        Settings { node: flags.node_name.clone(), stop_grace: flags.stop_grace, run_dir: flags.run_dir.clone() };
+    let settings = Settings {
+        node: flags.node_name.clone(),
+        stop_grace: flags.stop_grace,
+        run_dir: flags.run_dir.clone(),
+        gossip_port: flags.gossip_port,
+    };
     let outside = Outside {
         client: client.clone(),
         events,
@@ -67,13 +71,19 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::start(client, identity, contents, lease_gone, inputs, metrics);
+    let renewals = lease::start(client, identity, contents, lease_gone, metrics);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());
     tokio::pin!(agent);
     let server_ended = tokio::select! {
-        () = &mut agent => false,
+        () = &mut agent => {
+            if !stop.token().is_cancelled() {
+                // The next run adopts what is in the kernel.
+                return Err("the protocol for local addresses has ended".into());
+            }
+            false
+        }
         ended = server.join() => {
             if !stop.token().is_cancelled() {
                 // Without its server the program cannot be seen; let the kubelet start it anew.

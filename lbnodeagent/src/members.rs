@@ -5,7 +5,7 @@
 
 mod lease_view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,12 +16,6 @@ use runtime::BootTime;
 
 pub use self::lease_view::LeaseView;
 
-/// A peer whose Lease was not renewed for this long is dead, by the local clock since the last
-/// renewal was seen: clocks of different nodes need not agree.
-pub const LIVE: Duration = Duration::from_secs(10);
-/// Without a renewal of our own for this long we may be the one who is cut off: nothing is
-/// decided anew.
-pub const STALE: Duration = Duration::from_secs(5);
 /// A subnet counts as known this long after its last member left, so that its addresses do not
 /// become remote while a node restarts.
 pub const LINGER: Duration = Duration::from_secs(60);
@@ -48,22 +42,15 @@ impl Member {
 pub struct Members {
     node: String,
     subnets: Vec<IpNetwork>,
-    renewed: Option<BootTime>,
     others: BTreeMap<String, Member>,
     left: BTreeMap<IpNetwork, BootTime>,
 }
 
 impl Members {
-    /// Knows only this node, which has renewed nothing yet.
+    /// Knows only this node.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self {
-            node: node.to_owned(),
-            subnets: Vec::new(),
-            renewed: None,
-            others: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
+        Self { node: node.to_owned(), subnets: Vec::new(), others: BTreeMap::new(), left: BTreeMap::new() }
     }
 
     /// The name of this node.
@@ -86,25 +73,6 @@ impl Members {
     #[must_use]
     pub fn own_subnets(&self) -> &[IpNetwork] {
         &self.subnets
-    }
-
-    /// This node's own Lease was renewed. After a time without renewals the others get a new
-    /// period of grace: their renewals may have been lost on the same way.
-    pub fn own_renewal(&mut self, now: BootTime) {
-        if let Some(last) = self.renewed.filter(|last| now.since(*last) > STALE) {
-            for member in self.others.values_mut() {
-                if member.alive.is_some_and(|alive| last.since(alive) < LIVE) {
-                    member.alive = Some(now);
-                }
-            }
-        }
-        self.renewed = Some(now);
-    }
-
-    /// Whether our own picture is current: our own Lease was renewed lately.
-    #[must_use]
-    pub fn is_current(&self, now: BootTime) -> bool {
-        self.renewed.is_some_and(|renewed| now.since(renewed) <= STALE)
     }
 
     /// Takes a Lease over; returns whether it says anything new, or was not valid before and is now.
@@ -152,14 +120,6 @@ impl Members {
         self.others.keys().map(String::as_str)
     }
 
-    /// Everybody who is alive and advertises a subnet with the address, this node included.
-    pub fn candidates(&self, address: IpAddr, now: BootTime) -> impl Iterator<Item = &str> {
-        let reaches = move |subnets: &[IpNetwork]| subnets.iter().any(|subnet| subnet.contains(address));
-        let others = self.others.values().filter(move |member| is_live(member, now) && reaches(&member.view.subnets));
-        let me = reaches(&self.subnets).then_some(self.node.as_str());
-        others.map(|member| member.view.node.as_str()).chain(me)
-    }
-
     /// Whether any known member, alive or not, advertises a subnet with the address, or did so
     /// within the last minute.
     #[must_use]
@@ -172,14 +132,11 @@ impl Members {
         self.others.values().flat_map(|member| member.view.subnets.iter()).chain(&self.subnets).copied()
     }
 
-    /// The names of the live members, this node included, and the number of subnets they reach.
+    /// How many subnets these nodes and this one reach.
     #[must_use]
-    pub fn live(&self, now: BootTime) -> (Vec<&str>, usize) {
-        let live: Vec<_> = self.others.values().filter(|member| is_live(member, now)).collect();
-        let subnets: std::collections::BTreeSet<_> =
-            live.iter().flat_map(|member| &member.view.subnets).chain(&self.subnets).collect();
-        let names = live.iter().map(|member| member.view.node.as_str()).chain([self.node.as_str()]).collect();
-        (names, subnets.len())
+    pub fn count_subnets<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> usize {
+        let others = nodes.filter_map(|node| self.others.get(node)).flat_map(|member| &member.view.subnets);
+        others.chain(&self.subnets).collect::<BTreeSet<_>>().len()
     }
 
     /// What time alone changes: forgets what lingered long enough, and looks for Leases that ran out. Returns whether
@@ -194,10 +151,6 @@ impl Members {
         }
         changed
     }
-}
-
-fn is_live(member: &Member, now: BootTime) -> bool {
-    member.lease_alive(now)
 }
 
 #[cfg(test)]
@@ -215,7 +168,7 @@ pub(crate) mod testing {
             macs: Vec::new(),
             endpoints: Vec::new(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),
-            duration: LIVE,
+            duration: Duration::from_secs(10),
         }
     }
 

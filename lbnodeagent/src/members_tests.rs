@@ -5,46 +5,30 @@ use super::*;
 
 const NET: &[&str] = &["192.0.2.0/24"];
 
-fn candidates(members: &Members, now: u64) -> Vec<&str> {
-    members.candidates("192.0.2.9".parse().unwrap(), at(now)).collect()
-}
-
 #[test]
 fn alive_is_who_was_seen_to_renew() {
     let mut members = Members::new("me");
+    let living = |members: &Members, now: u64| -> Vec<String> {
+        alive(members, now).into_iter().filter(|(_, alive)| *alive).map(|(node, _)| node).collect()
+    };
     assert!(members.apply(lease("a", NET, 1000), at(5), wall(1005)));
     assert!(members.apply(lease("b", NET, 900), at(5), wall(1005)));
-    assert_eq!(candidates(&members, 5), ["a"]);
+    assert_eq!(living(&members, 5), ["a"]);
     // The clock of node b is far behind, but its Lease moves.
     assert!(members.apply(lease("b", NET, 903), at(8), wall(1008)));
-    assert_eq!(candidates(&members, 8), ["a", "b"]);
+    assert_eq!(living(&members, 8), ["a", "b"]);
     assert!(!members.apply(lease("b", NET, 906), at(11), wall(1011)));
-    assert_eq!(candidates(&members, 15), ["b"]);
-    assert_eq!(candidates(&members, 21), Vec::<&str>::new());
-    members.set_own_subnets(vec!["192.0.2.0/24".parse().unwrap()], at(21));
-    assert_eq!(candidates(&members, 21), ["me"]);
+    assert_eq!(living(&members, 15), ["b"]);
+    assert!(living(&members, 21).is_empty());
 }
 
 #[test]
-fn an_outage_kills_nobody() {
+fn subnets_are_counted_once() {
     let mut members = Members::new("me");
-    members.apply(lease("a", NET, 1000), at(0), wall(1000));
-    members.own_renewal(at(0));
-    assert!(members.is_current(at(5)));
-    assert!(!members.is_current(at(6)));
-    members.own_renewal(at(100));
-    assert!(members.is_current(at(100)));
-    assert_eq!(candidates(&members, 100), ["a"]);
-    assert!(candidates(&members, 110).is_empty());
-}
-
-#[test]
-fn who_was_dead_before_the_outage_stays_dead() {
-    let mut members = Members::new("me");
-    members.apply(lease("a", NET, 1000), at(0), wall(1000));
-    members.own_renewal(at(20));
-    members.own_renewal(at(100));
-    assert!(candidates(&members, 100).is_empty());
+    members.set_own_subnets(vec!["192.0.2.0/24".parse().unwrap()], at(0));
+    members.apply(lease("a", &["192.0.2.0/24", "198.51.100.0/24"], 1000), at(0), wall(1000));
+    assert_eq!(members.count_subnets(std::iter::empty()), 1);
+    assert_eq!(members.count_subnets(["a", "unknown"].into_iter()), 2);
 }
 
 #[test]

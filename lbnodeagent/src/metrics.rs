@@ -1,10 +1,15 @@
 //! The agent's series (specification, api.md 7).
 
+mod ownership;
+
+use nix::errno::Errno;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use runtime::metrics::{ClientMetrics, counter, gauge};
 use runtime::write::WriteCounter;
 
+pub use self::ownership::{OwnershipMetrics, cause_word, why_word};
 use crate::config::Mode;
+use crate::reconcile::{Operation, Why};
 
 /// All series of the agent.
 #[derive(Debug, Clone)]
@@ -52,6 +57,8 @@ pub struct Metrics {
     pub losses: IntCounter,
     /// Entries of other nodes replaced in the announcing annotation.
     pub slot_steals: IntCounterVec,
+    /// Those of the protocol for local addresses.
+    pub ownership: OwnershipMetrics,
 }
 
 impl Metrics {
@@ -117,7 +124,19 @@ impl Metrics {
                 "Entries of other nodes replaced in the announcing annotation",
                 &["from", "to"],
             )?,
+            ownership: OwnershipMetrics::new(registry)?,
         })
+    }
+
+    /// Counts an operation of the kernel and its outcome.
+    pub fn count_operation(&self, operation: &Operation, result: Result<(), Errno>) {
+        match (operation, result) {
+            (Operation::Put(_, Why::Add), Ok(())) => self.additions.inc(),
+            (Operation::Put(_, Why::Renew), Ok(())) => self.address_renewals.inc(),
+            (Operation::Put(_, Why::Renew), Err(_)) => self.address_renewal_errors.inc(),
+            (Operation::Delete(_), Ok(())) => self.withdrawals.inc(),
+            _ => {}
+        }
     }
 
     /// Shows the state of the configuration.

@@ -16,6 +16,7 @@ use runtime::BootTime;
 pub const MARK: u8 = 0x4c;
 
 /// A network interface.
+#[allow(clippy::struct_excessive_bools, reason = "they are the kernel's flags")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Link {
     /// Its name.
@@ -26,6 +27,8 @@ pub struct Link {
     pub carrier: bool,
     /// The loopback interface.
     pub loopback: bool,
+    /// Asks and answers by ARP and neighbour discovery: no `IFF_NOARP`, which dummy interfaces have.
+    pub resolves: bool,
     /// Its Ethernet address, if it has one.
     pub mac: Option<[u8; 6]>,
 }
@@ -104,6 +107,8 @@ pub struct DefaultRoute {
     pub table: u32,
     /// Index of its interface; of a route with several next hops, of the first.
     pub index: u32,
+    /// The next hop there; nothing if the network itself is on the link.
+    pub gateway: Option<IpAddr>,
 }
 
 /// One thing that changed.
@@ -271,6 +276,7 @@ pub(crate) mod testing {
             up: true,
             carrier: true,
             loopback: name == "lo",
+            resolves: name != "kube-lb0",
             mac: Some([2, 0, 0, 0, 0, 1]),
         };
         let mut observed = Observed::default();
@@ -288,7 +294,7 @@ pub(crate) mod testing {
             observed.apply(Change::Address(key(index, cidr), plain()));
         }
         for family in Family::ALL {
-            observed.apply(Change::Route(DefaultRoute { family, metric: 100, table: 254, index: 2 }));
+            observed.apply(Change::Route(DefaultRoute { family, metric: 100, table: 254, index: 2, gateway: None }));
         }
         observed
     }

@@ -8,7 +8,6 @@
 //! | [`listener`], `filter` | hearing, and what is not worth hearing |
 //! | `groups` | the IPv6 groups on which questions for an address arrive |
 //! | `ear` | waiting for a socket and reading it |
-//! | [`schedule`] | when announcements are sent |
 
 pub mod decode;
 pub(crate) mod ear;
@@ -16,5 +15,4 @@ mod filter;
 pub mod frames;
 mod groups;
 pub mod listener;
-pub mod schedule;
 pub mod socket;

@@ -50,6 +50,15 @@ impl Entry {
         }
     }
 
+    /// An address as the kernel has it, with a new lifetime.
+    #[must_use]
+    pub fn extended(key: AddressKey, address: &KernelAddress, seconds: u32, now: BootTime) -> Self {
+        let entry = Self::found(key, address, now);
+        // A deprecated address stays deprecated.
+        let preferred = if entry.preferred == Some(0) { 0 } else { seconds };
+        Self { valid: Some(seconds), preferred: Some(preferred), ..entry }
+    }
+
     /// An address as the kernel has it, with what is left of its lifetimes.
     #[must_use]
     pub fn found(key: AddressKey, address: &KernelAddress, now: BootTime) -> Self {
@@ -106,6 +115,18 @@ pub enum Why {
     Restore,
 }
 
+/// Whose interfaces a plan is about. Remote addresses are written by the agent, local ones by the
+/// thread that knows who owns them ([`crate::local`]); neither touches what is the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The interfaces for remote addresses.
+    Remote,
+    /// All others.
+    Local,
+    /// All: only one of the two is at work.
+    Both,
+}
+
 /// What a plan is made from.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
@@ -117,8 +138,10 @@ pub struct Plan<'a> {
     pub recorded: &'a BTreeSet<AddressKey>,
     /// The node's own addresses: never deleted.
     pub node_addresses: &'a BTreeSet<IpAddr>,
-    /// The index of the dummy interface.
-    pub dummy: Option<u32>,
+    /// The interfaces for remote addresses ([`crate::interfaces::remote_links`]).
+    pub remote_links: &'a BTreeSet<u32>,
+    /// Whose interfaces this is about.
+    pub side: Side,
     /// Whether unwanted addresses may be deleted: every first list is complete.
     pub sweep: bool,
     /// How long until the next full comparison: whoever would expire soon after it is renewed.
@@ -157,7 +180,28 @@ impl Plan<'_> {
     /// Whether we may delete an address.
     #[must_use]
     pub fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
-        (found.mark == Some(MARK) || self.recorded.contains(key)) && !self.node_addresses.contains(&key.ip)
+        self.covers(key.index)
+            && (found.mark == Some(MARK) || self.recorded.contains(key))
+            && !self.node_addresses.contains(&key.ip)
+    }
+
+    fn covers(&self, index: u32) -> bool {
+        match self.side {
+            Side::Remote => self.remote_links.contains(&index),
+            Side::Local => !self.remote_links.contains(&index),
+            Side::Both => true,
+        }
+    }
+
+    /// Gives our addresses a lifetime of `grace` seconds, so that they outlive a time in which
+    /// nobody knows what the cluster wants. With `only_running_out`, those that would live longer
+    /// are left as they are.
+    #[must_use]
+    pub fn extensions(&self, grace: u32, only_running_out: bool) -> Vec<Operation> {
+        let ours = self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found));
+        ours.filter(|(_, found)| !only_running_out || found.remaining(self.now).is_some_and(|left| left < grace))
+            .map(|(key, found)| Operation::Put(Entry::extended(*key, found, grace, self.now), Why::Renew))
+            .collect()
     }
 
     fn put(&self, placement: &Placement, puts: &mut Vec<Operation>, deletes: &mut Vec<AddressKey>) {
@@ -208,8 +252,9 @@ impl Plan<'_> {
         let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
         // Deleted by hand on the dummy interface, so that it does not matter whether the kernel
         // promotes secondary addresses: BIRD 1.6 loses the route when it does.
-        operations
-            .extend(restored.iter().filter(|key| Some(key.index) == self.dummy).map(|key| Operation::Delete(*key)));
+        operations.extend(
+            restored.iter().filter(|key| self.remote_links.contains(&key.index)).map(|key| Operation::Delete(*key)),
+        );
         operations.extend(deletes.into_iter().map(Operation::Delete));
         for key in restored.iter().filter(|key| !put_again.contains(key)) {
             if let Some(found) = self.observed.addresses.get(key) {

@@ -51,7 +51,8 @@ impl Case {
             observed: &self.observed,
             recorded: &self.recorded,
             node_addresses: &["192.168.50.11".parse().unwrap()].into(),
-            dummy: Some(3),
+            remote_links: &[3].into(),
+            side: Side::Both,
             sweep: self.sweep,
             interval: 30,
             now: at(self.now),
@@ -265,7 +266,7 @@ proptest! {
             let nobody = BTreeSet::new();
             let recorded = BTreeSet::new();
             let kernel = observed.clone();
-            let plan = Plan { wanted, observed: &kernel, recorded: &recorded, node_addresses: &nobody, dummy: Some(3), sweep: true, interval: 30, now: at(0) };
+            let plan = Plan { wanted, observed: &kernel, recorded: &recorded, node_addresses: &nobody, remote_links: &[3].into(), side: Side::Both, sweep: true, interval: 30, now: at(0) };
             let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(wanted.keys().copied()).collect();
             carry_out(&mut observed, &plan.operations(all.iter().copied()), promote);
             let ours: BTreeSet<AddressKey> = observed.addresses.iter().filter(|(_, found)| found.mark.is_some()).map(|(key, _)| *key).collect();

@@ -9,6 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
+use ownership::Vital;
+use ownership::machine::{AddressState, MemberState};
+use ownership::wire::{EXCLUDED, LEAVING, SELECTED, STALE};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,9 +34,11 @@ pub struct Report {
     pub dummy_interface: Option<String>,
     /// The subnets on which this node can answer.
     pub subnets: Vec<String>,
-    /// The live members, this node included.
-    pub members: Vec<String>,
-    /// Whether this node's picture of the members is current.
+    /// The other members.
+    pub members: Vec<Member>,
+    /// There are others, and none answers: Leases tell who lives.
+    pub gossip_silent: bool,
+    /// Whether this node's picture of the cluster's objects is current.
     pub current: bool,
     /// Every address.
     pub addresses: Vec<Address>,
@@ -63,6 +68,79 @@ pub struct Address {
     pub error: Option<String>,
     /// Since when this is so.
     pub since: Timestamp,
+    /// Of a local address that this node takes part in: what the protocol between the agents says.
+    pub ownership: Option<Ownership>,
+}
+
+/// Another member.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Its node.
+    pub node: String,
+    /// `alive`, `suspect` or `silent`.
+    pub state: &'static str,
+    /// Milliseconds since it last answered; nothing if it never did.
+    pub answered_millis: Option<u64>,
+    /// How many local addresses it answers for.
+    pub claims: usize,
+    /// What keeps it from answering for more: `excluded`, `deselected`, `stale`, `leaving`.
+    pub limits: Vec<&'static str>,
+}
+
+impl Member {
+    /// As the protocol knows it.
+    #[must_use]
+    pub fn new(member: &MemberState) -> Self {
+        let limits = [
+            (member.flags & EXCLUDED != 0, "excluded"),
+            (member.flags & SELECTED == 0, "deselected"),
+            (member.flags & STALE != 0, "stale"),
+            (member.flags & LEAVING != 0, "leaving"),
+        ];
+        let state = match member.vital {
+            Vital::Alive => "alive",
+            Vital::Suspect => "suspect",
+            Vital::Silent => "silent",
+        };
+        Self {
+            node: member.node.to_string(),
+            state,
+            answered_millis: member.answered.map(|answered| u64::try_from(answered.as_millis()).unwrap_or(u64::MAX)),
+            claims: member.claims,
+            limits: limits.into_iter().filter(|(limited, _)| *limited).map(|(_, word)| word).collect(),
+        }
+    }
+}
+
+/// Who answers for a local address, as this node knows it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ownership {
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// The number of the claim: grows whenever somebody takes the address.
+    pub epoch: u64,
+    /// Who would take it over.
+    pub heir: Option<String>,
+    /// What this node does about it.
+    pub doing: &'static str,
+    /// The last thing that happened to it here.
+    pub last: &'static str,
+}
+
+impl Ownership {
+    /// As the protocol knows it.
+    #[must_use]
+    pub fn new(address: &AddressState) -> Self {
+        Self {
+            owner: address.owner.as_ref().map(ToString::to_string),
+            epoch: address.epoch,
+            heir: address.heir.as_ref().map(ToString::to_string),
+            doing: address.doing,
+            last: address.last,
+        }
+    }
 }
 
 /// How long the agent may take: it answers between two passes.

@@ -50,8 +50,6 @@ pub enum Input {
         /// Whether it shows what there is.
         current: bool,
     },
-    /// Our own Lease was renewed by a request sent at this time.
-    Renewed(BootTime),
 }
 
 /// What must be looked at again.
@@ -81,6 +79,7 @@ pub struct World {
     /// The gossip's keys, once known; they are never forgotten.
     pub keys: Option<Keys>,
     keys_changed: bool,
+    members_changed: bool,
     watches: BTreeMap<&'static str, bool>,
     agents: BTreeMap<(String, String), LBNodeAgent>,
     dirty: Dirty,
@@ -99,6 +98,7 @@ impl World {
             node: None,
             keys: None,
             keys_changed: false,
+            members_changed: true,
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
             dirty: Dirty::default(),
@@ -126,6 +126,22 @@ impl World {
     /// Whether the keys changed since the last call.
     pub const fn keys_changed(&mut self) -> bool {
         std::mem::replace(&mut self.keys_changed, false)
+    }
+
+    /// Whether the members changed since the last call.
+    pub const fn members_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.members_changed, false)
+    }
+
+    /// Time has passed: Leases may have run out.
+    pub fn expire(&mut self, now: BootTime) {
+        let changed = self.members.expire(now);
+        self.note_members(changed);
+    }
+
+    const fn note_members(&mut self, changed: bool) {
+        self.members_changed |= changed;
+        self.dirty.all |= changed;
     }
 
     /// Whether every watch that decisions depend on shows what there is. What it shows stays when it does not.
@@ -175,11 +191,6 @@ impl World {
             Input::Keys(keys) => self.keys(keys),
             Input::Watch { name, current } => {
                 self.watches.insert(name, current);
-            }
-            Input::Renewed(sent) => {
-                // The first renewal, and the first after an outage, let decisions be made again.
-                self.dirty.all |= !self.members.is_current(now);
-                self.members.own_renewal(sent);
             }
         }
     }

@@ -26,6 +26,9 @@ fn nothing_counts_before_every_first_list() {
     let dirty = world.take_dirty();
     assert!(dirty.all && dirty.config);
     assert_eq!(world.take_dirty(), Dirty::default());
+    assert!(!world.members_changed());
+    world.expire(at(14));
+    assert!(world.members_changed());
 }
 
 #[test]
@@ -49,20 +52,9 @@ fn a_renewal_of_a_known_member_concerns_nobody() {
     let mut world = World::new("me");
     complete(&mut world);
     world.take(Input::Lease(Event::Apply(lease("peer", &["192.0.2.0/24"], 1))), at(1), wall(1));
-    assert!(world.take_dirty().all);
+    assert!(world.take_dirty().all && world.members_changed());
     world.take(Input::Lease(Event::Apply(lease("peer", &["192.0.2.0/24"], 4))), at(4), wall(4));
     assert_eq!(world.take_dirty(), Dirty::default());
-}
-
-#[test]
-fn our_own_renewal_concerns_everything_only_after_an_outage() {
-    let mut world = World::new("me");
-    complete(&mut world);
-    world.take_dirty();
-    for (second, all) in [(1, true), (4, false), (20, true)] {
-        world.take(Input::Renewed(at(second)), at(second), wall(1));
-        assert_eq!(world.take_dirty().all, all, "{second}");
-    }
 }
 
 fn key(byte: u8) -> Input {

@@ -147,7 +147,6 @@ async fn owner_goes_and_comes_back(local: &Local<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn another_node_answers_when_the_owner_is_cut_off_and_goes_on_when_it_is_back() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "owner-cut").await;
@@ -155,7 +154,6 @@ async fn another_node_answers_when_the_owner_is_cut_off_and_goes_on_when_it_is_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn without_the_api_server_nothing_moves_but_what_has_to() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "no-api").await;
@@ -171,7 +169,6 @@ async fn without_the_api_server_nothing_moves_but_what_has_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn agents_that_die_or_stand_still_lose_nothing() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "agents-die").await;

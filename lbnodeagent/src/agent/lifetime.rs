@@ -1,18 +1,23 @@
 //! What happens to addresses while nobody knows what the cluster wants: at the start, and after
 //! the stop.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
+use ownership::Stop;
 use runtime::BootTime;
 
 use super::Agent;
-use crate::reconcile::{Entry, Operation, Why};
+
+/// How long handing over may take when the node is left for good; the pod's grace period is 30 s.
+const LEAVING: Duration = Duration::from_secs(20);
+/// How long the protocol may take to end.
+const END: Duration = Duration::from_secs(2);
 
 impl Agent {
     /// Keeps every address of an earlier run alive until the cluster is known: before anything
     /// else at the start, and every half minute after that.
     pub(super) async fn hold(&mut self) {
-        let count = self.extend(|_| true).await;
+        let count = self.extend(true).await;
         if count > 0 {
             tracing::info!(
                 op = "start",
@@ -22,11 +27,21 @@ impl Agent {
         }
     }
 
-    /// The stop: every address stays, for long enough that the next run can take it over. If no
-    /// next run comes, the kernel removes them, and the routes with them.
-    pub(super) async fn leave_addresses(&mut self) {
+    /// The stop. If the agent is evicted from the node, or the node taken out of load balancing,
+    /// other nodes take the local addresses over first. Whatever is here then stays, for long enough
+    /// that the next run can take it over. If no next run comes, the kernel removes it, and the
+    /// routes with it.
+    pub(super) async fn stop(&mut self) {
+        let leaves = self.world.node.as_ref().is_some_and(|node| node.leaving || node.excluded);
+        let (stop, limit) = if leaves { (Stop::Leaving, LEAVING) } else { (Stop::Restart, END) };
+        if let Some(thread) = self.side.take() {
+            if leaves {
+                tracing::info!(op = "stop", addresses = self.side.held.len(), "handing local addresses over");
+            }
+            thread.stop(stop, limit).await;
+        }
         self.hear().await;
-        let count = self.extend(|_| false).await;
+        let count = self.extend(false).await;
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
         }
@@ -38,22 +53,11 @@ impl Agent {
         );
     }
 
-    /// Gives our addresses a lifetime of the grace period; returns to how many. Those that
-    /// `only_finite` says yes to get one only if they have one that ends earlier.
-    async fn extend(&mut self, only_finite: impl Fn(IpAddr) -> bool) -> usize {
-        let now = BootTime::now();
+    /// Gives our addresses a lifetime of the grace period; returns to how many. With
+    /// `only_running_out`, those that would live longer are left as they are.
+    async fn extend(&mut self, only_running_out: bool) -> usize {
         let grace = u32::try_from(self.settings.stop_grace.as_secs()).unwrap_or(u32::MAX - 1);
-        let plan = self.plan(now);
-        let ours = self.observed.addresses.iter().filter(|(key, found)| plan.is_ours(key, found));
-        let operations: Vec<Operation> = ours
-            .filter(|(key, found)| !only_finite(key.ip) || found.remaining(now).is_some_and(|left| left < grace))
-            .map(|(key, found)| {
-                let entry = Entry::found(*key, found, now);
-                // A deprecated address stays deprecated.
-                let preferred = if entry.preferred == Some(0) { 0 } else { grace };
-                Operation::Put(Entry { valid: Some(grace), preferred: Some(preferred), ..entry }, Why::Renew)
-            })
-            .collect();
+        let operations = self.plan(BootTime::now()).extensions(grace, only_running_out);
         let count = operations.len();
         if count == 0 {
             return 0;

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use runtime::BootTime;
 
+use super::report::Change;
 use super::{Agent, Retry, Status};
-use crate::desired::{Context, Decision, Reason, decide};
+use crate::desired::{Context, Decision, Kind, Reason, decide};
 use crate::netlink::BATCH;
 use crate::observed::MARK;
 use crate::reconcile::{Operation, Why};
@@ -40,6 +41,7 @@ impl Agent {
         if dirty.all || more.all {
             dirty.addresses.extend(self.everything());
         }
+        self.tell_circumstances();
         if !dirty.addresses.is_empty() {
             self.decide(&dirty.addresses);
             self.write(&dirty.addresses).await;
@@ -47,8 +49,9 @@ impl Agent {
         }
         if !self.first_pass_done {
             self.first_pass_done = true;
+            self.wants_are_complete();
             self.outside.readiness.ready();
-            tracing::info!(op = "start", addresses = self.wanted.len(), "first pass done");
+            tracing::info!(op = "start", remoteAddresses = self.wanted.len(), "first pass done");
         }
     }
 
@@ -79,7 +82,10 @@ impl Agent {
                 mode: &self.mode,
                 groups: &self.world.groups,
                 selection: &self.selection,
+                services: &self.world.services,
                 members: &self.world.members,
+                held: &self.side.held,
+                exclusion: self.exclusion(now),
                 endpoints: &self.world.endpoints,
                 observed: &self.observed,
                 connected: &self.connected,
@@ -89,21 +95,18 @@ impl Agent {
                 now,
             };
             let users: Vec<&ServiceView> = self.world.services.of(*ip).collect();
-            let held = self.status.get(ip).and_then(|status| status.placed.as_ref());
-            let decision = decide(&context, *ip, &users, held);
-            match decision.placement {
+            let (decision, candidacy) = decide(&context, *ip, &users);
+            match decision.placement.filter(|placement| placement.kind == Kind::Remote) {
                 Some(placement) => self.wanted.insert(*ip, placement),
                 None => self.wanted.remove(ip),
             };
+            self.tell_candidacy(*ip, candidacy);
             self.decided(*ip, decision);
         }
     }
 
     /// Notes a decision, and says so if it is a new one.
     fn decided(&mut self, ip: IpAddr, decision: Decision) {
-        if decision.affinity_fallback {
-            self.outside.metrics.affinity_fallback.with_label_values(&[&ip.to_string()]).inc();
-        }
         if let Some(status) = self.status.get_mut(&ip) {
             // Nothing new is known: what was said last still holds.
             let nothing_new = decision.reason == Reason::Undecided && status.decision.placement.is_none();
@@ -152,7 +155,7 @@ impl Agent {
                 }
             };
             for (operation, result) in batch.iter().zip(results) {
-                self.count(operation, result);
+                self.outside.metrics.count_operation(operation, result);
                 match (operation, result) {
                     (operation, Err(errno)) => {
                         failed.insert(operation.key().ip, errno);
@@ -172,17 +175,6 @@ impl Agent {
         }
     }
 
-    fn count(&self, operation: &Operation, result: Result<(), Errno>) {
-        let metrics = &self.outside.metrics;
-        match (operation, result) {
-            (Operation::Put(_, Why::Add), Ok(())) => metrics.additions.inc(),
-            (Operation::Put(_, Why::Renew), Ok(())) => metrics.address_renewals.inc(),
-            (Operation::Put(_, Why::Renew), Err(_)) => metrics.address_renewal_errors.inc(),
-            (Operation::Delete(_), Ok(())) => metrics.withdrawals.inc(),
-            _ => {}
-        }
-    }
-
     /// What became of an address.
     fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Errno>) {
         let now = BootTime::now();
@@ -192,7 +184,8 @@ impl Agent {
             let wait = Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(MAX_RETRY);
             self.retries.insert(ip, Retry { at: now + wait, failures });
             self.outside.metrics.client.update_errors.inc();
-            self.report_failure(ip, errno);
+            let index = wanted.map_or(0, |placement| placement.key.index);
+            self.report_failure(ip, index, errno);
             return;
         }
         self.retries.remove(&ip);
@@ -203,13 +196,27 @@ impl Agent {
             self.record.insert(placement.key);
         }
         let seen = found.is_some();
+        let placed = self.side.placed.remove(&ip);
+        let done = done.or_else(|| placed.as_ref().and_then(|placed| placed.why));
         // IPv6 addresses are reported some milliseconds after the kernel has taken them.
-        let there = wanted.filter(|_| seen || done.is_some());
+        let there = wanted.filter(|_| seen || done.is_some()).or_else(|| self.side.held.get(&ip).copied());
+        if let Some(held) = self.side.held.get(&ip)
+            && self.observed.addresses.get(&held.key).is_some_and(|found| found.mark != Some(MARK))
+        {
+            self.record.insert(held.key);
+        }
         let Some(status) = self.status.get_mut(&ip) else { return };
         let before = std::mem::replace(&mut status.placed, there);
         let was_seen = std::mem::replace(&mut status.seen, seen);
         status.error = None;
-        self.report_placement(ip, before, was_seen, done);
+        let repaired = was_seen && done == Some(Why::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
+        let change = Change {
+            before,
+            repaired: repaired || placed.as_ref().is_some_and(|placed| placed.repaired),
+            done,
+            from: placed.and_then(|placed| placed.from),
+        };
+        self.report_placement(ip, change);
         let left = self.observed.of(ip).next().is_some();
         let unused = self.status.get(&ip).is_some_and(|status| status.decision.reason == Reason::NotWanted);
         if unused && (!left || wanted.is_none()) {

@@ -1,14 +1,16 @@
 //! Configuration, interfaces and subnets.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::ObjectReference;
 use runtime::BootTime;
 use runtime::events::{Event, Kind};
 
 use super::Agent;
 use crate::config::{Mode, Notice};
-use crate::interfaces::{Connected, Selection};
+use crate::interfaces::{Connected, Selection, own_addresses};
 use crate::observed::{AddressKey, KernelAddress, MARK};
 use crate::publish::lease::Content;
 
@@ -31,6 +33,7 @@ impl Agent {
         if mode != self.mode || !self.first_pass_done {
             self.report_mode(&mode);
             self.mode = mode;
+            self.note_selected(BootTime::now());
             self.interfaces_changed = true;
             self.world.mark_all();
         }
@@ -61,8 +64,10 @@ impl Agent {
         let dummy = self.refresh_dummy().await;
         let is_vip =
             |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
-        let selection =
-            self.mode.config().map_or_else(Selection::default, |config| Selection::new(config, &self.observed, is_vip));
+        let selection = self
+            .mode
+            .config()
+            .map_or_else(Selection::default, |config| Selection::new(config, &self.observed, is_vip, &self.selection));
         let connected = Connected::new(&self.observed, is_vip);
         if dummy != self.dummy || selection != self.selection || connected != self.connected {
             self.world.mark_all();
@@ -112,21 +117,41 @@ impl Agent {
             tracing::info!(op = "subnets", event = "subnetsChanged", subnets = text, "this node's subnets changed");
             self.world.mark_all();
         }
-        let Some(node) = &self.world.node else { return };
-        // Until the protocol between the agents tells who lives, Leases do.
-        let content = Content {
-            node_uid: node.uid.clone(),
-            subnets,
-            addresses: Vec::new(),
-            macs: Vec::new(),
-            endpoints: Vec::new(),
-            hurry: true,
-        };
+        let Some(content) = self.content(subnets) else { return };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);
             changed
         });
+    }
+
+    /// What our Lease is to say.
+    fn content(&self, subnets: Vec<IpNetwork>) -> Option<Content> {
+        let node = self.world.node.as_ref()?;
+        let is_vip =
+            |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
+        // Those of interfaces without a cable too: others must know whose they are.
+        let own = self.selection.iter().flat_map(|selected| own_addresses(&self.observed, selected.index, is_vip));
+        let own: BTreeSet<(IpAddr, u8)> = own.map(|key| (key.ip, key.prefix_len)).collect();
+        let macs: BTreeSet<[u8; 6]> =
+            self.observed.links.values().filter_map(|link| link.mac).filter(|mac| *mac != [0; 6]).collect();
+        let mut hosts = node.internal.clone();
+        hosts.extend(own.iter().map(|(ip, _)| *ip));
+        let mut endpoints: Vec<SocketAddr> = Vec::new();
+        for host in hosts {
+            let endpoint = SocketAddr::new(host, self.settings.gossip_port);
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        Some(Content {
+            node_uid: node.uid.clone(),
+            subnets,
+            addresses: own.into_iter().filter_map(|(ip, length)| IpNetwork::new(ip, length).ok()).collect(),
+            macs: macs.into_iter().collect(),
+            endpoints,
+            hurry: self.side.silent,
+        })
     }
 }
 

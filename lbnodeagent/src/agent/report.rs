@@ -1,12 +1,14 @@
 //! What changed, for people and machines: logs, events, metrics, `/state`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::names::reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use nix::errno::Errno;
+use ownership::NodeId;
+use ownership::machine::AddressState;
 use runtime::BootTime;
 use runtime::events::{Event, Kind as Urgency};
 
@@ -15,6 +17,18 @@ use crate::desired::{Kind, Placement, Reason};
 use crate::reconcile::Why;
 use crate::services::{ServiceName, ServiceView};
 use crate::state;
+
+/// What became of an address in the kernel.
+pub(super) struct Change {
+    /// Where it was.
+    pub before: Option<Placement>,
+    /// Somebody else had taken it out.
+    pub repaired: bool,
+    /// By which operation it is there; nothing if it was.
+    pub done: Option<Why>,
+    /// Who answered for it before.
+    pub from: Option<NodeId>,
+}
 
 impl Agent {
     /// A new decision about an address; where it is placed is reported when the kernel has it.
@@ -28,9 +42,12 @@ impl Agent {
                     metrics.wins.inc();
                 }
             }
-            Reason::OtherOwner(_) => {
-                metrics.losses.inc();
-                tracing::info!(op = "announce", event = "lostElection", ip = %ip, "{}", decision.reason);
+            Reason::NotOwner => {
+                // Nobody loses what was never his.
+                if before == Some(&Reason::Owner) {
+                    metrics.losses.inc();
+                    tracing::info!(op = "announce", event = "lostElection", ip = %ip, "{}", decision.reason);
+                }
             }
             Reason::Remote | Reason::NotWanted | Reason::Undecided => {}
             Reason::Refused(text) => {
@@ -47,9 +64,8 @@ impl Agent {
     }
 
     /// An address that could not be put or deleted.
-    pub(super) fn report_failure(&mut self, ip: IpAddr, errno: Errno) {
-        let interface = self.wanted.get(&ip).map(|placement| self.observed.name_of(placement.key.index).to_owned());
-        let interface = interface.unwrap_or_default();
+    pub(super) fn report_failure(&mut self, ip: IpAddr, index: u32, errno: Errno) {
+        let interface = self.observed.name_of(index).to_owned();
         let text = format!("node {} cannot announce {ip} on interface {interface}: {errno}", self.settings.node);
         tracing::warn!(op = "announce", event = "announcementFailed", ip = %ip, interface, error = %errno, "{text}");
         self.tell_users(ip, Urgency::Warning, reason::ANNOUNCEMENT_FAILED, &text);
@@ -58,32 +74,21 @@ impl Agent {
         }
     }
 
-    /// What the kernel has of an address after a write, and what it had before.
-    ///
-    /// `was_seen` says whether the kernel had reported it there.
-    pub(super) fn report_placement(
-        &mut self,
-        ip: IpAddr,
-        before: Option<Placement>,
-        was_seen: bool,
-        done: Option<Why>,
-    ) {
+    /// What the kernel has of an address after a write.
+    pub(super) fn report_placement(&mut self, ip: IpAddr, change: Change) {
+        let Change { before, repaired, done, from } = change;
         let Some(status) = self.status.get(&ip) else { return };
         let (after, why) = (status.placed, status.decision.reason.clone());
         match (before, after) {
             (Some(before), Some(after)) if before.key == after.key => {
-                if done == Some(Why::Add)
-                    && was_seen
-                    && before.attributes.no_prefix_route == after.attributes.no_prefix_route
-                {
+                if repaired && before.attributes.no_prefix_route == after.attributes.no_prefix_route {
                     self.report_repair(ip, &after);
                 }
             }
-            (_, Some(after)) => self.report_announced(ip, &after, done),
+            (_, Some(after)) => self.report_announced(ip, &after, done, from.as_ref()),
             (Some(before), None) => {
                 let interface = self.observed.name_of(before.key.index);
                 tracing::info!(op = "withdraw", event = "withdrawAddress", ip = %ip, interface, reason = why.word(), "{why}");
-                self.schedule.cancel(ip);
             }
             (None, None) => {}
         }
@@ -91,7 +96,7 @@ impl Agent {
         self.note_slots(ip);
     }
 
-    fn report_announced(&mut self, ip: IpAddr, placement: &Placement, done: Option<Why>) {
+    fn report_announced(&self, ip: IpAddr, placement: &Placement, done: Option<Why>, from: Option<&NodeId>) {
         let interface = self.observed.name_of(placement.key.index).to_owned();
         let node = &self.settings.node;
         let (word, event) = match placement.kind {
@@ -101,15 +106,9 @@ impl Agent {
         let adopted = done != Some(Why::Add);
         tracing::info!(op = "announce", event = word, ip = %ip, interface, prefix = placement.key.prefix_len, adopted, "announcing");
         if !adopted {
-            self.tell_users(
-                ip,
-                Urgency::Normal,
-                event,
-                &format!("node {node} announces {ip} on interface {interface}"),
-            );
-        }
-        if placement.kind == Kind::Local {
-            self.claim(ip);
+            let from = from.map(|from| format!(", taken over from node {from}")).unwrap_or_default();
+            let text = format!("node {node} announces {ip} on interface {interface}{from}");
+            self.tell_users(ip, Urgency::Normal, event, &text);
         }
     }
 
@@ -121,9 +120,6 @@ impl Agent {
         self.outside.metrics.repairs.inc();
         self.restraint.repaired(ip, BootTime::now());
         self.tell_users(ip, Urgency::Warning, reason::ADDRESS_REPAIRED, &text);
-        if placement.kind == Kind::Local {
-            self.claim(ip);
-        }
     }
 
     /// Keeps the series of announced addresses in step with the Services that use them.
@@ -155,8 +151,14 @@ impl Agent {
     }
 
     /// The answer to `/state`.
-    pub(super) fn report_state(&self) -> state::Report {
-        let now = BootTime::now();
+    pub(super) async fn report_state(&self) -> state::Report {
+        let snapshot = match self.side.thread() {
+            Some(thread) => thread.show().await,
+            None => None,
+        };
+        let protocol = snapshot.iter().flat_map(|snapshot| &snapshot.addresses);
+        let mut protocol: BTreeMap<IpAddr, &AddressState> =
+            protocol.map(|address| (address.address, address)).collect();
         let addresses = self.status.iter().map(|(ip, status)| {
             let placement = status.placed.or(status.decision.placement);
             state::Address {
@@ -170,9 +172,10 @@ impl Agent {
                 why: status.decision.reason.to_string(),
                 error: status.error.clone(),
                 since: status.since,
+                ownership: protocol.remove(ip).map(state::Ownership::new),
             }
         });
-        let (live, _) = self.world.members.live(now);
+        let addresses = addresses.collect();
         state::Report {
             node: self.settings.node.clone(),
             time: Timestamp::now(),
@@ -180,9 +183,10 @@ impl Agent {
             missing: self.world.missing(),
             dummy_interface: self.mode.config().map(|config| config.dummy_interface.clone()),
             subnets: self.selection.subnets().iter().map(ToString::to_string).collect(),
-            members: live.into_iter().map(str::to_owned).collect(),
-            current: self.world.members.is_current(now),
-            addresses: addresses.collect(),
+            members: snapshot.iter().flat_map(|snapshot| &snapshot.members).map(state::Member::new).collect(),
+            gossip_silent: self.side.silent,
+            current: self.world.watches_current(),
+            addresses,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Telling others: the neighbours on the wire, and the Services in their annotations.
+//! Telling the Services, in their annotations, who announces their addresses.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api_types::Family;
@@ -17,8 +17,6 @@ use serde_json::{Map, Value, json};
 
 use super::Agent;
 use crate::desired::{Kind, Reason};
-use crate::packet::frames::announcement;
-use crate::packet::socket::PacketSocket;
 use crate::publish::annotation::{Edit, Part, edit};
 use crate::publish::lease::FIELD_MANAGER;
 use crate::services::{ServiceName, ServiceView};
@@ -27,28 +25,12 @@ use crate::services::{ServiceName, ServiceView};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl Agent {
-    /// An address has become ours: the neighbours must hear of it.
-    pub(super) fn claim(&mut self, ip: IpAddr) {
-        let Some(config) = self.mode.config() else { return };
-        self.schedule.claim(ip, &config.announcements.schedule, BootTime::now());
-    }
-
-    /// Somebody else may have answered for our addresses while the members could not see each other.
-    pub(super) fn claim_again(&mut self) {
-        let local =
-            self.status.iter().filter(|(_, status)| status.placed.is_some_and(|placed| placed.kind == Kind::Local));
-        let local: Vec<IpAddr> = local.map(|(ip, _)| *ip).collect();
-        for ip in local {
-            self.claim(ip);
-        }
-    }
-
     /// The annotations of the Services with this address may need a change.
     pub(super) fn note_slots(&mut self, ip: IpAddr) {
         let now = BootTime::now();
         // All nodes see a change at once; they need not write at once.
         let jitter = Duration::from_millis(u64::from(now.as_millis().to_le_bytes()[0]) / 4);
-        let local = self.wanted.get(&ip).is_some_and(|placement| placement.kind == Kind::Local);
+        let local = self.side.held.contains_key(&ip);
         for service in self.world.services.of(ip) {
             // Remote addresses have no entries, unless they were local before.
             if !local && service.announcing(Family::of(ip)).is_none() {
@@ -58,50 +40,14 @@ impl Agent {
         }
     }
 
-    /// Sends and writes what is due.
+    /// Writes what is due.
     pub(super) fn tell(&mut self) {
         let now = BootTime::now();
-        for ip in self.schedule.take(now) {
-            self.announce(ip);
-        }
         for name in self.slots.due(now) {
             if self.write_slots(&name, now) {
                 return;
             }
         }
-    }
-
-    fn announce(&mut self, ip: IpAddr) {
-        // Asked again each time: it may have been lost meanwhile.
-        let placed = self.status.get(&ip).and_then(|status| status.placed).filter(|placed| placed.kind == Kind::Local);
-        let Some(placed) = placed else { return };
-        let index = placed.key.index;
-        let Some(mac) = self.observed.links.get(&index).and_then(|link| link.mac) else { return };
-        let link_local = self.observed.addresses.keys().filter(|key| key.index == index).find_map(|key| match key.ip {
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ip),
-            _ => None,
-        });
-        let sent = self.send(index, &announcement(ip, mac, link_local.filter(|_: &Ipv6Addr| ip.is_ipv6())));
-        let metrics = &self.outside.metrics;
-        let (good, bad) = match Family::of(ip) {
-            Family::V4 => (&metrics.garp_sent, &metrics.garp_errors),
-            Family::V6 => (&metrics.na_sent, &metrics.na_errors),
-        };
-        match sent {
-            Ok(()) => good.inc(),
-            Err(errno) => {
-                bad.inc();
-                tracing::debug!(op = "announce", ip = %ip, %errno, "announcement not sent");
-            }
-        }
-    }
-
-    fn send(&mut self, index: u32, frames: &[Vec<u8>]) -> Result<(), nix::errno::Errno> {
-        if self.packets.is_none() {
-            self.packets = Some(PacketSocket::open()?);
-        }
-        let Some(socket) = &self.packets else { return Ok(()) };
-        frames.iter().try_for_each(|frame| socket.send(index, frame))
     }
 
     /// Starts the write of a Service's announcing annotations; returns whether there is one.
@@ -170,7 +116,7 @@ impl Agent {
             (Some(placed), _) if placed.kind == Kind::Local => {
                 Part::Announces(self.observed.name_of(placed.key.index).to_owned())
             }
-            (None, Reason::OtherOwner(_) | Reason::NoEligibleNodes | Reason::Undecided) => Part::Leaves,
+            (None, Reason::NotOwner | Reason::Undecided) => Part::Leaves,
             _ => Part::Cannot,
         }
     }

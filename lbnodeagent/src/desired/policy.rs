@@ -2,23 +2,39 @@
 
 use std::collections::BTreeSet;
 
+use ownership::{NodeId, Qualified};
+
 use crate::endpoints::Endpoints;
-use crate::ownership::Qualified;
 use crate::services::ServiceView;
 
 /// Who may own the address; nothing while the endpoints are not known.
-pub(super) fn qualified<'a>(endpoints: &'a Endpoints, users: &[&'a ServiceView]) -> Option<Qualified<'a>> {
-    match TrafficPolicy::of(endpoints, users) {
-        TrafficPolicy::Local(nodes) => Some(Qualified::Only(nodes)),
-        TrafficPolicy::LocalUnknown => None,
-        TrafficPolicy::Cluster => match users {
-            [user] if user.node_affinity => Some(Qualified::Preferred(endpoints.nodes(&user.name)?)),
-            _ => Some(Qualified::All),
-        },
+///
+/// Sharers of an address with the policy `Local` need a node that has endpoints of each of them.
+/// Where there is none, nobody qualifies, and the present owner stays.
+pub(super) fn qualified(endpoints: &Endpoints, users: &[&ServiceView]) -> Option<Qualified> {
+    let local: Vec<_> = users.iter().filter(|user| user.traffic_local).collect();
+    if !local.is_empty() {
+        let tiers: Vec<[BTreeSet<&str>; 2]> =
+            local.iter().map(|user| endpoints.tiers(&user.name)).collect::<Option<_>>()?;
+        let [ready, serving] = tiers
+            .into_iter()
+            .reduce(|[ready, serving], [more_ready, more_serving]| [&ready & &more_ready, &serving & &more_serving])?;
+        return Some(Qualified::Tiers(vec![nodes(&ready), nodes(&serving)]));
+    }
+    match users {
+        [user] if user.node_affinity => {
+            let [ready, serving] = endpoints.tiers(&user.name)?;
+            Some(Qualified::Preferred(nodes(if ready.is_empty() { &serving } else { &ready })))
+        }
+        _ => Some(Qualified::All),
     }
 }
 
-/// What the traffic policies of an address's Services demand together.
+fn nodes(names: &BTreeSet<&str>) -> BTreeSet<NodeId> {
+    names.iter().filter_map(|name| NodeId::new(name)).collect()
+}
+
+/// What the traffic policies of a remote address's Services demand together.
 pub(super) enum TrafficPolicy<'a> {
     /// None is `Local`.
     Cluster,

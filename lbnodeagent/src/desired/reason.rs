@@ -9,15 +9,15 @@ pub enum Reason {
     Owner,
     /// Every node has it.
     Remote,
-    /// Another node answers for it.
-    OtherOwner(String),
-    /// Its subnet has no live member.
-    NoEligibleNodes,
+    /// Another node answers for it, or none does now.
+    NotOwner,
+    /// The node is excluded from load balancers.
+    Excluded,
     /// It is local, and no interface here is in its subnet.
     NoLocalInterface,
     /// The traffic policy is `Local`, and there is no endpoint here.
     NoEndpoints,
-    /// It is not known yet who answers.
+    /// It is not known yet where the endpoints are, or whether the node is excluded.
     Undecided,
     /// This node announces nothing, because of its configuration.
     NoConfig(&'static str),
@@ -34,8 +34,8 @@ impl Reason {
         match self {
             Self::Owner => "electionWon",
             Self::Remote => "announcingNonLocal",
-            Self::OtherOwner(_) => "lostElection",
-            Self::NoEligibleNodes => "noEligibleNodes",
+            Self::NotOwner => "lostElection",
+            Self::Excluded => "excluded",
             Self::NoLocalInterface => "noLocalInterface",
             Self::NoEndpoints => "noEndpoints",
             Self::Undecided => "undecided",
@@ -51,11 +51,13 @@ impl fmt::Display for Reason {
         match self {
             Self::Owner => f.write_str("this node answers for the address"),
             Self::Remote => f.write_str("every node has the address for its routing software to advertise"),
-            Self::OtherOwner(node) => write!(f, "node {node} answers for the address"),
-            Self::NoEligibleNodes => f.write_str("no live node is in the subnet of the address"),
+            Self::NotOwner => f.write_str("another node answers for the address"),
+            Self::Excluded => {
+                f.write_str("the label node.kubernetes.io/exclude-from-external-load-balancers excludes this node")
+            }
             Self::NoLocalInterface => f.write_str("no selected interface of this node is in the subnet of the address"),
             Self::NoEndpoints => f.write_str("externalTrafficPolicy is Local and this node has no ready endpoint"),
-            Self::Undecided => f.write_str("not known yet which node answers for the address"),
+            Self::Undecided => f.write_str("not known yet whether the address belongs here"),
             Self::NoConfig(state) => write!(f, "this node announces nothing: its configuration is {state}"),
             Self::NotWanted => f.write_str("no Service uses the address"),
             Self::Refused(why) => f.write_str(why),

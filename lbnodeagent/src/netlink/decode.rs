@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use api_types::Family;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use runtime::BootTime;
 
@@ -41,6 +41,7 @@ fn link(message: LinkMessage) -> Link {
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
         loopback: flags.contains(LinkFlags::Loopback),
+        resolves: !flags.contains(LinkFlags::Noarp),
         mac: None,
     };
     for attribute in message.attributes {
@@ -104,15 +105,32 @@ fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
     if header.destination_prefix_length != 0 || header.kind != RouteType::Unicast {
         return None;
     }
-    let (mut metric, mut table, mut index) = (0, u32::from(header.table), None);
+    let (mut metric, mut table, mut index, mut via) = (0, u32::from(header.table), None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(number) => index = Some(*number),
-            RouteAttribute::MultiPath(hops) => index = index.or(hops.first().map(|hop| hop.interface_index)),
-            _ => {}
+            RouteAttribute::MultiPath(hops) => {
+                let Some(hop) = hops.first() else { continue };
+                index = index.or(Some(hop.interface_index));
+                via = via.or_else(|| hop.attributes.iter().find_map(gateway));
+            }
+            other => via = via.or_else(|| gateway(other)),
         }
     }
-    Some(DefaultRoute { family, metric, table, index: index? })
+    Some(DefaultRoute { family, metric, table, index: index?, gateway: via })
+}
+
+/// The next hop; that of an IPv4 route can be an IPv6 address (`RTA_VIA`, RFC 5549).
+const fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) | RouteAttribute::Via(RouteVia::Inet(ip)) => {
+            Some(IpAddr::V4(*ip))
+        }
+        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) | RouteAttribute::Via(RouteVia::Inet6(ip)) => {
+            Some(IpAddr::V6(*ip))
+        }
+        _ => None,
+    }
 }

@@ -27,8 +27,6 @@ use tokio::sync::{Notify, watch};
 use self::body::body;
 use self::rhythm::Rhythm;
 use crate::metrics::Metrics;
-use crate::watches::Inputs;
-use crate::world::Input;
 
 /// The name under which we write.
 pub const FIELD_MANAGER: &str = "purelb-lbnodeagent";
@@ -64,18 +62,16 @@ pub struct Identity {
     pub pod_uid: String,
 }
 
-/// Renews the Lease in its rhythm, and at once when its content changes or `gone` says that somebody deleted it; tells
-/// the agent of each success.
+/// Renews the Lease in its rhythm, and at once when its content changes or `gone` says that somebody deleted it.
 pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
     gone: Arc<Notify>,
-    inputs: Inputs,
     metrics: Metrics,
 ) -> Task {
     let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-    Task::spawn(renewer.run(Rhythm::new(content, gone), inputs, metrics))
+    Task::spawn(renewer.run(Rhythm::new(content, gone), metrics))
 }
 
 struct Renewer {
@@ -84,7 +80,9 @@ struct Renewer {
 }
 
 impl Renewer {
-    async fn run(self, mut rhythm: Rhythm, inputs: Inputs, metrics: Metrics) {
+    async fn run(self, mut rhythm: Rhythm, metrics: Metrics) {
+        // Until when the Lease is valid.
+        let mut valid = BootTime::now();
         while let Some(content) = rhythm.next().await {
             let sent = BootTime::now();
             let result = metrics.writes.count("lease", self.renew(&content).await);
@@ -95,10 +93,9 @@ impl Renewer {
                 }
             } else {
                 metrics.renewals.inc();
-                if inputs.send(Input::Renewed(sent)).await.is_err() {
-                    return;
-                }
+                valid = sent + rhythm::duration(content.hurry);
             }
+            metrics.client.lease_healthy.set(i64::from(BootTime::now() < valid));
             rhythm.written(result.is_ok(), content.hurry);
         }
     }

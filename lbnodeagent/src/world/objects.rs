@@ -128,15 +128,23 @@ impl World {
             Event::Init => self.listing.leases.seen.clear(),
             Event::InitApply(view) => {
                 self.listing.leases.seen.insert(view.node.clone());
-                self.dirty.all |= self.members.apply(view, now, wall);
+                let changed = self.members.apply(view, now, wall);
+                self.note_members(changed);
             }
-            Event::Apply(view) => self.dirty.all |= self.members.apply(view, now, wall),
-            Event::Delete(view) => self.dirty.all |= self.members.remove(&view.node, now),
+            Event::Apply(view) => {
+                let changed = self.members.apply(view, now, wall);
+                self.note_members(changed);
+            }
+            Event::Delete(view) => {
+                let changed = self.members.remove(&view.node, now);
+                self.note_members(changed);
+            }
             Event::InitDone => {
                 self.dirty.all |= !self.listing.leases.complete;
                 let known: Vec<String> = self.members.names().map(str::to_owned).collect();
                 for name in self.listing.leases.done(known.iter()) {
-                    self.dirty.all |= self.members.remove(&name, now);
+                    let changed = self.members.remove(&name, now);
+                    self.note_members(changed);
                 }
             }
         }

@@ -7,7 +7,7 @@ use api_types::AddressAttributes;
 use lbnodeagent::desired::{Kind, Placement};
 use lbnodeagent::netlink::{Kernel, Monitor};
 use lbnodeagent::observed::{AddressKey, MARK, Observed};
-use lbnodeagent::reconcile::{Entry, Operation, Plan, Why};
+use lbnodeagent::reconcile::{Entry, Operation, Plan, Side, Why};
 use nix::errno::Errno;
 use runtime::BootTime;
 
@@ -157,7 +157,8 @@ fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
         observed: &observed,
         recorded: &none,
         node_addresses: &nobody,
-        dummy: Some(index),
+        remote_links: &[index].into(),
+        side: Side::Both,
         sweep: true,
         interval: 30,
         now: BootTime::now(),

@@ -10,13 +10,14 @@ use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
 use lbnodeagent::members::LeaseView;
 use lbnodeagent::metrics::Metrics;
 use lbnodeagent::nodes::NodeView;
+use lbnodeagent::publish::lease::Content;
 use lbnodeagent::services::ServiceView;
 use lbnodeagent::state::Report;
 use lbnodeagent::world::Input;
 use prometheus::{Registry, TextEncoder};
+use runtime::Task;
 use runtime::events::{EventQueue, Waiting};
 use runtime::server::Readiness;
-use runtime::{BootTime, Task};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +31,8 @@ pub fn interfaces() {
     ip("link set eth0 up");
     ip("address add 192.168.50.11/24 dev eth0");
     ip("address add fd00:50::11/64 dev eth0 nodad");
-    ip("route add default via 192.168.50.1");
-    ip("-6 route add default via fd00:50::1");
+    ip("route add default dev eth0");
+    ip("-6 route add default dev eth0");
     add_dummy("kube-lb0");
 }
 
@@ -42,7 +43,7 @@ pub struct Node {
     requests: mpsc::Sender<StateRequest>,
     stop: CancellationToken,
     running: Task,
-    renewals: Task,
+    _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     events: Waiting,
 }
@@ -67,12 +68,16 @@ impl Node {
         let settings = Settings {
             node: "n1".to_owned(),
             stop_grace: Duration::from_secs(180),
-            run_dir: std::env::temp_dir().join(format!("lbnodeagent-{:?}", std::thread::current().id())),
+            run_dir: std::env::temp_dir().join(format!(
+                "lbnodeagent-{}-{:?}",
+                std::process::id(),
+                std::thread::current().id()
+            )),
+            gossip_port: 7475,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
-        let renewals = Task::spawn(renew(inputs.clone(), leases));
-        Self { inputs, readiness, requests, stop, running, renewals, registry, events }
+        Self { inputs, readiness, requests, stop, running, _leases: leases, registry, events }
     }
 
     /// Starts an agent whose first lists are these.
@@ -101,7 +106,7 @@ impl Node {
             Input::Node(Event::InitApply(node)),
             Input::Node(Event::InitDone),
             Input::Lease(Event::InitDone),
-            Input::Keys(Some(ownership::Keys::new(&[7; 32], None))),
+            Input::Keys(Some(::ownership::Keys::new(&[7; 32], None))),
             Input::Service(Event::InitDone),
         ] {
             self.send(input).await;
@@ -128,22 +133,20 @@ impl Node {
         self.send(Input::Agent(Event::Apply(Box::new(agent)))).await;
     }
 
-    pub async fn peer(&self, name: &str, subnet: &str) {
+    /// The Lease of another node with this address.
+    pub async fn peer(&self, name: &str, address: &str) {
+        let place: ipnetwork::IpNetwork = address.parse().unwrap();
+        let place = ::ownership::Place::new(place.ip(), place.prefix()).unwrap();
         let view = LeaseView {
             node: name.to_owned(),
-            subnets: vec![subnet.parse().unwrap()],
-            places: Vec::new(),
+            subnets: vec![place.subnet],
+            places: vec![place],
             macs: Vec::new(),
-            endpoints: Vec::new(),
+            endpoints: vec![(place.address, 7475).into()],
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),
         };
         self.send(Input::Lease(Event::Apply(view))).await;
-    }
-
-    /// No more renewals: as if the API server were gone.
-    pub fn stop_renewing(&mut self) {
-        self.renewals = Task::spawn(std::future::pending());
     }
 
     pub async fn state(&self) -> Report {
@@ -170,18 +173,6 @@ impl Node {
     /// As by `kill -9`.
     pub fn kill(self) {
         drop(self);
-    }
-}
-
-/// Renewals succeed as soon as there is something to renew.
-async fn renew(inputs: mpsc::Sender<Input>, mut leases: watch::Receiver<Option<lbnodeagent::publish::lease::Content>>) {
-    while leases.borrow_and_update().is_none() {
-        if leases.changed().await.is_err() {
-            return;
-        }
-    }
-    while inputs.send(Input::Renewed(BootTime::now())).await.is_ok() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -30,7 +30,14 @@ impl Machine {
         if slot.want.is_none() || slot.held().is_none() {
             slot.rebalanced = want.rebalance;
         }
-        slot.want = Some(want);
+        let before = slot.want.replace(want);
+        let link = slot.want.as_ref().map(|want| want.link);
+        // On another link it is news to the neighbours there; the edge puts it there.
+        if let State::Held(held) = &mut slot.state
+            && before.is_some_and(|before| Some(before.link) != link)
+        {
+            held.announce_again(self.now);
+        }
         self.dirty.insert(address);
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Hearing means an answer to a question of ours on that link: what merely arrives would also arrive at a node that
 //! cannot send. Witnesses are live members, the gateways, and hosts that lately asked for something. Where there is
-//! none, nobody could answer us, and nobody is served either: as soon as a client asks, it is a witness.
+//! none, nobody could answer us, and nobody is served either: as soon as a client asks, it is a witness. A gateway that
+//! has not answered once since the link came up is a route to nowhere, and no witness either.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ const CARRIER: Duration = ms(250);
 const CHECK: Duration = ms(100);
 /// With no witness at all, a link that has carrier for so long counts as heard.
 const ALONE: Duration = ms(1000);
+/// A gateway that never answered counts as a witness for so long after the link came up.
+const GATEWAY: Duration = ms(3000);
 /// A host that asked is a witness for so long.
 const WITNESS: Duration = ms(60_000);
 
@@ -34,6 +37,8 @@ pub(super) struct LinkState {
     pub since: Time,
     /// When somebody last answered us there.
     pub answer: Option<Time>,
+    /// Whether a gateway has answered since it has carrier.
+    gateway: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
     asked: Option<Time>,
     /// It is known not to carry our answers.
@@ -57,6 +62,7 @@ impl Machine {
             link: link.clone(),
             since: now,
             answer: None,
+            gateway: false,
             witnesses: VecDeque::new(),
             asked: None,
             broken: false,
@@ -66,6 +72,7 @@ impl Machine {
         let state = self.links.entry(id).or_insert(fresh);
         if state.link.carrier != link.carrier {
             state.since = now;
+            state.gateway = false;
             if link.carrier {
                 state.broken = false;
             }
@@ -125,6 +132,7 @@ impl Machine {
             Frame::Answer(address) => {
                 let was_broken = state.broken && state.link.carrier;
                 state.answer = Some(now);
+                state.gateway |= state.link.gateways.contains(&address);
                 state.told_deaf = false;
                 state.broken = state.broken && !state.link.carrier;
                 if was_broken {
@@ -212,7 +220,8 @@ impl Machine {
             expected && peer.is_some_and(|peer| peer.place_on(&state.link).is_some())
         });
         let known = known.count();
-        let lone = !witness && state.link.gateways.is_empty() && known <= 1;
+        let gateway = !state.link.gateways.is_empty() && (state.gateway || now.since(state.since) < GATEWAY);
+        let lone = !witness && !gateway && known <= 1;
         if lone && state.link.carrier && now.since(state.since) >= ALONE && !now.is_within(state.answer, ALONE) {
             return true;
         }

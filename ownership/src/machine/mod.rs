@@ -45,6 +45,10 @@ use slot::{Slot, State};
 pub use state::{AddressState, MemberState, Snapshot};
 use watching::Watch;
 
+/// Addresses that one call deals with because of the time: the rest is due at once again, so that an edge with
+/// thousands of claims to carry out hears the others in between.
+const AT_ONCE: usize = 256;
+
 /// A gap between two calls, past the deadline, that counts as a pause of our own.
 pub const PAUSE: Duration = ms(500);
 
@@ -253,10 +257,8 @@ impl Machine {
             self.swim();
         }
         self.check_links();
-        while let Some((at, address)) = self.queue.first().copied() {
-            if at > self.now {
-                break;
-            }
+        for _ in 0..AT_ONCE {
+            let Some((at, address)) = self.queue.first().copied().filter(|(at, _)| *at <= self.now) else { break };
             self.queue.remove(&(at, address));
             if let Some(slot) = self.slots.get_mut(&address) {
                 slot.wake = None;

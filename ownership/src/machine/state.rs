@@ -55,17 +55,27 @@ impl Machine {
     /// A picture of now. Costs a sort of the members per address.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let members = self.members.iter().map(|(node, member)| MemberState {
+        let members = self.member_states().collect();
+        let addresses = self.slots.keys().filter_map(|address| self.address(*address)).collect();
+        let refused = self.opener.refused.iter().map(|(refusal, count)| (*refusal, *count)).collect();
+        Snapshot { members, addresses, refused }
+    }
+
+    /// The members, this node left out.
+    pub fn member_states(&self) -> impl Iterator<Item = MemberState> {
+        self.members.iter().map(|(node, member)| MemberState {
             node: node.clone(),
             vital: member.vital,
             answered: member.last_ack().map(|at| self.now.since(at)),
             claims: self.ledger.of(node).count(),
             flags: member.status.flags,
-        });
-        let members = members.collect();
-        let addresses = self.slots.keys().filter_map(|address| self.address(*address)).collect();
-        let refused = self.opener.refused.iter().map(|(refusal, count)| (*refusal, *count)).collect();
-        Snapshot { members, addresses, refused }
+        })
+    }
+
+    /// Whether there are peers and none of them has answered for 5 s: Leases tell who lives.
+    #[must_use]
+    pub const fn is_gossip_silent(&self) -> bool {
+        self.gossip_silent
     }
 
     /// One address; nothing if it is not wanted here.

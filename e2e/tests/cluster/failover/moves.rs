@@ -29,7 +29,6 @@ impl Drop for Excluded<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn an_excluded_owner_hands_over_and_gets_its_addresses_back_when_somebody_asks() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "planned").await;

@@ -8,7 +8,6 @@ use super::{AFTERWARDS, Local, pair, service};
 use crate::support::{Applied, DEADLINE, event, installed, object};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn an_address_that_a_foreign_host_uses_is_left_alone_until_it_leaves() {
     let cluster = installed().await;
     // For the pools, and for somebody whose addresses nobody wants.
@@ -39,7 +38,6 @@ async fn an_address_that_a_foreign_host_uses_is_left_alone_until_it_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn a_foreign_host_that_takes_our_address_is_named_and_gets_no_flood_in_return() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "taken").await;
@@ -63,7 +61,6 @@ async fn a_foreign_host_that_takes_our_address_is_named_and_gets_no_flood_in_ret
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the protocol of the crate ownership, which the agent does not run yet: it decides by Leases"]
 async fn forged_and_repeated_datagrams_and_a_new_key_change_nothing() {
     let cluster = installed().await;
     let local = Local::new(&cluster, "forged").await;

@@ -16,17 +16,17 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts repairs.
 #[derive(Debug, Default)]
-pub(super) struct Restraint(BTreeMap<IpAddr, (BootTime, u32)>);
+pub(crate) struct Restraint(BTreeMap<IpAddr, (BootTime, u32)>);
 
 impl Restraint {
     /// The address was put back.
-    pub(super) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
+    pub(crate) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
         self.0.retain(|_, (since, _)| now.since(*since) < WINDOW);
         self.0.entry(ip).or_insert((now, 0)).1 += 1;
     }
 
     /// Until when the address must wait; nothing if it need not.
-    pub(super) fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
+    pub(crate) fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
         let (since, count) = self.0.get(&ip)?;
         (*count >= MAX && now.since(*since) < WINDOW).then(|| *since + WINDOW)
     }

@@ -1,0 +1,195 @@
+//! Local addresses: the protocol of the crate `ownership` on this node's kernel, sockets and clock.
+//!
+//! It runs on a thread of its own, with its own sockets, so that nothing that the agent does for
+//! thousands of Services delays an answer. The agent says what is wanted ([`Command`]); the thread
+//! alone puts local addresses into the kernel and takes them out, and says what it did
+//! ([`Report`]).
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `driver` | the loop: events to the machine, its actions to the edges |
+//! | `carry` | the actions, in order |
+//! | `table` | the kernel's local addresses |
+//! | `wire` | the interfaces: frames in and out |
+//! | [`claims`] | the state file: epochs that outlive the process |
+
+mod carry;
+pub mod claims;
+mod driver;
+mod table;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use ownership::machine::MemberState;
+use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer, Snapshot, Want};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::desired::Placement;
+use crate::interfaces::Selection;
+use crate::metrics::Metrics;
+use crate::observed::AddressKey;
+use crate::reconcile::Why;
+
+/// A local address that this node takes part in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// For the protocol.
+    pub want: Want,
+    /// Where and how it goes into the kernel.
+    pub placement: Placement,
+}
+
+/// Where local addresses may be, and where not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// The interfaces for local addresses.
+    pub selection: Selection,
+    /// The interfaces for remote addresses: not ours to touch.
+    pub remote_links: BTreeSet<u32>,
+    /// The node's own addresses: never touched.
+    pub node_addresses: BTreeSet<IpAddr>,
+}
+
+/// What the protocol knows from the beginning.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// This node.
+    pub node: NodeId,
+    /// The gossip keys.
+    pub keys: Keys,
+    /// UDP port of the gossip; the same on every node unless their Leases say otherwise.
+    pub port: u16,
+    /// Directory of the state file.
+    pub run_dir: PathBuf,
+    /// How long addresses outlive this program.
+    pub stop_grace: Duration,
+    /// Addresses that are ours though the kernel could not mark them.
+    pub recorded: BTreeSet<AddressKey>,
+    /// The interfaces.
+    pub scope: Scope,
+    /// What applies to this node.
+    pub rules: Rules,
+}
+
+/// What the node's configuration and its Node object say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// What to do about foreign hosts.
+    pub policy: ConflictPolicy,
+    /// When to announce an address, counted from its claim.
+    pub announcements: Vec<Duration>,
+    /// An LBNodeAgent, or the built-in configuration, applies to this node.
+    pub selected: bool,
+    /// The node carries the exclusion label.
+    pub excluded: bool,
+    /// The watches of the API are current.
+    pub current: bool,
+}
+
+/// What the agent tells the thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Interfaces changed.
+    Scope(Box<Scope>),
+    /// Configuration or labels changed.
+    Rules(Rules),
+    /// The complete list of peers.
+    Members(Vec<Peer>),
+    /// An address is wanted, or its conditions changed.
+    Want(Box<Wanted>),
+    /// An address is not wanted any more.
+    Unwant(IpAddr),
+    /// Every address of the first lists was given.
+    WantsComplete,
+    /// The Secret changed.
+    Keys(Box<Keys>),
+    /// What does it look like?
+    Show(oneshot::Sender<Box<Snapshot>>),
+    /// End; the answer comes when everything that could be handed over is.
+    Stop(ownership::Stop, oneshot::Sender<()>),
+}
+
+/// What the thread tells the agent.
+#[derive(Debug)]
+pub enum Report {
+    /// The kernel has the address because of us.
+    Placed(Placed),
+    /// The kernel does not have it any more.
+    Withdrawn(AddressKey),
+    /// The kernel refused.
+    Failed(AddressKey, Errno),
+    /// Something to be told to people.
+    Fact(Fact),
+    /// The members changed.
+    Members {
+        /// All but this node.
+        members: Vec<MemberState>,
+        /// There are some, and none has answered for seconds: Leases tell who lives.
+        silent: bool,
+    },
+    /// The gossip port can be used, or why not.
+    Port(Result<(), String>),
+}
+
+/// An address that the kernel has because of us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Where and how.
+    pub placement: Placement,
+    /// By which operation; nothing if it was there.
+    pub why: Option<Why>,
+    /// Somebody had taken it out.
+    pub repaired: bool,
+    /// The node that answered for it before, if we took over from one.
+    pub from: Option<NodeId>,
+}
+
+/// The running thread; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Local {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Local {
+    /// Starts the thread, in the network namespace of this one.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start(start: Start, metrics: Metrics, reports: mpsc::UnboundedSender<Report>) -> std::io::Result<Self> {
+        let (commands, received) = mpsc::unbounded_channel();
+        let run = move || driver::run(start, metrics, received, reports);
+        std::thread::Builder::new().name("ownership".to_owned()).spawn(run)?;
+        Ok(Self { commands })
+    }
+
+    /// Tells the thread; returns whether it still runs.
+    #[must_use]
+    pub fn tell(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
+    }
+
+    /// Asks for a picture of now; nothing if the thread is busy for longer than a second.
+    pub async fn show(&self) -> Option<Box<Snapshot>> {
+        let (sender, receiver) = oneshot::channel();
+        if !self.tell(Command::Show(sender)) {
+            return None;
+        }
+        tokio::time::timeout(Duration::from_secs(1), receiver).await.ok()?.ok()
+    }
+
+    /// Ends the protocol; `Leaving` waits until everything is handed over, at most for `limit`.
+    pub async fn stop(self, stop: ownership::Stop, limit: Duration) {
+        let (sender, receiver) = oneshot::channel();
+        if !self.tell(Command::Stop(stop, sender)) {
+            return;
+        }
+        if tokio::time::timeout(limit, receiver).await.is_err() {
+            tracing::warn!(op = "stop", "not every local address could be handed over");
+        }
+    }
+}

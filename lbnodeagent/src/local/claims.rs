@@ -1,0 +1,84 @@
+//! The state file: which addresses this node holds, and by which epochs.
+//!
+//! One line for each address, on a tmpfs: it outlives the process and not the machine, just as
+//! the addresses in the kernel do. A restarted agent goes on with these epochs; without the file
+//! it takes what its peers know of it, or zero.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ownership::Epoch;
+
+/// The file.
+#[derive(Debug)]
+pub struct Claims {
+    path: PathBuf,
+    told: bool,
+}
+
+impl Claims {
+    /// The file in this directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { path: directory.join("claims"), told: false }
+    }
+
+    /// Reads it; lines that make no sense are left out, a file that is not there is empty.
+    #[must_use]
+    pub fn load(&self) -> BTreeMap<IpAddr, Epoch> {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        text.lines().filter_map(parse).collect()
+    }
+
+    /// Writes it: whole, or not at all. A failure is logged once and costs no more than the epochs.
+    pub fn save(&mut self, claims: impl Iterator<Item = (IpAddr, Epoch)>) {
+        let mut text = String::new();
+        for (address, epoch) in claims {
+            let _ = writeln!(text, "{address} {epoch}");
+        }
+        match self.write(&text) {
+            Ok(()) => self.told = false,
+            Err(error) if !self.told => {
+                self.told = true;
+                tracing::warn!(op = "claims", path = %self.path.display(), %error, "cannot write the state file");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let temporary = self.path.with_extension("new");
+        std::fs::write(&temporary, text)?;
+        std::fs::rename(&temporary, &self.path)
+    }
+}
+
+fn parse(line: &str) -> Option<(IpAddr, Epoch)> {
+    let (address, epoch) = line.split_once(' ')?;
+    Some((address.parse().ok()?, epoch.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_read_back() {
+        let directory = std::env::temp_dir().join(format!("lbnodeagent-claims-{}", std::process::id()));
+        let mut claims = Claims::new(&directory);
+        assert!(claims.load().is_empty());
+        let held: BTreeMap<IpAddr, Epoch> =
+            [("192.0.2.1".parse().unwrap(), 7), ("2001:db8::1".parse().unwrap(), u64::MAX)].into();
+        claims.save(held.clone().into_iter());
+        assert_eq!(claims.load(), held);
+        std::fs::write(&claims.path, "nonsense\n192.0.2.1 x\n192.0.2.2 3 4\n192.0.2.3 5\n").unwrap();
+        assert_eq!(claims.load().len(), 1);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,367 @@
+//! The loop: what happens becomes events of the protocol, and its actions are carried out at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ownership::machine::MemberState;
+use ownership::{BootId, Config, Event, Fact, Machine, NodeId, Time, Vital};
+use runtime::BootTime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::claims::Claims;
+use super::table::{COMPARE, Table};
+use super::wire::Wire;
+use super::{Command, Report, Rules, Start, Wanted};
+use crate::gossip::Gossip;
+use crate::metrics::Metrics;
+
+/// Commands and datagrams taken at once: then the others are heard.
+const AT_ONCE: usize = 64;
+/// How often it is looked whether people must be told something of the members.
+const LOOK: Duration = Duration::from_millis(250);
+/// Between two attempts to get the gossip port.
+const BIND: Duration = Duration::from_secs(5);
+
+/// What people were told: of each member, and whether all are silent.
+type Told = (BTreeMap<NodeId, (Vital, u8)>, bool);
+
+/// The protocol and all that it needs.
+pub(super) struct Driver {
+    pub(super) machine: Machine,
+    pub(super) table: Table,
+    pub(super) wire: Wire,
+    pub(super) gossip: Option<Gossip>,
+    pub(super) metrics: Metrics,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    port: u16,
+    bind_at: BootTime,
+    claims: Claims,
+    saved: Option<u64>,
+    rules: Rules,
+    compared: BootTime,
+    looked: BootTime,
+    /// What was told last.
+    told: Option<Told>,
+    /// Whoever asked for the end.
+    stop: Option<oneshot::Sender<()>>,
+    ended: bool,
+}
+
+/// Runs until it is told to stop, or nobody is left to tell it.
+pub(super) fn run(
+    start: Start,
+    metrics: Metrics,
+    commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(op = "ownership", %error, "cannot run"),
+    };
+    runtime.block_on(async {
+        match Driver::new(start, metrics, reports) {
+            Ok(mut driver) => driver.run(commands).await,
+            Err(error) => tracing::error!(op = "ownership", %error, "cannot run"),
+        }
+    });
+}
+
+/// The protocol's time.
+fn clock() -> Time {
+    let since_boot = BootTime::now().since(BootTime::default());
+    Time::from_micros(u64::try_from(since_boot.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn random() -> std::io::Result<u128> {
+    let mut bytes = [0; 16];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+impl Driver {
+    fn new(
+        start: Start,
+        metrics: Metrics,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let boot = random()?;
+        let [seed, ..] = boot.to_ne_bytes();
+        let config = Config {
+            policy: start.rules.policy,
+            announcements: start.rules.announcements.clone(),
+            ..Config::new(start.node.clone(), BootId(boot), start.keys.clone())
+        };
+        let now = BootTime::now();
+        let mut driver = Self {
+            machine: Machine::new(config, u64::from(seed) ^ now.as_millis(), clock()),
+            table: Table::open(&start, metrics.clone(), reports.clone())?,
+            wire: Wire::open(metrics.clone())?,
+            gossip: None,
+            metrics,
+            reports,
+            port: start.port,
+            bind_at: now,
+            claims: Claims::new(&start.run_dir),
+            saved: None,
+            rules: start.rules,
+            compared: now,
+            looked: now,
+            told: None,
+            stop: None,
+            ended: false,
+        };
+        driver.begin();
+        Ok(driver)
+    }
+
+    /// What is known from the beginning, in the protocol's order.
+    fn begin(&mut self) {
+        self.bind();
+        let epochs = self.claims.load();
+        let adopted = self.table.adopt().into_iter().map(|ip| (ip, epochs.get(&ip).copied()));
+        self.feed(Event::Kernel(adopted.collect()));
+        self.refresh();
+        let Rules { selected, excluded, current, .. } = self.rules;
+        self.feed(Event::Selected(selected));
+        self.feed(Event::Excluded(excluded));
+        self.feed(Event::Watches { current });
+    }
+
+    async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        while !self.ended {
+            self.hear_kernel();
+            for _ in 0..AT_ONCE {
+                match commands.try_recv() {
+                    Ok(command) => self.obey(command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+            self.hear();
+            // What came until now counts before what is due now.
+            if clock() >= self.machine.next_deadline() {
+                self.feed(Event::Tick);
+            }
+            self.look();
+            self.save();
+            if self.ended || !commands.is_empty() {
+                continue;
+            }
+            let wake = self.wake();
+            tokio::select! {
+                _ = self.table.wait() => {}
+                () = heard(self.gossip.as_ref()) => {}
+                _ = self.wire.ready() => {}
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn wake(&self) -> Instant {
+        let now = BootTime::now();
+        let protocol = self.machine.next_deadline().since(clock());
+        let own = [Some(self.compared + COMPARE), Some(self.looked + LOOK), self.table.wake()];
+        let own = own.into_iter().flatten().map(|at| at.since(now)).min();
+        Instant::now() + own.map_or(protocol, |own| own.min(protocol))
+    }
+
+    /// Gives the protocol an event, carries out what it says, and what follows from that.
+    pub(super) fn feed(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let actions = self.machine.handle(event, clock());
+            events.extend(self.carry_out(actions));
+        }
+    }
+
+    fn hear_kernel(&mut self) {
+        self.table.hear();
+        let news = self.table.news();
+        for ip in news.lost {
+            self.feed(Event::KernelLost(ip));
+        }
+        if news.overrun {
+            tracing::warn!(op = "netlink", "notifications were lost: reading everything anew");
+            self.read_kernel();
+        }
+        if news.interfaces {
+            self.refresh();
+        }
+    }
+
+    /// Reads the kernel anew and tells the protocol what it has.
+    fn read_kernel(&mut self) {
+        self.compared = BootTime::now();
+        self.table.compare();
+        let listed = self.table.listed().into_iter().map(|ip| (ip, None)).collect();
+        self.feed(Event::Kernel(listed));
+    }
+
+    fn refresh(&mut self) {
+        for event in self.wire.refresh(&self.table) {
+            self.feed(event);
+        }
+    }
+
+    fn hear(&mut self) {
+        let datagrams = self.gossip.as_mut().map(|gossip| gossip.receive(AT_ONCE)).unwrap_or_default();
+        for (from, bytes) in datagrams {
+            self.feed(Event::Datagram { from, bytes });
+        }
+        for event in self.wire.hear(&self.table) {
+            self.feed(event);
+        }
+    }
+
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Scope(scope) => {
+                self.table.set_scope(*scope);
+                self.refresh();
+            }
+            Command::Rules(rules) => self.set_rules(rules),
+            Command::Members(peers) => {
+                self.feed(Event::Members(peers));
+                self.looked = BootTime::default();
+            }
+            Command::Want(wanted) => self.want(*wanted),
+            Command::Unwant(ip) => {
+                self.table.forget(ip);
+                self.feed(Event::Unwant(ip));
+            }
+            Command::WantsComplete => self.feed(Event::WantsComplete),
+            Command::Keys(keys) => self.feed(Event::Keys(*keys)),
+            Command::Show(answer) => drop(answer.send(Box::new(self.machine.snapshot()))),
+            Command::Stop(stop, answer) => {
+                self.stop = Some(answer);
+                self.feed(Event::Stop(stop));
+                self.ended |= stop == ownership::Stop::Restart;
+            }
+        }
+    }
+
+    fn want(&mut self, Wanted { want, placement }: Wanted) {
+        let ip = want.address;
+        self.feed(Event::Want(want));
+        if self.table.place(placement) {
+            self.feed(Event::AddFailed(ip));
+        }
+    }
+
+    fn set_rules(&mut self, rules: Rules) {
+        let before = std::mem::replace(&mut self.rules, rules.clone());
+        if before.policy != rules.policy {
+            self.feed(Event::Policy(rules.policy));
+        }
+        if before.announcements != rules.announcements {
+            self.feed(Event::Announcements(rules.announcements));
+        }
+        if before.selected != rules.selected {
+            self.feed(Event::Selected(rules.selected));
+        }
+        if before.excluded != rules.excluded {
+            self.feed(Event::Excluded(rules.excluded));
+        }
+        if before.current != rules.current {
+            self.feed(Event::Watches { current: rules.current });
+        }
+    }
+
+    /// What is looked at from time to time.
+    fn look(&mut self) {
+        let now = BootTime::now();
+        if now.since(self.compared) >= COMPARE {
+            self.read_kernel();
+            self.refresh();
+        }
+        if now.since(self.looked) < LOOK {
+            return;
+        }
+        self.looked = now;
+        if self.gossip.is_none() && now >= self.bind_at {
+            self.bind();
+        }
+        self.wire.leave(now);
+        self.tell_members();
+        let highest = self.machine.claims().map(|(_, epoch)| epoch).max().unwrap_or(0);
+        self.metrics.ownership.held.set(i64::try_from(self.table.count()).unwrap_or(i64::MAX));
+        self.metrics.ownership.highest_epoch.set(i64::try_from(highest).unwrap_or(i64::MAX));
+    }
+
+    fn tell_members(&mut self) {
+        let members: Vec<MemberState> = self.machine.member_states().collect();
+        let brief = members.iter().map(|member| (member.node.clone(), (member.vital, member.flags))).collect();
+        let silent = self.machine.is_gossip_silent();
+        let brief = Some((brief, silent));
+        if brief != self.told {
+            self.told = brief;
+            self.report(Report::Members { members, silent });
+        }
+    }
+
+    fn bind(&mut self) {
+        self.bind_at = BootTime::now() + BIND;
+        let bound = Gossip::bind(self.port).map(|gossip| self.gossip = Some(gossip));
+        self.metrics.ownership.port_bound.set(i64::from(bound.is_ok()));
+        self.report(Report::Port(bound.map_err(|error| error.to_string())));
+    }
+
+    /// Sends a datagram. Whoever cannot be reached is silent, which the protocol notices by itself.
+    pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
+        let sent = self.gossip.as_ref().map(|gossip| gossip.send(to, bytes));
+        if let Some(Err(error)) = sent {
+            self.metrics.ownership.send_errors.inc();
+            tracing::debug!(op = "gossip", %to, %error, "datagram not sent");
+        }
+    }
+
+    /// The state file follows the claims.
+    fn save(&mut self) {
+        let version = self.machine.version();
+        if self.saved != Some(version) {
+            self.saved = Some(version);
+            self.claims.save(self.machine.claims());
+        }
+    }
+
+    pub(super) fn report(&self, report: Report) {
+        // Without an agent to tell, the thread is about to end.
+        let _ended = self.reports.send(report);
+    }
+
+    /// Tells people, and whoever waits for the end.
+    pub(super) fn tell(&mut self, fact: Fact) {
+        self.metrics.ownership.count(&fact);
+        if fact == Fact::Left {
+            self.ended = true;
+        }
+        // There may be very many of these, and they are counted.
+        let quiet = matches!(&fact, Fact::Refused(refusal) if *refusal != ownership::Refusal::WrongKey);
+        if !quiet && !matches!(fact, Fact::Probed { .. }) {
+            self.report(Report::Fact(fact));
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.save();
+        if let Some(stop) = self.stop.take() {
+            let _nobody_waits = stop.send(());
+        }
+    }
+}
+
+/// Waits until there may be a datagram; never, without a port.
+async fn heard(gossip: Option<&Gossip>) {
+    match gossip {
+        Some(gossip) => drop(gossip.ready().await),
+        None => std::future::pending().await,
+    }
+}
