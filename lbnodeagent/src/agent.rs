@@ -203,7 +203,7 @@ impl Agent {
                 Ok(()) = self.monitor.wait() => self.hear().await,
                 Some(input) = inputs.recv() => self.take(input, &mut inputs),
                 Some(answer) = requests.recv() => {
-                    let _gone = answer.send(self.report_state().await);
+                    self.report_state(answer);
                 }
                 report = self.side.next() => match report {
                     Some(report) => self.heed_all(report),
@@ -214,6 +214,9 @@ impl Agent {
                 written = written(&mut self.slot_write) => self.slot_written(written),
             }
             self.pass().await;
+            if self.side.has_failed() {
+                return;
+            }
             self.tell();
         }
         self.stop().await;
@@ -251,6 +254,7 @@ impl Agent {
         let now = BootTime::now();
         self.world.expire(now);
         self.hand_over_ends(now);
+        self.note_exclusion(now);
         let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
         self.world.mark(due);
         if now.since(self.compared) >= COMPARE {

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use api_types::range::{from_bits, to_bits};
 use api_types::{AddressAttributes, Announce, Family, Pool};
-use ownership::{LinkId, Want};
+use ownership::{LinkId, Qualified, Want};
 use runtime::BootTime;
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ use crate::groups::Groups;
 use crate::interfaces::{Connected, Selection};
 use crate::local::Wanted;
 use crate::members::Members;
+use crate::netlink::marks_addresses;
 use crate::observed::{AddressKey, KernelAddress, MARK, Observed};
 use crate::services::{ServiceView, Services};
 
@@ -102,6 +103,8 @@ pub struct Context<'a> {
     pub members: &'a Members,
     /// The local addresses that this node answers for.
     pub held: &'a BTreeMap<IpAddr, Placement>,
+    /// Where those go that it takes part in.
+    pub places: &'a BTreeMap<IpAddr, Wanted>,
     /// Whether the node is excluded from load balancers.
     pub exclusion: Exclusion,
     /// The endpoints of the Services that need them.
@@ -122,7 +125,10 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
-        found.mark == Some(MARK) || self.recorded.contains(key)
+        // Where the kernel cannot mark an address, it is ours from the moment on in which the protocol may put it there.
+        let placed =
+            || !marks_addresses() && self.places.get(&key.ip).is_some_and(|wanted| wanted.placement.key == *key);
+        found.mark == Some(MARK) || self.recorded.contains(key) || placed()
     }
 }
 
@@ -182,22 +188,26 @@ fn decide_local(
         return nothing(Reason::Refused(text));
     }
     let attributes = local_attributes(address, attributes);
+    let qualified = qualified(context.endpoints, users);
+    let nobody = matches!(&qualified, Some(Qualified::Tiers(tiers)) if tiers.iter().all(BTreeSet::is_empty));
     let decision = match context.held.get(&address) {
         Some(held) => Decision::new(Some(*held), Reason::Owner),
+        None if nobody => Decision::new(None, Reason::NoEligibleNodes),
         None => Decision::new(None, Reason::NotOwner),
     };
-    let Some(qualified) = qualified(context.endpoints, users) else { return (decision, Candidacy::AsBefore) };
+    let Some(qualified) = qualified else { return (decision, Candidacy::AsBefore) };
     let want = Want {
         address,
         link: LinkId(interface.index),
         qualified,
-        // Of several Services that share the address, any may ask for a move.
-        rebalance: users.iter().fold(0, |sum, user| sum ^ user.rebalance),
+        // Whether a request is a new one, whoever knows the former ones says.
+        rebalance: 0,
         free: pool.and_then(|pool| free_address(context, address, pool)),
         skip_probe: users.iter().any(|user| user.skip_dad),
     };
     let placement = Placement { kind: Kind::Local, key, attributes };
-    (decision, Candidacy::Yes(Box::new(Wanted { want, placement })))
+    let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
+    (decision, Candidacy::Yes(Box::new(Wanted { want, placement, requests })))
 }
 
 /// How many addresses of a pool are looked at for a free one.

@@ -54,6 +54,7 @@ impl World {
             selection: &selection,
             services: &Services::default(),
             held: &self.held,
+            places: &BTreeMap::new(),
             exclusion: self.exclusion,
             members: &self.members,
             endpoints: &self.endpoints,

@@ -102,6 +102,12 @@ impl Endpoints {
         Some(if ready.is_empty() { either } else { ready })
     }
 
+    /// Whether the first list was complete.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// The nodes with a ready endpoint of a Service, and those with one that is ready or still serves while it ends;
     /// nothing while the endpoints are not known yet.
     #[must_use]

@@ -1,8 +1,9 @@
 //! On which interfaces local addresses may go, and which subnets they reach (specification,
 //! announcing.md 3).
 //!
-//! One computation serves both sides: what the Lease advertises is exactly what an address can be
-//! placed on, so a node never wins an address that it has no interface for.
+//! One computation serves both sides: the Lease advertises nothing that an address cannot be placed
+//! on, so a node never wins an address that it has no interface for. An interface without a cable is
+//! not advertised, and keeps its place for the moment in which that may be over again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -97,10 +98,12 @@ impl Selection {
         }
     }
 
-    /// The first interface in the subnet of the address, with the narrowest network that holds it.
+    /// The first interface in the subnet of the address, with the narrowest network that holds it. One that works is
+    /// preferred.
     #[must_use]
     pub fn containing(&self, ip: IpAddr) -> Option<(&Selected, IpNetwork)> {
-        self.interfaces.iter().find_map(|selected| {
+        let working = self.interfaces.iter().filter(|selected| selected.works);
+        working.chain(self.interfaces.iter().filter(|selected| !selected.works)).find_map(|selected| {
             let holding = selected.networks.iter().filter(|network| network.contains(ip));
             holding.max_by_key(|network| network.prefix()).map(|network| (selected, *network))
         })

@@ -19,13 +19,13 @@ mod driver;
 mod table;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use ownership::machine::MemberState;
+use ownership::machine::{AddressState, MemberState};
 use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer, Snapshot, Want};
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +35,9 @@ use crate::metrics::Metrics;
 use crate::observed::AddressKey;
 use crate::reconcile::Why;
 
+/// How long the thread may take to end.
+const END: Duration = Duration::from_secs(2);
+
 /// A local address that this node takes part in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -42,6 +45,8 @@ pub struct Wanted {
     pub want: Want,
     /// Where and how it goes into the kernel.
     pub placement: Placement,
+    /// The values of `purelb.io/rebalance` of the Services that use it. A new one asks for a move.
+    pub requests: BTreeSet<u64>,
 }
 
 /// Where local addresses may be, and where not.
@@ -53,6 +58,8 @@ pub struct Scope {
     pub remote_links: BTreeSet<u32>,
     /// The node's own addresses: never touched.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// The next hops of default routes, by interface.
+    pub gateways: BTreeMap<u32, BTreeSet<IpAddr>>,
 }
 
 /// What the protocol knows from the beginning.
@@ -109,9 +116,18 @@ pub enum Command {
     /// The Secret changed.
     Keys(Box<Keys>),
     /// What does it look like?
-    Show(oneshot::Sender<Box<Snapshot>>),
+    Show(oneshot::Sender<Picture>),
     /// End; the answer comes when everything that could be handed over is.
     Stop(ownership::Stop, oneshot::Sender<()>),
+}
+
+/// What the protocol knows.
+#[derive(Debug)]
+pub struct Picture {
+    /// The members.
+    pub snapshot: Snapshot,
+    /// The addresses that this node takes part in.
+    pub addresses: Vec<AddressState>,
 }
 
 /// What the thread tells the agent.
@@ -173,23 +189,29 @@ impl Local {
         self.commands.send(command).is_ok()
     }
 
-    /// Asks for a picture of now; nothing if the thread is busy for longer than a second.
-    pub async fn show(&self) -> Option<Box<Snapshot>> {
+    /// Asks for a picture of now.
+    #[must_use]
+    pub fn show(&self) -> oneshot::Receiver<Picture> {
         let (sender, receiver) = oneshot::channel();
-        if !self.tell(Command::Show(sender)) {
-            return None;
-        }
-        tokio::time::timeout(Duration::from_secs(1), receiver).await.ok()?.ok()
+        // If the thread has ended the receiver hears so.
+        let _ended = self.tell(Command::Show(sender));
+        receiver
     }
 
-    /// Ends the protocol; `Leaving` waits until everything is handed over, at most for `limit`.
+    /// Ends the protocol, and returns when it has ended; `Leaving` waits until everything is handed over, at most for
+    /// `limit`.
     pub async fn stop(self, stop: ownership::Stop, limit: Duration) {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         if !self.tell(Command::Stop(stop, sender)) {
             return;
         }
-        if tokio::time::timeout(limit, receiver).await.is_err() {
+        if tokio::time::timeout(limit, &mut receiver).await.is_err() {
             tracing::warn!(op = "stop", "not every local address could be handed over");
+            // Ends it at once.
+            drop(self);
+            if tokio::time::timeout(END, receiver).await.is_err() {
+                tracing::error!(op = "stop", "the protocol for local addresses does not end");
+            }
         }
     }
 }

@@ -69,12 +69,6 @@ impl Members {
         true
     }
 
-    /// This node's own subnets.
-    #[must_use]
-    pub fn own_subnets(&self) -> &[IpNetwork] {
-        &self.subnets
-    }
-
     /// Takes a Lease over; returns whether it says anything new, or was not valid before and is now.
     pub fn apply(&mut self, view: LeaseView, now: BootTime, wall: Timestamp) -> bool {
         if view.node == self.node {

@@ -18,6 +18,7 @@ mod monitor;
 mod socket;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -76,8 +77,20 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses, or changes too fast.
     pub fn dump(&mut self) -> Result<Observed, KernelError> {
+        self.read(true)
+    }
+
+    /// Reads links and addresses: the routes of a node that speaks BGP may be very many.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or changes too fast.
+    pub fn dump_addresses(&mut self) -> Result<Observed, KernelError> {
+        self.read(false)
+    }
+
+    fn read(&mut self, with_routes: bool) -> Result<Observed, KernelError> {
         let mut observed = Observed::default();
-        for (what, request) in encode::dumps() {
+        for (what, request) in encode::dumps(with_routes) {
             let messages = self.consistent_dump(what, &request)?;
             let now = BootTime::now();
             for change in messages.into_iter().filter_map(|message| decode::change(message, now)) {
@@ -225,6 +238,37 @@ impl Kernel {
     }
 }
 
+/// Whether this kernel marks addresses (`IFA_PROTO`): Linux 5.18 does.
+#[must_use]
+pub fn marks_addresses() -> bool {
+    static MARKS: LazyLock<bool> = LazyLock::new(|| {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        is_new_enough(&release)
+    });
+    *MARKS
+}
+
+fn is_new_enough(release: &str) -> bool {
+    let mut numbers = release.split(|separator: char| !separator.is_ascii_digit()).map_while(|text| text.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 18)
+}
+
 fn errno(raw: i32) -> Errno {
     Errno::from_raw(raw.saturating_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_mark_addresses() {
+        let known =
+            [("6.18.0", true), ("5.18.0-rc1", true), ("5.17.9-generic", false), ("5.14.0-427.el9", false), ("", false)];
+        for (release, marks) in known {
+            assert_eq!(is_new_enough(release), marks, "{release}");
+        }
+        assert!(is_new_enough("10.0"));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::names::EXCLUDE_NODE_LABEL;
-use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 
 use crate::config::Labels;
 
@@ -25,7 +25,8 @@ pub struct NodeView {
     /// The label that takes it out of load balancing is there. As for Kubernetes' own service controller, its value
     /// does not matter: `false` excludes too.
     pub excluded: bool,
-    /// The agent is evicted: a taint with the effect `NoExecute` that the `DaemonSet` does not tolerate.
+    /// The node is shut down, as the kubelet says, or the agent is evicted: a taint with the effect `NoExecute` that the
+    /// `DaemonSet` does not tolerate.
     pub leaving: bool,
 }
 
@@ -37,16 +38,23 @@ impl NodeView {
         let status = object.status.as_ref();
         let listed = || status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
         let internal = listed().filter(|address| address.type_ == "InternalIP");
+        let conditions = status.and_then(|status| status.conditions.as_ref());
         let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_ref());
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             excluded: labels.contains_key(EXCLUDE_NODE_LABEL),
-            leaving: taints.into_iter().flatten().any(evicts),
+            leaving: taints.into_iter().flatten().any(evicts) || conditions.into_iter().flatten().any(is_shutdown),
             labels,
             addresses: listed().filter_map(|address| address.address.parse().ok()).collect(),
             internal: internal.filter_map(|address| address.address.parse().ok()).collect(),
         }
     }
+}
+
+/// The kubelet's word while systemd holds the shutdown back for it ("Graceful node shutdown").
+fn is_shutdown(condition: &NodeCondition) -> bool {
+    let said = condition.message.as_deref().is_some_and(|message| message.contains("node is shutting down"));
+    condition.type_ == "Ready" && condition.status == "False" && said
 }
 
 fn evicts(taint: &Taint) -> bool {

@@ -16,18 +16,28 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts repairs.
 #[derive(Debug, Default)]
-pub(crate) struct Restraint(BTreeMap<IpAddr, (BootTime, u32)>);
+pub(crate) struct Restraint {
+    counts: BTreeMap<IpAddr, (BootTime, u32)>,
+    purged: BootTime,
+}
 
 impl Restraint {
     /// The address was put back.
     pub(crate) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
-        self.0.retain(|_, (since, _)| now.since(*since) < WINDOW);
-        self.0.entry(ip).or_insert((now, 0)).1 += 1;
+        if now.since(self.purged) >= WINDOW {
+            self.purged = now;
+            self.counts.retain(|_, (since, _)| now.since(*since) < WINDOW);
+        }
+        let (since, count) = self.counts.entry(ip).or_insert((now, 0));
+        if now.since(*since) >= WINDOW {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
     }
 
     /// Until when the address must wait; nothing if it need not.
     pub(crate) fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
-        let (since, count) = self.0.get(&ip)?;
+        let (since, count) = self.counts.get(&ip)?;
         (*count >= MAX && now.since(*since) < WINDOW).then(|| *since + WINDOW)
     }
 }
@@ -49,6 +59,6 @@ mod tests {
         assert_eq!(restraint.until(other, at(2)), None);
         assert_eq!(restraint.until(ip, at(11)), None);
         restraint.repaired(other, at(12));
-        assert_eq!(restraint.0.len(), 1);
+        assert_eq!(restraint.counts.len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! `/state`: what this node announces, what not, and why, for the plugin and for people.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::StateRequest;
 use crate::desired::Kind;
+use crate::local::Picture;
 
 /// Everything about this node.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +44,18 @@ pub struct Report {
     pub current: bool,
     /// Every address.
     pub addresses: Vec<Address>,
+}
+
+impl Report {
+    /// Adds what the protocol for local addresses knows.
+    pub fn complete(&mut self, picture: Picture) {
+        self.members = picture.snapshot.members.iter().map(Member::new).collect();
+        let mut known: BTreeMap<IpAddr, AddressState> =
+            picture.addresses.into_iter().map(|address| (address.address, address)).collect();
+        for address in &mut self.addresses {
+            address.ownership = known.remove(&address.ip).as_ref().map(Ownership::new);
+        }
+    }
 }
 
 /// One address.

@@ -88,7 +88,9 @@
 //! What is not covered: two nodes without gateway and without any client cannot tell a dead peer from their own
 //! deafness; after 1 s they claim. While more than two watchers and heirs die at once, SWIM's bound (about 3 s)
 //! applies. During packet loss above what probes bridge (5 of 5 lost, and every question to the owner), two may hold
-//! an address until the next exchange. An agent that is dead on a cut node lets its kernel answer after the return
+//! an address until the next exchange. Behind a switch that carries no neighbour solicitations to groups, a later
+//! choice of a large cluster may claim an IPv6 address whose owner it has not heard of yet (a round of SWIM), and the
+//! two settle it in one exchange. An agent that is dead on a cut node lets its kernel answer after the return
 //! of the link until the agent or the lifetime ends it.
 //!
 //! # The seam

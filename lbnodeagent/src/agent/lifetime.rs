@@ -7,6 +7,9 @@ use ownership::Stop;
 use runtime::BootTime;
 
 use super::Agent;
+use crate::desired::Exclusion;
+use crate::netlink::BATCH;
+use crate::reconcile::{Operation, Plan, Side};
 
 /// How long handing over may take when the node is left for good; the pod's grace period is 30 s.
 const LEAVING: Duration = Duration::from_secs(20);
@@ -27,20 +30,27 @@ impl Agent {
         }
     }
 
-    /// The stop. If the agent is evicted from the node, or the node taken out of load balancing,
-    /// other nodes take the local addresses over first. Whatever is here then stays, for long enough
-    /// that the next run can take it over. If no next run comes, the kernel removes it, and the
-    /// routes with it.
+    /// The stop. If the node is shut down, the agent is evicted from it, or it is taken out of load
+    /// balancing, other nodes take the local addresses over first, and then the remote ones go.
+    /// Whatever is here then stays, for long enough that the next run can take it over. If no next
+    /// run comes, the kernel removes it, and the routes with it.
     pub(super) async fn stop(&mut self) {
-        let leaves = self.world.node.as_ref().is_some_and(|node| node.leaving || node.excluded);
+        let excluded = self.exclusion(BootTime::now()) == Exclusion::Yes;
+        let leaves = excluded || self.world.node.as_ref().is_some_and(|node| node.leaving);
         let (stop, limit) = if leaves { (Stop::Leaving, LEAVING) } else { (Stop::Restart, END) };
         if let Some(thread) = self.side.take() {
             if leaves {
                 tracing::info!(op = "stop", addresses = self.side.held.len(), "handing local addresses over");
             }
             thread.stop(stop, limit).await;
+            while let Some(report) = self.side.try_next() {
+                self.heed(report);
+            }
         }
-        self.hear().await;
+        self.compare().await;
+        if leaves {
+            self.withdraw_remote().await;
+        }
         let count = self.extend(false).await;
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
@@ -51,6 +61,20 @@ impl Agent {
             seconds = self.settings.stop_grace.as_secs(),
             "addresses stay for the next run"
         );
+    }
+
+    /// Takes the remote addresses away, so that routers send nothing here any more.
+    async fn withdraw_remote(&mut self) {
+        self.wanted.clear();
+        let plan = Plan { side: Side::Remote, sweep: true, ..self.plan(BootTime::now()) };
+        let operations: Vec<Operation> = plan.operations(plan.ours_in_kernel());
+        for batch in operations.chunks(BATCH) {
+            let batch = batch.to_vec();
+            if let Err(error) = self.with_kernel(move |kernel| kernel.apply(&batch)).await {
+                tracing::error!(op = "stop", %error, "remote addresses were not withdrawn");
+            }
+        }
+        self.hear().await;
     }
 
     /// Gives our addresses a lifetime of the grace period; returns to how many. With

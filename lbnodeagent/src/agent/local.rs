@@ -19,6 +19,7 @@ use crate::desired::{Candidacy, Exclusion, Placement};
 use crate::interfaces::remote_links;
 use crate::local::{Command, Local, Placed, Report, Rules, Scope, Start, Wanted};
 use crate::metrics::{cause_word, why_word};
+use crate::reconcile::Why;
 
 /// How long a node that is not selected any more keeps what it cannot hand over.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -36,7 +37,7 @@ pub(super) struct Side {
     /// What is to be said of those that came since the last pass.
     pub(super) placed: BTreeMap<IpAddr, Placed>,
     /// What the thread was told.
-    wanted: BTreeMap<IpAddr, Wanted>,
+    pub(super) wanted: BTreeMap<IpAddr, Wanted>,
     scope: Scope,
     rules: Rules,
     /// What the thread says of the members.
@@ -47,6 +48,12 @@ pub(super) struct Side {
     unselected: Option<BootTime>,
     /// Every dummy interface since the start: what was there is ours to remove.
     dummies: BTreeSet<u32>,
+    /// It was told every address of the first lists.
+    complete: bool,
+    /// The thread could not be started.
+    failed: bool,
+    /// What the last pass knew of the node's exclusion.
+    exclusion: Option<Exclusion>,
 }
 
 impl Side {
@@ -61,6 +68,11 @@ impl Side {
     /// A report that is there already.
     pub(super) fn try_next(&mut self) -> Option<Report> {
         self.reports.as_mut()?.try_recv().ok()
+    }
+
+    /// Whether local addresses cannot be dealt with.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(super) const fn is_running(&self) -> bool {
@@ -126,14 +138,29 @@ impl Agent {
         }
     }
 
-    /// Every wanted address of the first lists was told.
-    pub(super) fn wants_are_complete(&self) {
-        self.side.tell(Command::WantsComplete);
+    /// Says once that every wanted address of the first lists was told. Where the endpoints count, theirs is one of
+    /// them: an address that is only not wanted because they are not known yet must not be given up.
+    pub(super) fn tell_completeness(&mut self) {
+        let known = !self.world.services.need_endpoints() || self.world.endpoints.is_complete();
+        if known && !self.side.complete && self.side.is_running() {
+            self.side.complete = true;
+            self.side.tell(Command::WantsComplete);
+        }
+    }
+
+    /// What is known of the node's exclusion may change with time alone.
+    pub(super) fn note_exclusion(&mut self, now: BootTime) {
+        let exclusion = Some(self.exclusion(now));
+        if exclusion != self.side.exclusion {
+            self.side.exclusion = exclusion;
+            self.world.mark_all();
+        }
     }
 
     fn start_thread(&mut self, now: BootTime) {
         let Some(keys) = self.world.keys.clone() else { return };
         let Some(node) = NodeId::new(&self.settings.node) else {
+            self.side.failed = true;
             return tracing::error!(op = "ownership", "the node's name is empty or too long");
         };
         let start = Start {
@@ -153,7 +180,10 @@ impl Agent {
                 self.side.reports = Some(received);
                 self.side.started = Some(now);
             }
-            Err(error) => tracing::error!(op = "ownership", %error, "cannot start the thread for local addresses"),
+            Err(error) => {
+                self.side.failed = true;
+                tracing::error!(op = "ownership", %error, "cannot start the thread for local addresses");
+            }
         }
     }
 
@@ -166,7 +196,12 @@ impl Agent {
             (None, Some(since)) if now.since(since) < HAND_OVER => self.side.scope.selection.clone(),
             _ => self.selection.clone(),
         };
-        Scope { selection, remote_links: links, node_addresses: self.node_addresses().clone() }
+        let mut gateways: BTreeMap<u32, BTreeSet<IpAddr>> = BTreeMap::new();
+        for route in &self.observed.routes {
+            gateways.entry(route.index).or_default().extend(route.gateway);
+        }
+        gateways.retain(|index, _| selection.has(*index));
+        Scope { selection, remote_links: links, node_addresses: self.node_addresses().clone(), gateways }
     }
 
     fn rules(&self) -> Rules {
@@ -207,11 +242,13 @@ impl Agent {
             return Exclusion::No;
         }
         // Without gossip the last that was said of them counts.
-        let able =
-            |member: &&MemberState| (member.vital == Vital::Alive || self.side.silent) && member.flags & SELECTED != 0;
-        if self.side.members.iter().filter(able).any(|member| member.flags & EXCLUDED == 0) {
+        let here = |member: &MemberState| member.vital == Vital::Alive || self.side.silent && member.lease_alive;
+        let able: Vec<&MemberState> = self.side.members.iter().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
+        if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
             Exclusion::Yes
-        } else if self.side.started.is_none_or(|started| now.since(started) < EXCLUSION) {
+        } else if able.iter().any(|member| !member.heard)
+            || self.side.started.is_none_or(|started| now.since(started) < EXCLUSION)
+        {
             Exclusion::Unknown
         } else {
             Exclusion::No
@@ -224,6 +261,8 @@ impl Agent {
             Candidacy::AsBefore => {}
             Candidacy::Yes(wanted) => {
                 self.count_fallback(ip, &wanted.want.qualified);
+                let mut wanted = wanted;
+                wanted.want.rebalance = request(self.side.wanted.get(&ip), &wanted.requests);
                 if self.side.wanted.get(&ip) != Some(&*wanted) {
                     self.side.wanted.insert(ip, (*wanted).clone());
                     self.side.tell(Command::Want(wanted));
@@ -257,14 +296,18 @@ impl Agent {
             Report::Placed(placed) => {
                 let ip = placed.placement.key.ip;
                 self.side.held.insert(ip, placed.placement);
-                self.side.placed.insert(ip, placed);
+                // Of several writes since the last pass, what the first one was for counts.
+                let earlier = self.side.placed.remove(&ip);
+                let news = match earlier {
+                    Some(earlier) if earlier.why == Some(Why::Add) => Placed { placement: placed.placement, ..earlier },
+                    _ => placed,
+                };
+                self.side.placed.insert(ip, news);
                 self.world.mark([ip]);
             }
             Report::Withdrawn(key) => {
-                if self.side.held.get(&key.ip).is_some_and(|held| held.key == key) {
-                    self.side.held.remove(&key.ip);
-                    self.side.placed.remove(&key.ip);
-                }
+                self.side.held.remove(&key.ip);
+                self.side.placed.remove(&key.ip);
                 self.record.remove(&key);
                 self.world.mark([key.ip]);
             }
@@ -288,6 +331,8 @@ impl Agent {
         if before != after {
             tracing::info!(op = "members", members = after.join(","), "members changed");
         }
+        // Our own Lease has to hurry then.
+        self.interfaces_changed |= silent != self.side.silent;
         (self.side.members, self.side.silent) = (members, silent);
         let metrics = &self.outside.metrics;
         let count = |vital: Vital| {
@@ -300,9 +345,7 @@ impl Agent {
         metrics.ownership.gossip_silent.set(i64::from(silent));
         let subnets = self.world.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
-        // Who is excluded, preferred, or has to hurry with its Lease depends on them.
-        self.interfaces_changed = true;
-        self.world.mark_all();
+        self.note_exclusion(BootTime::now());
     }
 
     fn heed_fact(&self, fact: Fact) {
@@ -427,5 +470,46 @@ impl Agent {
             reason,
             note: format!("node {}: {note}", self.settings.node),
         });
+    }
+}
+
+/// The request for a move that counts: a new value, if there is one. That a Service which shares the address comes or
+/// goes with an old one, or that the annotation is taken away, asks for nothing.
+fn request(before: Option<&Wanted>, requests: &BTreeSet<u64>) -> u64 {
+    let Some(before) = before else { return requests.first().copied().unwrap_or(0) };
+    requests.difference(&before.requests).next().copied().unwrap_or(before.want.rebalance)
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::AddressAttributes;
+    use ownership::{LinkId, Want};
+
+    use super::*;
+    use crate::desired::Kind;
+    use crate::observed::testing::key;
+
+    fn wanted(rebalance: u64, requests: &[u64]) -> Wanted {
+        let key = key(2, "192.0.2.1/24");
+        let want = Want {
+            address: key.ip,
+            link: LinkId(2),
+            qualified: Qualified::All,
+            rebalance,
+            free: None,
+            skip_probe: false,
+        };
+        let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
+        Wanted { want, placement, requests: requests.iter().copied().collect() }
+    }
+
+    #[test]
+    fn only_a_new_value_asks_for_a_move() {
+        let before = wanted(7, &[7, 9]);
+        for (requests, expected) in [(&[7, 9][..], 7), (&[9], 7), (&[], 7), (&[7, 9, 3], 3), (&[11], 11)] {
+            assert_eq!(request(Some(&before), &requests.iter().copied().collect()), expected, "{requests:?}");
+        }
+        assert_eq!(request(None, &[5].into()), 5);
+        assert_eq!(request(None, &BTreeSet::new()), 0);
     }
 }

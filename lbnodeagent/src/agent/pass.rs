@@ -47,9 +47,9 @@ impl Agent {
             self.write(&dirty.addresses).await;
             self.outside.metrics.client.updates.inc();
         }
+        self.tell_completeness();
         if !self.first_pass_done {
             self.first_pass_done = true;
-            self.wants_are_complete();
             self.outside.readiness.ready();
             tracing::info!(op = "start", remoteAddresses = self.wanted.len(), "first pass done");
         }
@@ -85,6 +85,7 @@ impl Agent {
                 services: &self.world.services,
                 members: &self.world.members,
                 held: &self.side.held,
+                places: &self.side.wanted,
                 exclusion: self.exclusion(now),
                 endpoints: &self.world.endpoints,
                 observed: &self.observed,
@@ -219,7 +220,7 @@ impl Agent {
         self.report_placement(ip, change);
         let left = self.observed.of(ip).next().is_some();
         let unused = self.status.get(&ip).is_some_and(|status| status.decision.reason == Reason::NotWanted);
-        if unused && (!left || wanted.is_none()) {
+        if unused && (!left || wanted.is_none()) && !self.side.held.contains_key(&ip) {
             self.status.remove(&ip);
         }
     }

@@ -133,8 +133,13 @@ impl Agent {
         // Those of interfaces without a cable too: others must know whose they are.
         let own = self.selection.iter().flat_map(|selected| own_addresses(&self.observed, selected.index, is_vip));
         let own: BTreeSet<(IpAddr, u8)> = own.map(|key| (key.ip, key.prefix_len)).collect();
-        let macs: BTreeSet<[u8; 6]> =
-            self.observed.links.values().filter_map(|link| link.mac).filter(|mac| *mac != [0; 6]).collect();
+        // Those with which this node can be seen to answer: not those of the hosts' ends of pods, which come and go.
+        let on_a_network: BTreeSet<u32> =
+            self.observed.addresses.iter().filter(|(_, found)| found.scope == 0).map(|(key, _)| key.index).collect();
+        let seen = self.observed.links.iter().filter(|(index, link)| {
+            link.resolves && !link.loopback && (on_a_network.contains(index) || self.selection.has(**index))
+        });
+        let macs: BTreeSet<[u8; 6]> = seen.filter_map(|(_, link)| link.mac).filter(|mac| *mac != [0; 6]).collect();
         let mut hosts = node.internal.clone();
         hosts.extend(own.iter().map(|(ip, _)| *ip));
         let mut endpoints: Vec<SocketAddr> = Vec::new();

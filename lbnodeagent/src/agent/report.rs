@@ -1,22 +1,28 @@
 //! What changed, for people and machines: logs, events, metrics, `/state`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use api_types::names::reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use nix::errno::Errno;
 use ownership::NodeId;
-use ownership::machine::AddressState;
 use runtime::BootTime;
 use runtime::events::{Event, Kind as Urgency};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Agent;
 use crate::desired::{Kind, Placement, Reason};
+use crate::local::Local;
 use crate::reconcile::Why;
 use crate::services::{ServiceName, ServiceView};
 use crate::state;
+
+/// How long the protocol may take to say what it knows.
+const PICTURE: Duration = Duration::from_secs(2);
 
 /// What became of an address in the kernel.
 pub(super) struct Change {
@@ -150,15 +156,21 @@ impl Agent {
         }
     }
 
-    /// The answer to `/state`.
-    pub(super) async fn report_state(&self) -> state::Report {
-        let snapshot = match self.side.thread() {
-            Some(thread) => thread.show().await,
-            None => None,
-        };
-        let protocol = snapshot.iter().flat_map(|snapshot| &snapshot.addresses);
-        let mut protocol: BTreeMap<IpAddr, &AddressState> =
-            protocol.map(|address| (address.address, address)).collect();
+    /// Answers `/state`. What the protocol knows is asked for meanwhile, and the agent goes on.
+    pub(super) fn report_state(&self, answer: oneshot::Sender<state::Report>) {
+        let mut report = self.own_state();
+        let picture = self.side.thread().map(Local::show);
+        tokio::spawn(async move {
+            if let Some(picture) = picture
+                && let Ok(Ok(picture)) = timeout(PICTURE, picture).await
+            {
+                report.complete(picture);
+            }
+            let _gone = answer.send(report);
+        });
+    }
+
+    fn own_state(&self) -> state::Report {
         let addresses = self.status.iter().map(|(ip, status)| {
             let placement = status.placed.or(status.decision.placement);
             state::Address {
@@ -172,7 +184,7 @@ impl Agent {
                 why: status.decision.reason.to_string(),
                 error: status.error.clone(),
                 since: status.since,
-                ownership: protocol.remove(ip).map(state::Ownership::new),
+                ownership: None,
             }
         });
         let addresses = addresses.collect();
@@ -183,7 +195,7 @@ impl Agent {
             missing: self.world.missing(),
             dummy_interface: self.mode.config().map(|config| config.dummy_interface.clone()),
             subnets: self.selection.subnets().iter().map(ToString::to_string).collect(),
-            members: snapshot.iter().flat_map(|snapshot| &snapshot.members).map(state::Member::new).collect(),
+            members: Vec::new(),
             gossip_silent: self.side.silent,
             current: self.world.watches_current(),
             addresses,

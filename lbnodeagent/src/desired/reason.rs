@@ -11,6 +11,8 @@ pub enum Reason {
     Remote,
     /// Another node answers for it, or none does now.
     NotOwner,
+    /// The traffic policy is `Local`, and no node has endpoints of every Service that uses it.
+    NoEligibleNodes,
     /// The node is excluded from load balancers.
     Excluded,
     /// It is local, and no interface here is in its subnet.
@@ -35,6 +37,7 @@ impl Reason {
             Self::Owner => "electionWon",
             Self::Remote => "announcingNonLocal",
             Self::NotOwner => "lostElection",
+            Self::NoEligibleNodes => "noEligibleNodes",
             Self::Excluded => "excluded",
             Self::NoLocalInterface => "noLocalInterface",
             Self::NoEndpoints => "noEndpoints",
@@ -52,6 +55,9 @@ impl fmt::Display for Reason {
             Self::Owner => f.write_str("this node answers for the address"),
             Self::Remote => f.write_str("every node has the address for its routing software to advertise"),
             Self::NotOwner => f.write_str("another node answers for the address"),
+            Self::NoEligibleNodes => f.write_str(
+                "externalTrafficPolicy is Local and no node has an endpoint of every Service that uses the address",
+            ),
             Self::Excluded => {
                 f.write_str("the label node.kubernetes.io/exclude-from-external-load-balancers excludes this node")
             }

@@ -76,8 +76,9 @@ impl Driver {
             }
             Action::Renew => self.table.extend(),
             Action::ReadKernel => {
-                self.table.compare();
-                events.push(Event::Kernel(self.table.listed().into_iter().map(|ip| (ip, None)).collect()));
+                if self.table.compare() {
+                    events.push(self.listed());
+                }
             }
             Action::Tell(fact) => self.tell(fact),
             // Written together with others, above.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::claims::Claims;
 use super::table::{COMPARE, Table};
 use super::wire::Wire;
-use super::{Command, Report, Rules, Start, Wanted};
+use super::{Command, Picture, Report, Rules, Start, Wanted};
 use crate::gossip::Gossip;
 use crate::metrics::Metrics;
 
@@ -23,6 +23,17 @@ const AT_ONCE: usize = 64;
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two attempts to get the gossip port.
 const BIND: Duration = Duration::from_secs(5);
+/// Between two readings of the kernel, whatever the occasion.
+const READ: Duration = Duration::from_secs(1);
+/// Between two writings of the state file: changes come in bursts. Whatever the last moment of a process is missing
+/// there, its peers remember.
+const SAVE: Duration = Duration::from_millis(50);
+/// Between two reports that somebody uses another key: anybody can make us notice that.
+const WRONG_KEY: Duration = Duration::from_secs(10);
+/// Losses that are dealt with one by one; more of them are read from the kernel and dealt with together.
+const LOSSES: usize = 16;
+/// After so long with the protocol's own actions the clock is set, lest it takes them for a pause.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// What people were told: of each member, and whether all are silent.
 type Told = (BTreeMap<NodeId, (Vital, u8)>, bool);
@@ -38,7 +49,14 @@ pub(super) struct Driver {
     port: u16,
     bind_at: BootTime,
     claims: Claims,
-    saved: Option<u64>,
+    saved: Option<(u64, BootTime)>,
+    /// The kernel must be read anew.
+    unsure: bool,
+    /// When it was told that the port is taken, or not.
+    port_told: Option<bool>,
+    wrong_key: Option<BootTime>,
+    /// Pictures that are being made.
+    pictures: Vec<(oneshot::Sender<Picture>, Picture)>,
     rules: Rules,
     compared: BootTime,
     looked: BootTime,
@@ -88,6 +106,7 @@ impl Driver {
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let boot = random()?;
         let [seed, ..] = boot.to_ne_bytes();
+        let table = Table::open(&start, metrics.clone(), reports.clone())?;
         let config = Config {
             policy: start.rules.policy,
             announcements: start.rules.announcements.clone(),
@@ -96,7 +115,7 @@ impl Driver {
         let now = BootTime::now();
         let mut driver = Self {
             machine: Machine::new(config, u64::from(seed) ^ now.as_millis(), clock()),
-            table: Table::open(&start, metrics.clone(), reports.clone())?,
+            table,
             wire: Wire::open(metrics.clone())?,
             gossip: None,
             metrics,
@@ -105,6 +124,10 @@ impl Driver {
             bind_at: now,
             claims: Claims::new(&start.run_dir),
             saved: None,
+            unsure: false,
+            port_told: None,
+            wrong_key: None,
+            pictures: Vec::new(),
             rules: start.rules,
             compared: now,
             looked: now,
@@ -120,7 +143,7 @@ impl Driver {
     fn begin(&mut self) {
         self.bind();
         let epochs = self.claims.load();
-        let adopted = self.table.adopt().into_iter().map(|ip| (ip, epochs.get(&ip).copied()));
+        let adopted = self.table.adopt(&epochs).into_iter().map(|ip| (ip, epochs.get(&ip).copied()));
         self.feed(Event::Kernel(adopted.collect()));
         self.refresh();
         let Rules { selected, excluded, current, .. } = self.rules;
@@ -145,8 +168,9 @@ impl Driver {
                 self.feed(Event::Tick);
             }
             self.look();
-            self.save();
-            if self.ended || !commands.is_empty() {
+            self.draw();
+            self.save(false);
+            if self.ended || !commands.is_empty() || !self.pictures.is_empty() {
                 continue;
             }
             let wake = self.wake();
@@ -166,7 +190,9 @@ impl Driver {
     fn wake(&self) -> Instant {
         let now = BootTime::now();
         let protocol = self.machine.next_deadline().since(clock());
-        let own = [Some(self.compared + COMPARE), Some(self.looked + LOOK), self.table.wake()];
+        let read = self.compared + if self.unsure { READ } else { COMPARE };
+        // The state file is behind by no more than that either.
+        let own = [Some(read), Some(self.looked + LOOK), self.table.wake(), self.save_at()];
         let own = own.into_iter().flatten().map(|at| at.since(now)).min();
         Instant::now() + own.map_or(protocol, |own| own.min(protocol))
     }
@@ -175,32 +201,46 @@ impl Driver {
     pub(super) fn feed(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
-            let actions = self.machine.handle(event, clock());
+            let began = clock();
+            let actions = self.machine.handle(event, began);
             events.extend(self.carry_out(actions));
+            let ended = clock();
+            if ended.since(began) >= BUSY {
+                self.machine.excuse(ended);
+            }
         }
     }
 
     fn hear_kernel(&mut self) {
         self.table.hear();
         let news = self.table.news();
-        for ip in news.lost {
-            self.feed(Event::KernelLost(ip));
-        }
-        if news.overrun {
-            tracing::warn!(op = "netlink", "notifications were lost: reading everything anew");
-            self.read_kernel();
-        }
+        self.unsure |= news.unsure;
+        // What is lost with its interface is lost because of that.
         if news.interfaces {
             self.refresh();
+        }
+        if news.lost.len() > LOSSES {
+            self.feed(self.listed());
+        } else {
+            for ip in news.lost {
+                self.feed(Event::KernelLost(ip));
+            }
         }
     }
 
     /// Reads the kernel anew and tells the protocol what it has.
     fn read_kernel(&mut self) {
         self.compared = BootTime::now();
-        self.table.compare();
-        let listed = self.table.listed().into_iter().map(|ip| (ip, None)).collect();
-        self.feed(Event::Kernel(listed));
+        // What could not be read is read in a second.
+        self.unsure = !self.table.compare();
+        if !self.unsure {
+            self.feed(self.listed());
+        }
+    }
+
+    /// The addresses that the kernel has because of us.
+    pub(super) fn listed(&self) -> Event {
+        Event::Kernel(self.table.listed().into_iter().map(|ip| (ip, None)).collect())
     }
 
     fn refresh(&mut self) {
@@ -237,7 +277,10 @@ impl Driver {
             }
             Command::WantsComplete => self.feed(Event::WantsComplete),
             Command::Keys(keys) => self.feed(Event::Keys(*keys)),
-            Command::Show(answer) => drop(answer.send(Box::new(self.machine.snapshot()))),
+            Command::Show(answer) => {
+                let picture = Picture { snapshot: self.machine.snapshot(), addresses: Vec::new() };
+                self.pictures.push((answer, picture));
+            }
             Command::Stop(stop, answer) => {
                 self.stop = Some(answer);
                 self.feed(Event::Stop(stop));
@@ -246,11 +289,26 @@ impl Driver {
         }
     }
 
-    fn want(&mut self, Wanted { want, placement }: Wanted) {
+    fn want(&mut self, Wanted { want, placement, .. }: Wanted) {
         let ip = want.address;
+        // First, so that what the protocol then announces is so.
+        let refused = self.table.place(placement);
         self.feed(Event::Want(want));
-        if self.table.place(placement) {
+        if refused {
             self.feed(Event::AddFailed(ip));
+        }
+    }
+
+    /// Goes on with a picture that somebody wants.
+    fn draw(&mut self) {
+        let Some((answer, mut picture)) = self.pictures.pop() else { return };
+        let after = picture.addresses.last().map(|address| address.address);
+        let before = picture.addresses.len();
+        picture.addresses.extend(self.machine.addresses(after).take(AT_ONCE));
+        if picture.addresses.len() == before {
+            let _nobody_waits = answer.send(picture);
+        } else {
+            self.pictures.push((answer, picture));
         }
     }
 
@@ -276,7 +334,7 @@ impl Driver {
     /// What is looked at from time to time.
     fn look(&mut self) {
         let now = BootTime::now();
-        if now.since(self.compared) >= COMPARE {
+        if now.since(self.compared) >= if self.unsure { READ } else { COMPARE } {
             self.read_kernel();
             self.refresh();
         }
@@ -289,9 +347,7 @@ impl Driver {
         }
         self.wire.leave(now);
         self.tell_members();
-        let highest = self.machine.claims().map(|(_, epoch)| epoch).max().unwrap_or(0);
         self.metrics.ownership.held.set(i64::try_from(self.table.count()).unwrap_or(i64::MAX));
-        self.metrics.ownership.highest_epoch.set(i64::try_from(highest).unwrap_or(i64::MAX));
     }
 
     fn tell_members(&mut self) {
@@ -309,7 +365,9 @@ impl Driver {
         self.bind_at = BootTime::now() + BIND;
         let bound = Gossip::bind(self.port).map(|gossip| self.gossip = Some(gossip));
         self.metrics.ownership.port_bound.set(i64::from(bound.is_ok()));
-        self.report(Report::Port(bound.map_err(|error| error.to_string())));
+        if self.port_told.replace(bound.is_ok()) != Some(bound.is_ok()) {
+            self.report(Report::Port(bound.map_err(|error| error.to_string())));
+        }
     }
 
     /// Sends a datagram. Whoever cannot be reached is silent, which the protocol notices by itself.
@@ -321,13 +379,22 @@ impl Driver {
         }
     }
 
+    /// When the state file is to be written, if it is behind.
+    fn save_at(&self) -> Option<BootTime> {
+        let (saved, at) = self.saved?;
+        (saved != self.machine.version()).then(|| at + SAVE)
+    }
+
     /// The state file follows the claims.
-    fn save(&mut self) {
-        let version = self.machine.version();
-        if self.saved != Some(version) {
-            self.saved = Some(version);
-            self.claims.save(self.machine.claims());
+    fn save(&mut self, now: bool) {
+        let (version, time) = (self.machine.version(), BootTime::now());
+        if self.saved.is_some_and(|(saved, at)| saved == version || !now && time.since(at) < SAVE) {
+            return;
         }
+        self.saved = Some((version, time));
+        self.claims.save(self.machine.claims());
+        let highest = self.machine.claims().map(|(_, epoch)| epoch).max().unwrap_or(0);
+        self.metrics.ownership.highest_epoch.set(i64::try_from(highest).unwrap_or(i64::MAX));
     }
 
     pub(super) fn report(&self, report: Report) {
@@ -341,9 +408,20 @@ impl Driver {
         if fact == Fact::Left {
             self.ended = true;
         }
-        // There may be very many of these, and they are counted.
-        let quiet = matches!(&fact, Fact::Refused(refusal) if *refusal != ownership::Refusal::WrongKey);
-        if !quiet && !matches!(fact, Fact::Probed { .. }) {
+        let now = BootTime::now();
+        // Counted they are all; there may be very many of some.
+        let quiet = match &fact {
+            Fact::Refused(ownership::Refusal::WrongKey) => {
+                let told = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
+                if !told {
+                    self.wrong_key = Some(now);
+                }
+                told
+            }
+            Fact::Refused(_) | Fact::Probed { .. } => true,
+            _ => false,
+        };
+        if !quiet {
             self.report(Report::Fact(fact));
         }
     }
@@ -351,7 +429,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.save();
+        self.save(true);
         if let Some(stop) = self.stop.take() {
             let _nobody_waits = stop.send(());
         }

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use ownership::NodeId;
+use ownership::{Epoch, NodeId};
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
 use super::{Placed, Report, Scope, Start};
 use crate::desired::Placement;
+use crate::interfaces::remote_links;
 use crate::metrics::Metrics;
-use crate::netlink::{BATCH, Heard, Kernel, KernelError, Monitor};
+use crate::netlink::{BATCH, Heard, Kernel, KernelError, Monitor, marks_addresses};
 use crate::observed::{AddressKey, Change, MARK, Observed};
 use crate::reconcile::{Operation, Plan, Side, Why};
 use crate::restraint::Restraint;
@@ -27,8 +28,8 @@ pub(super) struct News {
     pub lost: BTreeSet<IpAddr>,
     /// Interfaces, routes, or addresses that are not ours changed.
     pub interfaces: bool,
-    /// Notifications were lost: the kernel must be read anew.
-    pub overrun: bool,
+    /// Something is not as we believe: the kernel must be read anew.
+    pub unsure: bool,
 }
 
 /// The local addresses, as they should be and as they are.
@@ -37,6 +38,8 @@ pub(super) struct Table {
     monitor: Monitor,
     observed: Observed,
     scope: Scope,
+    /// The interfaces that are not ours to touch.
+    remote_links: BTreeSet<u32>,
     /// Ours, though the kernel could not mark them.
     recorded: BTreeSet<AddressKey>,
     /// Where the addresses go that this node takes part in.
@@ -64,14 +67,15 @@ impl Table {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self, KernelError> {
         // Listen first, or what changes between the two would be missed.
-        let monitor = Monitor::open()?;
+        let monitor = Monitor::of_addresses()?;
         let mut kernel = Kernel::open()?;
-        let observed = kernel.dump()?;
-        Ok(Self {
+        let observed = kernel.dump_addresses()?;
+        let mut table = Self {
             kernel,
             monitor,
             observed,
             scope: start.scope.clone(),
+            remote_links: BTreeSet::new(),
             recorded: start.recorded.clone(),
             places: BTreeMap::new(),
             ours: BTreeSet::new(),
@@ -83,7 +87,9 @@ impl Table {
             grace: u32::try_from(start.stop_grace.as_secs()).unwrap_or(u32::MAX - 1),
             metrics,
             reports,
-        })
+        };
+        table.note_remote_links();
+        Ok(table)
     }
 
     /// What the kernel has.
@@ -97,6 +103,13 @@ impl Table {
 
     pub(super) fn set_scope(&mut self, scope: Scope) {
         self.scope = scope;
+        self.note_remote_links();
+    }
+
+    /// An interface of that kind which has just appeared is not ours either, before the agent has said so.
+    fn note_remote_links(&mut self) {
+        self.remote_links = remote_links(&self.observed, None, &self.scope.selection);
+        self.remote_links.extend(&self.scope.remote_links);
     }
 
     /// Whether an address is an announced one, which makes no interface part of a network.
@@ -121,8 +134,15 @@ impl Table {
         self.plan().ours_in_kernel().chain(held).collect()
     }
 
-    /// What an earlier run left in the kernel is ours.
-    pub(super) fn adopt(&mut self) -> BTreeSet<IpAddr> {
+    /// What an earlier run left in the kernel is ours. `claimed` is what that run held: on kernels that cannot mark
+    /// addresses it may have ended before it was recorded that they are ours.
+    pub(super) fn adopt(&mut self, claimed: &BTreeMap<IpAddr, Epoch>) -> BTreeSet<IpAddr> {
+        if !marks_addresses() {
+            let held = self.observed.addresses.iter().filter(|(key, found)| {
+                claimed.contains_key(&key.ip) && found.valid.is_some() && !self.remote_links.contains(&key.index)
+            });
+            self.recorded.extend(held.map(|(key, _)| *key).collect::<Vec<_>>());
+        }
         self.ours = self.listed();
         self.ours.clone()
     }
@@ -140,7 +160,7 @@ impl Table {
     /// Takes over what the kernel reports.
     pub(super) fn hear(&mut self) {
         let Heard { changes, lost } = self.monitor.hear();
-        self.news.overrun |= lost;
+        self.news.unsure |= lost;
         let mut gone = BTreeSet::new();
         let mut touched = BTreeSet::new();
         for change in changes {
@@ -152,8 +172,19 @@ impl Table {
             if let Change::NoLink(index) = &change {
                 gone.extend(self.held.iter().filter(|(_, held)| held.key.index == *index).map(|(ip, _)| *ip));
             }
+            let stray = match &change {
+                Change::Address(key, found) => {
+                    !self.ours.contains(&key.ip) && found.mark == Some(MARK) && !self.remote_links.contains(&key.index)
+                }
+                _ => false,
+            };
+            // It was reported after we had deleted it, or somebody else uses our mark.
+            self.news.unsure |= stray;
             let changes = self.observed.apply(change);
-            self.news.interfaces |= changes.links || changes.routes;
+            if changes.links {
+                self.note_remote_links();
+                self.news.interfaces = true;
+            }
             for ip in changes.addresses {
                 if self.ours.contains(&ip) {
                     touched.insert(ip);
@@ -207,7 +238,7 @@ impl Table {
             observed: &self.observed,
             recorded: &self.recorded,
             node_addresses: &self.scope.node_addresses,
-            remote_links: &self.scope.remote_links,
+            remote_links: &self.remote_links,
             side: Side::Local,
             sweep: true,
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
@@ -233,10 +264,7 @@ impl Table {
     pub(super) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
         self.ours.extend(addresses);
         let failed = self.put(addresses, from);
-        for ip in &failed {
-            self.ours.remove(ip);
-            self.held.remove(ip);
-        }
+        // The protocol has them taken out then, for a part may have been done.
         failed
     }
 
@@ -278,8 +306,13 @@ impl Table {
             self.later.remove(ip);
             keys.extend(self.held.remove(ip).map(|placement| placement.key));
         }
-        let operations = self.plan().operations(addresses.iter().copied());
+        let mut operations = self.plan().operations(addresses.iter().copied());
+        // The kernel reports a new IPv6 address some time after it has it.
+        let planned: BTreeSet<AddressKey> = operations.iter().map(|operation| *operation.key()).collect();
+        let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed.addresses.contains_key(key));
+        operations.extend(unseen.map(|key| Operation::Delete(*key)).collect::<Vec<_>>());
         let (_, refused) = self.write(&operations);
+        self.news.unsure |= !refused.is_empty();
         for key in keys {
             if let Some(errno) = refused.get(&key.ip) {
                 self.report(Report::Failed(key, *errno));
@@ -294,26 +327,31 @@ impl Table {
         self.write(&operations);
     }
 
-    /// Reads everything from the kernel, and renews what runs out.
-    pub(super) fn compare(&mut self) {
+    /// Reads everything from the kernel, and renews what runs out; returns whether that was possible.
+    pub(super) fn compare(&mut self) -> bool {
         // Everything that is announced before the dump is in it.
         let _announced = self.monitor.hear();
-        match self.kernel.dump() {
+        match self.kernel.dump_addresses() {
             Ok(observed) => {
                 self.news.interfaces |= !self.observed.differences(&observed).is_empty();
                 self.observed = observed;
+                self.note_remote_links();
             }
             Err(error) => {
                 tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables");
-                return self.reopen();
+                self.reopen();
+                return false;
             }
         }
+        let gone = self.held.iter().filter(|(_, held)| !self.observed.addresses.contains_key(&held.key));
+        self.missing.extend(gone.map(|(ip, _)| *ip).collect::<Vec<_>>());
         let present = |(_, held): &(&IpAddr, &Placement)| self.observed.addresses.contains_key(&held.key);
         let held: Vec<IpAddr> = self.held.iter().filter(present).map(|(ip, _)| *ip).collect();
         let mut operations = self.plan().operations(held);
         let unplaced = |operation: &Operation| !self.held.contains_key(&operation.key().ip);
         operations.extend(self.plan().extensions(self.grace, true).into_iter().filter(unplaced));
         self.write(&operations);
+        true
     }
 
     fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Errno>) {
@@ -342,7 +380,7 @@ impl Table {
     /// Takes over what our own writing changed, so that it is not mistaken for somebody else's.
     fn settle(&mut self, batch: &[Operation]) {
         let Heard { changes, lost } = self.monitor.hear();
-        self.news.overrun |= lost;
+        self.news.unsure |= lost;
         let own: BTreeSet<IpAddr> = batch.iter().map(|operation| operation.key().ip).collect();
         let mut gone = Vec::new();
         for change in changes {
@@ -352,8 +390,11 @@ impl Table {
                 gone.push(key);
             }
             let changes = self.observed.apply(change);
+            if changes.links {
+                self.note_remote_links();
+            }
             let foreign = changes.addresses.iter().any(|ip| !own.contains(ip));
-            self.news.interfaces |= changes.links || changes.routes || foreign;
+            self.news.interfaces |= changes.links || foreign;
         }
         // Whoever took it out was faster than this look.
         gone.retain(|key| {

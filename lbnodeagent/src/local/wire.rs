@@ -64,6 +64,7 @@ impl Wire {
             let link_local = link_local(table, selected.index);
             if let Some(port) = self.ports.get_mut(&id) {
                 port.link_local = link_local;
+                port.name.clone_from(&selected.name);
                 if port.listener.is_none() {
                     port.listener = listen(selected);
                 }
@@ -186,16 +187,12 @@ fn link(table: &Table, selected: &Selected) -> Option<Link> {
     let own = own_addresses(observed, selected.index, |key, found| table.is_vip(key, found.mark));
     let in_use = |network: &IpNetwork| selected.networks.contains(network);
     let places = own.filter(|key| key.network().as_ref().is_some_and(in_use));
-    let gateways =
-        observed.routes.iter().filter(|route| route.index == selected.index).filter_map(|route| route.gateway);
-    let mut gateways: Vec<IpAddr> = gateways.collect();
-    gateways.dedup();
     Some(Link {
         id: LinkId(selected.index),
         mac: Mac(found.mac.unwrap_or_default()),
         carrier: found.works(),
         places: places.filter_map(|key| Place::new(key.ip, key.prefix_len)).collect(),
-        gateways,
+        gateways: table.scope().gateways.get(&selected.index).into_iter().flatten().copied().collect(),
     })
 }
 

@@ -16,17 +16,20 @@ type Request = (RouteNetlinkMessage, u16);
 
 /// The requests that read everything we want to know, each with its name for errors. Links come
 /// first: a link that disappears takes its addresses along.
-pub(super) fn dumps() -> [(&'static str, RouteNetlinkMessage); 4] {
+pub(super) fn dumps(with_routes: bool) -> Vec<(&'static str, RouteNetlinkMessage)> {
     let mut v4 = RouteMessage::default();
     v4.header.address_family = AddressFamily::Inet;
     let mut v6 = RouteMessage::default();
     v6.header.address_family = AddressFamily::Inet6;
-    [
+    let mut dumps = vec![
         ("cannot list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default())),
         ("cannot list addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default())),
-        ("cannot list IPv4 routes", RouteNetlinkMessage::GetRoute(v4)),
-        ("cannot list IPv6 routes", RouteNetlinkMessage::GetRoute(v6)),
-    ]
+    ];
+    if with_routes {
+        dumps.push(("cannot list IPv4 routes", RouteNetlinkMessage::GetRoute(v4)));
+        dumps.push(("cannot list IPv6 routes", RouteNetlinkMessage::GetRoute(v6)));
+    }
+    dumps
 }
 
 /// An operation on an address.

@@ -10,8 +10,10 @@ use super::socket::Socket;
 use super::{KernelError, decode};
 use crate::observed::Change;
 
-/// Bits of `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV4_ROUTE`, `_IPV6_IFADDR`, `_IPV6_ROUTE`.
-const GROUPS: u32 = 1 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10;
+/// Bits of `RTNLGRP_LINK`, `_IPV4_IFADDR`, `_IPV6_IFADDR`.
+const ADDRESSES: u32 = 1 | 1 << 4 | 1 << 8;
+/// Bits of `RTNLGRP_IPV4_ROUTE`, `_IPV6_ROUTE`.
+const ROUTES: u32 = 1 << 6 | 1 << 10;
 
 /// What one reading gave.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,7 +36,19 @@ impl Monitor {
     /// # Errors
     /// When the kernel refuses.
     pub fn open() -> Result<Self, KernelError> {
-        let socket = Socket::notifications(GROUPS)?;
+        Self::hearing(ADDRESSES | ROUTES)
+    }
+
+    /// Listens from now on to what concerns links and addresses only; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn of_addresses() -> Result<Self, KernelError> {
+        Self::hearing(ADDRESSES)
+    }
+
+    fn hearing(groups: u32) -> Result<Self, KernelError> {
+        let socket = Socket::notifications(groups)?;
         #[allow(unsafe_code, reason = "the socket owns its descriptor and never replaces it")]
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
         let socket = registered.map_err(|error| {

@@ -48,7 +48,9 @@ fn a_service_comes_and_goes() {
         node.delete(&service("local", LOCAL)).await;
         let took = eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
         eprintln!("withdrawn after {took:?}");
-        assert!(node.state().await.addresses.is_empty());
+        while !node.state().await.addresses.is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         assert!(!node.metrics().contains("shop/routed"));
         node.stop().await;
     });
@@ -95,6 +97,30 @@ fn a_restart_moves_nothing() {
         assert!(node.events().is_empty());
         assert_eq!(monitor.deletions(), Vec::<String>::new());
         node.kill();
+    });
+}
+
+#[test]
+fn a_restart_waits_for_the_endpoints() {
+    in_namespace(|| async {
+        interfaces();
+        let mut local = service("local", LOCAL);
+        local["spec"]["externalTrafficPolicy"] = json!("Local");
+        let services = [local];
+        let node = Node::with(&groups(), &services).await;
+        node.endpoints("local", &["n1"]).await;
+        eventually("announced", local_is_there).await;
+        let monitor = Monitor::start();
+        node.kill();
+        let node = Node::with(&groups(), &services).await;
+        eventually("ready", || node.readiness.get().is_ok()).await;
+        // Longer than it takes to give an address up, and to claim it again.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        node.endpoints("local", &["n1"]).await;
+        while !node.state().await.addresses.iter().all(|address| address.announced) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(monitor.deletions(), Vec::<String>::new());
     });
 }
 
@@ -240,7 +266,8 @@ struct Monitor(std::process::Child, std::path::PathBuf);
 
 impl Monitor {
     fn start() -> Self {
-        let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{:?}", std::thread::current().id()));
+        let (process, thread) = (std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{process}-{thread:?}"));
         let file = std::fs::File::create(&path).unwrap();
         let child =
             std::process::Command::new("ip").args(["-o", "monitor", "address", "route"]).stdout(file).spawn().unwrap();

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::runtime::watcher::Event;
 use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
+use lbnodeagent::endpoints::SliceView;
 use lbnodeagent::members::LeaseView;
 use lbnodeagent::metrics::Metrics;
 use lbnodeagent::nodes::NodeView;
@@ -123,6 +124,18 @@ impl Node {
 
     pub async fn delete(&self, service: &Value) {
         self.send(Input::Service(Event::Delete(view(service)))).await;
+    }
+
+    /// The first list of slices: a Service's ready endpoints on these nodes.
+    pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
+        let endpoints: Vec<Value> =
+            nodes.iter().map(|node| json!({"addresses": ["10.0.0.1"], "nodeName": node})).collect();
+        let slice = serde_json::from_value(json!({
+            "metadata": {"name": format!("{service}-1"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "endpoints": endpoints
+        }));
+        self.send(Input::Slice(Event::InitApply(SliceView::new(&slice.unwrap()).unwrap()))).await;
+        self.send(Input::Slice(Event::InitDone)).await;
     }
 
     pub async fn configure(&self, spec: Value) {

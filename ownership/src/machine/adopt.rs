@@ -75,7 +75,8 @@ impl Machine {
                 let now = self.now;
                 let answered = self.members.iter().any(|(_, member)| now.is_within(member.ack, CONFIRMED));
                 let alone = self.members.iter().all(|(_, member)| member.vital != Vital::Alive);
-                if held.contest.is_none() && (answered || alone && self.hears(want.link, CONFIRMED)) {
+                let works = self.links.get(&want.link).is_some_and(|state| state.link.carrier && !state.broken);
+                if works && held.contest.is_none() && (answered || alone && self.hears(want.link, CONFIRMED)) {
                     if let Some(slot) = self.slots.get_mut(&address) {
                         slot.in_kernel = true;
                     }

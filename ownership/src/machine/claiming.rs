@@ -33,10 +33,11 @@ impl Machine {
         let before = slot.want.replace(want);
         let link = slot.want.as_ref().map(|want| want.link);
         // On another link it is news to the neighbours there; the edge puts it there.
-        if let State::Held(held) = &mut slot.state
-            && before.is_some_and(|before| Some(before.link) != link)
-        {
-            held.announce_again(self.now);
+        if before.is_some_and(|before| Some(before.link) != link) {
+            slot.not_before = None;
+            if let State::Held(held) = &mut slot.state {
+                held.announce_again(self.now);
+            }
         }
         self.dirty.insert(address);
     }
@@ -78,7 +79,11 @@ impl Machine {
         slot.other = from;
         let Some(want) = slot.want.clone() else { return State::Idle };
         if want.skip_probe && address.is_ipv6() && cause == Cause::Unclaimed {
-            return self.claim(address, &want, cause);
+            // Only the first choice: for a later one that nobody claims it may mean that it has not heard the owner
+            // yet, which takes a round of SWIM in a large cluster.
+            if self.candidates(&want, false).rank(&self.node) == Some(0) {
+                return self.claim(address, &want, cause);
+            }
         }
         self.ask_witnesses(want.link, None);
         self.step_probing(address, Probe::new(cause, total, self.now))
@@ -116,6 +121,11 @@ impl Machine {
         let place = self.members.get(&owner).and_then(|m| m.peer.as_ref()?.place_on(&state?.link));
         if let Some(place) = place {
             self.reach(link, place.address, Some(&owner));
+        }
+        // A switch that snoops may not carry the question to the group: it goes to the holder itself too.
+        let mac = self.members.get(&owner).and_then(|member| member.sense(link).mac);
+        if address.is_ipv6() && mac.is_some() {
+            self.act(Action::Probe { link, target: address, to: mac, ask: Ask::Duplicate });
         }
     }
 
@@ -241,7 +251,10 @@ impl Machine {
         if loses && !probe.ignored.contains(&mac) {
             slot.state = State::Idle;
             self.tell(Fact::Probed { address: target, result: ProbeResult::Contention });
-            let next = self.wait(target, CONTENTION);
+            // One without a place in the order may step back too (a member whose Lease we have not seen): by chance
+            // the next attempts are apart.
+            let apart = if member.is_none() { self.rng.below(500) } else { 0 };
+            let next = self.wait(target, CONTENTION + ms(u64::try_from(apart).unwrap_or(0)));
             self.put_state(target, next);
         }
     }
@@ -301,7 +314,8 @@ impl Machine {
             Why::AddFailed => "the kernel refused it",
             Why::KernelLost => "it left the kernel",
         };
-        if slot.in_kernel {
+        // What left the kernel by itself is taken out too: the edge is to forget it.
+        if slot.in_kernel || why == Why::KernelLost {
             slot.in_kernel = false;
             let link = slot.want.as_ref().map(|want| want.link);
             self.act(Action::Remove { address, link });
@@ -316,9 +330,7 @@ impl Machine {
         let state = self.take_state(address);
         let next = match state {
             State::Held(held) => {
-                if let Some(slot) = self.slots.get_mut(&address) {
-                    slot.in_kernel = false;
-                }
+                // Where it was before, if anywhere, it is to go too.
                 self.release(address, &held, Why::AddFailed, None);
                 // Somebody else may be able to.
                 self.wait(address, BACKOFF)
@@ -334,11 +346,24 @@ impl Machine {
         let complete = self.wants_complete;
         let Some(slot) = self.slots.get_mut(&address) else { return State::Idle };
         let Some(want) = slot.want.clone() else {
-            // Adopted, and not yet known whether it is wanted: as it is.
-            return if complete { self.release(address, &held, Why::Unwanted, None) } else { State::Held(held) };
+            if complete {
+                return self.release(address, &held, Why::Unwanted, None);
+            }
+            // Adopted, and not yet known whether it is wanted: as it is, unless another claim is stronger.
+            if let Some(next) = self.step_contest(address, &mut held) {
+                return next;
+            }
+            match self.links.iter().find(|(_, state)| state.link.contains(address)).map(|(id, _)| *id) {
+                Some(link) => self.announce(address, link, &mut held),
+                None => held.announce_at = None,
+            }
+            return State::Held(held);
         };
         if let Some(next) = self.step_contest(address, &mut held) {
             return next;
+        }
+        if self.links.get(&want.link).is_some_and(|state| state.broken) {
+            return self.release(address, &held, Why::LinkBroken, None);
         }
         if let Some(next) = self.step_departure(address, &want, &mut held) {
             return next;

@@ -3,7 +3,8 @@
 //! Hearing means an answer to a question of ours on that link: what merely arrives would also arrive at a node that
 //! cannot send. Witnesses are live members, the gateways, and hosts that lately asked for something. Where there is
 //! none, nobody could answer us, and nobody is served either: as soon as a client asks, it is a witness. A gateway that
-//! has not answered once since the link came up is a route to nowhere, and no witness either.
+//! has not answered once since the link came up is a route to nowhere, and no witness either, unless nobody at all has
+//! answered and some member should: then it may be the switch that does not forward yet (spanning tree).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -73,6 +74,7 @@ impl Machine {
         if state.link.carrier != link.carrier {
             state.since = now;
             state.gateway = false;
+            state.answer = None;
             if link.carrier {
                 state.broken = false;
             }
@@ -220,7 +222,8 @@ impl Machine {
             expected && peer.is_some_and(|peer| peer.place_on(&state.link).is_some())
         });
         let known = known.count();
-        let gateway = !state.link.gateways.is_empty() && (state.gateway || now.since(state.since) < GATEWAY);
+        let nowhere = now.since(state.since) >= GATEWAY && !state.gateway && (state.answer.is_some() || known == 0);
+        let gateway = !state.link.gateways.is_empty() && !nowhere;
         let lone = !witness && !gateway && known <= 1;
         if lone && state.link.carrier && now.since(state.since) >= ALONE && !now.is_within(state.answer, ALONE) {
             return true;

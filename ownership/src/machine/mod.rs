@@ -185,6 +185,11 @@ impl Machine {
         std::mem::take(&mut self.actions)
     }
 
+    /// It is later, for the edge was busy with our actions: that is no pause.
+    pub fn excuse(&mut self, now: Time) {
+        self.now = now.max(self.now);
+    }
+
     /// When [`Event::Tick`] must be given if nothing else comes before.
     #[must_use]
     pub fn next_deadline(&self) -> Time {

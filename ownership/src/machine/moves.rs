@@ -31,27 +31,39 @@ const VOID: Duration = ms(250);
 /// With no successor at all, when to look again.
 const RETRY: Duration = ms(5000);
 
+/// Where an address of ours is to go.
+#[derive(Debug, PartialEq, Eq)]
+enum Successor {
+    /// It stays.
+    Stay,
+    /// It should go, and nobody is left to take it.
+    Nobody,
+    /// There.
+    To(NodeId),
+}
+
 impl Machine {
     fn to_move(address: IpAddr, held: &Held, departure: &Departure) -> Move {
         Move { address, epoch: held.epoch, id: departure.id }
     }
 
     /// Whether the address should move, and to whom.
-    fn successor(&mut self, address: IpAddr, want: &Want, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
+    fn successor(&self, address: IpAddr, want: &Want, tried: &BTreeSet<NodeId>) -> Successor {
         let rebalance = self.slots.get(&address).is_some_and(|slot| slot.rebalanced != want.rebalance);
         if !rebalance && self.may_stay() && want.qualified == crate::choice::Qualified::All {
-            return None;
+            return Successor::Stay;
         }
         let candidates = self.candidates(want, true);
-        let stays = candidates.rank(&self.node).is_some();
-        if stays && !rebalance {
-            return None;
+        if candidates.rank(&self.node).is_some() {
+            let first = candidates.nodes.into_iter().next().filter(|first| rebalance && *first != self.node);
+            return match first {
+                Some(first) if !tried.contains(&first) => Successor::To(first),
+                Some(_) => Successor::Nobody,
+                None => Successor::Stay,
+            };
         }
-        if stays {
-            let first = candidates.nodes.first().cloned();
-            return first.filter(|first| *first != self.node && !tried.contains(first));
-        }
-        candidates.nodes.into_iter().find(|node| *node != self.node && !tried.contains(node))
+        let next = candidates.nodes.into_iter().find(|node| *node != self.node && !tried.contains(node));
+        next.map_or(Successor::Nobody, Successor::To)
     }
 
     /// One step of a planned move, or its beginning; returns the next state if the address is gone.
@@ -84,18 +96,21 @@ impl Machine {
 
     fn depart(&mut self, address: IpAddr, want: &Want, held: &mut Held, tried: BTreeSet<NodeId>) {
         let now = self.now;
-        let Some(to) = self.successor(address, want, &tried) else {
-            let leaving = !self.may_stay();
-            if !tried.is_empty() || leaving {
-                held.retry_at = Some(now + RETRY);
-                self.tell(Fact::NoSuccessor { address });
+        let to = match self.successor(address, want, &tried) {
+            Successor::To(to) => to,
+            stay => {
+                let leaving = !self.may_stay();
+                if stay == Successor::Nobody && (leaving || !tried.is_empty()) {
+                    held.retry_at = Some(now + RETRY);
+                    self.tell(Fact::NoSuccessor { address });
+                }
+                if let Some(slot) = self.slots.get_mut(&address)
+                    && (stay == Successor::Stay || !leaving)
+                {
+                    slot.rebalanced = want.rebalance;
+                }
+                return;
             }
-            if let Some(slot) = self.slots.get_mut(&address)
-                && !leaving
-            {
-                slot.rebalanced = want.rebalance;
-            }
-            return;
         };
         let id = self.rng.next();
         let departure = Departure { to: to.clone(), id, tried, since: now, next: now + OFFER_AGAIN, gone: false };

@@ -51,7 +51,9 @@ impl Machine {
             let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(want.address)) else { continue };
             let alive = member.vital == Vital::Alive || leases && peer.lease_alive;
             let able = alive && member.is_able() && member.sense(want.link).alarm.is_none();
-            contenders.push(Contender { node: node.clone(), able, excluded: member.is_excluded() });
+            // Of whom nothing was ever heard nothing is known; then it is as we are.
+            let excluded = member.is_excluded() || member.heard.is_none() && self.excluded;
+            contenders.push(Contender { node: node.clone(), able, excluded });
         }
         if let Some(link) = link.filter(|state| state.link.contains(want.address)) {
             let current =

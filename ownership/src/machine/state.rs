@@ -1,6 +1,7 @@
 //! What `/state` shows.
 
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::machine::Machine;
@@ -13,8 +14,6 @@ use crate::wire::{Epoch, Vital};
 pub struct Snapshot {
     /// The members, this node left out.
     pub members: Vec<MemberState>,
-    /// The addresses that are wanted here.
-    pub addresses: Vec<AddressState>,
     /// Datagrams refused, by reason.
     pub refused: Vec<(crate::envelope::Refusal, u64)>,
 }
@@ -28,6 +27,10 @@ pub struct MemberState {
     pub vital: Vital,
     /// How long ago it last answered us.
     pub answered: Option<Duration>,
+    /// Whether anything was ever heard of it: without, its flags are a guess.
+    pub heard: bool,
+    /// Whether its Lease is valid.
+    pub lease_alive: bool,
     /// How many claims of it are known.
     pub claims: usize,
     /// Its flags ([`crate::wire::SELECTED`] and so on).
@@ -52,13 +55,19 @@ pub struct AddressState {
 }
 
 impl Machine {
-    /// A picture of now. Costs a sort of the members per address.
+    /// A picture of now; the addresses are shown by [`Machine::addresses`].
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let members = self.member_states().collect();
-        let addresses = self.slots.keys().filter_map(|address| self.address(*address)).collect();
         let refused = self.opener.refused.iter().map(|(refusal, count)| (*refusal, *count)).collect();
-        Snapshot { members, addresses, refused }
+        Snapshot { members, refused }
+    }
+
+    /// Some addresses that are wanted here, in their order, after this one. Each costs a sort of the members, so an
+    /// edge that must not be late asks for some at a time.
+    pub fn addresses(&self, after: Option<IpAddr>) -> impl Iterator<Item = AddressState> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.slots.range((from, Bound::Unbounded)).filter_map(|(address, _)| self.address(*address))
     }
 
     /// The members, this node left out.
@@ -67,6 +76,8 @@ impl Machine {
             node: node.clone(),
             vital: member.vital,
             answered: member.last_ack().map(|at| self.now.since(at)),
+            heard: member.heard.is_some(),
+            lease_alive: member.peer.as_ref().is_some_and(|peer| peer.lease_alive),
             claims: self.ledger.of(node).count(),
             flags: member.status.flags,
         })

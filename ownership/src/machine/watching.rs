@@ -130,7 +130,10 @@ impl Machine {
     }
 
     fn note_gossip(&mut self) {
-        let lonely = self.members.iter().count() > 0 && self.members.is_lonely(self.now, LONELY);
+        // Of whom the Lease has run out no answer is expected.
+        let expected = |member: &crate::membership::Member| member.peer.as_ref().is_some_and(|peer| peer.lease_alive);
+        let lonely =
+            self.members.iter().any(|(_, member)| expected(member)) && self.members.is_lonely(self.now, LONELY);
         let silent = lonely && self.now.since(self.started) > LONELY;
         if silent && !self.gossip_silent {
             self.tell(Fact::GossipSilent);
