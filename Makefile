@@ -23,16 +23,17 @@ LAB = $(CARGO_TARGET_DIR)/debug/lab
 # would pass for ours. What it built of other people's crates is kept.
 MEMBERS := allocator api-types crds e2e ipam lbnodeagent ownership runtime
 
-.PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-failover \
-  soak-ownership lint crds clean
+.PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
+  bench-failover soak-ownership lint crds clean
 
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
 	@echo 'make test        all tests (about 15 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
-	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), then make bench-failover (about 1 hour;'
-	@echo '                 RUNS=3 for 3 of each event, ROWS=cut,kill for these only)'
+	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), make bench-agent (about 15 minutes;'
+	@echo '                 RUNS=5 for 5 single Services, COUNT=1000 for fewer at once, ROWS=latency,bulk,idle for these'
+	@echo '                 only), make bench-failover (about 1 hour; RUNS=3 for 3 of each event, ROWS=cut,kill)'
 	@echo 'make soak-ownership   the ownership protocol on simulated networks, about 1 hour; SEEDS=1000 for less'
 	@echo 'make images      OCI archives in target/images, from the Containerfile'
 	@echo 'make lint        formatting and clippy'
@@ -95,7 +96,7 @@ test: lab images
 test-fast: prepare
 	@cargo nextest run --locked --workspace -E 'not (binary_id(e2e::cluster) | binary_id(e2e::allocator))'
 
-bench: bench-allocator bench-failover
+bench: bench-allocator bench-agent bench-failover
 
 # Its own cluster, where nothing else works; linked as the allocator is, so that both share what cargo has built.
 bench-allocator: lab binaries
@@ -105,7 +106,15 @@ bench-allocator: lab binaries
 	@trap '$(LAB) down --name bench' EXIT && $(LAB) up --name bench --nodes 1 && \
 	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_allocator
 
-# RUNS and ROWS, from the command line or the environment, are read by the program.
+# RUNS, ROWS, COUNT and ROUNDS, from the command line or the environment, are read by the program.
+bench-agent: lab images
+	@echo 'building the benchmark'
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package e2e --bin bench_agent
+	@$(LAB) down --name benchagent
+	@trap '$(LAB) down --name benchagent' EXIT && $(LAB) up --name benchagent --nodes 1 && \
+	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_agent
+
+# RUNS and ROWS as well.
 bench-failover: lab images
 	@$(LAB) down --name benchfailover
 	@trap '$(LAB) down --name benchfailover' EXIT && $(LAB) up --name benchfailover --nodes 3 && \

@@ -126,6 +126,8 @@ pub mod reason {
     pub const STRICT_ARP_NEEDED: &str = "StrictARPNeeded";
     /// Warning, Service: two agents claimed a local address, one has given it up.
     pub const ADDRESS_CONTESTED: &str = "AddressContested";
+    /// Warning, Service: no node has endpoints of every Service that shares an address and wants local traffic.
+    pub const NO_ELIGIBLE_NODES: &str = "NoEligibleNodes";
     /// Warning, Service: an address should move to another node, and none can take it.
     pub const NO_SUCCESSOR: &str = "NoSuccessor";
     /// Warning, Service: every node of the subnet is excluded from load balancers, so the label counts for nothing there.

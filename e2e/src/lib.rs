@@ -23,6 +23,8 @@
 //! - [`ControlPlane`]: freeze the API server.
 //! - [`eventually`]: wait for a condition.
 //! - [`Replica`], [`Proxy`]: an allocator outside the cluster, and a way to the API server that can be blocked.
+//! - [`Bulk`], [`Sight`]: many Services at once, and when their addresses become visible.
+//! - [`Memory`], [`processor_time`]: what a process costs.
 //! - [`audit`]: the rules that must hold at every moment.
 //! - [`testing`]: the installed load balancer, objects that go with the test, and what to wait for.
 //!
@@ -43,6 +45,7 @@
 
 mod agent;
 pub mod audit;
+mod bulk;
 mod cables;
 pub mod calico;
 mod cgroups;
@@ -81,10 +84,12 @@ mod start;
 mod stop;
 mod supervisor;
 pub mod testing;
+mod usage;
 mod wait;
 
 pub use agent::Frozen;
 pub use api_types::Family;
+pub use bulk::{Bulk, Created, Metadata, Sight};
 pub use client::Client;
 pub use cluster::Cluster;
 pub use connector::{Acceptor, Connections, Connector};
@@ -106,4 +111,5 @@ pub use node::Node;
 pub use proxy::{Held, Proxy};
 pub use replica::{Replica, http_get};
 pub use router::{BgpRoute, Router};
+pub use usage::{Memory, processor_time};
 pub use wait::{eventually, eventually_blocking};

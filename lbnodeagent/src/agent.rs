@@ -12,9 +12,13 @@
 //! | [`pass`] | decide, plan, write, read back |
 //! | [`report`] | logs, events and metrics of what changed |
 //! | `local` | the conversation with the protocol for local addresses |
+//! | `circumstances` | what it is told of interfaces, configuration, members |
+//! | `facts` | what it has to tell people |
 //! | [`tell`] | annotations of Services |
 //! | [`lifetime`] | start and stop: what happens to addresses without a picture of the cluster |
 
+mod circumstances;
+mod facts;
 mod kernel;
 mod lifetime;
 mod local;
@@ -50,7 +54,6 @@ use crate::publish::slots::Queue;
 use crate::reconcile::{self, Plan};
 use crate::record::Record;
 use crate::restraint::Restraint;
-use crate::services::ServiceName;
 use crate::state;
 use crate::watches::Inputs;
 use crate::world::{Input, World};
@@ -100,8 +103,6 @@ struct Status {
     seen: bool,
     /// Why it is not in the kernel although it should be.
     error: Option<String>,
-    /// The Services that were told about it, for whom metrics exist.
-    users: BTreeSet<ServiceName>,
 }
 
 /// An address whose operation failed is tried again.
@@ -159,6 +160,7 @@ impl Agent {
         let observed = kernel.dump()?;
         let record = Record::load(&settings.run_dir);
         let world = World::new(&settings.node);
+        outside.metrics.announced.set_node(&settings.node);
         Ok(Self {
             settings,
             outside,

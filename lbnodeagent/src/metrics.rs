@@ -1,5 +1,6 @@
 //! The agent's series (specification, api.md 7).
 
+mod announced;
 mod ownership;
 
 use nix::errno::Errno;
@@ -7,6 +8,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use runtime::metrics::{ClientMetrics, counter, gauge};
 use runtime::write::WriteCounter;
 
+pub use self::announced::Announced;
 pub use self::ownership::{OwnershipMetrics, cause_word, why_word};
 use crate::config::Mode;
 use crate::reconcile::{Operation, Why};
@@ -31,7 +33,7 @@ pub struct Metrics {
     /// Preferred nodes existed, none of them eligible.
     pub affinity_fallback: IntCounterVec,
     /// 1 for every address that this node announces.
-    pub announced: IntGaugeVec,
+    pub announced: Announced,
     selector_state: IntGaugeVec,
     /// Gratuitous ARP sent.
     pub garp_sent: IntCounter,
@@ -79,6 +81,8 @@ impl Metrics {
             registry.register(Box::new(vec.clone()))?;
             Ok(vec)
         };
+        let announced = Announced::new()?;
+        registry.register(Box::new(announced.clone()))?;
         Ok(Self {
             client: ClientMetrics::new(registry)?,
             writes: WriteCounter::new(registry)?,
@@ -95,11 +99,7 @@ impl Metrics {
                 "Preferred nodes existed, none of them eligible",
                 &["service"],
             )?,
-            announced: gauges(
-                "purelb_lbnodeagent_announced",
-                "1 for every address that this node announces",
-                &["service", "node", "ip"],
-            )?,
+            announced,
             selector_state: gauges(
                 "purelb_lbnodeagent_selector_state",
                 "1 for the state of the configuration",

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 pub use self::monitor::{Heard, Monitor};
 use self::socket::Socket;
-use crate::observed::Observed;
+use crate::observed::{Change, Observed};
 use crate::reconcile::Operation;
 
 /// Why the kernel did not answer as expected.
@@ -77,23 +77,23 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses, or changes too fast.
     pub fn dump(&mut self) -> Result<Observed, KernelError> {
-        self.read(true)
+        self.read(true, |_| true)
     }
 
-    /// Reads links and addresses: the routes of a node that speaks BGP may be very many.
+    /// Reads links, and the addresses on those whose index counts. The routes of a node that speaks BGP may be
+    /// very many.
     ///
     /// # Errors
     /// When the kernel refuses, or changes too fast.
-    pub fn dump_addresses(&mut self) -> Result<Observed, KernelError> {
-        self.read(false)
+    pub fn dump_addresses(&mut self, counts: impl Fn(u32) -> bool) -> Result<Observed, KernelError> {
+        self.read(false, counts)
     }
 
-    fn read(&mut self, with_routes: bool) -> Result<Observed, KernelError> {
+    fn read(&mut self, with_routes: bool, counts: impl Fn(u32) -> bool) -> Result<Observed, KernelError> {
+        let wanted = |change: &Change| !matches!(change, Change::Address(key, _) if !counts(key.index));
         let mut observed = Observed::default();
         for (what, request) in encode::dumps(with_routes) {
-            let messages = self.consistent_dump(what, &request)?;
-            let now = BootTime::now();
-            for change in messages.into_iter().filter_map(|message| decode::change(message, now)) {
+            for change in self.consistent_dump(what, &request, wanted)? {
                 observed.apply(change);
             }
         }
@@ -104,9 +104,10 @@ impl Kernel {
         &mut self,
         what: &'static str,
         request: &RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        wanted: impl Fn(&Change) -> bool,
+    ) -> Result<Vec<Change>, KernelError> {
         for _ in 0..DUMPS {
-            match self.dump_once(what, request.clone()) {
+            match self.dump_once(what, request.clone(), &wanted) {
                 Err(KernelError::Interrupted) => {}
                 result => return result,
             }
@@ -118,18 +119,21 @@ impl Kernel {
         &mut self,
         what: &'static str,
         request: RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        wanted: impl Fn(&Change) -> bool,
+    ) -> Result<Vec<Change>, KernelError> {
         let sequence = self.send(vec![(request, NLM_F_REQUEST | NLM_F_DUMP)])?;
         let mut found = Vec::new();
         let mut interrupted = false;
         loop {
+            let now = BootTime::now();
+            // Reduced at once: a message is many times as large as what is kept of it.
             for message in self.socket.receive()? {
                 if message.header.sequence_number != sequence {
                     continue;
                 }
                 interrupted |= message.header.flags & netlink_packet_core::NLM_F_DUMP_INTR != 0;
                 match message.payload {
-                    NetlinkPayload::InnerMessage(inner) => found.push(inner),
+                    NetlinkPayload::InnerMessage(inner) => found.extend(decode::change(inner, now).filter(&wanted)),
                     NetlinkPayload::Error(error) => {
                         return Err(KernelError::Refused { what, errno: errno(error.raw_code()) });
                     }

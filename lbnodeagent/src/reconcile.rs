@@ -194,12 +194,12 @@ impl Plan<'_> {
     }
 
     /// Gives our addresses a lifetime of `grace` seconds, so that they outlive a time in which
-    /// nobody knows what the cluster wants. With `only_running_out`, those that would live longer
-    /// are left as they are.
+    /// nobody knows what the cluster wants. With `only_running_out`, those that live for more than
+    /// half of that are left as they are.
     #[must_use]
     pub fn extensions(&self, grace: u32, only_running_out: bool) -> Vec<Operation> {
         let ours = self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found));
-        ours.filter(|(_, found)| !only_running_out || found.remaining(self.now).is_some_and(|left| left < grace))
+        ours.filter(|(_, found)| !only_running_out || found.remaining(self.now).is_some_and(|left| left < grace / 2))
             .map(|(key, found)| Operation::Put(Entry::extended(*key, found, grace, self.now), Why::Renew))
             .collect()
     }

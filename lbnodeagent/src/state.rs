@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use ownership::Vital;
 use ownership::machine::{AddressState, MemberState};
-use ownership::wire::{EXCLUDED, LEAVING, SELECTED, STALE};
+use ownership::wire::{BROKEN, EXCLUDED, LEAVING, SELECTED, STALE};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -98,7 +98,7 @@ pub struct Member {
     pub answered_millis: Option<u64>,
     /// How many local addresses it answers for.
     pub claims: usize,
-    /// What keeps it from answering for more: `excluded`, `deselected`, `stale`, `leaving`.
+    /// What keeps it from answering for more: `excluded`, `deselected`, `stale`, `leaving`, `linkBroken`.
     pub limits: Vec<&'static str>,
 }
 
@@ -111,6 +111,7 @@ impl Member {
             (member.flags & SELECTED == 0, "deselected"),
             (member.flags & STALE != 0, "stale"),
             (member.flags & LEAVING != 0, "leaving"),
+            (member.flags & BROKEN != 0, "linkBroken"),
         ];
         let state = match member.vital {
             Vital::Alive => "alive",

@@ -41,7 +41,7 @@
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
 //! | offer / go / void / taken back | every 20 ms for 150 ms / every 10 ms / 250 ms after accept / 300 ms after go |
 //! | SWIM period, direct wait, grace | 500 ms, 200 ms, 2 s + 0.5 s log2 n |
-//! | carrier lost; told that we do not answer | 250 ms; 100 ms of checking |
+//! | carrier lost; told that we do not answer | 250 ms; 80 ms of checking |
 //! | pause: a gap past the deadline | 500 ms; then 300 ms of listening |
 //! | watches of the API stale | 10 s: no new claims; 30 s while others are current: hands over |
 //!
@@ -78,7 +78,7 @@
 //! nothing. An alarm is raised only by a node that is answered by others.
 //!
 //! **An owner that loses its right stops within a bound.** By a stronger claim: one exchange after contact (bounded by
-//! 100 ms plus round trips). By its link: 250 ms without carrier, or 100 ms after it was told and nobody answered it.
+//! 100 ms plus round trips). By its link: 250 ms without carrier, or 80 ms after it was told and nobody answered it.
 //! By policy, exclusion, leaving: the exchange of three messages. With its agent dead: when its node dies (watches), or
 //! the kernel's lifetime ends (contract: 300 s). With its whole node suspended: at the first exchange after it.
 //!
@@ -100,8 +100,9 @@
 //! If an add fails: [`Event::AddFailed`].
 //!
 //! **Time.** `CLOCK_BOOTTIME` in microseconds. Give [`Event::Tick`] at [`Machine::next_deadline`]; being late by
-//! up to 5 ms costs only that, more than 500 ms counts as a pause. Probes have 10 ms each, so netlink and sockets must
-//! not block the loop; its thread should not be shared with watches of the API.
+//! up to 5 ms costs only that, more than 500 ms counts as a pause; an edge that was busy with the machine's own actions
+//! for so long says so ([`Machine::excuse`]). Probes have 10 ms each, so netlink and sockets must not block the loop; its
+//! thread should not be shared with watches of the API.
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::Link`]
 //! for each interface, [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
@@ -116,9 +117,9 @@
 //! | Services, groups, slices | [`Event::Want`], [`Event::Unwant`] for local addresses with a link of ours only | - |
 //! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::Announcements`] | - |
 //! | Secret | [`Event::Keys`] | no machine before there is a key |
-//! | state file | with [`Event::Kernel`] | written whenever [`Machine::version`] changed, after the actions |
+//! | state file | with [`Event::Kernel`] | written within 50 ms after [`Machine::version`] changed, after the actions |
 //! | SIGTERM | [`Event::Stop`] | `Leaving`: end at [`Fact::Left`] or the grace period; `Restart`: end at once |
-//! | people | - | [`Action::Tell`]: log, metric, event; [`Machine::snapshot`] for `/state` |
+//! | people | - | [`Action::Tell`]: log, metric, event; [`Machine::snapshot`] and [`Machine::addresses`] for `/state` |
 
 pub mod choice;
 pub mod claims;

@@ -110,7 +110,8 @@ impl Probe {
         if now < self.next {
             return Next::Wait;
         }
-        self.next = now + INTERVAL;
+        // In step with the beginning, so that a timer that is late each time does not make the whole later.
+        self.next = (self.next + INTERVAL).max(now + INTERVAL / 2);
         match &self.answer {
             Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE => Next::Silent(node.clone()),
             Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
@@ -143,6 +144,19 @@ mod tests {
         let steps: Vec<_> =
             (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
+    }
+
+    #[test]
+    fn late_timers_do_not_add_up() {
+        let start = Time::from_micros(1000);
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        for (at, expected) in [(0, Next::Send), (11, Next::Send), (21, Next::Send), (30, Next::Free)] {
+            assert_eq!(probe.step(start + ms(at)), expected, "{at}");
+        }
+        // One that comes very late leaves time for an answer all the same.
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        assert_eq!(probe.step(start + ms(40)), Next::Send);
+        assert_eq!(probe.next, start + ms(45));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub const STALE: u8 = 4;
 pub const BLIND: u8 = 8;
 /// It is leaving: no candidate.
 pub const LEAVING: u8 = 16;
+/// One of its links is broken: no candidate where it does not answer on the link.
+pub const BROKEN: u8 = 32;
 
 /// What every datagram says about its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

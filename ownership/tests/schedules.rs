@@ -1,7 +1,14 @@
 //! Random schedules: faults of every kind at random times, invariants at every step, and peace at the end.
 //!
-//! `OWNERSHIP_SEEDS` sets how many (default 150), `OWNERSHIP_SEED` runs one. A failing seed prints its trace; it then
-//! belongs into [`REGRESSIONS`].
+//! | Variable | Sets |
+//! |---|---|
+//! | `OWNERSHIP_SEEDS` | how many seeds of 2 to 5 nodes (default 10,000) |
+//! | `OWNERSHIP_LARGE` | how many seeds of 50 nodes (default 100) |
+//! | `OWNERSHIP_FROM` | the first seed (default 1) |
+//! | `OWNERSHIP_SEED` | the seed of [`one_seed`] |
+//!
+//! The seeds are dealt out to several tests, so that a runner uses all processors. A failing seed prints its trace; it
+//! then belongs into [`REGRESSIONS`].
 
 // The helpers of a test may panic, like the test itself.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::struct_excessive_bools)]
@@ -12,15 +19,31 @@ mod sim;
 
 use std::time::Duration;
 
-use ownership::{Qualified, Time};
-use sim::world::vip;
-use sim::{Setup, World};
+use ownership::{Qualified, Stop, Time};
+use sim::{Family, Setup, World};
 
-/// Seeds that failed once.
-const REGRESSIONS: &[u64] = &[35, 55, 219, 579, 682, 918, 1241, 1317, 1690, 6964];
+/// Seeds that failed once, with what they were drawn from.
+///
+/// The second draw's two: an agent that started without API server kept an address beside a stronger claim; the row
+/// `an_agent_that_starts_without_api_yields` shows it without chance.
+const REGRESSIONS: &[(Draw, &[u64])] =
+    &[(Draw::First, &[35, 55, 219, 579, 682, 918, 1241, 1317, 1690, 6964]), (Draw::Second, &[2430, 4856])];
+
+/// What a seed chooses from. A new kind of cluster or fault makes a new draw, so that seeds that failed stay what
+/// they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draw {
+    /// IPv4 only, gateways that answer, 17 kinds of faults.
+    First,
+    /// All families, silent gateways, snooping switches, `skip-ipv6-dad`, 22 kinds of faults.
+    Second,
+}
 
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
 const SETTLED: Duration = Duration::from_millis(1200);
+/// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
+/// they are made.
+const UNASKED: Duration = Duration::from_millis(300);
 /// Without a fault for so long, nothing moves any more.
 const QUIET: Duration = Duration::from_secs(9);
 
@@ -33,20 +56,28 @@ struct Schedule {
     /// The last fault or repair.
     fault: Time,
     lossy: bool,
+    draw: Draw,
     owners: Vec<Vec<usize>>,
 }
 
 impl Schedule {
-    fn new(seed: u64, nodes: Option<usize>) -> Self {
+    fn new(seed: u64, nodes: Option<usize>, draw: Draw) -> Self {
         let mut rng = ownership::rng::Rng::new(seed);
-        let setup = Setup {
+        let mut setup = Setup {
             nodes: nodes.unwrap_or(2 + rng.below(4)),
             vips: 1 + rng.below(5),
             two_networks: rng.below(3) == 0,
             gateway: rng.below(4) > 0,
-            client: true,
             seed,
+            ..Setup::default()
         };
+        if draw == Draw::Second {
+            setup.family = Family::ALL[rng.below(3)];
+            setup.silent_gateway = rng.below(6) == 0;
+            // Not in large clusters: see what the crate's documentation says is not covered.
+            setup.snooping = rng.below(6) == 0 && setup.nodes <= 5;
+            setup.skip_probe = rng.below(6) == 0;
+        }
         let mut world = World::settled(setup);
         if world.rng.below(3) == 0 {
             world.change("duplicates and delays", |net| {
@@ -55,7 +86,7 @@ impl Schedule {
             });
         }
         let fault = world.now;
-        Self { world, fault, lossy: false, owners: Vec::new() }
+        Self { world, fault, lossy: false, draw, owners: Vec::new() }
     }
 
     fn node(&mut self) -> usize {
@@ -69,7 +100,7 @@ impl Schedule {
         while self.world.now < end {
             self.world.run(ms(50));
             if self.world.rng.below(20) == 0 {
-                self.world.client_asks(vip(0));
+                self.world.client_asks(self.world.vip(0));
             }
             self.check();
         }
@@ -83,7 +114,9 @@ impl Schedule {
             let answers = world.answers(*address);
             let speaking =
                 answers.iter().all(|node| world.nodes[*node].machine.is_some() && !world.nodes[*node].paused);
-            if answers.len() > 1 && speaking && !self.lossy && since > SETTLED && self.connected(&answers) {
+            let unasked = world.setup.skip_probe || world.setup.snooping;
+            let allowed = unasked && world.now.since(world.measure.addresses[address].since) <= UNASKED;
+            if answers.len() > 1 && speaking && !self.lossy && since > SETTLED && !allowed && self.connected(&answers) {
                 world.fail(&format!("{answers:?} both answer for {address}, {since:?} after the last fault"));
             }
             owners.push(answers);
@@ -109,7 +142,7 @@ impl Schedule {
         let node = self.node();
         let other = self.node();
         let world = &mut self.world;
-        match world.rng.below(17) {
+        match world.rng.below(if self.draw == Draw::First { 17 } else { 22 }) {
             0 => world.cut(node),
             1 | 2 => world.heal(node),
             3 => world.kill_agent(node),
@@ -148,9 +181,9 @@ impl Schedule {
             13 => {
                 let number = world.rng.below(6);
                 if world.rng.below(3) == 0 {
-                    world.unwant(vip(number))
+                    world.unwant(world.vip(number))
                 } else {
-                    world.want(vip(number), Qualified::All, world.now.as_micros())
+                    world.want(world.vip(number), Qualified::All, world.now.as_micros())
                 }
             }
             14 => {
@@ -163,11 +196,29 @@ impl Schedule {
                     net.deaf.insert(port);
                 });
             }
-            _ => {
+            16 => {
                 let port = world.port(node, 0);
                 world.change(&format!("{node} is mute"), |net| {
                     net.mute.insert(port);
                 });
+            }
+            17 => {
+                let gone_first = world.rng.below(2) == 0;
+                world.move_link(node, gone_first);
+            }
+            18 => world.set_gateway(!world.hosts[1].up),
+            19 => {
+                let number = world.rng.below(6);
+                let address = world.vip(number);
+                if world.nodes[node].kernel.contains(&address) && world.knows(node, address) {
+                    world.delete_by_hand(node, address);
+                }
+            }
+            20 => world.set_refusing(node, !world.nodes[node].refuses),
+            _ => {
+                world.stop(node, Stop::Restart);
+                world.kill_agent(node);
+                world.start_agent(node);
             }
         }
         self.fault = self.fault.max(self.world.now);
@@ -182,8 +233,12 @@ impl Schedule {
         if !world.api {
             world.set_api(true);
         }
+        if self.draw == Draw::Second {
+            world.set_gateway(true);
+        }
         for node in 0..world.nodes.len() {
             world.heal(node);
+            world.set_refusing(node, false);
             if !world.nodes[node].carrier {
                 world.set_carrier(node, true);
             }
@@ -195,7 +250,10 @@ impl Schedule {
 
     /// Exactly one answer for what is wanted, none for the rest.
     fn peace(&mut self) {
-        self.run(ms(12_000));
+        // Who is not told of a claim at once hears of it in a round of SWIM, half a second per member.
+        let round =
+            if self.world.nodes.len() > 5 { ms(500) * u32::try_from(self.world.nodes.len()).unwrap() } else { ms(0) };
+        self.run(ms(12_000) + round);
         let world = &self.world;
         for address in world.measure.addresses.keys() {
             let answers = world.answers(*address);
@@ -215,8 +273,8 @@ impl Schedule {
     }
 }
 
-fn schedule(seed: u64, nodes: Option<usize>, faults: usize) {
-    let mut schedule = Schedule::new(seed, nodes);
+fn schedule(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) {
+    let mut schedule = Schedule::new(seed, nodes, draw);
     for _ in 0..faults {
         schedule.disturb();
         let pause = match schedule.world.rng.below(4) {
@@ -232,45 +290,77 @@ fn schedule(seed: u64, nodes: Option<usize>, faults: usize) {
     schedule.peace();
 }
 
-#[test]
-fn random_schedules() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("OWNERSHIP_SEED") {
-        return schedule(seed, None, 12);
-    }
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Each `of`-th seed, beginning with the `share`-th.
+fn seeds(name: &str, default: u64, share: u64, of: u64) -> impl Iterator<Item = u64> {
     let from = number("OWNERSHIP_FROM").unwrap_or(1);
-    for seed in REGRESSIONS.iter().copied().chain(from..from + number("OWNERSHIP_SEEDS").unwrap_or(150)) {
-        schedule(seed, None, 12);
-    }
+    (from..from + number(name).unwrap_or(default)).filter(move |seed| seed % of == share)
 }
 
 #[test]
-fn fifty_nodes() {
-    let count = std::env::var("OWNERSHIP_LARGE").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    for seed in 1..=count {
-        schedule(seed, Some(50), 10);
+fn seeds_that_failed_once() {
+    for (draw, seeds) in REGRESSIONS {
+        for seed in *seeds {
+            schedule(*seed, None, 12, *draw);
+        }
     }
 }
+
+/// By hand: `OWNERSHIP_SEED=35 cargo test -p ownership --test schedules -- --ignored one_seed`.
+#[test]
+#[ignore = "for a seed that failed"]
+fn one_seed() {
+    schedule(number("OWNERSHIP_SEED").unwrap_or(1), None, 12, Draw::Second);
+}
+
+macro_rules! shares {
+    ($of:literal: $($share:literal $name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                for seed in seeds("OWNERSHIP_SEEDS", 10_000, $share, $of) {
+                    schedule(seed, None, 12, Draw::Second);
+                }
+                for seed in seeds("OWNERSHIP_LARGE", 100, $share, $of) {
+                    schedule(seed, Some(50), 10, Draw::Second);
+                }
+            }
+        )*
+    };
+}
+
+shares!(16: 0 random_00 1 random_01 2 random_02 3 random_03 4 random_04 5 random_05 6 random_06 7 random_07 8 random_08 9 random_09 10 random_10 11 random_11 12 random_12 13 random_13 14 random_14 15 random_15);
 
 /// By hand: `cargo test -p ownership --test schedules -- --ignored thousand --nocapture`.
 #[test]
 #[ignore = "takes minutes"]
 fn thousand_nodes() {
     let setup = Setup { nodes: 1000, vips: 100, seed: 1, ..Setup::default() };
-    let mut world = World::settled(setup);
+    let mut world = World::new(setup);
+    for node in 0..1000 {
+        world.power_on(node);
+        if node % 100 == 99 {
+            world.run(ms(100));
+        }
+    }
+    // Everybody has pinged everybody once.
+    world.run(ms(20_000));
     let start = world.now;
     let sent: u64 = world.nodes.iter().map(|node| node.sent).sum();
     world.run(ms(10_000));
     let rate = (world.nodes.iter().map(|node| node.sent).sum::<u64>() - sent) / 10_000;
     println!("datagrams per node and second: {rate}");
     for number in 0..100 {
-        assert_eq!(world.answers(vip(number)).len(), 1, "{number}");
+        assert_eq!(world.answers(world.vip(number)).len(), 1, "{number}");
     }
-    let node = world.owner(vip(0)).unwrap();
+    let node = world.owner(world.vip(0)).unwrap();
     world.cut(node);
     world.run(ms(5000));
     for number in 0..100 {
-        let (without, double) = (world.without(vip(number), start), world.double(vip(number), start));
+        let (without, double) = (world.without(world.vip(number), start), world.double(world.vip(number), start));
         assert!(without < ms(1000) && double.is_zero(), "{without:?} {double:?}");
     }
 }

@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ownership::{ConflictPolicy, Event, Fact, NodeId, Qualified, Stop, Time};
-use sim::world::vip;
-use sim::{Setup, World};
+use sim::{Family, Setup, World};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -35,9 +34,9 @@ struct Row {
 fn row(name: &str, setup: &Setup, mut scenario: impl FnMut(&mut World) -> Time) -> Row {
     let mut row = Row::default();
     for seed in 1..=seeds(20) {
-        let mut world = World::settled(Setup { seed, ..setup.clone() });
+        let mut world = World::settled(Setup { seed, family: Family::of(seed), ..setup.clone() });
         for number in 0..setup.vips {
-            if world.owner(vip(number)).is_none() {
+            if world.owner(world.vip(number)).is_none() {
                 world.fail("not settled");
             }
         }
@@ -94,7 +93,7 @@ fn wait(world: &mut World, below: usize) {
 }
 
 fn owner(world: &World, number: usize) -> usize {
-    world.owner(vip(number)).unwrap_or_else(|| world.fail("no owner"))
+    world.owner(world.vip(number)).unwrap_or_else(|| world.fail("no owner"))
 }
 
 #[test]
@@ -107,12 +106,12 @@ fn cut_node_and_its_return() {
         world.run(ms(5000));
         let heir = owner(world, 0);
         let healed = world.now;
-        let lost = world.without(vip(0), start);
+        let lost = world.without(world.vip(0), start);
         world.heal(node);
         world.run(ms(12_000));
-        back.push(world.double(vip(0), healed));
-        assert_eq!(world.owner(vip(0)), Some(heir), "moved back");
-        assert_eq!(world.without(vip(0), healed), Duration::ZERO);
+        back.push(world.double(world.vip(0), healed));
+        assert_eq!(world.owner(world.vip(0)), Some(heir), "moved back");
+        assert_eq!(world.without(world.vip(0), healed), Duration::ZERO);
         assert!(lost > Duration::ZERO);
         // The double answers of the return are measured on their own.
         start
@@ -163,7 +162,7 @@ fn two_nodes_and_a_gateway() {
 fn owner_and_first_heir() {
     row("owner and first heir", &Setup { nodes: 5, vips: 6, ..Setup::default() }, |world| {
         let (node, start) = (owner(world, 0), world.now);
-        let state = world.nodes[node].machine.as_ref().unwrap().address(vip(0)).unwrap();
+        let state = world.nodes[node].machine.as_ref().unwrap().address(world.vip(0)).unwrap();
         let heir = world.nodes.iter().position(|other| Some(&other.id) == state.heir.as_ref()).unwrap();
         world.cut(node);
         world.cut(heir);
@@ -181,7 +180,7 @@ fn agent_killed_and_restarted() {
         wait(world, 6000);
         world.start_agent(node);
         world.run(ms(8000));
-        assert_eq!(world.owner(vip(0)), Some(node), "moved");
+        assert_eq!(world.owner(world.vip(0)), Some(node), "moved");
         start
     })
     .bounds(0, 0, 0);
@@ -258,12 +257,12 @@ fn planned_moves() {
         world.run(ms(3000));
         let start = world.now;
         for number in 0..8 {
-            world.want(vip(number), Qualified::All, 1);
+            world.want(world.vip(number), Qualified::All, 1);
         }
         world.run(ms(3000));
         for number in 0..8 {
             let mut nodes: Vec<_> = world.nodes.iter().map(|node| node.id.clone()).collect();
-            ownership::order::sort(&mut nodes, &vip(number));
+            ownership::order::sort(&mut nodes, &world.vip(number));
             if world.nodes[owner(world, number)].id != nodes[0] {
                 world.fail("not on its first choice");
             }
@@ -275,11 +274,11 @@ fn planned_moves() {
         let (node, start) = (owner(world, 0), world.now);
         let other: BTreeSet<NodeId> =
             world.nodes.iter().filter(|n| n.id != world.nodes[node].id).map(|n| n.id.clone()).collect();
-        world.want(vip(0), Qualified::Tiers(vec![other.clone(), BTreeSet::new()]), 0);
+        world.want(world.vip(0), Qualified::Tiers(vec![other.clone(), BTreeSet::new()]), 0);
         world.run(ms(2000));
         let now = owner(world, 0);
         assert_ne!(now, node);
-        world.want(vip(0), Qualified::Tiers(vec![BTreeSet::new()]), 0);
+        world.want(world.vip(0), Qualified::Tiers(vec![BTreeSet::new()]), 0);
         world.run(ms(2000));
         assert_eq!(owner(world, 0), now, "no endpoint anywhere: it stays");
         start
@@ -296,7 +295,7 @@ fn the_successor_dies_in_the_middle() {
         let pause = u64::try_from(world.rng.below(2500)).unwrap();
         world.run(Duration::from_micros(pause));
         let heir = (0..3).find(|other| *other != node).unwrap();
-        let state = world.nodes[heir].machine.as_ref().unwrap().address(vip(0)).unwrap();
+        let state = world.nodes[heir].machine.as_ref().unwrap().address(world.vip(0)).unwrap();
         let dying = if state.doing == "takes it over" || state.doing == "holds it" { heir } else { 3 - node - heir };
         world.cut(dying);
         world.run(ms(5000));
@@ -349,7 +348,7 @@ fn address_network_fails() {
         world.change("B heals", |net| net.heal(port));
         world.run(ms(5000));
         assert_ne!(owner(world, 0), node);
-        assert_eq!(world.double(vip(0), healed), Duration::ZERO);
+        assert_eq!(world.double(world.vip(0), healed), Duration::ZERO);
         start
     })
     .bounds(999, 999, 0);
@@ -389,7 +388,7 @@ fn lifetime_ends_after_the_agent() {
         let start = world.now;
         world.kill_agent(node);
         world.run(ms(60_000));
-        assert_eq!(world.without(vip(0), start), Duration::ZERO);
+        assert_eq!(world.without(world.vip(0), start), Duration::ZERO);
         let end = world.now;
         world.expire(node);
         world.run(ms(5000));
@@ -409,8 +408,8 @@ fn a_fifth_of_all_packets_lost() {
         world.change("no loss", |net| net.loss = 0);
         world.run(ms(3000));
         for number in 0..3 {
-            sums.push(world.measure.sum_double(vip(number), start, world.now));
-            moves.push(world.measure.addresses[&vip(number)].owners.iter().filter(|(at, _)| *at > start).count());
+            sums.push(world.measure.sum_double(world.vip(number), start, world.now));
+            moves.push(world.measure.addresses[&world.vip(number)].owners.iter().filter(|(at, _)| *at > start).count());
         }
         start
     })
@@ -444,9 +443,9 @@ fn a_deaf_node_steals_nothing() {
             });
             world.run(ms(15_000));
             for number in kept {
-                assert_eq!(world.double(vip(number), start), Duration::ZERO);
-                if world.without(vip(number), start) > Duration::ZERO
-                    || world.nodes[deaf].kernel.contains_key(&vip(number))
+                assert_eq!(world.double(world.vip(number), start), Duration::ZERO);
+                if world.without(world.vip(number), start) > Duration::ZERO
+                    || world.nodes[deaf].kernel.contains(&world.vip(number))
                 {
                     world.fail("the deaf node took it");
                 }
@@ -457,7 +456,7 @@ fn a_deaf_node_steals_nothing() {
             });
             world.run(ms(3000));
             for number in 0..3 {
-                assert!(world.double(vip(number), healed) <= ms(200));
+                assert!(world.double(world.vip(number), healed) <= ms(200));
                 owner(world, number);
             }
             start
@@ -469,12 +468,12 @@ fn a_deaf_node_steals_nothing() {
 #[test]
 fn foreign_host_before_us() {
     for seed in 1..=seeds(20) {
-        let mut world = World::settled(Setup { seed, vips: 1, ..Setup::default() });
-        let host = world.add_foreign(vip(9));
+        let mut world = World::settled(Setup { seed, family: Family::of(seed), vips: 1, ..Setup::default() });
+        let host = world.add_foreign(world.vip(9));
         let start = world.now;
-        world.want(vip(9), Qualified::All, 0);
+        world.want(world.vip(9), Qualified::All, 0);
         world.run(ms(20_000));
-        assert!((0..3).all(|node| !world.nodes[node].kernel.contains_key(&vip(9))));
+        assert!((0..3).all(|node| !world.nodes[node].kernel.contains(&world.vip(9))));
         assert!((0..3).any(|node| {
             world.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { defended: false, .. }))
         }));
@@ -483,75 +482,84 @@ fn foreign_host_before_us() {
         assert!(facts < 40, "{facts} events");
         world.set_foreign(host, false);
         world.run(ms(10_000));
-        assert!(world.owner(vip(9)).is_some_and(|owner| owner < 3));
+        assert!(world.owner(world.vip(9)).is_some_and(|owner| owner < 3));
     }
 }
 
 #[test]
 fn foreign_host_after_us() {
     for seed in 1..=seeds(20) {
-        let mut world = World::settled(Setup { seed, ..Setup::default() });
+        let mut world = World::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
         let (node, start) = (owner(&world, 0), world.now);
-        let host = world.add_foreign(vip(0));
+        let host = world.add_foreign(world.vip(0));
         for _ in 0..25 {
-            world.foreign_announces(host, vip(0));
+            world.foreign_announces(host, world.vip(0));
             world.run(ms(1000));
         }
         let defended =
             world.facts(node, start).filter(|f| matches!(f, Fact::AddressConflict { defended: true, .. })).count();
         assert!((2..=3).contains(&defended), "{defended}");
-        assert!(world.nodes[node].kernel.contains_key(&vip(0)));
+        assert!(world.nodes[node].kernel.contains(&world.vip(0)));
     }
 }
 
 #[test]
 fn conflict_policies() {
-    for policy in [ConflictPolicy::Warn, ConflictPolicy::Off] {
-        let mut world = World::settled(Setup { vips: 1, ..Setup::default() });
-        for node in 0..3 {
-            world.deliver(node, Event::Policy(policy));
+    for family in Family::ALL {
+        for policy in [ConflictPolicy::Warn, ConflictPolicy::Off] {
+            let mut world = World::settled(Setup { vips: 1, family, ..Setup::default() });
+            for node in 0..3 {
+                world.deliver(node, Event::Policy(policy));
+            }
+            let start = world.now;
+            world.add_foreign(world.vip(9));
+            world.want(world.vip(9), Qualified::All, 0);
+            world.run(ms(3000));
+            assert!((0..3).any(|node| world.nodes[node].kernel.contains(&world.vip(9))));
+            let said =
+                (0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { .. })));
+            assert_eq!(said, policy == ConflictPolicy::Warn);
         }
-        let start = world.now;
-        world.add_foreign(vip(9));
-        world.want(vip(9), Qualified::All, 0);
-        world.run(ms(3000));
-        assert!((0..3).any(|node| world.nodes[node].kernel.contains_key(&vip(9))));
-        let said = (0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { .. })));
-        assert_eq!(said, policy == ConflictPolicy::Warn);
     }
 }
 
 #[test]
 fn proxy_arp_is_no_foreign_host() {
-    let mut world = World::settled(Setup { vips: 1, ..Setup::default() });
-    let start = world.now;
-    let host = world.add_foreign(vip(9));
-    world.hosts[host - 3].addresses.insert("10.0.201.1".parse().unwrap());
-    world.want(vip(9), Qualified::All, 0);
-    world.run(ms(3000));
-    assert!((0..3).any(|node| world.nodes[node].kernel.contains_key(&vip(9))));
-    assert!((0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::ProxyArp { .. }))));
+    for family in Family::ALL {
+        let mut world = World::settled(Setup { vips: 1, family, ..Setup::default() });
+        let start = world.now;
+        let host = world.add_foreign(world.vip(9));
+        let unused = World::unused(world.vip(9));
+        world.hosts[host - 3].addresses.insert(unused);
+        world.want(world.vip(9), Qualified::All, 0);
+        world.run(ms(3000));
+        assert!((0..3).any(|node| world.nodes[node].kernel.contains(&world.vip(9))));
+        assert!((0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::ProxyArp { .. }))));
+    }
 }
 
 #[test]
 fn a_kernel_that_answers_for_what_it_does_not_hold() {
-    let mut world = World::settled(Setup { vips: 1, ..Setup::default() });
-    let start = world.now;
-    // kube-ipvs0 without strict ARP, on every node.
-    for node in 0..3 {
-        world.nodes[node].ipvs.insert(vip(9));
+    for family in Family::ALL {
+        let mut world = World::settled(Setup { vips: 1, family, ..Setup::default() });
+        let start = world.now;
+        // kube-ipvs0 without strict ARP, on every node.
+        for node in 0..3 {
+            let address = world.vip(9);
+            world.nodes[node].ipvs.insert(address);
+        }
+        world.want(world.vip(9), Qualified::All, 0);
+        world.run(ms(3000));
+        assert_eq!((0..3).filter(|node| world.nodes[*node].kernel.contains(&world.vip(9))).count(), 1);
+        assert!((0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::StrictArpNeeded { .. }))));
     }
-    world.want(vip(9), Qualified::All, 0);
-    world.run(ms(3000));
-    assert_eq!((0..3).filter(|node| world.nodes[*node].kernel.contains_key(&vip(9))).count(), 1);
-    assert!((0..3).any(|node| world.facts(node, start).any(|fact| matches!(fact, Fact::StrictArpNeeded { .. }))));
 }
 
 #[test]
 fn all_power_on_together() {
     let mut worst = Duration::ZERO;
     for seed in 1..=seeds(20) {
-        let mut world = World::new(Setup { seed, nodes: 5, vips: 10, ..Setup::default() });
+        let mut world = World::new(Setup { seed, family: Family::of(seed), nodes: 5, vips: 10, ..Setup::default() });
         let start = world.now;
         for node in 0..5 {
             world.power_on(node);
@@ -559,7 +567,7 @@ fn all_power_on_together() {
         }
         world.run(ms(6000));
         for number in 0..10 {
-            let seen = &world.measure.addresses[&vip(number)];
+            let seen = &world.measure.addresses[&world.vip(number)];
             assert!(seen.double.is_empty(), "seed {seed}: {seen:?}");
             assert_eq!(seen.owners.len(), 1, "seed {seed}: {seen:?}");
             worst = worst.max(seen.owners[0].0.since(start));
@@ -571,13 +579,15 @@ fn all_power_on_together() {
 
 #[test]
 fn one_node_alone_serves() {
-    for gateway in [true, false] {
-        let mut world = World::new(Setup { nodes: 1, gateway, client: false, ..Setup::default() });
-        let start = world.now;
-        world.power_on(0);
-        world.run(ms(5000));
-        let first = world.measure.addresses[&vip(0)].now.clone();
-        assert!(world.nodes[0].kernel.contains_key(&vip(0)), "{first:?} since {start:?}");
+    for family in Family::ALL {
+        for gateway in [true, false] {
+            let mut world = World::new(Setup { nodes: 1, gateway, client: false, family, ..Setup::default() });
+            let start = world.now;
+            world.power_on(0);
+            world.run(ms(5000));
+            let first = world.measure.addresses[&world.vip(0)].now.clone();
+            assert!(world.nodes[0].kernel.contains(&world.vip(0)), "{first:?} since {start:?}");
+        }
     }
 }
 
@@ -585,7 +595,7 @@ fn one_node_alone_serves() {
 fn taken_out_by_hand() {
     row("deleted by hand", &Setup::default(), |world| {
         let (node, start) = (owner(world, 0), world.now);
-        world.delete_by_hand(node, vip(0));
+        world.delete_by_hand(node, world.vip(0));
         world.run(ms(2000));
         assert_eq!(owner(world, 0), node);
         start
@@ -596,14 +606,154 @@ fn taken_out_by_hand() {
 #[test]
 fn services_come_and_go() {
     for seed in 1..=seeds(20) {
-        let mut world = World::settled(Setup { seed, ..Setup::default() });
+        let mut world = World::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
         let start = world.now;
-        world.want(vip(7), Qualified::All, 0);
+        world.want(world.vip(7), Qualified::All, 0);
         world.run(ms(1000));
-        let served = world.measure.addresses[&vip(7)].owners[0].0.since(start);
+        let served = world.measure.addresses[&world.vip(7)].owners[0].0.since(start);
         assert!(served < ms(200), "{served:?}");
-        world.unwant(vip(7));
+        world.unwant(world.vip(7));
         world.run(ms(1000));
-        assert!(world.answers(vip(7)).is_empty());
+        assert!(world.answers(world.vip(7)).is_empty());
     }
+}
+
+#[test]
+fn a_lone_node_serves_though_its_gateway_never_answers() {
+    for family in Family::ALL {
+        let silent = Setup { nodes: 1, silent_gateway: true, client: false, family, ..Setup::default() };
+        let mut world = World::new(silent);
+        let start = world.now;
+        world.power_on(0);
+        world.run(ms(6000));
+        for number in 0..3 {
+            let served = world.measure.addresses[&world.vip(number)].owners.first().map(|(at, _)| at.since(start));
+            assert!(served.is_some_and(|served| served < ms(4000)), "{served:?}");
+        }
+        assert!(world.facts(0, start).any(|fact| matches!(fact, Fact::Deaf { .. })), "not said that it waits");
+    }
+}
+
+#[test]
+fn another_interface() {
+    // The old one goes after the new one is there: nothing moves, and the neighbours are told again.
+    row("another interface", &Setup::default(), |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        // The announcements of the claim are over.
+        world.run(ms(3000));
+        let before = world.announced;
+        world.move_link(node, false);
+        world.run(ms(50));
+        assert!(world.announced > before, "no neighbour was told");
+        world.run(ms(5000));
+        assert_eq!(owner(world, 0), node);
+        start
+    })
+    .bounds(0, 0, 0);
+    // It goes first: a crash of the link.
+    row("another interface after the old one", &Setup::default(), |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        world.move_link(node, true);
+        world.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+#[test]
+fn hundreds_of_addresses() {
+    for family in Family::ALL {
+        let mut world = World::settled(Setup { nodes: 2, vips: 1200, family, ..Setup::default() });
+        let (node, start) = (owner(&world, 0), world.now);
+        world.most_adds = 0;
+        world.cut(node);
+        world.run(ms(3000));
+        let worst = world.wants.keys().map(|address| world.without(*address, start)).max().unwrap();
+        println!("{family:?}: {} addresses at once, the last after {worst:?}", world.most_adds);
+        assert_eq!(world.most_adds, 256, "not limited, or too few at once to show it");
+        assert!(worst < ms(1000), "{worst:?}");
+        for number in 0..1200 {
+            owner(&world, number);
+        }
+    }
+}
+
+#[test]
+fn a_switch_that_carries_no_questions_to_groups() {
+    // The agent dies, its kernel serves; only a question to its own hardware address gets there.
+    row("snooping, agent dead", &Setup { snooping: true, ..Setup::default() }, |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        world.kill_agent(node);
+        world.run(ms(15_000));
+        assert_eq!(owner(world, 0), node);
+        start
+    })
+    .bounds(0, 0, 0);
+}
+
+#[test]
+fn services_that_skip_the_question() {
+    row("skip-ipv6-dad", &Setup { skip_probe: true, ..Setup::default() }, |world| {
+        let start = world.now;
+        let address = world.vip(7);
+        world.want(address, Qualified::All, 0);
+        world.run(ms(1000));
+        let served = world.measure.addresses[&address].owners[0].0.since(start);
+        // Delay of the watch, and three probes if they are not skipped.
+        assert!(served < ms(if address.is_ipv6() { 31 } else { 100 }), "{served:?}");
+        let node = owner(world, 7);
+        let start = world.now;
+        world.cut(node);
+        world.run(ms(4000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+#[test]
+fn an_agent_that_starts_without_api_yields() {
+    // Its node was cut and lost its addresses to others, its agent died, and the API server with what is wanted is away.
+    row("start without API", &Setup::default(), |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        world.cut(node);
+        world.kill_agent(node);
+        world.run(ms(5000));
+        let heir = owner(world, 0);
+        world.set_api(false);
+        world.start_agent(node);
+        wait(world, 300);
+        let healed = world.now;
+        world.heal(node);
+        world.run(ms(5000));
+        assert_eq!(owner(world, 0), heir);
+        for address in world.wants.keys() {
+            assert!(world.double(*address, healed) < ms(500), "{:?}", world.double(*address, healed));
+        }
+        world.set_api(true);
+        world.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 500);
+}
+
+#[test]
+fn two_that_do_not_know_each_others_hardware_addresses() {
+    let mut worst = Duration::ZERO;
+    for seed in 1..=seeds(20) {
+        let mut world = World::new(Setup { seed, nodes: 2, vips: 8, ..Setup::default() });
+        for (node, other) in [(0, 1), (1, 0)] {
+            let other = world.nodes[other].id.clone();
+            world.unlisted.insert((node, other));
+        }
+        let start = world.now;
+        world.power_on(0);
+        world.power_on(1);
+        world.run(ms(6000));
+        for number in 0..8 {
+            let seen = &world.measure.addresses[&world.vip(number)];
+            worst = worst.max(seen.owners.first().map_or(ms(6000), |(at, _)| at.since(start)));
+        }
+    }
+    println!("two strangers: worst time to an owner {worst:?}");
+    assert!(worst < ms(3000));
 }

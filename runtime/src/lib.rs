@@ -7,6 +7,7 @@
 //! | [`client`] | the connection to the API server |
 //! | [`watch`] | a watch that never ends and backs off on errors |
 //! | [`server`] | `/metrics`, `/healthz`, `/readyz` |
+//! | [`memory`] | giving it back |
 //! | [`metrics`] | series that both programs export |
 //! | [`process`] | the standard `process_*` series |
 //! | [`events`] | Kubernetes events: queued, limited, repeats counted |
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod events;
 pub mod leader;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod process;
 pub mod server;

@@ -1,8 +1,11 @@
 //! One answer at a time, always one: local addresses while nodes, agents and the API server fail. Speed is measured by
 //! `make bench-failover`; the bounds here are only far from what a user would call an outage.
 
+mod blocked;
+mod leaving;
 mod moves;
 mod strangers;
+mod traffic;
 
 use std::{
     net::IpAddr,
@@ -32,14 +35,14 @@ struct Local<'a> {
     _groups: Applied<'a>,
 }
 
-/// A Service of this name with these addresses.
-fn service(name: &str, [v4, v6]: [IpAddr; 2]) -> String {
+/// A Service of this name with these addresses, and this traffic policy.
+fn service(name: &str, [v4, v6]: [IpAddr; 2], policy: &str) -> String {
     format!(
         r#"
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: default, annotations: {{purelb.io/addresses: "{v4},{v6}"}}}}
-spec: {{type: LoadBalancer, ipFamilyPolicy: RequireDualStack, ports: [{{port: 80}}]}}
+spec: {{type: LoadBalancer, ipFamilyPolicy: RequireDualStack, externalTrafficPolicy: {policy}, ports: [{{port: 80}}]}}
 "#
     )
 }
@@ -54,15 +57,20 @@ fn pair(cluster: &Cluster, last: u8) -> [IpAddr; 2] {
 impl<'a> Local<'a> {
     /// Returns when one node answers for both addresses.
     async fn new(cluster: &'a Cluster, name: &'static str) -> Self {
+        let local = Self::with_policy(cluster, name, "Cluster").await;
+        local.answered_by(|[v4, v6]| v4 == v6).await;
+        local
+    }
+
+    /// Returns when the Service has its addresses.
+    async fn with_policy(cluster: &'a Cluster, name: &'static str, policy: &str) -> Self {
         let groups = Applied::kustomization(cluster, "manifests/samples/local");
         let addresses = pair(cluster, 220);
-        let service = Applied::yaml(cluster, &service(name, addresses));
+        let service = Applied::yaml(cluster, &service(name, addresses, policy));
         cluster.service_addresses("default", name, 2).await.unwrap();
         let monitors = addresses.map(|address| cluster.client().monitor(address).unwrap());
         cluster.agents_ready(DEADLINE).await.unwrap();
-        let local = Self { cluster, name, addresses, monitors, _service: service, _groups: groups };
-        local.answered_by(|[v4, v6]| v4 == v6).await;
-        local
+        Self { cluster, name, addresses, monitors, _service: service, _groups: groups }
     }
 
     /// The node that answers for both.

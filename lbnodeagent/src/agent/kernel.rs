@@ -61,6 +61,7 @@ impl Agent {
         });
         let due: Vec<IpAddr> = due.map(|(ip, _)| *ip).collect();
         self.world.mark(due);
+        runtime::memory::trim();
     }
 
     /// Runs a call to the kernel on a thread where it may block.

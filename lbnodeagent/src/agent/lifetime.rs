@@ -78,7 +78,7 @@ impl Agent {
     }
 
     /// Gives our addresses a lifetime of the grace period; returns to how many. With
-    /// `only_running_out`, those that would live longer are left as they are.
+    /// `only_running_out`, those that live for more than half of that are left as they are.
     async fn extend(&mut self, only_running_out: bool) -> usize {
         let grace = u32::try_from(self.settings.stop_grace.as_secs()).unwrap_or(u32::MAX - 1);
         let operations = self.plan(BootTime::now()).extensions(grace, only_running_out);

@@ -4,56 +4,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api_types::ConflictDetection;
 use api_types::names::reason;
-use k8s_openapi::api::core::v1::ObjectReference;
 use ownership::machine::MemberState;
-use ownership::wire::{EXCLUDED, SELECTED};
-use ownership::{ConflictPolicy, Fact, NodeId, Qualified, Refusal, Vital};
+use ownership::{NodeId, Qualified, Vital};
 use runtime::BootTime;
-use runtime::events::{Event, Kind as Urgency};
+use runtime::events::Kind as Urgency;
 use tokio::sync::mpsc;
 
 use super::Agent;
 use crate::desired::{Candidacy, Exclusion, Placement};
-use crate::interfaces::remote_links;
-use crate::local::{Command, Local, Placed, Report, Rules, Scope, Start, Wanted};
-use crate::metrics::{cause_word, why_word};
+use crate::local::{Command, Local, Placed, Report, Rules, Scope, Wanted};
 use crate::reconcile::Why;
 
 /// How long a node that is not selected any more keeps what it cannot hand over.
-const HAND_OVER: Duration = Duration::from_secs(5);
-/// How long after the start others may take to say whether they are excluded too.
-const EXCLUSION: Duration = Duration::from_secs(2);
+pub(super) const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// The agent's view of the protocol's thread.
 #[derive(Debug, Default)]
 pub(super) struct Side {
     /// Runs from the first complete picture of the cluster on.
-    thread: Option<Local>,
-    reports: Option<mpsc::UnboundedReceiver<Report>>,
+    pub(super) thread: Option<Local>,
+    pub(super) reports: Option<mpsc::UnboundedReceiver<Report>>,
     /// The local addresses that the kernel has because of us.
     pub(super) held: BTreeMap<IpAddr, Placement>,
     /// What is to be said of those that came since the last pass.
     pub(super) placed: BTreeMap<IpAddr, Placed>,
     /// What the thread was told.
     pub(super) wanted: BTreeMap<IpAddr, Wanted>,
-    scope: Scope,
-    rules: Rules,
+    pub(super) scope: Scope,
+    pub(super) rules: Rules,
     /// What the thread says of the members.
     pub(super) members: Vec<MemberState>,
     pub(super) silent: bool,
-    started: Option<BootTime>,
+    pub(super) started: Option<BootTime>,
     /// Since when no configuration applies to this node.
-    unselected: Option<BootTime>,
+    pub(super) unselected: Option<BootTime>,
     /// Every dummy interface since the start: what was there is ours to remove.
-    dummies: BTreeSet<u32>,
+    pub(super) dummies: BTreeSet<u32>,
     /// It was told every address of the first lists.
-    complete: bool,
+    pub(super) complete: bool,
     /// The thread could not be started.
-    failed: bool,
+    pub(super) failed: bool,
     /// What the last pass knew of the node's exclusion.
-    exclusion: Option<Exclusion>,
+    pub(super) exclusion: Option<Exclusion>,
 }
 
 impl Side {
@@ -93,7 +86,7 @@ impl Side {
         &self.scope.remote_links
     }
 
-    fn tell(&self, command: Command) {
+    pub(super) fn tell(&self, command: Command) {
         if let Some(thread) = &self.thread {
             // If it has ended, the end of its reports says so.
             let _ended = thread.tell(command);
@@ -107,154 +100,6 @@ impl Side {
 }
 
 impl Agent {
-    /// Tells the thread what changed in interfaces, configuration, members and keys; starts it in the first complete
-    /// pass.
-    pub(super) fn tell_circumstances(&mut self) {
-        let now = BootTime::now();
-        let scope = self.scope(now);
-        let rules = self.rules();
-        let peers = self.world.members_changed().then(|| self.world.members.peers(now));
-        let keys = self.world.keys_changed().then(|| self.world.keys.clone()).flatten();
-        if self.side.is_running() {
-            if scope != self.side.scope {
-                self.side.scope = scope.clone();
-                self.side.tell(Command::Scope(Box::new(scope)));
-            }
-            if rules != self.side.rules {
-                self.side.rules = rules.clone();
-                self.side.tell(Command::Rules(rules));
-            }
-            if let Some(keys) = keys {
-                tracing::info!(op = "gossipKey", "the gossip's key changed");
-                self.side.tell(Command::Keys(Box::new(keys)));
-            }
-        } else {
-            self.side.scope = scope;
-            self.side.rules = rules;
-            self.start_thread(now);
-        }
-        if let Some(peers) = peers {
-            self.side.tell(Command::Members(peers));
-        }
-    }
-
-    /// Says once that every wanted address of the first lists was told. Where the endpoints count, theirs is one of
-    /// them: an address that is only not wanted because they are not known yet must not be given up.
-    pub(super) fn tell_completeness(&mut self) {
-        let known = !self.world.services.need_endpoints() || self.world.endpoints.is_complete();
-        if known && !self.side.complete && self.side.is_running() {
-            self.side.complete = true;
-            self.side.tell(Command::WantsComplete);
-        }
-    }
-
-    /// What is known of the node's exclusion may change with time alone.
-    pub(super) fn note_exclusion(&mut self, now: BootTime) {
-        let exclusion = Some(self.exclusion(now));
-        if exclusion != self.side.exclusion {
-            self.side.exclusion = exclusion;
-            self.world.mark_all();
-        }
-    }
-
-    fn start_thread(&mut self, now: BootTime) {
-        let Some(keys) = self.world.keys.clone() else { return };
-        let Some(node) = NodeId::new(&self.settings.node) else {
-            self.side.failed = true;
-            return tracing::error!(op = "ownership", "the node's name is empty or too long");
-        };
-        let start = Start {
-            node,
-            keys,
-            port: self.settings.gossip_port,
-            run_dir: self.settings.run_dir.clone(),
-            stop_grace: self.settings.stop_grace,
-            recorded: self.record.keys().clone(),
-            scope: self.side.scope.clone(),
-            rules: self.side.rules.clone(),
-        };
-        let (reports, received) = mpsc::unbounded_channel();
-        match Local::start(start, self.outside.metrics.clone(), reports) {
-            Ok(thread) => {
-                self.side.thread = Some(thread);
-                self.side.reports = Some(received);
-                self.side.started = Some(now);
-            }
-            Err(error) => {
-                self.side.failed = true;
-                tracing::error!(op = "ownership", %error, "cannot start the thread for local addresses");
-            }
-        }
-    }
-
-    fn scope(&mut self, now: BootTime) -> Scope {
-        self.side.dummies.extend(self.dummy);
-        let mut links = remote_links(&self.observed, self.dummy, &self.selection);
-        links.extend(self.side.dummies.iter().filter(|index| !self.selection.has(**index)));
-        // Without a configuration there are no interfaces either, but what is here is to be handed over first.
-        let selection = match (self.mode.config(), self.side.unselected) {
-            (None, Some(since)) if now.since(since) < HAND_OVER => self.side.scope.selection.clone(),
-            _ => self.selection.clone(),
-        };
-        let mut gateways: BTreeMap<u32, BTreeSet<IpAddr>> = BTreeMap::new();
-        for route in &self.observed.routes {
-            gateways.entry(route.index).or_default().extend(route.gateway);
-        }
-        gateways.retain(|index, _| selection.has(*index));
-        Scope { selection, remote_links: links, node_addresses: self.node_addresses().clone(), gateways }
-    }
-
-    fn rules(&self) -> Rules {
-        let config = self.mode.config();
-        let policy = config.map_or(ConflictPolicy::default(), |config| match config.conflict_detection {
-            ConflictDetection::Enforce => ConflictPolicy::Enforce,
-            ConflictDetection::Warn => ConflictPolicy::Warn,
-            ConflictDetection::Off => ConflictPolicy::Off,
-        });
-        Rules {
-            policy,
-            announcements: config.map_or_else(Vec::new, |config| config.announcements.schedule.clone()),
-            selected: config.is_some(),
-            excluded: self.world.node.as_ref().is_some_and(|node| node.excluded),
-            current: self.world.watches_current(),
-        }
-    }
-
-    /// The configuration has gone, or come.
-    pub(super) fn note_selected(&mut self, now: BootTime) {
-        self.side.unselected = self.mode.config().is_none().then(|| self.side.unselected.unwrap_or(now));
-    }
-
-    /// When what could not be handed over is given up.
-    pub(super) fn hand_over_ends(&mut self, now: BootTime) {
-        if let Some(since) = self.side.unselected
-            && now.since(since) >= HAND_OVER
-            && !self.side.wanted.is_empty()
-        {
-            self.interfaces_changed = true;
-            self.world.mark_all();
-        }
-    }
-
-    /// Whether this node is excluded, now that it is known of the others.
-    pub(super) fn exclusion(&self, now: BootTime) -> Exclusion {
-        if !self.side.rules.excluded {
-            return Exclusion::No;
-        }
-        // Without gossip the last that was said of them counts.
-        let here = |member: &MemberState| member.vital == Vital::Alive || self.side.silent && member.lease_alive;
-        let able: Vec<&MemberState> = self.side.members.iter().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
-        if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
-            Exclusion::Yes
-        } else if able.iter().any(|member| !member.heard)
-            || self.side.started.is_none_or(|started| now.since(started) < EXCLUSION)
-        {
-            Exclusion::Unknown
-        } else {
-            Exclusion::No
-        }
-    }
-
     /// Tells the thread whether this node takes part in an address.
     pub(super) fn tell_candidacy(&mut self, ip: IpAddr, candidacy: Candidacy) {
         match candidacy {
@@ -264,6 +109,7 @@ impl Agent {
                 let mut wanted = wanted;
                 wanted.want.rebalance = request(self.side.wanted.get(&ip), &wanted.requests);
                 if self.side.wanted.get(&ip) != Some(&*wanted) {
+                    self.tell_nobody(ip, &wanted.want.qualified);
                     self.side.wanted.insert(ip, (*wanted).clone());
                     self.side.tell(Command::Want(wanted));
                 }
@@ -277,6 +123,18 @@ impl Agent {
                     self.side.tell(Command::Unwant(ip));
                 }
             }
+        }
+    }
+
+    /// Sharers of an address may ask for what no node has. It stays where it is, so that node says so.
+    fn tell_nobody(&self, ip: IpAddr, qualified: &Qualified) {
+        let nobody = matches!(qualified, Qualified::Tiers(tiers) if tiers.iter().all(BTreeSet::is_empty));
+        if nobody && self.side.held.contains_key(&ip) && self.world.services.of(ip).nth(1).is_some() {
+            let text = format!(
+                "externalTrafficPolicy is Local, and no node has an endpoint of every Service that shares {ip}: node {} keeps it",
+                self.settings.node
+            );
+            self.tell_users(ip, Urgency::Warning, reason::NO_ELIGIBLE_NODES, &text);
         }
     }
 
@@ -346,130 +204,6 @@ impl Agent {
         let subnets = self.world.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
         self.note_exclusion(BootTime::now());
-    }
-
-    fn heed_fact(&self, fact: Fact) {
-        let node = &self.settings.node;
-        let warn = |address: IpAddr, reason: &'static str, text: &str| {
-            tracing::warn!(op = "ownership", event = reason, ip = %address, "{text}");
-            self.tell_users(address, Urgency::Warning, reason, text);
-        };
-        match fact {
-            Fact::Claimed { address, epoch, cause, from, without } => {
-                let from = from.map(|from| from.to_string());
-                let millis = without.map(|without| u64::try_from(without.as_millis()).unwrap_or(u64::MAX));
-                tracing::info!(op = "claim", ip = %address, epoch, cause = cause_word(cause), from, silentMillis = millis, "claimed");
-            }
-            Fact::Released { address, why, to } => {
-                let to = to.map(|to| to.to_string());
-                tracing::info!(op = "release", ip = %address, reason = why_word(why), to, "given up");
-            }
-            Fact::AddressConflict { address, mac, defended: false } => {
-                let text = format!(
-                    "{mac}, which is no node of this cluster, answers for {address}: node {node} does not claim it while that is so; find the host or take the address out of the pool"
-                );
-                warn(address, reason::ADDRESS_CONFLICT, &text);
-            }
-            Fact::AddressConflict { address, mac, defended: true } => {
-                let text = format!(
-                    "{mac}, which is no node of this cluster, says that it has {address}: node {node} defends the address; find the host or take the address out of the pool"
-                );
-                warn(address, reason::ADDRESS_CONFLICT, &text);
-            }
-            Fact::StrictArpNeeded { node: other, address } => {
-                let text = format!(
-                    "node {other} answers ARP for {address} without announcing it: set strictARP in kube-proxy's ipvs configuration, or net.ipv4.conf.all.arp_ignore to 1 there"
-                );
-                warn(address, reason::STRICT_ARP_NEEDED, &text);
-            }
-            Fact::TwoClaims { address, rival, kept } => {
-                let text = if kept {
-                    format!("node {node} and another one answered for {address}, which node {node} has kept")
-                } else {
-                    format!("nodes {node} and {rival} answered for {address}: node {node} has given it up")
-                };
-                warn(address, reason::ADDRESS_CONTESTED, &text);
-            }
-            Fact::NoSuccessor { address } => {
-                let text = format!("{address} should leave node {node}, and no other node can take it: it stays");
-                warn(address, reason::NO_SUCCESSOR, &text);
-            }
-            Fact::ExclusionIgnored { address } => {
-                let text = format!(
-                    "every node that can answer for {address} is excluded from load balancers by label: the label is ignored there"
-                );
-                warn(address, reason::EXCLUSION_IGNORED, &text);
-            }
-            Fact::MoveFailed { address, to } => {
-                tracing::warn!(op = "move", ip = %address, %to, "the successor did not claim the address: taken back");
-            }
-            fact => self.heed_rare(fact),
-        }
-    }
-
-    /// What concerns no single address.
-    fn heed_rare(&self, fact: Fact) {
-        let name = |link: ownership::LinkId| self.observed.name_of(link.0);
-        match fact {
-            Fact::ProxyArp { link, mac } => {
-                let interface = name(link);
-                let text = format!(
-                    "{mac} on interface {interface} answers ARP for free addresses (proxy ARP): its answers are not counted"
-                );
-                tracing::warn!(op = "ownership", event = reason::PROXY_ARP, interface, %mac, "{text}");
-                self.tell_node(reason::PROXY_ARP, &text);
-            }
-            Fact::Deaf { link } => {
-                let interface = name(link);
-                let text = format!(
-                    "nobody answers on interface {interface}, neither nodes nor gateway: nothing is claimed there"
-                );
-                tracing::warn!(op = "ownership", event = reason::LINK_DEAF, interface, "{text}");
-                self.tell_node(reason::LINK_DEAF, &text);
-            }
-            Fact::GossipSilent => {
-                let port = self.settings.gossip_port;
-                let text = format!(
-                    "no other agent answers on UDP port {port} (a firewall?): Leases tell which nodes live, and failover takes seconds"
-                );
-                tracing::warn!(op = "gossip", event = reason::GOSSIP_SILENT, "{text}");
-                self.tell_node(reason::GOSSIP_SILENT, &text);
-            }
-            Fact::Refused(Refusal::WrongKey) => {
-                let text = "an agent uses another gossip key than this one and is not heard: is the Secret purelb-gossip the same for all?";
-                tracing::debug!(op = "gossip", event = reason::GOSSIP_KEY_MISMATCH, "{text}");
-                self.tell_node(reason::GOSSIP_KEY_MISMATCH, text);
-            }
-            Fact::Alarm { node, link, own } => {
-                tracing::warn!(op = "alarm", %node, interface = name(link), own, "node silent in every way");
-            }
-            Fact::AgentSilent { node } => {
-                tracing::warn!(op = "members", %node, "its agent is silent, its kernel answers: its addresses stay there");
-            }
-            Fact::Paused(gap) => {
-                let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(op = "pause", millis, "this agent did not run for a while");
-            }
-            Fact::Member { node, vital } => tracing::debug!(op = "members", %node, ?vital, "member"),
-            other => tracing::debug!(op = "ownership", fact = ?other, "fact"),
-        }
-    }
-
-    /// An event of this node.
-    fn tell_node(&self, reason: &'static str, note: &str) {
-        let object = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Node".to_owned()),
-            name: Some(self.settings.node.clone()),
-            uid: self.world.node.as_ref().map(|node| node.uid.clone()),
-            ..ObjectReference::default()
-        };
-        self.outside.events.publish(Event {
-            object,
-            kind: Urgency::Warning,
-            reason,
-            note: format!("node {}: {note}", self.settings.node),
-        });
     }
 }
 

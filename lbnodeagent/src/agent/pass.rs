@@ -50,6 +50,8 @@ impl Agent {
         self.tell_completeness();
         if !self.first_pass_done {
             self.first_pass_done = true;
+            // The first lists are through.
+            runtime::memory::trim();
             self.outside.readiness.ready();
             tracing::info!(op = "start", remoteAddresses = self.wanted.len(), "first pass done");
         }
@@ -119,14 +121,7 @@ impl Agent {
             status.error = None;
             self.report_decision(ip, Some(&before.reason));
         } else {
-            let status = Status {
-                decision,
-                since: Timestamp::now(),
-                placed: None,
-                seen: false,
-                error: None,
-                users: BTreeSet::new(),
-            };
+            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, error: None };
             self.status.insert(ip, status);
             self.report_decision(ip, None);
         }

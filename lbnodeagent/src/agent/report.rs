@@ -1,6 +1,5 @@
 //! What changed, for people and machines: logs, events, metrics, `/state`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::Agent;
 use crate::desired::{Kind, Placement, Reason};
 use crate::local::Local;
 use crate::reconcile::Why;
-use crate::services::{ServiceName, ServiceView};
+use crate::services::ServiceView;
 use crate::state;
 
 /// How long the protocol may take to say what it knows.
@@ -129,25 +128,9 @@ impl Agent {
     }
 
     /// Keeps the series of announced addresses in step with the Services that use them.
-    fn update_users(&mut self, ip: IpAddr, announced: bool) {
-        let users: BTreeSet<ServiceName> = if announced {
-            self.world.services.of(ip).map(|service| service.name.clone()).collect()
-        } else {
-            BTreeSet::new()
-        };
-        let Some(status) = self.status.get_mut(&ip) else { return };
-        if status.users == users {
-            return;
-        }
-        let before = std::mem::replace(&mut status.users, users);
-        let (node, ip_text) = (self.settings.node.as_str(), ip.to_string());
-        let series = &self.outside.metrics.announced;
-        for gone in before.difference(&status.users) {
-            let _never_was = series.remove_label_values(&[&gone.to_string(), node, &ip_text]);
-        }
-        for new in status.users.difference(&before) {
-            series.with_label_values(&[&new.to_string(), node, &ip_text]).set(1);
-        }
+    fn update_users(&self, ip: IpAddr, announced: bool) {
+        let users = self.world.services.of(ip).filter(|_| announced).map(|service| service.name.clone());
+        self.outside.metrics.announced.set(ip, users.collect());
     }
 
     pub(super) fn tell_users(&self, ip: IpAddr, kind: Urgency, reason: &'static str, note: &str) {

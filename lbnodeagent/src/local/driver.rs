@@ -1,17 +1,20 @@
 //! The loop: what happens becomes events of the protocol, and its actions are carried out at once.
+//!
+//! What is looked at from time to time only is in `regular`.
+
+mod regular;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ownership::machine::MemberState;
 use ownership::{BootId, Config, Event, Fact, Machine, NodeId, Time, Vital};
 use runtime::BootTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::claims::Claims;
-use super::table::{COMPARE, Table};
+use super::table::Table;
 use super::wire::Wire;
 use super::{Command, Picture, Report, Rules, Start, Wanted};
 use crate::gossip::Gossip;
@@ -19,15 +22,6 @@ use crate::metrics::Metrics;
 
 /// Commands and datagrams taken at once: then the others are heard.
 const AT_ONCE: usize = 64;
-/// How often it is looked whether people must be told something of the members.
-const LOOK: Duration = Duration::from_millis(250);
-/// Between two attempts to get the gossip port.
-const BIND: Duration = Duration::from_secs(5);
-/// Between two readings of the kernel, whatever the occasion.
-const READ: Duration = Duration::from_secs(1);
-/// Between two writings of the state file: changes come in bursts. Whatever the last moment of a process is missing
-/// there, its peers remember.
-const SAVE: Duration = Duration::from_millis(50);
 /// Between two reports that somebody uses another key: anybody can make us notice that.
 const WRONG_KEY: Duration = Duration::from_secs(10);
 /// Losses that are dealt with one by one; more of them are read from the kernel and dealt with together.
@@ -190,11 +184,8 @@ impl Driver {
     fn wake(&self) -> Instant {
         let now = BootTime::now();
         let protocol = self.machine.next_deadline().since(clock());
-        let read = self.compared + if self.unsure { READ } else { COMPARE };
-        // The state file is behind by no more than that either.
-        let own = [Some(read), Some(self.looked + LOOK), self.table.wake(), self.save_at()];
-        let own = own.into_iter().flatten().map(|at| at.since(now)).min();
-        Instant::now() + own.map_or(protocol, |own| own.min(protocol))
+        let own = self.regular_wake();
+        Instant::now() + own.since(now).min(protocol)
     }
 
     /// Gives the protocol an event, carries out what it says, and what follows from that.
@@ -254,7 +245,7 @@ impl Driver {
         for (from, bytes) in datagrams {
             self.feed(Event::Datagram { from, bytes });
         }
-        for event in self.wire.hear(&self.table) {
+        for event in self.wire.hear() {
             self.feed(event);
         }
     }
@@ -299,19 +290,6 @@ impl Driver {
         }
     }
 
-    /// Goes on with a picture that somebody wants.
-    fn draw(&mut self) {
-        let Some((answer, mut picture)) = self.pictures.pop() else { return };
-        let after = picture.addresses.last().map(|address| address.address);
-        let before = picture.addresses.len();
-        picture.addresses.extend(self.machine.addresses(after).take(AT_ONCE));
-        if picture.addresses.len() == before {
-            let _nobody_waits = answer.send(picture);
-        } else {
-            self.pictures.push((answer, picture));
-        }
-    }
-
     fn set_rules(&mut self, rules: Rules) {
         let before = std::mem::replace(&mut self.rules, rules.clone());
         if before.policy != rules.policy {
@@ -331,45 +309,6 @@ impl Driver {
         }
     }
 
-    /// What is looked at from time to time.
-    fn look(&mut self) {
-        let now = BootTime::now();
-        if now.since(self.compared) >= if self.unsure { READ } else { COMPARE } {
-            self.read_kernel();
-            self.refresh();
-        }
-        if now.since(self.looked) < LOOK {
-            return;
-        }
-        self.looked = now;
-        if self.gossip.is_none() && now >= self.bind_at {
-            self.bind();
-        }
-        self.wire.leave(now);
-        self.tell_members();
-        self.metrics.ownership.held.set(i64::try_from(self.table.count()).unwrap_or(i64::MAX));
-    }
-
-    fn tell_members(&mut self) {
-        let members: Vec<MemberState> = self.machine.member_states().collect();
-        let brief = members.iter().map(|member| (member.node.clone(), (member.vital, member.flags))).collect();
-        let silent = self.machine.is_gossip_silent();
-        let brief = Some((brief, silent));
-        if brief != self.told {
-            self.told = brief;
-            self.report(Report::Members { members, silent });
-        }
-    }
-
-    fn bind(&mut self) {
-        self.bind_at = BootTime::now() + BIND;
-        let bound = Gossip::bind(self.port).map(|gossip| self.gossip = Some(gossip));
-        self.metrics.ownership.port_bound.set(i64::from(bound.is_ok()));
-        if self.port_told.replace(bound.is_ok()) != Some(bound.is_ok()) {
-            self.report(Report::Port(bound.map_err(|error| error.to_string())));
-        }
-    }
-
     /// Sends a datagram. Whoever cannot be reached is silent, which the protocol notices by itself.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let sent = self.gossip.as_ref().map(|gossip| gossip.send(to, bytes));
@@ -377,24 +316,6 @@ impl Driver {
             self.metrics.ownership.send_errors.inc();
             tracing::debug!(op = "gossip", %to, %error, "datagram not sent");
         }
-    }
-
-    /// When the state file is to be written, if it is behind.
-    fn save_at(&self) -> Option<BootTime> {
-        let (saved, at) = self.saved?;
-        (saved != self.machine.version()).then(|| at + SAVE)
-    }
-
-    /// The state file follows the claims.
-    fn save(&mut self, now: bool) {
-        let (version, time) = (self.machine.version(), BootTime::now());
-        if self.saved.is_some_and(|(saved, at)| saved == version || !now && time.since(at) < SAVE) {
-            return;
-        }
-        self.saved = Some((version, time));
-        self.claims.save(self.machine.claims());
-        let highest = self.machine.claims().map(|(_, epoch)| epoch).max().unwrap_or(0);
-        self.metrics.ownership.highest_epoch.set(i64::try_from(highest).unwrap_or(i64::MAX));
     }
 
     pub(super) fn report(&self, report: Report) {

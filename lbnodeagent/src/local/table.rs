@@ -1,21 +1,28 @@
 //! The kernel's local addresses: what the protocol decided is carried out here, and nowhere else.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `hearing` | what the kernel reports |
+//! | `writing` | putting addresses there and taking them out |
+
+mod hearing;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use ownership::{Epoch, NodeId};
+use ownership::Epoch;
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
-use super::{Placed, Report, Scope, Start};
+use super::{Report, Scope, Start};
 use crate::desired::Placement;
 use crate::interfaces::remote_links;
 use crate::metrics::Metrics;
-use crate::netlink::{BATCH, Heard, Kernel, KernelError, Monitor, marks_addresses};
-use crate::observed::{AddressKey, Change, MARK, Observed};
-use crate::reconcile::{Operation, Plan, Side, Why};
+use crate::netlink::{Kernel, KernelError, Monitor, marks_addresses};
+use crate::observed::{AddressKey, MARK, Observed};
+use crate::reconcile::{Operation, Plan, Side};
 use crate::restraint::Restraint;
 
 /// How often everything is compared with the kernel, and lifetimes are renewed.
@@ -69,7 +76,9 @@ impl Table {
         // Listen first, or what changes between the two would be missed.
         let monitor = Monitor::of_addresses()?;
         let mut kernel = Kernel::open()?;
-        let observed = kernel.dump_addresses()?;
+        // The addresses of interfaces for remote ones, of which there may be very many, are none of our business.
+        let remote = &start.scope.remote_links;
+        let observed = kernel.dump_addresses(|index| !remote.contains(&index))?;
         let mut table = Self {
             kernel,
             monitor,
@@ -108,8 +117,12 @@ impl Table {
 
     /// An interface of that kind which has just appeared is not ours either, before the agent has said so.
     fn note_remote_links(&mut self) {
-        self.remote_links = remote_links(&self.observed, None, &self.scope.selection);
-        self.remote_links.extend(&self.scope.remote_links);
+        let mut links = remote_links(&self.observed, None, &self.scope.selection);
+        links.extend(&self.scope.remote_links);
+        // What is on one that counts again is not known.
+        self.news.unsure |= !self.remote_links.is_subset(&links);
+        self.observed.addresses.retain(|key, _| !links.contains(&key.index));
+        self.remote_links = links;
     }
 
     /// Whether an address is an announced one, which makes no interface part of a network.
@@ -157,81 +170,6 @@ impl Table {
         self.later.values().min().copied()
     }
 
-    /// Takes over what the kernel reports.
-    pub(super) fn hear(&mut self) {
-        let Heard { changes, lost } = self.monitor.hear();
-        self.news.unsure |= lost;
-        let mut gone = BTreeSet::new();
-        let mut touched = BTreeSet::new();
-        for change in changes {
-            if let Change::NoAddress(key) = &change
-                && self.held.get(&key.ip).is_some_and(|placement| placement.key == *key)
-            {
-                gone.insert(key.ip);
-            }
-            if let Change::NoLink(index) = &change {
-                gone.extend(self.held.iter().filter(|(_, held)| held.key.index == *index).map(|(ip, _)| *ip));
-            }
-            let stray = match &change {
-                Change::Address(key, found) => {
-                    !self.ours.contains(&key.ip) && found.mark == Some(MARK) && !self.remote_links.contains(&key.index)
-                }
-                _ => false,
-            };
-            // It was reported after we had deleted it, or somebody else uses our mark.
-            self.news.unsure |= stray;
-            let changes = self.observed.apply(change);
-            if changes.links {
-                self.note_remote_links();
-                self.news.interfaces = true;
-            }
-            for ip in changes.addresses {
-                if self.ours.contains(&ip) {
-                    touched.insert(ip);
-                } else {
-                    self.news.interfaces = true;
-                }
-            }
-        }
-        let now = BootTime::now();
-        for ip in gone {
-            let Some(placement) = self.held.get(&ip) else { continue };
-            if self.observed.addresses.contains_key(&placement.key) {
-                continue;
-            }
-            match self.restraint.until(ip, now) {
-                Some(at) => drop(self.later.insert(ip, at)),
-                None => drop(self.news.lost.insert(ip)),
-            }
-        }
-        // Somebody changed one of ours: it gets its attributes back.
-        touched.retain(|ip| {
-            self.held.get(ip).is_some_and(|held| self.observed.addresses.contains_key(&held.key))
-                && self.restraint.until(*ip, now).is_none()
-        });
-        let operations = self.plan().operations(touched);
-        for operation in &operations {
-            self.restraint.repaired(operation.key().ip, now);
-        }
-        self.write(&operations);
-    }
-
-    /// What happened since the last call.
-    pub(super) fn news(&mut self) -> News {
-        let now = BootTime::now();
-        let due: Vec<IpAddr> = self.later.iter().filter(|(_, at)| **at <= now).map(|(ip, _)| *ip).collect();
-        for ip in due {
-            self.later.remove(&ip);
-            let gone = self.held.get(&ip).is_some_and(|held| !self.observed.addresses.contains_key(&held.key));
-            if gone {
-                self.news.lost.insert(ip);
-            }
-        }
-        let news = std::mem::take(&mut self.news);
-        self.missing.extend(news.lost.iter().copied());
-        news
-    }
-
     fn plan(&self) -> Plan<'_> {
         Plan {
             wanted: &self.held,
@@ -246,92 +184,12 @@ impl Table {
         }
     }
 
-    /// The place of an address that this node takes part in; if it is here already, it becomes as it should be.
-    /// Returns whether the kernel refused that.
-    pub(super) fn place(&mut self, placement: Placement) -> bool {
-        let ip = placement.key.ip;
-        self.places.insert(ip, placement);
-        let here = self.ours.contains(&ip) && self.held.get(&ip) != Some(&placement);
-        here && !self.add(&[ip], &BTreeMap::new()).is_empty()
-    }
-
-    /// This node takes no part in the address any more.
-    pub(super) fn forget(&mut self, ip: IpAddr) {
-        self.places.remove(&ip);
-    }
-
-    /// Puts addresses into the kernel; returns those that it refused. `from` says who had them before.
-    pub(super) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
-        self.ours.extend(addresses);
-        let failed = self.put(addresses, from);
-        // The protocol has them taken out then, for a part may have been done.
-        failed
-    }
-
-    fn put(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
-        let now = BootTime::now();
-        let mut failed = Vec::new();
-        for ip in addresses {
-            match self.places.get(ip) {
-                Some(placement) => drop(self.held.insert(*ip, *placement)),
-                // The protocol holds nothing that it was not asked to.
-                None => failed.push(*ip),
-            }
-        }
-        let operations = self.plan().operations(addresses.iter().copied().filter(|ip| self.held.contains_key(ip)));
-        let (done, refused) = self.write(&operations);
-        for ip in addresses {
-            let Some(placement) = self.held.get(ip).copied() else { continue };
-            if let Some(errno) = refused.get(ip) {
-                self.report(Report::Failed(placement.key, *errno));
-                failed.push(*ip);
-                continue;
-            }
-            let repaired = self.missing.remove(ip);
-            if repaired {
-                self.restraint.repaired(*ip, now);
-            }
-            let why = done.get(ip).copied();
-            self.report(Report::Placed(Placed { placement, why, repaired, from: from.get(ip).cloned() }));
-        }
-        failed
-    }
-
-    /// Takes addresses out of the kernel.
-    pub(super) fn remove(&mut self, addresses: &[IpAddr]) {
-        let mut keys = Vec::new();
-        for ip in addresses {
-            self.ours.remove(ip);
-            self.missing.remove(ip);
-            self.later.remove(ip);
-            keys.extend(self.held.remove(ip).map(|placement| placement.key));
-        }
-        let mut operations = self.plan().operations(addresses.iter().copied());
-        // The kernel reports a new IPv6 address some time after it has it.
-        let planned: BTreeSet<AddressKey> = operations.iter().map(|operation| *operation.key()).collect();
-        let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed.addresses.contains_key(key));
-        operations.extend(unseen.map(|key| Operation::Delete(*key)).collect::<Vec<_>>());
-        let (_, refused) = self.write(&operations);
-        self.news.unsure |= !refused.is_empty();
-        for key in keys {
-            if let Some(errno) = refused.get(&key.ip) {
-                self.report(Report::Failed(key, *errno));
-            }
-            self.report(Report::Withdrawn(key));
-        }
-    }
-
-    /// What earlier runs left lives on until it is known what the cluster wants.
-    pub(super) fn extend(&mut self) {
-        let operations = self.plan().extensions(self.grace, true);
-        self.write(&operations);
-    }
-
     /// Reads everything from the kernel, and renews what runs out; returns whether that was possible.
     pub(super) fn compare(&mut self) -> bool {
         // Everything that is announced before the dump is in it.
         let _announced = self.monitor.hear();
-        match self.kernel.dump_addresses() {
+        let remote = &self.remote_links;
+        match self.kernel.dump_addresses(|index| !remote.contains(&index)) {
             Ok(observed) => {
                 self.news.interfaces |= !self.observed.differences(&observed).is_empty();
                 self.observed = observed;
@@ -352,70 +210,6 @@ impl Table {
         operations.extend(self.plan().extensions(self.grace, true).into_iter().filter(unplaced));
         self.write(&operations);
         true
-    }
-
-    fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Errno>) {
-        let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
-        for batch in operations.chunks(BATCH) {
-            let results = self.kernel.apply(batch).unwrap_or_else(|error| {
-                tracing::error!(op = "netlink", %error, "cannot write local addresses");
-                self.reopen();
-                vec![Err(Errno::EIO); batch.len()]
-            });
-            for (operation, result) in batch.iter().zip(results) {
-                self.metrics.count_operation(operation, result);
-                match (operation, result) {
-                    (operation, Err(errno)) => drop(failed.insert(operation.key().ip, errno)),
-                    (Operation::Put(entry, why), Ok(())) => {
-                        done.entry(entry.key.ip).or_insert(*why);
-                    }
-                    (Operation::Delete(key), Ok(())) => drop(self.recorded.remove(key)),
-                }
-            }
-            self.settle(batch);
-        }
-        (done, failed)
-    }
-
-    /// Takes over what our own writing changed, so that it is not mistaken for somebody else's.
-    fn settle(&mut self, batch: &[Operation]) {
-        let Heard { changes, lost } = self.monitor.hear();
-        self.news.unsure |= lost;
-        let own: BTreeSet<IpAddr> = batch.iter().map(|operation| operation.key().ip).collect();
-        let mut gone = Vec::new();
-        for change in changes {
-            if let Change::NoAddress(key) = change
-                && !batch.contains(&Operation::Delete(key))
-            {
-                gone.push(key);
-            }
-            let changes = self.observed.apply(change);
-            if changes.links {
-                self.note_remote_links();
-            }
-            let foreign = changes.addresses.iter().any(|ip| !own.contains(ip));
-            self.news.interfaces |= changes.links || foreign;
-        }
-        // Whoever took it out was faster than this look.
-        gone.retain(|key| {
-            self.held.get(&key.ip).is_some_and(|held| held.key == *key) && !self.observed.addresses.contains_key(key)
-        });
-        self.later.extend(gone.into_iter().map(|key| (key.ip, BootTime::now())));
-        for operation in batch {
-            if let Operation::Put(entry, _) = operation
-                && self.observed.addresses.get(&entry.key).is_some_and(|found| found.mark != Some(MARK))
-            {
-                self.recorded.insert(entry.key);
-            }
-        }
-    }
-
-    /// After a failure of the socket nobody knows which answers are still to come.
-    fn reopen(&mut self) {
-        match Kernel::open() {
-            Ok(kernel) => self.kernel = kernel,
-            Err(error) => tracing::error!(op = "netlink", %error, "cannot open a socket to the kernel"),
-        }
     }
 
     fn report(&self, report: Report) {

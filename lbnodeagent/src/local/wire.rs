@@ -34,6 +34,8 @@ struct Port {
 pub(super) struct Wire {
     ports: BTreeMap<LinkId, Port>,
     socket: PacketSocket,
+    /// The hardware addresses of this host.
+    own: BTreeSet<[u8; 6]>,
     /// Groups to leave, and when.
     groups: BTreeMap<(LinkId, Ipv6Addr), BootTime>,
     metrics: Metrics,
@@ -42,12 +44,14 @@ pub(super) struct Wire {
 impl Wire {
     /// Without interfaces yet.
     pub(super) fn open(metrics: Metrics) -> Result<Self, Errno> {
-        Ok(Self { ports: BTreeMap::new(), socket: PacketSocket::open()?, groups: BTreeMap::new(), metrics })
+        let socket = PacketSocket::open()?;
+        Ok(Self { ports: BTreeMap::new(), socket, own: BTreeSet::new(), groups: BTreeMap::new(), metrics })
     }
 
     /// Looks at the interfaces anew; returns what the protocol must be told.
     pub(super) fn refresh(&mut self, table: &Table) -> Vec<Event> {
         let mut events = Vec::new();
+        self.own = table.observed().links.values().filter_map(|link| link.mac).collect();
         let found: BTreeMap<LinkId, (Link, &Selected)> = table
             .scope()
             .selection
@@ -93,12 +97,11 @@ impl Wire {
 
     /// The frames that came from other hosts: this one answers on one interface for the addresses of another, and hears
     /// itself where two of them are on one network.
-    pub(super) fn hear(&mut self, table: &Table) -> Vec<Event> {
+    pub(super) fn hear(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let own: BTreeSet<[u8; 6]> = table.observed().links.values().filter_map(|link| link.mac).collect();
         for (id, port) in &mut self.ports {
             let Some(listener) = &mut port.listener else { continue };
-            let frames = listener.hear(port.link.mac.0).into_iter().filter(|(mac, _)| !own.contains(mac));
+            let frames = listener.hear(port.link.mac.0).into_iter().filter(|(mac, _)| !self.own.contains(mac));
             events.extend(frames.map(|(mac, frame)| Event::Seen { link: *id, mac: Mac(mac), frame }));
         }
         events

@@ -275,12 +275,19 @@ impl Monitor {
         Self(child, path)
     }
 
-    fn deletions(mut self) -> Vec<String> {
+    fn deletions(self) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(50));
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
         let text = std::fs::read_to_string(&self.1).unwrap();
-        std::fs::remove_file(&self.1).unwrap();
         text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
+    }
+}
+
+/// Also when the test fails.
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let ended = self.0.kill().and_then(|()| self.0.wait()).and_then(|_| std::fs::remove_file(&self.1));
+        if let Err(error) = ended {
+            eprintln!("clean-up: {error}");
+        }
     }
 }

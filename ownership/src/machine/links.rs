@@ -22,7 +22,7 @@ pub(super) const HEARING: Duration = ms(300);
 /// Without carrier for so long, our addresses are given up there.
 const CARRIER: Duration = ms(250);
 /// How long the check lasts after somebody said that we do not answer.
-const CHECK: Duration = ms(100);
+const CHECK: Duration = ms(80);
 /// With no witness at all, a link that has carrier for so long counts as heard.
 const ALONE: Duration = ms(1000);
 /// A gateway that never answered counts as a witness for so long after the link came up.
@@ -258,6 +258,7 @@ impl Machine {
             if !state.link.carrier && !state.broken && now.since(state.since) >= CARRIER {
                 state.broken = true;
                 state.check = None;
+                self.update_flags();
                 self.release_link(id);
                 continue;
             }
@@ -270,6 +271,7 @@ impl Machine {
             } else if now.since(began) >= CHECK {
                 state.check = None;
                 state.broken = true;
+                self.update_flags();
                 self.release_link(id);
             } else {
                 state.check = Some((began, now + ms(20)));

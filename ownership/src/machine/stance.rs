@@ -7,10 +7,11 @@ use crate::event::Fact;
 use crate::link::LinkId;
 use crate::machine::Machine;
 use crate::machine::slot::beats;
+use crate::machine::watching::LINK_SILENT;
 use crate::node::NodeId;
 use crate::probe::{Cause, FEW, LOOK, MANY};
 use crate::time::{Time, ms};
-use crate::wire::{BLIND, Epoch, Vital};
+use crate::wire::{BLIND, BROKEN, Epoch, Vital};
 
 /// Between two ranks when nobody has the address.
 const RANK: std::time::Duration = ms(300);
@@ -50,7 +51,9 @@ impl Machine {
         for (node, member) in self.members.iter() {
             let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(want.address)) else { continue };
             let alive = member.vital == Vital::Alive || leases && peer.lease_alive;
-            let able = alive && member.is_able() && member.sense(want.link).alarm.is_none();
+            let sense = member.sense(want.link);
+            let broken = member.has(BROKEN) && !self.now.is_within(sense.answer, LINK_SILENT);
+            let able = alive && member.is_able() && sense.alarm.is_none() && !broken;
             // Of whom nothing was ever heard nothing is known; then it is as we are.
             let excluded = member.is_excluded() || member.heard.is_none() && self.excluded;
             contenders.push(Contender { node: node.clone(), able, excluded });

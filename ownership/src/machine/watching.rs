@@ -18,7 +18,7 @@ use crate::link::LinkId;
 use crate::machine::Machine;
 use crate::node::NodeId;
 use crate::time::{Time, ms};
-use crate::wire::{BLIND, EXCLUDED, LEAVING, Message, SELECTED, STALE, Vital};
+use crate::wire::{BLIND, BROKEN, EXCLUDED, LEAVING, Message, SELECTED, STALE, Vital};
 
 /// Between two rounds.
 pub const ROUND: Duration = ms(100);
@@ -28,7 +28,7 @@ const SILENT: Duration = ms(285);
 const BURST: Duration = ms(60);
 const BURST_STEP: Duration = ms(15);
 /// A link answer missing for so long while pings are answered.
-const LINK_SILENT: Duration = ms(385);
+pub(super) const LINK_SILENT: Duration = ms(285);
 /// A node watches an owner if it is among so many.
 const WATCHERS: usize = 3;
 /// Watches behind for so long: no candidate for new claims.
@@ -306,6 +306,7 @@ impl Machine {
             (stale >= STALE_AFTER, STALE),
             (stale >= BLIND_AFTER, BLIND),
             (self.stop == Some(crate::event::Stop::Leaving), LEAVING),
+            (self.links.values().any(|state| state.broken), BROKEN),
         ] {
             if set {
                 flags |= flag;

@@ -5,4 +5,4 @@ pub mod measure;
 pub mod network;
 pub mod world;
 
-pub use world::{Setup, World};
+pub use world::{Family, Setup, World};

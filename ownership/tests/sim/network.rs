@@ -50,17 +50,17 @@ impl Network {
     }
 
     /// When copies of a packet arrive, if at all. Loss counts between nodes, not within a host.
-    pub fn arrivals(&self, from: Port, to: Port, rng: &mut Rng) -> Vec<Duration> {
+    pub fn arrivals(&self, from: Port, to: Port, rng: &mut Rng) -> [Option<Duration>; 2] {
         if !self.carries(from, to) {
-            return Vec::new();
+            return [None; 2];
         }
-        let mut copies = usize::from(rng.below(1000) >= self.loss);
-        copies += usize::from(copies > 0 && rng.below(1000) < self.duplicates);
-        (0..copies)
-            .map(|_| {
+        let first = rng.below(1000) >= self.loss;
+        let second = first && rng.below(1000) < self.duplicates;
+        [first, second].map(|arrives| {
+            arrives.then(|| {
                 let spread = u64::try_from(rng.below(self.delay_spread_us + 1)).unwrap();
                 Duration::from_micros(self.delay_min_us + spread)
             })
-            .collect()
+        })
     }
 }

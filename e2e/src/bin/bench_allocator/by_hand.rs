@@ -2,14 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use e2e::Created;
 use futures::{StreamExt, channel::mpsc, stream};
 use http::{Request, header::CONTENT_TYPE};
 use kube::Client;
 
-use super::{
-    Result,
-    services::{Created, path},
-};
+use super::{Result, services::path};
 
 /// As many as the allocator has under way.
 const IN_FLIGHT: usize = 64;

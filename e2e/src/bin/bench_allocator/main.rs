@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `setting` | the cluster made ready, and the kubeconfigs |
 //! | `services` | creates and deletes Services |
-//! | `sight` | a watcher that notes when a Service's address becomes visible |
 //! | `by_hand` | the allocator's writes, prepared beforehand and sent by nobody in particular |
 //! | `program` | the allocator as a process: memory, CPU time, readiness |
 //! | `writes` | what the API server counted |
@@ -20,7 +19,6 @@ mod measure;
 mod program;
 mod services;
 mod setting;
-mod sight;
 mod table;
 mod writes;
 

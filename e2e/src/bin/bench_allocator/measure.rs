@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::{Created, Memory, Sight};
 use futures::channel::mpsc;
 use kube::Client;
 
 use super::{
     Arguments, Result, by_hand,
     program::Allocator,
-    services::{clear_all, create, create_one, delete, delete_all, list},
-    sight::Sight,
+    services::{clear_all, create, create_one, delete, delete_all, list, watch},
     table::{Line, median, milliseconds, print, rate},
     writes::Writes,
 };
@@ -70,7 +70,7 @@ impl Bench<'_> {
     /// One Service at a time, by turns the allocator's and one that this program serves itself.
     async fn idle(&self, what: &str) -> Result<Vec<Line>> {
         let allocator = self.start()?;
-        let mut sight = Sight::open(self.admin.clone()).await?;
+        let mut sight = watch(&self.admin).await?;
         let (mut raw, mut ours) = (Vec::new(), Vec::new());
         let first = 900_000;
         let end = first + 2 * self.arguments.single;
@@ -184,7 +184,7 @@ impl Bench<'_> {
 
     /// Creations, and the allocator's writes by hand.
     async fn raw(&self, count: u32) -> Result<Burst> {
-        let mut sight = Sight::open(self.admin.clone()).await?;
+        let mut sight = watch(&self.admin).await?;
         let (sender, services) = mpsc::unbounded();
         let patches = tokio::spawn(by_hand::patch_all(self.hand.clone(), by_hand::bodies(count), services));
         let burst = self.watched(count, &mut sight, None, move |created| {
@@ -198,7 +198,7 @@ impl Bench<'_> {
 
     /// Creations, and the allocator's writes by the allocator.
     async fn burst(&self, count: u32, allocator: &Allocator) -> Result<Burst> {
-        let mut sight = Sight::open(self.admin.clone()).await?;
+        let mut sight = watch(&self.admin).await?;
         self.watched(count, &mut sight, Some(allocator), drop).await
     }
 
@@ -207,7 +207,7 @@ impl Bench<'_> {
         count: u32,
         sight: &mut Sight,
         allocator: Option<&Allocator>,
-        each: impl Fn(super::services::Created) + Send + Sync + 'static,
+        each: impl Fn(Created) + Send + Sync + 'static,
     ) -> Result<Burst> {
         let cpu = || allocator.map_or(Ok(Duration::ZERO), Allocator::cpu);
         let (writes, cpu_before, load) = (Writes::read(&self.admin).await?, cpu()?, Load::now());
@@ -231,7 +231,7 @@ impl Bench<'_> {
     /// which takes the longer for a creation the more Services there are.
     async fn backlog(&self, count: u32) -> Result<Backlog> {
         clear_all(&self.admin).await?;
-        let mut sight = Sight::open(self.admin.clone()).await?;
+        let mut sight = watch(&self.admin).await?;
         let (sender, services) = mpsc::unbounded();
         for service in list(&self.admin).await? {
             sender.unbounded_send(service)?;
@@ -243,7 +243,7 @@ impl Bench<'_> {
         let raw = f64::from(count) / (last - first).as_secs_f64();
 
         clear_all(&self.admin).await?;
-        let mut sight = Sight::open(self.admin.clone()).await?;
+        let mut sight = watch(&self.admin).await?;
         let writes = Writes::read(&self.admin).await?;
         let allocator = self.start()?;
         let (first, last) = sight.count(count).await?;
@@ -274,7 +274,7 @@ struct Backlog {
     /// Processor time of the allocator per Service in seconds, its start included.
     cpu: f64,
     writes: u64,
-    memory: super::program::Memory,
+    memory: Memory,
 }
 
 impl Backlog {

@@ -1,7 +1,7 @@
 //! The allocator as a process of its own.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::{Memory, processor_time};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -35,13 +36,6 @@ impl Drop for Allocator {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Resident memory in MB (10^6 bytes).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Memory {
-    pub(super) now: f64,
-    pub(super) most: f64,
 }
 
 impl Allocator {
@@ -83,7 +77,7 @@ impl Allocator {
 
     /// Asks it to stop, so that it gives its lease back.
     pub(super) fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?;
         let end = Instant::now() + PATIENCE;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > end {
@@ -96,24 +90,16 @@ impl Allocator {
 
     /// What it has used of the processors so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread that ends this moment does no harm.
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            nanoseconds += text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).unwrap_or_default();
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        Ok(processor_time(self.pid()?)?)
     }
 
     /// What it uses of the memory.
     pub(super) fn memory(&self) -> Result<Memory> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-            kilobytes.map(|kilobytes| kilobytes * 1.024e-3).ok_or_else(|| format!("no {name} in /proc"))
-        };
-        Ok(Memory { now: field("VmRSS:")?, most: field("VmHWM:")? })
+        Ok(Memory::of(self.pid()?)?)
+    }
+
+    fn pid(&self) -> Result<i32> {
+        Ok(i32::try_from(self.child.id())?)
     }
 }
 

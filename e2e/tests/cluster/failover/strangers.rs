@@ -17,7 +17,7 @@ async fn an_address_that_a_foreign_host_uses_is_left_alone_until_it_leaves() {
     let mac = foreign[0].mac();
     let monitors = addresses.map(|address| cluster.client().monitor(address).unwrap());
     let from = Instant::now();
-    let _service = Applied::yaml(&cluster, &service("disputed", addresses));
+    let _service = Applied::yaml(&cluster, &service("disputed", addresses, "Cluster"));
     event(&cluster, "default", "disputed", "AddressConflict", &mac.to_string()).await;
     tokio::time::sleep(AFTERWARDS).await;
     for (address, monitor) in addresses.iter().zip(&monitors) {

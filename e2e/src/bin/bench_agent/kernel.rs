@@ -1,0 +1,58 @@
+//! The same addresses without an agent: what `ip -batch` and the kernel need for them.
+
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use e2e::{Family, Node};
+
+use super::{Result, setting::DUMMY};
+
+/// An interface that is there for this alone.
+const LINK: &str = "bench0";
+
+/// How long `ip -batch` takes to do something with all addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// To put them on an interface.
+    pub(crate) add: Duration,
+    /// To give them other lifetimes.
+    pub(crate) change: Duration,
+    /// To take them off.
+    pub(crate) delete: Duration,
+}
+
+/// Does all of that on an interface of the node like the one for remote addresses, which is there for this alone.
+pub(crate) fn by_batch(node: &Node, family: Family, addresses: &[IpAddr]) -> Result<Batch> {
+    // Some kernels have no dummy; the lab uses an ifb there.
+    if node.exec(&["ip", "link", "add", LINK, "type", "dummy"]).is_err() {
+        node.exec(&["ip", "link", "add", LINK, "type", "ifb"])?;
+    }
+    node.exec(&["ip", "link", "set", LINK, "up"])?;
+    // No check for duplicates, as the agent asks for none.
+    let nodad = if family == Family::V6 { " nodad" } else { "" };
+    let run = |verb: &str, more: &str| -> Result<Duration> {
+        let mut batch = String::new();
+        for address in addresses {
+            writeln!(batch, "address {verb} {address}/{} dev {LINK}{more}", family.bits())?;
+        }
+        let begin = Instant::now();
+        node.exec_with_input(&["ip", "-batch", "-"], batch)?;
+        Ok(begin.elapsed())
+    };
+    let lifetimes = format!("{nodad} valid_lft 180 preferred_lft 180");
+    let done = run("add", nodad).and_then(|add| {
+        let change = run("replace", &lifetimes)?;
+        Ok(Batch { add, change, delete: run("delete", "")? })
+    });
+    node.exec(&["ip", "link", "delete", LINK])?;
+    done
+}
+
+/// Takes all addresses off the interface for remote addresses.
+pub(crate) fn flush(node: &Node) -> Result<()> {
+    node.exec(&["ip", "address", "flush", "dev", DUMMY, "scope", "global"])?;
+    Ok(())
+}

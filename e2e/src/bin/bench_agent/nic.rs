@@ -1,0 +1,223 @@
+//! What is on an interface of a node, as the node's kernel tells it: nothing is asked while something is measured.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use e2e::Host;
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage, AddressScope},
+};
+use nix::{
+    errno::Errno,
+    net::if_::if_nametoindex,
+    sys::{
+        socket::{
+            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+            socket, sockopt,
+        },
+        time::TimeVal,
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::Result;
+
+/// Bits of `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`.
+const GROUPS: u32 = 1 << 4 | 1 << 8;
+
+/// Bytes of notifications that may wait: those of far more addresses than are measured.
+const BUFFER: usize = 64 << 20;
+
+/// A datagram of the kernel is at most this long.
+const DATAGRAM: usize = 64 << 10;
+
+/// How long is listened until somebody may want to stop.
+const TICK: TimeVal = TimeVal::new(0, 20_000);
+
+/// The addresses of an interface, link-local ones apart; each with whether it will stay without being renewed.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    addresses: HashMap<IpAddr, bool>,
+    lasting: usize,
+}
+
+impl Held {
+    /// How many there are.
+    pub(crate) fn all(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// How many of them have no end of life.
+    pub(crate) fn lasting(&self) -> usize {
+        self.lasting
+    }
+
+    /// Whether this one is there.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
+    fn take(&mut self, address: IpAddr, lasting: Option<bool>) {
+        let before = match lasting {
+            Some(lasting) => self.addresses.insert(address, lasting),
+            None => self.addresses.remove(&address),
+        };
+        self.lasting -= usize::from(before == Some(true));
+        self.lasting += usize::from(lasting == Some(true));
+    }
+}
+
+/// One address that came or changed (whether it will stay), or went (nothing).
+type Change = (Instant, IpAddr, Option<bool>);
+
+/// Listens to the kernel of a host about one of its interfaces, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Nic {
+    changes: mpsc::UnboundedReceiver<std::result::Result<Change, Errno>>,
+    held: Held,
+    last: Instant,
+}
+
+impl Nic {
+    /// Knows what is there now, and hears what changes.
+    pub(crate) fn open(host: &Host, interface: &str) -> Result<Self> {
+        let (socket, index) = host.in_network(|| Ok::<_, Errno>((listen()?, if_nametoindex(interface)?)))??;
+        let (sender, changes) = mpsc::unbounded_channel();
+        let mut nic = Self { changes, held: Held::default(), last: Instant::now() };
+        let mut buffer = vec![0; DATAGRAM];
+        // The answer to the question what there is has the form of notifications.
+        let mut there = Vec::new();
+        while !read(&socket, &mut buffer, index, &mut there)? {}
+        for change in there {
+            nic.take(change);
+        }
+        thread::spawn(move || {
+            let mut heard = Vec::new();
+            while !sender.is_closed() {
+                let outcome = read(&socket, &mut buffer, index, &mut heard).map(drop);
+                let news = heard.drain(..).map(Ok).chain(outcome.err().map(Err));
+                // Whoever is not interested any more is gone, and this thread ends.
+                news.for_each(|change| sender.send(change).unwrap_or_default());
+                if outcome.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(nic)
+    }
+
+    /// What is there, as far as it has been looked at.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Waits until something holds, and returns the time of the change that made it so; the latest change known if it
+    /// did before.
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&Held) -> bool,
+    ) -> Result<Instant> {
+        let end = Deadline::now() + patience;
+        while !holds(&self.held) {
+            let Ok(change) = timeout_at(end, self.changes.recv()).await else {
+                let Held { addresses, lasting } = &self.held;
+                let state = format!("{} addresses, {lasting} of them without end", addresses.len());
+                return Err(format!("{what}: not within {patience:?}; there are {state}").into());
+            };
+            let change = change.ok_or("nobody listens to the kernel any more")?;
+            self.take(change.map_err(|errno| format!("the kernel's notifications: {errno}"))?);
+        }
+        Ok(self.last)
+    }
+
+    fn take(&mut self, (at, address, lasting): Change) {
+        self.held.take(address, lasting);
+        self.last = at;
+    }
+}
+
+/// A socket that hears of addresses and has asked for those that there are.
+fn listen() -> nix::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    setsockopt(&fd, sockopt::RcvBufForce, &BUFFER)?;
+    setsockopt(&fd, sockopt::ReceiveTimeout, &TICK)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    send(fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
+    Ok(fd)
+}
+
+/// Reads one datagram, if one comes; returns whether it ends the answer to the question.
+fn read(socket: &OwnedFd, buffer: &mut [u8], index: u32, heard: &mut Vec<Change>) -> nix::Result<bool> {
+    let length = match recv(socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
+        length => length?,
+    };
+    let at = Instant::now();
+    let mut rest = buffer.get(..length).unwrap_or_default();
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|_| Errno::EBADMSG)?;
+        let next = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+        rest = rest.get(next..).unwrap_or_default();
+        let change = match message.payload {
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(_) | NetlinkPayload::Overrun(_) => return Err(Errno::EPROTO),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => address(&message, index, true),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => address(&message, index, false),
+            _ => None,
+        };
+        heard.extend(change.map(|(ip, lasting)| (at, ip, lasting)));
+    }
+    Ok(false)
+}
+
+fn address(message: &AddressMessage, index: u32, there: bool) -> Option<(IpAddr, Option<bool>)> {
+    if message.header.index != index || message.header.scope != AddressScope::Universe {
+        return None;
+    }
+    let (mut local, mut peer, mut lasting) = (None, None, true);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => peer = Some(*ip),
+            AddressAttribute::CacheInfo(info) => lasting = info.ifa_valid == u32::MAX,
+            _ => {}
+        }
+    }
+    Some((local.or(peer)?, there.then_some(lasting)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_counted() {
+        let mut held = Held::default();
+        let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        held.take(one, Some(true));
+        held.take(other, Some(false));
+        held.take(other, Some(false));
+        assert_eq!((held.all(), held.lasting(), held.has(one)), (2, 1, true));
+        held.take(other, Some(true));
+        held.take(one, None);
+        held.take(one, None);
+        assert_eq!((held.all(), held.lasting(), held.has(one)), (1, 1, false));
+    }
+}

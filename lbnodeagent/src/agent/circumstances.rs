@@ -1,0 +1,171 @@
+//! Under which circumstances the protocol works: interfaces, configuration, labels, members and keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api_types::ConflictDetection;
+use ownership::machine::MemberState;
+use ownership::wire::{EXCLUDED, SELECTED};
+use ownership::{ConflictPolicy, NodeId, Vital};
+use runtime::BootTime;
+use tokio::sync::mpsc;
+
+use super::Agent;
+use super::local::HAND_OVER;
+use crate::desired::Exclusion;
+use crate::interfaces::remote_links;
+use crate::local::{Command, Local, Rules, Scope, Start};
+
+/// How long after the start others may take to say whether they are excluded too.
+const EXCLUSION: Duration = Duration::from_secs(2);
+
+impl Agent {
+    /// Tells the thread what changed in interfaces, configuration, members and keys; starts it in the first complete
+    /// pass.
+    pub(super) fn tell_circumstances(&mut self) {
+        let now = BootTime::now();
+        let scope = self.scope(now);
+        let rules = self.rules();
+        let peers = self.world.members_changed().then(|| self.world.members.peers(now));
+        let keys = self.world.keys_changed().then(|| self.world.keys.clone()).flatten();
+        if self.side.is_running() {
+            if scope != self.side.scope {
+                self.side.scope = scope.clone();
+                self.side.tell(Command::Scope(Box::new(scope)));
+            }
+            if rules != self.side.rules {
+                self.side.rules = rules.clone();
+                self.side.tell(Command::Rules(rules));
+            }
+            if let Some(keys) = keys {
+                tracing::info!(op = "gossipKey", "the gossip's key changed");
+                self.side.tell(Command::Keys(Box::new(keys)));
+            }
+        } else {
+            self.side.scope = scope;
+            self.side.rules = rules;
+            self.start_thread(now);
+        }
+        if let Some(peers) = peers {
+            self.side.tell(Command::Members(peers));
+        }
+    }
+
+    /// Says once that every wanted address of the first lists was told. Where the endpoints count, theirs is one of
+    /// them: an address that is only not wanted because they are not known yet must not be given up.
+    pub(super) fn tell_completeness(&mut self) {
+        let known = !self.world.services.need_endpoints() || self.world.endpoints.is_complete();
+        if known && !self.side.complete && self.side.is_running() {
+            self.side.complete = true;
+            self.side.tell(Command::WantsComplete);
+        }
+    }
+
+    /// What is known of the node's exclusion may change with time alone.
+    pub(super) fn note_exclusion(&mut self, now: BootTime) {
+        let exclusion = Some(self.exclusion(now));
+        if exclusion != self.side.exclusion {
+            self.side.exclusion = exclusion;
+            self.world.mark_all();
+        }
+    }
+
+    fn start_thread(&mut self, now: BootTime) {
+        let Some(keys) = self.world.keys.clone() else { return };
+        let Some(node) = NodeId::new(&self.settings.node) else {
+            self.side.failed = true;
+            return tracing::error!(op = "ownership", "the node's name is empty or too long");
+        };
+        let start = Start {
+            node,
+            keys,
+            port: self.settings.gossip_port,
+            run_dir: self.settings.run_dir.clone(),
+            stop_grace: self.settings.stop_grace,
+            recorded: self.record.keys().clone(),
+            scope: self.side.scope.clone(),
+            rules: self.side.rules.clone(),
+        };
+        let (reports, received) = mpsc::unbounded_channel();
+        match Local::start(start, self.outside.metrics.clone(), reports) {
+            Ok(thread) => {
+                self.side.thread = Some(thread);
+                self.side.reports = Some(received);
+                self.side.started = Some(now);
+            }
+            Err(error) => {
+                self.side.failed = true;
+                tracing::error!(op = "ownership", %error, "cannot start the thread for local addresses");
+            }
+        }
+    }
+
+    fn scope(&mut self, now: BootTime) -> Scope {
+        self.side.dummies.extend(self.dummy);
+        let mut links = remote_links(&self.observed, self.dummy, &self.selection);
+        links.extend(self.side.dummies.iter().filter(|index| !self.selection.has(**index)));
+        // Without a configuration there are no interfaces either, but what is here is to be handed over first.
+        let selection = match (self.mode.config(), self.side.unselected) {
+            (None, Some(since)) if now.since(since) < HAND_OVER => self.side.scope.selection.clone(),
+            _ => self.selection.clone(),
+        };
+        let mut gateways: BTreeMap<u32, BTreeSet<IpAddr>> = BTreeMap::new();
+        for route in &self.observed.routes {
+            gateways.entry(route.index).or_default().extend(route.gateway);
+        }
+        gateways.retain(|index, _| selection.has(*index));
+        Scope { selection, remote_links: links, node_addresses: self.node_addresses().clone(), gateways }
+    }
+
+    fn rules(&self) -> Rules {
+        let config = self.mode.config();
+        let policy = config.map_or(ConflictPolicy::default(), |config| match config.conflict_detection {
+            ConflictDetection::Enforce => ConflictPolicy::Enforce,
+            ConflictDetection::Warn => ConflictPolicy::Warn,
+            ConflictDetection::Off => ConflictPolicy::Off,
+        });
+        Rules {
+            policy,
+            announcements: config.map_or_else(Vec::new, |config| config.announcements.schedule.clone()),
+            selected: config.is_some(),
+            excluded: self.world.node.as_ref().is_some_and(|node| node.excluded),
+            current: self.world.watches_current(),
+        }
+    }
+
+    /// The configuration has gone, or come.
+    pub(super) fn note_selected(&mut self, now: BootTime) {
+        self.side.unselected = self.mode.config().is_none().then(|| self.side.unselected.unwrap_or(now));
+    }
+
+    /// When what could not be handed over is given up.
+    pub(super) fn hand_over_ends(&mut self, now: BootTime) {
+        if let Some(since) = self.side.unselected
+            && now.since(since) >= HAND_OVER
+            && !self.side.wanted.is_empty()
+        {
+            self.interfaces_changed = true;
+            self.world.mark_all();
+        }
+    }
+
+    /// Whether this node is excluded, now that it is known of the others.
+    pub(super) fn exclusion(&self, now: BootTime) -> Exclusion {
+        if !self.side.rules.excluded {
+            return Exclusion::No;
+        }
+        // Without gossip the last that was said of them counts.
+        let here = |member: &MemberState| member.vital == Vital::Alive || self.side.silent && member.lease_alive;
+        let able: Vec<&MemberState> = self.side.members.iter().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
+        if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
+            Exclusion::Yes
+        } else if able.iter().any(|member| !member.heard)
+            || self.side.started.is_none_or(|started| now.since(started) < EXCLUSION)
+        {
+            Exclusion::Unknown
+        } else {
+            Exclusion::No
+        }
+    }
+}

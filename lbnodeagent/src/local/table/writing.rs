@@ -1,0 +1,129 @@
+//! Putting addresses into the kernel and taking them out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+use ownership::NodeId;
+use runtime::BootTime;
+
+use super::Table;
+use crate::desired::Placement;
+use crate::local::{Placed, Report};
+use crate::netlink::{BATCH, Kernel};
+use crate::observed::AddressKey;
+use crate::reconcile::{Operation, Why};
+
+impl Table {
+    /// The place of an address that this node takes part in; if it is here already, it becomes as it should be.
+    /// Returns whether the kernel refused that.
+    pub(in crate::local) fn place(&mut self, placement: Placement) -> bool {
+        let ip = placement.key.ip;
+        self.places.insert(ip, placement);
+        let here = self.ours.contains(&ip) && self.held.get(&ip) != Some(&placement);
+        here && !self.add(&[ip], &BTreeMap::new()).is_empty()
+    }
+
+    /// This node takes no part in the address any more.
+    pub(in crate::local) fn forget(&mut self, ip: IpAddr) {
+        self.places.remove(&ip);
+    }
+
+    /// Puts addresses into the kernel; returns those that it refused. `from` says who had them before.
+    pub(in crate::local) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
+        self.ours.extend(addresses);
+        let failed = self.put(addresses, from);
+        // The protocol has them taken out then, for a part may have been done.
+        failed
+    }
+
+    fn put(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
+        let now = BootTime::now();
+        let mut failed = Vec::new();
+        for ip in addresses {
+            match self.places.get(ip) {
+                Some(placement) => drop(self.held.insert(*ip, *placement)),
+                // The protocol holds nothing that it was not asked to.
+                None => failed.push(*ip),
+            }
+        }
+        let operations = self.plan().operations(addresses.iter().copied().filter(|ip| self.held.contains_key(ip)));
+        let (done, refused) = self.write(&operations);
+        for ip in addresses {
+            let Some(placement) = self.held.get(ip).copied() else { continue };
+            if let Some(errno) = refused.get(ip) {
+                self.report(Report::Failed(placement.key, *errno));
+                failed.push(*ip);
+                continue;
+            }
+            let repaired = self.missing.remove(ip);
+            if repaired {
+                self.restraint.repaired(*ip, now);
+            }
+            let why = done.get(ip).copied();
+            self.report(Report::Placed(Placed { placement, why, repaired, from: from.get(ip).cloned() }));
+        }
+        failed
+    }
+
+    /// Takes addresses out of the kernel.
+    pub(in crate::local) fn remove(&mut self, addresses: &[IpAddr]) {
+        let mut keys = Vec::new();
+        for ip in addresses {
+            self.ours.remove(ip);
+            self.missing.remove(ip);
+            self.later.remove(ip);
+            keys.extend(self.held.remove(ip).map(|placement| placement.key));
+        }
+        let mut operations = self.plan().operations(addresses.iter().copied());
+        // The kernel reports a new IPv6 address some time after it has it.
+        let planned: BTreeSet<AddressKey> = operations.iter().map(|operation| *operation.key()).collect();
+        let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed.addresses.contains_key(key));
+        operations.extend(unseen.map(|key| Operation::Delete(*key)).collect::<Vec<_>>());
+        let (_, refused) = self.write(&operations);
+        self.news.unsure |= !refused.is_empty();
+        for key in keys {
+            if let Some(errno) = refused.get(&key.ip) {
+                self.report(Report::Failed(key, *errno));
+            }
+            self.report(Report::Withdrawn(key));
+        }
+    }
+
+    /// What earlier runs left lives on until it is known what the cluster wants.
+    pub(in crate::local) fn extend(&mut self) {
+        let operations = self.plan().extensions(self.grace, true);
+        self.write(&operations);
+    }
+
+    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Errno>) {
+        let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        for batch in operations.chunks(BATCH) {
+            let results = self.kernel.apply(batch).unwrap_or_else(|error| {
+                tracing::error!(op = "netlink", %error, "cannot write local addresses");
+                self.reopen();
+                vec![Err(Errno::EIO); batch.len()]
+            });
+            for (operation, result) in batch.iter().zip(results) {
+                self.metrics.count_operation(operation, result);
+                match (operation, result) {
+                    (operation, Err(errno)) => drop(failed.insert(operation.key().ip, errno)),
+                    (Operation::Put(entry, why), Ok(())) => {
+                        done.entry(entry.key.ip).or_insert(*why);
+                    }
+                    (Operation::Delete(key), Ok(())) => drop(self.recorded.remove(key)),
+                }
+            }
+            self.settle(batch);
+        }
+        (done, failed)
+    }
+
+    /// After a failure of the socket nobody knows which answers are still to come.
+    pub(super) fn reopen(&mut self) {
+        match Kernel::open() {
+            Ok(kernel) => self.kernel = kernel,
+            Err(error) => tracing::error!(op = "netlink", %error, "cannot open a socket to the kernel"),
+        }
+    }
+}
