@@ -29,7 +29,7 @@ MEMBERS := allocator api-types crds e2e ipam lbnodeagent ownership runtime
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
-	@echo 'make test        all tests (about 15 minutes once everything is built)'
+	@echo 'make test        all tests (about 20 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
 	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), make bench-agent (about 15 minutes;'
 	@echo '                 RUNS=5 for 5 single Services, COUNT=1000 for fewer at once, ROWS=latency,bulk,idle for these'

@@ -268,7 +268,10 @@ impl Membership {
     /// Takes a rumour.
     pub fn rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, now: Time) -> Option<Turn> {
         if *node == self.own {
-            if vital != Vital::Alive && incarnation >= self.status.incarnation {
+            // What is said of our former boot too: nobody would believe ours before it has a higher incarnation.
+            let wrong = vital != Vital::Alive || flags != self.status.flags;
+            let own = self.status.incarnation;
+            if incarnation > own || incarnation == own && wrong {
                 self.status.incarnation = incarnation.saturating_add(1);
                 self.spread(node);
             }
@@ -449,4 +452,33 @@ pub struct Tick {
     pub ask: Vec<(NodeId, NodeId)>,
     /// Who changed.
     pub turns: Vec<Turn>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_boot_is_believed_as_soon_as_it_has_heard_of_the_former_one() {
+        let [a, b] = ["a", "b"].map(|name| NodeId::new(name).unwrap());
+        let from = "192.0.2.2:7475".parse().unwrap();
+        let mut seen_by_a = Membership::new(a, 1, Time::default());
+        let former = Status { incarnation: 5, flags: SELECTED | LEAVING, ..Status::default() };
+        seen_by_a.heard(&b, former, from, Time::default());
+        seen_by_a.acknowledged(&b, Time::default(), Time::default());
+        // Somebody else still tells what the former boot said.
+        let mut reborn = Membership::new(b.clone(), 1, Time::default());
+        reborn.set_flags(SELECTED);
+        seen_by_a.heard(&b, reborn.status, from, Time::default());
+        assert!(seen_by_a.get(&b).unwrap().has(LEAVING));
+        assert_eq!(reborn.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, Time::default()), None);
+        seen_by_a.heard(&b, reborn.status, from, Time::default());
+        assert!(seen_by_a.get(&b).unwrap().is_able());
+        assert_eq!(seen_by_a.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, Time::default()), None);
+        assert!(seen_by_a.get(&b).unwrap().is_able());
+        // What is right is not contradicted.
+        let before = reborn.status;
+        reborn.rumour(&b, before.incarnation, Vital::Alive, SELECTED, Time::default());
+        assert_eq!(reborn.status, before);
+    }
 }

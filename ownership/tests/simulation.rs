@@ -757,3 +757,24 @@ fn two_that_do_not_know_each_others_hardware_addresses() {
     println!("two strangers: worst time to an owner {worst:?}");
     assert!(worst < ms(3000));
 }
+
+#[test]
+fn an_agent_that_left_and_came_back_is_a_candidate_again() {
+    row("left and back", &Setup::default(), |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        world.stop(node, Stop::Leaving);
+        world.run(ms(500));
+        world.kill_agent(node);
+        // Soon enough that the others have not given the former boot up.
+        world.start_agent(node);
+        world.run(ms(3000));
+        let id = world.nodes[node].id.clone();
+        for (number, other) in world.nodes.iter().enumerate().filter(|(number, _)| *number != node) {
+            let states = other.machine.iter().flat_map(ownership::Machine::member_states);
+            let flags: Vec<u8> = states.filter(|state| state.node == id).map(|state| state.flags).collect();
+            assert_eq!(flags, [ownership::wire::SELECTED], "as node {number} knows node {node}");
+        }
+        start
+    })
+    .bounds(500, 999, 0);
+}

@@ -62,21 +62,21 @@ impl Machine {
 
     fn on_stranger(&mut self, node: &NodeId, boot: BootId, from: SocketAddr, messages: &[Message]) {
         let open = self.challenges.0.get(node).copied();
+        let mut proven = false;
         for message in messages {
             match message {
                 Message::Challenge(nonce) => self.outbox.entry(from).or_default().push(Message::Response(*nonce)),
                 Message::Response(nonce) => {
-                    if let Some((asked, expected, at)) = open
-                        && asked == boot
-                        && expected == *nonce
-                        && self.now.is_within(Some(at), HELP * 4)
-                    {
-                        self.challenges.0.remove(node);
-                        return self.on_boot(node, boot, from);
-                    }
+                    proven |= open.is_some_and(|(asked, expected, at)| {
+                        asked == boot && expected == *nonce && self.now.is_within(Some(at), HELP * 4)
+                    });
                 }
                 _ => {}
             }
+        }
+        if proven {
+            self.challenges.0.remove(node);
+            return self.on_boot(node, boot, from);
         }
         if open.is_none_or(|(asked, _, at)| asked != boot || !self.now.is_within(Some(at), CHALLENGE)) {
             let nonce = match open {
@@ -109,6 +109,12 @@ impl Machine {
         }
         if contact {
             self.exchange(node, from);
+        }
+        // Of its former boot we know a higher incarnation: it is to go beyond that, or its flags are not believed.
+        let known = self.members.get(node).map(|member| member.status);
+        if let Some(known) = known.filter(|known| known.incarnation > status.incarnation) {
+            let Status { incarnation, flags, .. } = known;
+            self.reply(from, Message::Rumour { node: node.clone(), incarnation, vital: Vital::Alive, flags });
         }
         for message in messages {
             self.on_message(node, from, message);
