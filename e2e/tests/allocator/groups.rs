@@ -54,6 +54,8 @@ async fn group_by_namespace_binding_and_its_precedence() {
     let space = field.space.clone();
     field.group("default", json!({"remote": one("203.0.113.0/28")})).await;
     field.group("bound-a", json!({"remote": one("203.0.113.16/28"), "namespaces": [space]})).await;
+    // Groups and Services are watched apart: one that comes before its group gets what there is then.
+    field.condition("bound-a", "Ready", "True", "").await;
     // The only group of the namespace is its default.
     field.create("only", &[], json!({})).await;
     field.has("only", &["203.0.113.16"]).await;
