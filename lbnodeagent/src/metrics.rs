@@ -71,11 +71,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let count = |name: &str, help: &str| counter(registry, name, help);
         let level = |name: &str, help: &str| gauge(registry, name, help);
-        let counters = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
+        let counters = |name: &str, help: &str, labels: &[&str]| counters(registry, name, help, labels);
         let gauges = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
             let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
@@ -148,6 +144,13 @@ impl Metrics {
             self.client.config_loaded.set(1);
         }
     }
+}
+
+/// Registers counters with labels.
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
 }
 
 #[cfg(test)]

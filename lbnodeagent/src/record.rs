@@ -57,15 +57,20 @@ impl Record {
         for AddressKey { ip, index, prefix_len } in &self.keys {
             let _ = writeln!(text, "{index} {ip}/{prefix_len}");
         }
-        let temporary = self.path.with_extension("new");
-        if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        std::fs::write(&temporary, text)?;
-        std::fs::rename(&temporary, &self.path)?;
+        replace(&self.path, &text)?;
         self.changed = false;
         Ok(())
     }
+}
+
+/// Writes a file whole, or not at all; its directory is made if it is missing.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(&temporary, path)
 }
 
 fn parse(line: &str) -> Option<AddressKey> {

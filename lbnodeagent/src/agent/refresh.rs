@@ -62,8 +62,7 @@ impl Agent {
     pub(super) async fn refresh_interfaces(&mut self) {
         self.interfaces_changed = false;
         let dummy = self.refresh_dummy().await;
-        let is_vip =
-            |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
+        let is_vip = self.vips();
         let selection = self
             .mode
             .config()
@@ -125,11 +124,15 @@ impl Agent {
         });
     }
 
+    /// Says which addresses are announced ones.
+    fn vips(&self) -> impl Fn(&AddressKey, &KernelAddress) -> bool + Copy {
+        |key, found| found.mark == Some(MARK) || self.record.keys().contains(key)
+    }
+
     /// What our Lease is to say.
     fn content(&self, subnets: Vec<IpNetwork>) -> Option<Content> {
         let node = self.world.node.as_ref()?;
-        let is_vip =
-            |key: &AddressKey, found: &KernelAddress| found.mark == Some(MARK) || self.record.keys().contains(key);
+        let is_vip = self.vips();
         // Those of interfaces without a cable too: others must know whose they are.
         let own = self.selection.iter().flat_map(|selected| own_addresses(&self.observed, selected.index, is_vip));
         let own: BTreeSet<(IpAddr, u8)> = own.map(|key| (key.ip, key.prefix_len)).collect();

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ownership::Epoch;
+
+use crate::record::replace;
 
 /// The file.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Claims {
         for (address, epoch) in claims {
             let _ = writeln!(text, "{address} {epoch}");
         }
-        match self.write(&text) {
+        match replace(&self.path, &text) {
             Ok(()) => self.told = false,
             Err(error) if !self.told => {
                 self.told = true;
@@ -47,15 +48,6 @@ impl Claims {
             }
             Err(_) => {}
         }
-    }
-
-    fn write(&self, text: &str) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        let temporary = self.path.with_extension("new");
-        std::fs::write(&temporary, text)?;
-        std::fs::rename(&temporary, &self.path)
     }
 }
 

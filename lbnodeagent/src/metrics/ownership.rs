@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ownership::{Cause, Fact, ProbeResult, Refusal, Why};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 use runtime::metrics::{counter, gauge};
 
 /// Bounds of the failover histogram in seconds: the goal is half a second, worst one second.
@@ -48,11 +48,7 @@ impl OwnershipMetrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let count = |name: &str, help: &str| counter(registry, name, help);
         let level = |name: &str, help: &str| gauge(registry, name, help);
-        let counters = |name: &str, help: &str, label: &str| -> prometheus::Result<IntCounterVec> {
-            let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
+        let counters = |name: &str, help: &str, label: &str| super::counters(registry, name, help, &[label]);
         let failover = Histogram::with_opts(
             HistogramOpts::new(
                 "purelb_election_failover_seconds",
