@@ -21,7 +21,7 @@ LAB = $(CARGO_TARGET_DIR)/debug/lab
 .DELETE_ON_ERROR:
 # Cargo tells crates of two checkouts apart by their place inside the checkout only, so what it built of another one
 # would pass for ours. What it built of other people's crates is kept.
-MEMBERS := allocator api-types crds e2e ipam lbnodeagent ownership runtime
+MEMBERS := $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr -d '",')
 
 .PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
   bench-failover soak-ownership lint crds clean
@@ -98,21 +98,16 @@ test-fast: prepare
 
 bench: bench-allocator bench-agent bench-failover
 
-# Its own cluster, where nothing else works; linked as the allocator is, so that both share what cargo has built.
-bench-allocator: lab binaries
-	@echo 'building the benchmark'
-	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package e2e --bin bench_allocator
-	@$(LAB) down --name bench
-	@trap '$(LAB) down --name bench' EXIT && $(LAB) up --name bench --nodes 1 && \
-	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_allocator
-
+# Each on its own cluster, where nothing else works; linked as the programs are, so that they share what cargo has built.
 # RUNS, ROWS, COUNT and ROUNDS, from the command line or the environment, are read by the program.
+bench-allocator: lab binaries
 bench-agent: lab images
+bench-allocator bench-agent: bench-%:
 	@echo 'building the benchmark'
-	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package e2e --bin bench_agent
-	@$(LAB) down --name benchagent
-	@trap '$(LAB) down --name benchagent' EXIT && $(LAB) up --name benchagent --nodes 1 && \
-	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_agent
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package e2e --bin bench_$*
+	@$(LAB) down --name bench$*
+	@trap '$(LAB) down --name bench$*' EXIT && $(LAB) up --name bench$* --nodes 1 && \
+	$(CARGO_TARGET_DIR)/$(HOST)/release/bench_$*
 
 # RUNS and ROWS as well.
 bench-failover: lab images

@@ -61,6 +61,12 @@ impl Candidates {
     /// Chooses among the contenders.
     #[must_use]
     pub fn new(contenders: Vec<Contender>, qualified: &Qualified, address: IpAddr) -> Self {
+        let mut candidates = Self::unordered(contenders, qualified);
+        order::sort(&mut candidates.nodes, &address);
+        candidates
+    }
+
+    fn unordered(contenders: Vec<Contender>, qualified: &Qualified) -> Self {
         let mut able: Vec<_> = contenders.into_iter().filter(|contender| contender.able).collect();
         let exclusion_ignored = !able.is_empty() && able.iter().all(|contender| contender.excluded);
         able.retain(|contender| exclusion_ignored || !contender.excluded);
@@ -77,14 +83,27 @@ impl Candidates {
                 nodes.retain(|node| tier.is_some_and(|tier| tier.contains(node)));
             }
         }
-        order::sort(&mut nodes, &address);
         Self { nodes, exclusion_ignored }
     }
+}
 
-    /// The place of a node among them.
+/// The place of one node among the candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rank {
+    /// Nothing if it is no candidate.
+    pub place: Option<u32>,
+    /// Every able node is excluded, so the label counts for nothing here.
+    pub exclusion_ignored: bool,
+}
+
+impl Rank {
+    /// As [`Candidates::new`], without the cost of the order of all: each member of a large cluster asks for its own
+    /// place for each address.
     #[must_use]
-    pub fn rank(&self, node: &NodeId) -> Option<u32> {
-        self.nodes.iter().position(|candidate| candidate == node).and_then(|rank| u32::try_from(rank).ok())
+    pub fn new(contenders: Vec<Contender>, qualified: &Qualified, address: IpAddr, node: &NodeId) -> Self {
+        let Candidates { nodes, exclusion_ignored } = Candidates::unordered(contenders, qualified);
+        let place = nodes.contains(node).then(|| order::Order::new(&address).rank(&nodes, node));
+        Self { place: place.and_then(|place| u32::try_from(place).ok()), exclusion_ignored }
     }
 }
 
@@ -106,7 +125,13 @@ mod tests {
             able: *able,
             excluded: *excluded,
         });
-        let chosen = Candidates::new(contenders.collect(), qualified, "192.0.2.10".parse().unwrap());
+        let (contenders, address) = (contenders.collect::<Vec<_>>(), "192.0.2.10".parse().unwrap());
+        let chosen = Candidates::new(contenders.clone(), qualified, address);
+        for Contender { node, .. } in &contenders {
+            let place = chosen.nodes.iter().position(|chosen| chosen == node).map(|place| place.try_into().unwrap());
+            let rank = Rank { place, exclusion_ignored: chosen.exclusion_ignored };
+            assert_eq!(Rank::new(contenders.clone(), qualified, address, node), rank);
+        }
         (chosen.nodes.iter().map(ToString::to_string).collect(), chosen.exclusion_ignored)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Every datagram carries version and digest of its sender's set. Who sees another version than it has pulls the
 //! changes since then, or pages of everything; a digest that differs at the same version makes it start over. So
-//! 10,000 claims cost a few bytes per datagram while nothing changes, and one small message per change.
+//! 10,000 claims cost a few bytes per datagram while nothing changes, and one small message per change. In a large
+//! cluster most members hear of a change by rumour, which tells the version only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -167,6 +168,16 @@ struct Replica {
     asked: Option<Time>,
 }
 
+impl Replica {
+    fn pull(&mut self, version: u64, now: Time) -> Message {
+        self.asked = Some(now);
+        let after = self.reading.as_ref().filter(|reading| reading.version == version);
+        let after = after.and_then(|reading| reading.claims.last_key_value()).map(|(address, _)| *address);
+        let since = if after.is_some() { 0 } else { self.version };
+        Message::Pull { since, after }
+    }
+}
+
 /// All claims that this node knows of.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -234,11 +245,24 @@ impl Ledger {
         if replica.version >= version {
             replica.version = 0;
         }
-        replica.asked = Some(now);
-        let after = replica.reading.as_ref().filter(|reading| reading.version == version);
-        let after = after.and_then(|reading| reading.claims.last_key_value()).map(|(address, _)| *address);
-        let since = if after.is_some() { 0 } else { replica.version };
-        Some(Message::Pull { since, after })
+        Some(replica.pull(version, now))
+    }
+
+    /// The pull to send for a version that a rumour told.
+    pub fn pull(&mut self, node: &NodeId, version: u64, now: Time) -> Message {
+        self.replicas.entry(node.clone()).or_default().pull(version, now)
+    }
+
+    /// Whether what we have of a node is older than this version.
+    #[must_use]
+    pub fn is_behind(&self, node: &NodeId, version: u64) -> bool {
+        self.replicas.get(node).is_none_or(|replica| replica.version < version)
+    }
+
+    /// Whether a node was asked for its claims within so long and has not answered.
+    #[must_use]
+    pub fn is_asked(&self, node: &NodeId, now: Time, patience: std::time::Duration) -> bool {
+        self.replicas.get(node).is_some_and(|replica| now.is_within(replica.asked, patience))
     }
 
     /// Takes changes; returns the addresses concerned.

@@ -40,6 +40,7 @@
 //! | look at an address of a silent agent | 250 ms (at most 1,000 looks a second) |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
 //! | offer / go / void / taken back | every 20 ms for 150 ms / every 10 ms / 250 ms after accept / 300 ms after go |
+//! | claims pulled that are newer by rumour | from 8 members per watch round; again after 1 s without an answer |
 //! | SWIM period, direct wait, grace | 500 ms, 200 ms, 2 s + 0.5 s log2 n |
 //! | carrier lost; told that we do not answer | 250 ms; 80 ms of checking |
 //! | pause: a gap past the deadline | 500 ms; then 300 ms of listening |
@@ -89,7 +90,7 @@
 //! deafness; after 1 s they claim. While more than two watchers and heirs die at once, SWIM's bound (about 3 s)
 //! applies. During packet loss above what probes bridge (5 of 5 lost, and every question to the owner), two may hold
 //! an address until the next exchange. Behind a switch that carries no neighbour solicitations to groups, a later
-//! choice of a large cluster may claim an IPv6 address whose owner it has not heard of yet (a round of SWIM), and the
+//! choice of a large cluster may claim an IPv6 address before the rumour of its owner's claim has come, and the
 //! two settle it in one exchange. An agent that is dead on a cut node lets its kernel answer after the return
 //! of the link until the agent or the lifetime ends it.
 //!

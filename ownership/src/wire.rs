@@ -101,6 +101,8 @@ pub enum Message {
         vital: Vital,
         /// Its flags.
         flags: u8,
+        /// The version of its claim set.
+        version: u64,
     },
     /// Send me your claims: the changes since a version, or all from an address on.
     Pull {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::event::{Action, Fact, Why};
 use crate::machine::Machine;
 use crate::machine::slot::{Held, State};
+use crate::membership::Member;
 use crate::probe::{Cause, FEW};
 use crate::time::ms;
 use crate::wire::{Epoch, Message, Vital};
@@ -110,12 +111,22 @@ impl Machine {
             return;
         }
         let Some(listed) = self.listed else { return };
-        let all = self.members.iter().all(|(_, member)| member.ack.is_some() && member.status.version > 0);
         let settled = self.now.since(listed) >= ms(100);
-        if all && settled || self.now.since(listed) >= CONTACTS {
+        if self.now.since(listed) >= CONTACTS || settled && self.has_met_all() {
             self.open = true;
             self.all_dirty();
         }
+    }
+
+    /// Whether every member has answered and told the version of its claims. Asked at every event of a start, so it
+    /// looks first at the one that was missing last time.
+    fn has_met_all(&mut self) -> bool {
+        let met = |member: &Member| member.ack.is_some() && member.status.version > 0;
+        if self.unmet.as_ref().and_then(|node| self.members.get(node)).is_some_and(|member| !met(member)) {
+            return false;
+        }
+        self.unmet = self.members.iter().find(|(_, member)| !met(member)).map(|(node, _)| node.clone());
+        self.unmet.is_none()
     }
 
     /// We did not run for a while (stopped, suspended): nothing that we believe of others is sure.

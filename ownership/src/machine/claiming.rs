@@ -80,8 +80,8 @@ impl Machine {
         let Some(want) = slot.want.clone() else { return State::Idle };
         if want.skip_probe && address.is_ipv6() && cause == Cause::Unclaimed {
             // Only the first choice: for a later one that nobody claims it may mean that it has not heard the owner
-            // yet, which takes a round of SWIM in a large cluster.
-            if self.candidates(&want, false).rank(&self.node) == Some(0) {
+            // yet, which takes some rumours in a large cluster.
+            if self.rank(&want).place == Some(0) {
                 return self.claim(address, &want, cause);
             }
         }
@@ -280,6 +280,7 @@ impl Machine {
             if cause == Cause::OwnerGone {
                 without = member.ack.max(sense.answer).map(|last| now.since(last));
                 sense.missed = true;
+                self.missed.extend(from.clone());
             }
         }
         self.tell(Fact::Claimed { address, epoch, cause, from, without });

@@ -99,7 +99,11 @@ pub struct Machine {
     /// Addresses to look at before this call ends.
     dirty: BTreeSet<IpAddr>,
     helping: Vec<Helping>,
+    /// Whose claims are newer than what we have, by rumour.
+    behind: BTreeSet<NodeId>,
     watches: Vec<Watch>,
+    /// Whom we took addresses over from, on some link.
+    missed: BTreeSet<NodeId>,
     watch_next: Time,
     burst_next: Option<Time>,
     rewatch: bool,
@@ -108,6 +112,8 @@ pub struct Machine {
     listed: Option<Time>,
     /// Whether the first contacts are made: from then on claims may be made.
     open: bool,
+    /// A member whose first contact is not made.
+    unmet: Option<NodeId>,
     /// Nothing is begun before this time (after a pause).
     quiet_until: Time,
     wants_complete: bool,
@@ -147,13 +153,16 @@ impl Machine {
             queue: BTreeSet::new(),
             dirty: BTreeSet::new(),
             helping: Vec::new(),
+            behind: BTreeSet::new(),
             watches: Vec::new(),
+            missed: BTreeSet::new(),
             watch_next: now,
             burst_next: None,
             rewatch: true,
             lonely_turn: 0,
             listed: None,
             open: false,
+            unmet: None,
             quiet_until: now,
             wants_complete: false,
             stale_since: None,

@@ -54,7 +54,7 @@ impl Machine {
             return Successor::Stay;
         }
         let candidates = self.candidates(want, true);
-        if candidates.rank(&self.node).is_some() {
+        if candidates.nodes.contains(&self.node) {
             let first = candidates.nodes.into_iter().next().filter(|first| rebalance && *first != self.node);
             return match first {
                 Some(first) if !tried.contains(&first) => Successor::To(first),
@@ -145,10 +145,8 @@ impl Machine {
         let Some(want) = self.slots.get(&address).and_then(|slot| slot.want.clone()) else {
             return self.send(node, Message::Decline(step));
         };
-        let willing = self.open
-            && self.now >= self.quiet_until
-            && self.stop.is_none()
-            && self.candidates(&want, false).rank(&self.node).is_some();
+        let willing =
+            self.open && self.now >= self.quiet_until && self.stop.is_none() && self.rank(&want).place.is_some();
         let held = self.slots.get(&address).is_some_and(|slot| slot.held().is_some());
         if held {
             return;

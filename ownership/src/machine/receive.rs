@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
 
 use crate::event::Fact;
 use crate::link::LinkId;
 use crate::machine::Machine;
-use crate::membership::Turn;
+use crate::machine::slot::{Slot, State};
+use crate::membership::{EAGER, Member, Turn};
 use crate::node::{BootId, NodeId};
 use crate::time::{Time, ms};
-use crate::wire::{MAX_CLAIMS, Message, Status, Vital, decode};
+use crate::wire::{MAX_CLAIMS, Message, SELECTED, Status, Vital, decode};
 
 /// Between two challenges to the same node.
 const CHALLENGE: std::time::Duration = ms(20);
 /// How long a challenge may take, and how long we ping for others.
 const HELP: std::time::Duration = ms(300);
-/// To how many members a change of ours is told at once; the others see the version on the next datagram.
-const EAGER: usize = 16;
+/// From so many members claims are pulled per round, of which there are ten per second.
+const PULLS: usize = 8;
+/// Between two pulls from a member that does not answer.
+const PULL_AGAIN: std::time::Duration = ms(1000);
 
 /// Open challenges.
 #[derive(Debug, Default)]
@@ -94,6 +98,7 @@ impl Machine {
     fn on_boot(&mut self, node: &NodeId, boot: BootId, from: SocketAddr) {
         self.opener.trust(node, boot);
         self.ledger.rebooted(node, boot);
+        self.members.rebooted(node);
         let held: Vec<_> = self.ledger.of(node).collect();
         let out = self.outbox.entry(from).or_default();
         out.extend(held.chunks(MAX_CLAIMS).map(|chunk| Message::Recall(chunk.to_vec())));
@@ -105,7 +110,8 @@ impl Machine {
         let flags = self.members.get(node).map(|member| member.status.flags);
         let contact = self.members.heard(node, status, from, self.now);
         if flags != Some(status.flags) {
-            self.on_flags(node);
+            let worse = flags.is_some_and(|before| self.restricts(node, before));
+            self.on_flags(node, worse);
         }
         if contact {
             self.exchange(node, from);
@@ -113,8 +119,9 @@ impl Machine {
         // Of its former boot we know a higher incarnation: it is to go beyond that, or its flags are not believed.
         let known = self.members.get(node).map(|member| member.status);
         if let Some(known) = known.filter(|known| known.incarnation > status.incarnation) {
-            let Status { incarnation, flags, .. } = known;
-            self.reply(from, Message::Rumour { node: node.clone(), incarnation, vital: Vital::Alive, flags });
+            let Status { incarnation, flags, version, .. } = known;
+            let rumour = Message::Rumour { node: node.clone(), incarnation, vital: Vital::Alive, flags, version };
+            self.reply(from, rumour);
         }
         for message in messages {
             self.on_message(node, from, message);
@@ -142,7 +149,15 @@ impl Machine {
             Message::Ack(id) => self.on_ack(node, id),
             Message::Ask { id, target, reach } => self.on_ask(node, id, &target, reach),
             Message::Heard { target, link, .. } => self.on_heard(&target, link),
-            Message::Rumour { node, incarnation, vital, flags } => self.on_rumour(&node, incarnation, vital, flags),
+            Message::Rumour { node, incarnation, vital, flags, version } => {
+                // In a large cluster nearly all of them are known.
+                if !self.members.is_known(&node, incarnation, vital, flags, version) {
+                    self.on_rumour(&node, incarnation, vital, flags);
+                    if self.members.newer(&node, incarnation, version) {
+                        self.behind.insert(node);
+                    }
+                }
+            }
             Message::Pull { since, after } => {
                 for answer in self.ledger.own.answer(since, after) {
                     self.reply(from, answer);
@@ -246,8 +261,9 @@ impl Machine {
             let id = self.clock();
             self.send(node, Message::Ping(id));
         }
-        if before.is_some_and(|(_, old)| old != flags) {
-            self.on_flags(node);
+        if let Some((_, old)) = before.filter(|(_, old)| *old != flags) {
+            let worse = self.restricts(node, old);
+            self.on_flags(node, worse);
         }
         if let Some(turn) = turn {
             self.on_turn(turn);
@@ -261,28 +277,63 @@ impl Machine {
         if vital != Vital::Suspect {
             let concerned: Vec<_> = self.ledger.of(&node).map(|(address, _)| address).collect();
             self.dirty.extend(concerned);
-            self.on_flags(&node);
+            self.on_flags(&node, vital == Vital::Silent);
         }
         self.tell(Fact::Member { node, vital });
     }
 
-    /// What a member may do changed: an owner that may not stay looks for a successor again.
-    fn on_flags(&mut self, _node: &NodeId) {
-        let restricted = |slot: &crate::machine::slot::Slot| {
-            slot.want.as_ref().is_some_and(|want| want.qualified != crate::choice::Qualified::All)
-        };
-        let mine = self.may_stay();
-        // And what nobody has may have found its candidate.
-        let free = |address: &IpAddr| self.ledger.rivals(*address).next().is_none();
-        let held = self.slots.iter().filter(|(address, slot)| match slot.held() {
-            Some(_) => !mine || restricted(slot),
-            None => free(address),
-        });
-        let held: Vec<_> = held.map(|(address, _)| *address).collect();
-        self.dirty.extend(held);
+    /// Whether the flags of a member allow less than these did.
+    fn restricts(&self, node: &NodeId, before: u8) -> bool {
+        let allowed = |flags: u8| flags ^ !SELECTED;
+        self.members.get(node).is_some_and(|member| allowed(before) & !allowed(member.status.flags) != 0)
     }
 
-    /// Tells what changed in our claims: to everybody in a small cluster, else to some, and to the first heirs.
+    /// What a member may do changed: an owner that may not stay looks for a successor again. If the member may do
+    /// less, what nobody has may have found its candidate here: whoever was after it is one place further. A member
+    /// that may do more makes no other a candidate, and no other's turn come sooner; so the start of a large cluster,
+    /// where all turn up one after the other, costs no look at everything for each of them.
+    fn on_flags(&mut self, node: &NodeId, worse: bool) {
+        let restricted =
+            |slot: &Slot| slot.want.as_ref().is_some_and(|want| want.qualified != crate::choice::Qualified::All);
+        let mine = self.may_stay();
+        let nearer = |address: &IpAddr, slot: &Slot| {
+            self.ledger.rivals(*address).next().is_none()
+                && (matches!(slot.state, State::Idle) || crate::order::precedes(node, &self.node, address))
+        };
+        let slots = self.ledger.own.iter().filter_map(|(address, _)| self.slots.get_key_value(&address));
+        self.dirty.extend(slots.filter(|(_, slot)| !mine || restricted(slot)).map(|(address, _)| *address));
+        if worse {
+            let free = self.slots.iter().filter(|(address, slot)| slot.held().is_none() && nearer(address, slot));
+            self.dirty.extend(free.map(|(address, _)| *address));
+        }
+    }
+
+    /// Pulls from those who are said to have changed their claims. Each begins with the members after itself, so
+    /// that one with news is not asked by all at once.
+    pub(super) fn catch_up(&mut self) {
+        let (members, ledger) = (&self.members, &self.ledger);
+        let open = |node: &NodeId, member: &Member| {
+            member.vital == Vital::Alive && ledger.is_behind(node, member.status.version)
+        };
+        self.behind.retain(|node| members.get(node).is_some_and(|member| open(node, member)));
+        let after = self.behind.range::<NodeId, _>((Bound::Excluded(&self.node), Bound::Unbounded));
+        let before = self.behind.range::<NodeId, _>(..&self.node);
+        let asked = |node: &&NodeId| self.ledger.is_asked(node, self.now, PULL_AGAIN);
+        let next: Vec<_> = after.chain(before).filter(|node| !asked(node)).take(PULLS).cloned().collect();
+        for node in next {
+            let version = self.members.get(&node).map_or(0, |member| member.status.version);
+            let pull = self.ledger.pull(&node, version, self.now);
+            self.send(&node, pull);
+            // If the rumour was of a former boot there is nothing to send; its answer to this says so.
+            let id = self.clock();
+            self.send(&node, Message::Ping(id));
+        }
+    }
+
+    /// Tells what changed in our claims: to everybody in a small cluster, else to some, and to the first heirs; the
+    /// others hear by rumour that there is something to pull. Without that they heard of it when they next exchanged
+    /// a datagram, half a second per member later, and a candidate whose turn came before that had to ask the link,
+    /// which a switch that snoops does not carry for IPv6.
     pub(super) fn tell_changes(&mut self) {
         let since = self.told_version;
         if self.ledger.own.version() == since {
@@ -307,6 +358,7 @@ impl Machine {
             let mut others = nodes.split_off(4);
             self.rng.shuffle(&mut others);
             nodes.extend(others.into_iter().take(EAGER - 4));
+            self.members.tell_version(self.told_version);
         }
         for node in nodes {
             for change in changes.iter().take(4) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::choice::{Candidates, Contender, Want};
+use crate::choice::{Candidates, Contender, Rank, Want};
 use crate::event::Fact;
 use crate::link::LinkId;
 use crate::machine::Machine;
@@ -45,6 +45,15 @@ impl Machine {
 
     /// The candidates. `staying` asks whether an owner may stay: stale watches are no reason to go.
     pub(super) fn candidates(&self, want: &Want, staying: bool) -> Candidates {
+        Candidates::new(self.contenders(want, staying), &want.qualified, want.address)
+    }
+
+    /// The place of this node among the candidates for what it does not have.
+    pub(super) fn rank(&self, want: &Want) -> Rank {
+        Rank::new(self.contenders(want, false), &want.qualified, want.address, &self.node)
+    }
+
+    fn contenders(&self, want: &Want, staying: bool) -> Vec<Contender> {
         let leases = self.gossip_silent;
         let link = self.links.get(&want.link);
         let mut contenders = Vec::new();
@@ -65,7 +74,7 @@ impl Machine {
             let able = self.selected && !leaving && current && link.link.carrier && !link.broken;
             contenders.push(Contender { node: self.node.clone(), able, excluded: self.excluded });
         }
-        Candidates::new(contenders, &want.qualified, want.address)
+        contenders
     }
 
     const fn is_stale(&self) -> bool {
@@ -113,15 +122,13 @@ impl Machine {
             }
             return Stance::Leave;
         }
-        let candidates = self.candidates(&want, false);
-        let told = self
-            .slots
-            .get_mut(&address)
-            .map(|slot| std::mem::replace(&mut slot.exclusion_ignored, candidates.exclusion_ignored));
-        if candidates.exclusion_ignored && told == Some(false) {
+        let Rank { place, exclusion_ignored } = self.rank(&want);
+        let told =
+            self.slots.get_mut(&address).map(|slot| std::mem::replace(&mut slot.exclusion_ignored, exclusion_ignored));
+        if exclusion_ignored && told == Some(false) {
             self.tell(Fact::ExclusionIgnored { address });
         }
-        let Some(rank) = candidates.rank(&self.node) else { return Stance::Leave };
+        let Some(rank) = place else { return Stance::Leave };
         let cause = owner.as_ref().and_then(|(node, _)| self.orphaned(node, want.link));
         let from = owner.map(|(node, _)| node);
         let Some(slot) = self.slots.get_mut(&address) else { return Stance::Leave };

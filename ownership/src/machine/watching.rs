@@ -7,7 +7,7 @@
 //! | silent | answered | the agent is down, the node is fine: nothing moves |
 //! | answered | silent | the owner is told, checks, and gives up what it has on that link |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use ipnetwork::IpNetwork;
 use crate::event::Fact;
 use crate::link::LinkId;
 use crate::machine::Machine;
+use crate::membership::Member;
 use crate::node::NodeId;
+use crate::order::Order;
 use crate::time::{Time, ms};
 use crate::wire::{BLIND, BROKEN, EXCLUDED, LEAVING, Message, SELECTED, STALE, Vital};
 
@@ -57,18 +59,23 @@ impl Machine {
         let mut watches = Vec::new();
         for (id, state) in &self.links {
             let mut ring = Vec::new();
+            let mut orders = BTreeMap::new();
             for (node, member) in self.members.iter().filter(|(_, member)| member.heard.is_some()) {
                 if let Some(place) = member.peer.as_ref().and_then(|peer| peer.place_on(&state.link)) {
                     let alive = member.vital == Vital::Alive && member.sense(*id).alarm.is_none();
-                    ring.push((crate::order::place(node, &place.subnet), node, place, alive));
+                    let (order, own) = orders.entry(place.subnet).or_insert_with(|| {
+                        let order = Order::new(&place.subnet);
+                        let own = order.place(&self.node);
+                        (order, own)
+                    });
+                    ring.push((order.place(node), *own, node, place, alive));
                 }
             }
             ring.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-            let own = |subnet: &IpNetwork| crate::order::place(&self.node, subnet);
-            let split = ring.iter().position(|(at, _, place, _)| *at < own(&place.subnet)).unwrap_or(ring.len());
+            let split = ring.iter().position(|(at, own, ..)| at < own).unwrap_or(ring.len());
             ring.rotate_left(split);
             let mut passed = 0;
-            for (_, node, place, alive) in ring {
+            for (_, _, node, place, alive) in ring {
                 if passed >= WATCHERS {
                     break;
                 }
@@ -94,14 +101,16 @@ impl Machine {
             self.renew_watches();
         }
         let mut pings: BTreeSet<NodeId> = self.watches.iter().map(|watch| watch.node.clone()).collect();
-        let missed = self.members.iter().filter(|(_, member)| member.senses.values().any(|sense| sense.missed));
-        pings.extend(missed.map(|(node, _)| node.clone()));
+        let missed = |member: &Member| member.senses.values().any(|sense| sense.missed);
+        self.missed.retain(|node| self.members.get(node).is_some_and(missed));
+        pings.extend(self.missed.iter().cloned());
         if self.members.is_lonely(now, ms(300)) {
             self.lonely_turn = self.lonely_turn.wrapping_add(1);
             let count = self.members.iter().count().max(1);
             pings.extend(self.members.iter().nth(self.lonely_turn % count).map(|(node, _)| node.clone()));
         }
         self.note_gossip();
+        self.catch_up();
         for node in pings {
             self.ping(&node);
         }

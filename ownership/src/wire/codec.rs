@@ -139,7 +139,7 @@ impl Writer {
                 self.name(target);
                 self.byte(u8::from(*link));
             }
-            Message::Rumour { node, incarnation, vital, flags } => {
+            Message::Rumour { node, incarnation, vital, flags, version } => {
                 self.byte(7);
                 self.name(node);
                 self.number((*incarnation).into());
@@ -149,6 +149,7 @@ impl Writer {
                     Vital::Silent => 2,
                 });
                 self.byte(*flags);
+                self.number(*version);
             }
             Message::Pull { since, after } => {
                 self.byte(8);
@@ -309,6 +310,7 @@ impl Reader<'_> {
                     _ => return Err(WireError::Malformed),
                 },
                 flags: self.byte()?,
+                version: self.number()?,
             },
             8 => Message::Pull { since: self.number()?, after: self.some_ip()? },
             9 => Message::Page {

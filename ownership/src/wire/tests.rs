@@ -23,7 +23,7 @@ pub fn examples() -> Vec<Message> {
         Message::Ack(u32::MAX),
         Message::Ask { id: 2, target: node("node-b"), reach: Some(v4) },
         Message::Heard { id: 2, target: node("node-b"), link: true },
-        Message::Rumour { node: node("node-c"), incarnation: 3, vital: Vital::Silent, flags: SELECTED },
+        Message::Rumour { node: node("node-c"), incarnation: 3, vital: Vital::Silent, flags: SELECTED, version: 300 },
         Message::Pull { since: 0, after: Some(v6) },
         Message::Page { version: 9, after: None, claims: vec![(v4, 0), (v6, 200)], last: true },
         Message::Changes { from: 8, to: 9, changes: vec![(v4, None), (v6, Some(0))] },

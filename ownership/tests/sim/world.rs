@@ -113,6 +113,7 @@ pub struct Node {
     pub ipvs: BTreeSet<IpAddr>,
     pub facts: Vec<(Time, Fact)>,
     pub sent: u64,
+    pub bytes: u64,
 }
 
 /// A host that is no member: the client, the gateway, a foreign host.
@@ -231,6 +232,7 @@ impl World {
             ipvs: BTreeSet::new(),
             facts: Vec::new(),
             sent: 0,
+            bytes: 0,
         });
         let nodes = nodes.collect();
         let mut hosts = Vec::new();
@@ -764,6 +766,7 @@ impl World {
         match action {
             Action::Send { to, bytes } => {
                 self.nodes[node].sent += 1;
+                self.nodes[node].bytes += u64::try_from(bytes.len()).unwrap();
                 assert!(bytes.len() <= 1232, "a datagram of {} bytes", bytes.len());
                 if let Some((host, segment)) = self.find(to.ip()).filter(|_| !self.block_udp) {
                     let from = SocketAddr::new(own(node, segment)[usize::from(to.is_ipv6())], PORT);

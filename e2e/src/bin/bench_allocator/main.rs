@@ -32,7 +32,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 #[derive(Debug, Clone, Parser)]
 struct Arguments {
     /// The cluster; `lab up --nodes 1` starts one
-    #[arg(long, default_value = "bench")]
+    #[arg(long, default_value = "benchallocator")]
     cluster: String,
     /// The allocator
     #[arg(long, default_value = "target/bin/allocator")]
