@@ -10,9 +10,10 @@ NEXTEST=0.9.128
 # What they are built with at least.
 RUST=1.89.0
 GO=1.26.0
-# bird and frr speak BGP in the lab, runc and the CNI plugins run pods, busybox is in the test image for `kubectl exec`.
+# bird and frr speak BGP in the lab, runc and the CNI plugins run pods, busybox is in the test image for `kubectl exec`,
+# user-mode-linux is the kernel with `dummy` interfaces for one test of the agent.
 PACKAGES=(bird buildah busybox-static conntrack containernetworking-plugins curl frr gcc iproute2 kmod libc6-dev nftables
-  openssl procps runc util-linux)
+  openssl procps runc user-mode-linux util-linux)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${PURELB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/purelb}

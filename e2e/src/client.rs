@@ -1,6 +1,7 @@
 //! The client: a machine on the node LAN that also reaches everything through the router.
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     ops::Deref,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    connector::Connector,
+    connector::{self, Connector},
     error::{Doing, Result, unexpected},
     host::Host,
     host_id::HostId,
@@ -19,6 +20,9 @@ use crate::{
 
 /// How long the client waits for a connection, an answer, or a neighbour.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Questions that are asked before the answers are waited for: few enough that none is lost on the way.
+const AT_ONCE: usize = 50;
 
 /// How long a monitor listens before it looks whether it should stop.
 const TICK: Duration = Duration::from_millis(20);
@@ -72,16 +76,30 @@ impl Client {
     /// # Errors
     /// The client is off.
     pub fn arp(&self, address: IpAddr) -> Result<Option<Mac>> {
+        Ok(self.arp_all(&[address])?.remove(&address))
+    }
+
+    /// [`Self::arp`] for many at once: who has which of them.
+    ///
+    /// # Errors
+    /// The client is off.
+    pub fn arp_all(&self, addresses: &[IpAddr]) -> Result<BTreeMap<IpAddr, Mac>> {
         let (socket, asker) = self.socket()?;
-        socket.send(&asker.question(address))?;
-        let end = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < end {
-            let heard = socket.receive()?.and_then(|(_, frame)| asker.hear(&frame, address));
-            if let Some(heard) = heard.filter(|heard| heard.kind == Kind::Answer) {
-                return Ok(Some(heard.mac));
+        let mut answers = BTreeMap::new();
+        for some in addresses.chunks(AT_ONCE) {
+            some.iter().try_for_each(|address| socket.send(&asker.question(*address)))?;
+            let mut open: Vec<IpAddr> = some.to_vec();
+            let end = Instant::now() + Duration::from_secs(1);
+            while !open.is_empty() && Instant::now() < end {
+                let Some((_, frame)) = socket.receive()? else { continue };
+                let heard = |address: &IpAddr| asker.hear(&frame, *address).filter(|heard| heard.kind == Kind::Answer);
+                if let Some((address, heard)) = open.iter().find_map(|address| Some((*address, heard(address)?))) {
+                    answers.insert(address, heard.mac);
+                    open.retain(|other| *other != address);
+                }
             }
         }
-        Ok(None)
+        Ok(answers)
     }
 
     /// Asks for `address` every millisecond from now on.
@@ -96,7 +114,13 @@ impl Client {
     /// Opens a connection to `server` every 10 ms from now on.
     #[must_use]
     pub fn connect_again_and_again(&self, server: SocketAddr) -> Connector {
-        Connector::start(self.host.clone(), server)
+        self.connect_every(connector::PERIOD, server)
+    }
+
+    /// Opens a connection to `server` in this rhythm from now on.
+    #[must_use]
+    pub fn connect_every(&self, period: Duration, server: SocketAddr) -> Connector {
+        Connector::start(self.host.clone(), server, period)
     }
 
     fn socket(&self) -> Result<(LinkSocket, Asker)> {

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 
 use crate::error::{Result, unexpected};
 
-/// A client with the credentials of a file.
+/// By what the API server knows the lab.
+const USER_AGENT: &str = "purelb-lab";
+
+/// A client with the credentials of a file: the programs' own, since kube's lets the kernel hold back the second half of
+/// every request.
 ///
 /// # Errors
 /// The file cannot be read or used.
 pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
-    let fault = |error| unexpected(kubeconfig.display().to_string(), error);
-    let file = Kubeconfig::read_from(kubeconfig).map_err(fault)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(fault)?;
-    Ok(Client::try_from(config)?)
+    let client = runtime::client::connect(Some(kubeconfig), USER_AGENT).await;
+    client.map_err(|error| unexpected(kubeconfig.display().to_string(), error))
 }

@@ -22,8 +22,8 @@ use crate::{
     host::Host,
 };
 
-/// The time between the beginnings of two connections.
-const PERIOD: Duration = Duration::from_millis(10);
+/// The time between the beginnings of two connections, unless told otherwise.
+pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 
 /// A connection that takes longer has failed. Shorter than TCP waits before it repeats its first segment (1 s), so that
 /// each connection is one question.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How long an accepted connection is kept when its client neither speaks nor closes it.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Opens a connection every 10 ms from when it is made until it is stopped or dropped.
+/// Opens a connection again and again from when it is made until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Connector {
     shared: Arc<Shared>,
@@ -47,10 +47,10 @@ struct Shared {
 
 impl Connector {
     /// Connects from `host` to `server`.
-    pub(crate) fn start(host: Host, server: SocketAddr) -> Self {
+    pub(crate) fn start(host: Host, server: SocketAddr, period: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         let worker = Arc::clone(&shared);
-        let thread = thread::spawn(move || host.in_network(|| run(&worker, server))?);
+        let thread = thread::spawn(move || host.in_network(|| run(&worker, server, period))?);
         Self { shared, thread: Some(thread) }
     }
 
@@ -73,11 +73,11 @@ impl Drop for Connector {
     }
 }
 
-fn run(shared: &Arc<Shared>, server: SocketAddr) -> Result<()> {
+fn run(shared: &Arc<Shared>, server: SocketAddr, period: Duration) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "start a runtime".into())?;
     runtime.block_on(async {
-        let mut ticks = interval(PERIOD);
+        let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tries = JoinSet::new();
         while !shared.stop.load(Ordering::Relaxed) {
@@ -109,10 +109,22 @@ pub struct Connections {
 }
 
 impl Connections {
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tries.len()
+    }
+
     /// How many were begun between two points in time.
     #[must_use]
     pub fn tried(&self, from: Instant, to: Instant) -> usize {
         self.tries.iter().filter(|(at, _)| (from..=to).contains(at)).count()
+    }
+
+    /// When those were begun that failed.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Instant> {
+        self.tries.iter().filter(|(_, succeeded)| !succeeded).map(|(at, _)| *at).collect()
     }
 
     /// How many of these failed.

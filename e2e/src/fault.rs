@@ -99,6 +99,15 @@ impl Node {
         Fault::new(&self.layout, &[(self.id, Way::In)], "drop")
     }
 
+    /// The node and the API server do not hear each other, whoever on the node asks.
+    ///
+    /// # Errors
+    /// The node is off.
+    pub fn lose_api(&self) -> Result<Fault> {
+        let rules = "tcp dport 6443 drop; tcp sport 6443 drop";
+        Fault::new(&self.layout, &[(self.id, Way::In), (self.id, Way::Out)], rules)
+    }
+
     /// The agents' own datagrams from and to the node are lost, everything else arrives.
     ///
     /// # Errors

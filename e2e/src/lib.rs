@@ -16,8 +16,10 @@
 //! - [`Cluster`]: start, find, share, repair and stop a cluster.
 //! - [`Host`]: run programs in a host, see its addresses and routes, signal its processes.
 //! - [`Node`]: cut it off, switch it off and on, give it images, find its agent.
+//! - [`SpareLink`]: an interface that a node gets besides its own.
 //! - [`Router`]: what it learned by BGP.
 //! - [`Client`]: HTTP requests, ARP and neighbour discovery, [`ArpMonitor`], [`Connector`].
+//! - [`KernelLog`]: every change of a host's addresses or routes, in order.
 //! - [`Fault`]: frames that the switch loses; [`ForeignHost`]: somebody else who uses an address; [`Frozen`]: an agent
 //!   that does nothing.
 //! - [`ControlPlane`]: freeze the API server.
@@ -67,6 +69,7 @@ mod host;
 mod host_id;
 mod installation;
 mod ip;
+mod kernel_log;
 mod kubernetes;
 mod layout;
 mod mac;
@@ -80,6 +83,7 @@ mod processes;
 mod proxy;
 mod replica;
 mod router;
+mod spare;
 mod start;
 mod stop;
 mod supervisor;
@@ -103,6 +107,7 @@ pub use host::Host;
 pub use host_id::{HostId, MOST_NODES};
 pub use installation::{NAMESPACE, checkout};
 pub use ip::{InterfaceAddress, KernelRoute, NextHop};
+pub use kernel_log::{KernelChange, KernelLog};
 pub use layout::Layout;
 pub use mac::Mac;
 pub use neighbor::{ArpMonitor, Heard, Kind, Observations};
@@ -111,5 +116,6 @@ pub use node::Node;
 pub use proxy::{Held, Proxy};
 pub use replica::{Replica, http_get};
 pub use router::{BgpRoute, Router};
+pub use spare::SpareLink;
 pub use usage::{Memory, processor_time};
 pub use wait::{eventually, eventually_blocking};

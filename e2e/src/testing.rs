@@ -8,13 +8,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Cluster, NAMESPACE, checkout, eventually};
+use crate::{Cluster, Family, NAMESPACE, Node, checkout, eventually};
 
 /// Long enough for a machine that does other things too; a test that meets it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -140,6 +142,102 @@ impl<'a> Space<'a> {
     pub async fn event(&self, object: &str, reason: &str, words: &str) {
         event(self.cluster, self.name, object, reason, words).await;
     }
+}
+
+/// A dual-stack Service without backends, in the namespace `default`: all it takes to have addresses announced.
+#[derive(Debug)]
+pub struct Bare<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// One of each family.
+    pub addresses: Vec<IpAddr>,
+    _service: Applied<'a>,
+}
+
+/// The ServiceGroups of the sample that is the seed.
+pub const ROUTED: &str = "ipv4-routed,ipv6-routed";
+
+impl<'a> Bare<'a> {
+    /// Creates it, and waits until it has addresses of this group or these groups.
+    pub async fn new(cluster: &'a Cluster, name: &'a str, group: &str) -> Self {
+        let yaml = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default, \
+             annotations: {{purelb.io/service-group: \"{group}\"}}}}, \
+             spec: {{type: LoadBalancer, ipFamilyPolicy: RequireDualStack, ports: [{{port: 80}}]}}}}"
+        );
+        let service = Applied::yaml(cluster, &yaml);
+        let addresses = cluster.service_addresses("default", name, 2).await.unwrap();
+        Self { name, addresses, _service: service }
+    }
+}
+
+/// A cluster without agents until this is dropped: their `DaemonSet` chooses nodes that do not exist.
+#[derive(Debug)]
+#[must_use = "the agents come back when this is dropped"]
+pub struct WithoutAgents<'a>(&'a Cluster);
+
+impl<'a> WithoutAgents<'a> {
+    /// Stops them as an administrator would, and waits until they have ended.
+    pub async fn new(cluster: &'a Cluster) -> Self {
+        let without = Self(cluster);
+        without.choose(Some("nowhere")).unwrap();
+        eventually(DEADLINE, "no agent on any node", async || {
+            let left: Vec<i32> = cluster.nodes().flat_map(|node| node.processes("lbnodeagent").unwrap()).collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await
+        .unwrap();
+        without
+    }
+
+    fn choose(&self, value: Option<&str>) -> crate::Result<String> {
+        let patch = json!({"spec": {"template": {"spec": {"nodeSelector": {"e2e": value}}}}}).to_string();
+        self.0.kubectl(&["patch", "daemonset/lbnodeagent", "--namespace", NAMESPACE, "--patch", &patch])
+    }
+}
+
+impl Drop for WithoutAgents<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.choose(None) {
+            eprintln!("clean-up: {error}");
+        }
+    }
+}
+
+/// Waits until the router's next hops for an address are exactly these nodes.
+pub async fn routed_by(cluster: &Cluster, address: IpAddr, nodes: impl IntoIterator<Item = impl Borrow<Node>>) {
+    let hop = |node: &Node| match Family::of(address) {
+        Family::V4 => IpAddr::from(node.id().ipv4()),
+        Family::V6 => IpAddr::from(node.id().ipv6()),
+    };
+    let wanted: BTreeSet<IpAddr> = nodes.into_iter().map(|node| hop(node.borrow())).collect();
+    eventually(DEADLINE, format!("{wanted:?} as next hops of {address}"), async || {
+        let route = cluster.router().route(address).map_err(|error| error.to_string())?;
+        let hops = route.map(|route| route.next_hops).unwrap_or_default();
+        if hops == wanted { Ok(()) } else { Err(format!("{hops:?}")) }
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until `interface` of each of these nodes has `address` once, or no address of that kind at all.
+pub async fn eventually_on(nodes: &[Node], interface: &str, address: IpAddr, there: bool) {
+    for node in nodes {
+        let what = format!("{address} {} {interface} of {}", if there { "on" } else { "not on" }, node.name());
+        eventually(DEADLINE, what, async || {
+            let found = node.addresses(interface).map_err(|error| error.to_string())?;
+            let count = found.iter().filter(|found| found.address == address).count();
+            if count == usize::from(there) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// The names of the nodes that have an address on their own interface.
+pub fn holders(cluster: &Cluster, address: IpAddr) -> BTreeSet<String> {
+    let holds = |node: &Node| node.addresses("eth0").unwrap().iter().any(|found| found.address == address);
+    cluster.nodes().filter(holds).map(|node| node.name()).collect()
 }
 
 /// Waits for an event about an object whose text contains these words.

@@ -14,7 +14,7 @@ use nix::{
         socket::{
             AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvmsg, send,
             setsockopt, socket,
-            sockopt::{ReceiveTimeout, ReceiveTimestampns},
+            sockopt::{RcvBufForce, ReceiveTimeout, ReceiveTimestampns},
         },
         time::{TimeSpec, TimeVal},
     },
@@ -24,6 +24,10 @@ use crate::error::{Doing, Result, unexpected};
 
 /// More than an Ethernet frame without jumbo size.
 const LONGEST: usize = 2048;
+
+/// Bytes of frames that may wait. A reader that has to wait for a processor must not lose some: they would look like
+/// questions that nobody answered.
+const BUFFER: usize = 16 << 20;
 
 /// Sends and receives frames on one interface of the network namespace it was opened in.
 #[derive(Debug)]
@@ -47,6 +51,7 @@ impl LinkSocket {
         bind(descriptor.as_raw_fd(), &address).doing(what)?;
         let patience = TimeVal::new(patience.as_secs().try_into().unwrap_or(i64::MAX), patience.subsec_micros().into());
         setsockopt(&descriptor, ReceiveTimeout, &patience).doing(what)?;
+        setsockopt(&descriptor, RcvBufForce, &BUFFER).doing(what)?;
         // The kernel notes when a frame came: a reader that had to wait for a processor must not make it look late.
         setsockopt(&descriptor, ReceiveTimestampns, &true).doing(what)?;
         Ok(Self { descriptor })

@@ -4,6 +4,7 @@
 mod blocked;
 mod leaving;
 mod moves;
+mod reboot;
 mod strangers;
 mod traffic;
 
@@ -12,12 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{ArpMonitor, Cluster, Mac, Node, Observations, eventually};
+use e2e::{ArpMonitor, Cluster, KernelLog, Mac, Node, Observations, eventually};
 
-use crate::support::{Applied, DEADLINE, installed};
+use crate::support::{Applied, Bare, DEADLINE, ROUTED, installed, routed_by};
 
 /// After this time somebody answers again.
 const SOON: Duration = Duration::from_secs(5);
+
+/// Longer than anything in the programs waits for the API server before it does something about it.
+const OUTAGE: Duration = Duration::from_secs(20);
 
 /// What would come late has come within this time.
 const AFTERWARDS: Duration = Duration::from_secs(3);
@@ -162,18 +166,34 @@ async fn another_node_answers_when_the_owner_is_cut_off_and_goes_on_when_it_is_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_api_server_nothing_moves_but_what_has_to() {
+async fn without_the_api_server_nothing_changes_on_any_node_and_nothing_moves_but_what_has_to() {
     let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let remote = Bare::new(&cluster, "no-api-remote", ROUTED).await;
     let local = Local::new(&cluster, "no-api").await;
+    for address in &remote.addresses {
+        routed_by(&cluster, *address, cluster.nodes()).await;
+    }
+    let at_router = cluster.router().log_routes().unwrap();
+    let on_nodes: Vec<KernelLog> = cluster.nodes().map(|node| node.log_addresses().unwrap()).collect();
+    let untouched = |log: &KernelLog| {
+        let changes = log.about(&remote.addresses);
+        assert!(changes.is_empty(), "{changes:?}");
+    };
     let from = Instant::now();
     let paused = Paused::new(&cluster);
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::time::sleep(OUTAGE).await;
     local.nothing_happened(from);
+    on_nodes.iter().chain([&at_router]).for_each(untouched);
+    // Lifetimes of local addresses are renewed all the while.
+    let changes: Vec<_> = on_nodes.iter().flat_map(|log| log.about(&local.addresses)).collect();
+    assert!(changes.iter().all(|change| !change.is_removal()), "{changes:?}");
     owner_goes_and_comes_back(&local).await;
     drop(paused);
     let awake = Instant::now();
     tokio::time::sleep(AFTERWARDS).await;
     local.nothing_happened(awake);
+    on_nodes.iter().for_each(untouched);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,18 +1,95 @@
 //! Installing, on a cluster that knows nothing of us yet.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use e2e::{Cluster, NAMESPACE, eventually};
+use e2e::{Cluster, InterfaceAddress, NAMESPACE, Node, eventually};
 use serde_json::Value;
 
-use crate::support::{DEADLINE, installed, object};
+use crate::support::{Applied, Bare, DEADLINE, ROUTED, installed, object, routed_by};
+
+/// The shortest time for which addresses outlive an agent.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// An installation whose addresses outlive the agents for a short time only. If it is not uninstalled, the next one has
+/// the usual time again.
+struct Short<'a>(&'a Cluster);
+
+impl<'a> Short<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        let short = Self(cluster);
+        short.set(&format!("PURELB_STOP_GRACE={}s", GRACE.as_secs())).unwrap();
+        cluster.installation_ready().unwrap();
+        short
+    }
+
+    fn set(&self, variable: &str) -> e2e::Result<String> {
+        self.0.kubectl(&["set", "env", "daemonset/lbnodeagent", "--namespace", NAMESPACE, variable])
+    }
+}
+
+impl Drop for Short<'_> {
+    fn drop(&mut self) {
+        // After the uninstallation there is nothing to be set.
+        let _ = self.set("PURELB_STOP_GRACE-");
+    }
+}
+
+/// Which of these addresses are on any interface of the nodes, and for how long.
+fn left(cluster: &Cluster, addresses: &[IpAddr]) -> Vec<(String, InterfaceAddress)> {
+    let on = |node: Node| -> Vec<_> {
+        let found = ["eth0", "kube-lb0"].into_iter().flat_map(|interface| node.addresses(interface).unwrap());
+        found.filter(|found| addresses.contains(&found.address)).map(|found| (node.name(), found)).collect()
+    };
+    cluster.nodes().flat_map(on).collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_command_installs_on_an_empty_cluster_and_may_be_repeated() {
-    let cluster = Cluster::shared().await.unwrap();
-    cluster.load_programs().unwrap();
+async fn what_is_uninstalled_goes_by_itself_and_one_command_installs_again_and_may_be_repeated() {
+    let cluster = installed().await;
+    let short = Short::new(&cluster);
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let _local = Applied::kustomization(&cluster, "manifests/samples/local");
+    let remote = Bare::new(&cluster, "uninstalled-remote", ROUTED).await;
+    let local = Bare::new(&cluster, "uninstalled-local", "default").await;
+    let addresses = [&remote.addresses[..], &local.addresses].concat();
+    for address in &remote.addresses {
+        routed_by(&cluster, *address, cluster.nodes()).await;
+    }
+    eventually(DEADLINE, "all addresses", async || match left(&cluster, &addresses).len() {
+        8 => Ok(()),
+        other => Err(other),
+    })
+    .await
+    .unwrap();
+
     let directory = e2e::checkout("manifests").to_string_lossy().into_owned();
     cluster.kubectl(&["delete", "-k", &directory, "--ignore-not-found", "--timeout=90s"]).unwrap();
+    let (begin, there) = (Instant::now(), left(&cluster, &addresses));
+    let ends = |found: &InterfaceAddress| found.valid_for.is_some_and(|left| left <= GRACE);
+    assert!(there.len() == 8 && there.iter().all(|(_, found)| ends(found)), "{there:?}");
+    eventually(GRACE + DEADLINE, "no address of ours", async || {
+        let left = left(&cluster, &addresses);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await
+    .unwrap();
+    println!("all addresses had gone {:?} after the uninstallation", begin.elapsed());
+    for address in &remote.addresses {
+        routed_by(&cluster, *address, None::<Node>).await;
+    }
+    for address in &local.addresses {
+        assert_eq!(cluster.client().arp(*address).unwrap(), None);
+    }
+    // Nobody of us runs any more, and what is left of us on the nodes is an interface without addresses.
+    for node in cluster.nodes() {
+        let dummy = node.addresses("kube-lb0").unwrap();
+        assert!(dummy.iter().all(|found| found.scope != "global"), "{}: {dummy:?}", node.name());
+        let ours = ["allocator", "lbnodeagent"].map(|program| node.processes(program).unwrap());
+        assert!(ours.iter().all(Vec::is_empty), "{}: {ours:?}", node.name());
+    }
+    drop((remote, local, short));
+
     cluster.apply_kustomization("manifests").unwrap();
     cluster.installation_ready().unwrap();
 

@@ -2,15 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Cluster, eventually};
+use e2e::eventually;
 
-use crate::support::{Applied, DEADLINE, Space, installed};
-
-/// The nodes that have an address on their own interface.
-fn holders(cluster: &Cluster, address: std::net::IpAddr) -> BTreeSet<String> {
-    let holds = |node: &e2e::Node| node.addresses("eth0").unwrap().iter().any(|found| found.address == address);
-    cluster.nodes().filter(holds).map(|node| node.name()).collect()
-}
+use crate::support::{Applied, DEADLINE, Space, holders, installed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_answers_for_a_local_address_in_both_families() {

@@ -10,11 +10,16 @@
 mod support;
 
 mod bad_input;
+mod configuration;
 mod failover;
 mod faults;
+mod heal;
 mod install;
 mod lab;
 mod local;
+mod many;
+mod outage;
+mod policy;
 mod restart;
 mod routed;
 mod security;

@@ -1,12 +1,17 @@
 //! Restarts move nothing and lose nothing.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use e2e::{Family, NAMESPACE, eventually};
+use e2e::{NAMESPACE, Node, eventually};
 use serde_json::Value;
 
-use crate::support::{Applied, DEADLINE, Space, installed, object};
+use crate::support::{
+    Applied, Bare, DEADLINE, ROUTED, Space, WithoutAgents, eventually_on, installed, object, routed_by,
+};
+
+/// The time between two connections of a client.
+const EACH: Duration = Duration::from_millis(1);
 
 /// A Service with routed addresses, and its addresses.
 async fn routed(space: &Space<'_>, name: &str) -> Vec<IpAddr> {
@@ -72,50 +77,121 @@ async fn when_the_leader_dies_the_other_replica_allocates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarted_agents_keep_addresses_routes_and_answers() {
+async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_no_route() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
     let space = Space::new(&cluster, "agent-restart");
-    let addresses = routed(&space, "routed").await;
-    space.service("local", &[], &[]);
-    let local = space.addresses("local", 1).await[0];
-    for address in addresses.iter().chain([&local]) {
+    let remote = routed(&space, "routed").await;
+    space.service("local", &[], &[("ipFamilyPolicy", "RequireDualStack")]);
+    let local = space.addresses("local", 2).await;
+    for address in remote.iter().chain(&local) {
         space.answers(*address).await;
     }
-    eventually(DEADLINE, "routes by way of every node", async || {
-        let routes = cluster.router().routes(Family::V6).map_err(|error| error.to_string())?;
-        if routes.iter().all(|route| route.next_hops.len() == 3) && routes.len() == 1 {
-            Ok(())
-        } else {
-            Err(format!("{routes:?}"))
-        }
+    for address in &remote {
+        routed_by(&cluster, *address, cluster.nodes()).await;
+    }
+
+    let at_router = cluster.router().log_routes().unwrap();
+    let begin = Instant::now();
+    let monitors: Vec<_> = local.iter().map(|address| cluster.client().monitor(*address).unwrap()).collect();
+    // The local ones are asked for by ARP that often already.
+    let connect = |address: &IpAddr, each| cluster.client().connect_every(each, SocketAddr::new(*address, 80));
+    let mut connectors: Vec<_> = remote.iter().map(|address| connect(address, EACH)).collect();
+    connectors.extend(local.iter().map(|address| connect(address, EACH * 10)));
+    cluster.kubectl(&["rollout", "restart", "--namespace", NAMESPACE, "daemonset/lbnodeagent"]).unwrap();
+    cluster.installation_ready().unwrap();
+    println!("the rolling update took {:?}", begin.elapsed());
+    // New pods, whom the kubelet starts again at once.
+    for node in cluster.nodes() {
+        node.crash_agent().unwrap();
+    }
+    cluster.agents_ready(DEADLINE).await.unwrap();
+    println!("all agents ran again {:?} after the beginning", begin.elapsed());
+
+    for (address, connector) in remote.iter().chain(&local).zip(connectors) {
+        let connections = connector.stop().unwrap();
+        println!("{address}: {} connections, {} failed", connections.count(), connections.failures().len());
+        assert!(connections.failures().is_empty(), "connections to {address} failed");
+    }
+    for (address, monitor) in local.iter().zip(monitors) {
+        let observed = monitor.stop().unwrap();
+        let silence = observed.longest_silence();
+        println!("{address}: {} questions, the longest time without an answer {silence:?}", observed.asked.len());
+        assert_eq!(observed.macs().len(), 1, "{address} moved: {:?}", observed.macs());
+        assert!(silence < Duration::from_millis(100), "{address}: no answer for {silence:?}");
+    }
+    let changes = at_router.about(&remote);
+    assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_start() {
+    let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let _local = Applied::kustomization(&cluster, "manifests/samples/local");
+    let _group = Applied::yaml(&cluster, &group(["/32", "/128"]));
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let kept = Bare::new(&cluster, "kept", ROUTED).await;
+    let regrouped = Bare::new(&cluster, "regrouped", GROUP).await;
+    let gone = [Bare::new(&cluster, "gone", ROUTED).await, Bare::new(&cluster, "gone-local", "default").await];
+    for address in kept.addresses.iter().chain(&gone[0].addresses) {
+        routed_by(&cluster, *address, &nodes).await;
+    }
+    eventually(DEADLINE, "the local address somewhere", async || {
+        cluster.client().arp(gone[1].addresses[0]).unwrap().ok_or("nobody answers")
     })
     .await
     .unwrap();
 
-    let monitor = cluster.client().monitor(local).unwrap();
-    for node in cluster.nodes() {
-        node.crash_agent().unwrap();
+    let stopped = WithoutAgents::new(&cluster).await;
+    let went: Vec<IpAddr> = gone.iter().flat_map(|service| service.addresses.clone()).collect();
+    drop(gone);
+    cluster.apply(&group(["/28", "/120"])).unwrap();
+    let lifetime = "{addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}}";
+    let _config = Applied::yaml(
+        &cluster,
+        &format!(
+            "{{apiVersion: purelb.io/v2, kind: LBNodeAgent, metadata: {{name: e2e, namespace: {NAMESPACE}}}, spec: {{local: {lifetime}}}}}"
+        ),
+    );
+    // Nobody runs who could have withdrawn them.
+    for address in kept.addresses.iter().chain(&went[..2]) {
+        routed_by(&cluster, *address, &nodes).await;
     }
-    cluster.kubectl(&["rollout", "restart", "--namespace", NAMESPACE, "daemonset/lbnodeagent"]).unwrap();
-    let restarted = std::thread::scope(|scope| {
-        let wait = scope.spawn(|| cluster.installation_ready());
-        // Looked at all the while, not only at the end.
-        while !wait.is_finished() {
-            for family in Family::ALL {
-                let routes = cluster.router().routes(family).unwrap();
-                assert!(routes.len() == 1 && routes[0].next_hops.len() == 3, "{routes:?}");
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    let at_router = cluster.router().log_routes().unwrap();
+    drop(stopped);
+    cluster.installation_ready().unwrap();
+    for address in &went {
+        for interface in ["kube-lb0", "eth0"] {
+            eventually_on(&nodes, interface, *address, false).await;
         }
-        wait.join().unwrap()
-    });
-    restarted.unwrap();
-    let record = monitor.stop().unwrap();
-    assert_eq!(record.macs().len(), 1, "the address moved: {:?}", record.macs());
-    assert!(record.longest_gap().1 < Duration::from_millis(500), "no answer for {:?}", record.longest_gap().1);
-    for address in addresses.iter().chain([&local]) {
-        space.answers(*address).await;
     }
+    for node in &nodes {
+        eventually(DEADLINE, format!("the new configuration on {}", node.name()), async || {
+            let found = node.addresses("kube-lb0").map_err(|error| error.to_string())?;
+            let limited = |address: &IpAddr| {
+                found.iter().any(|f| f.address == *address && f.valid_for.is_some_and(|left| left.as_secs() <= 120))
+            };
+            let placed: Vec<_> = found.iter().filter(|found| regrouped.addresses.contains(&found.address)).collect();
+            let wide = placed.len() == 2 && placed.iter().all(|found| [28, 120].contains(&found.prefix_length));
+            if wide && kept.addresses.iter().all(limited) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+    let changes = at_router.about(&kept.addresses);
+    assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
+}
+
+/// A group of remote addresses that nobody routes.
+const GROUP: &str = "regrouped";
+
+/// It, with a prefix for all of its addresses.
+fn group([v4, v6]: [&str; 2]) -> String {
+    format!(
+        "{{apiVersion: purelb.io/v2, kind: ServiceGroup, metadata: {{name: {GROUP}, namespace: {NAMESPACE}}}, spec: {{remote: {{\
+         v4pools: [{{pool: 10.128.9.0/24, subnet: 10.128.9.0/24, aggregation: {v4}}}], \
+         v6pools: [{{pool: \"fd00:128:9::/120\", subnet: \"fd00:128:9::/64\", aggregation: {v6}}}]}}}}}}"
+    )
 }

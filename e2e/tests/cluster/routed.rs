@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use e2e::{Cluster, Family, NAMESPACE, Node, eventually};
+use e2e::{Cluster, Family, eventually};
 
 use crate::support::{Applied, DEADLINE, Space, group_ready, installed};
 
@@ -108,92 +107,4 @@ async fn a_change_of_type_withdraws_and_takes_our_marks_away() {
     })
     .await
     .unwrap();
-}
-
-/// Endpoints on these nodes, without pods.
-fn endpoints(service: &str, nodes: &[&Node]) -> String {
-    let endpoints: Vec<String> = nodes
-        .iter()
-        .map(|node| {
-            format!("{{addresses: [{}], nodeName: {}, conditions: {{ready: true}}}}", node.id().ipv4(), node.name())
-        })
-        .collect();
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, ports: [{{port: 80}}], endpoints: [{}], \
-         metadata: {{name: {service}, namespace: default, labels: {{kubernetes.io/service-name: {service}}}}}}}",
-        endpoints.join(", ")
-    )
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn under_the_policy_local_only_nodes_with_endpoints_are_routed_to() {
-    let cluster = installed().await;
-    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let nodes: Vec<Node> = cluster.nodes().collect();
-    let [first, second, ..] = nodes.as_slice() else { panic!("three nodes") };
-    let _service = Applied::yaml(
-        &cluster,
-        "{apiVersion: v1, kind: Service, metadata: {name: policy, namespace: default, annotations: {purelb.io/service-group: ipv4-routed}}, \
-         spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}}",
-    );
-    let address = cluster.service_addresses("default", "policy", 1).await.unwrap()[0];
-    let _endpoints = Applied::yaml(&cluster, &endpoints("policy", &[first]));
-    for with in [&[first][..], &[first, second], &[second], &[]] {
-        cluster.apply(&endpoints("policy", with)).unwrap();
-        let wanted: BTreeSet<IpAddr> = with.iter().map(|node| node.id().ipv4().into()).collect();
-        eventually(DEADLINE, format!("next hops {wanted:?}"), async || {
-            let routes = cluster.router().routes(Family::V4).map_err(|error| error.to_string())?;
-            let route = routes.iter().find(|route| route.prefix.ip() == address);
-            let hops: BTreeSet<IpAddr> = route.into_iter().flat_map(|route| route.next_hops.iter().copied()).collect();
-            if hops == wanted { Ok(()) } else { Err(format!("{hops:?}")) }
-        })
-        .await
-        .unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_configuration_applies_at_once() {
-    let cluster = installed().await;
-    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "configuration");
-    space.service("web", &[BOTH_GROUPS], &[DUAL_STACK]);
-    let addresses = space.addresses("web", 2).await;
-    on_every_dummy_interface(&cluster, &addresses).await;
-    let nodes: Vec<Node> = cluster.nodes().collect();
-    let [first, ..] = nodes.as_slice() else { panic!("three nodes") };
-    let config = format!(
-        "{{apiVersion: purelb.io/v2, kind: LBNodeAgent, metadata: {{name: e2e, namespace: {NAMESPACE}}}, spec: {{\
-         nodeSelector: {{matchLabels: {{kubernetes.io/hostname: {}}}}}, \
-         local: {{addressConfig: {{dummyInterface: {{validLifetime: 120, preferredLifetime: 120}}}}}}}}}}",
-        first.name()
-    );
-    let config = Applied::yaml(&cluster, &config);
-    let on = |node: &Node, right: fn(Option<Duration>) -> bool| {
-        let found = node.addresses("kube-lb0").map_err(|error| error.to_string())?;
-        let ours: Vec<_> = found.iter().filter(|found| addresses.contains(&found.address)).collect();
-        if ours.len() == 2 && ours.iter().all(|found| right(found.valid_for)) {
-            Ok(())
-        } else {
-            Err(format!("{found:?}"))
-        }
-    };
-    eventually(DEADLINE, "the new lifetime there", async || on(first, |valid| valid.is_some())).await.unwrap();
-    // It selects one node, so the others announce nothing.
-    for node in nodes.iter().filter(|node| node.id() != first.id()) {
-        eventually(DEADLINE, format!("nothing on {}", node.name()), async || {
-            let found = node.addresses("kube-lb0").map_err(|error| error.to_string())?;
-            if found.iter().any(|found| addresses.contains(&found.address)) {
-                Err(format!("{found:?}"))
-            } else {
-                Ok(())
-            }
-        })
-        .await
-        .unwrap();
-    }
-    drop(config);
-    for node in &nodes {
-        eventually(DEADLINE, "for ever on all again", async || on(node, |valid| valid.is_none())).await.unwrap();
-    }
 }

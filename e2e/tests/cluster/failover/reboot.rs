@@ -1,0 +1,43 @@
+//! A node that loses its power, and comes back with a kernel that knows nothing.
+
+use std::slice::from_ref;
+use std::time::{Duration, Instant};
+
+use super::{AFTERWARDS, Local};
+use crate::support::{Applied, Bare, ROUTED, eventually_on, installed, routed_by};
+
+/// How long a node takes to start its pods, with room.
+const START: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebooted_node_has_its_remote_addresses_again_and_no_local_one() {
+    let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let remote = Bare::new(&cluster, "reboot-remote", ROUTED).await;
+    let local = Local::new(&cluster, "reboot").await;
+    let owner = local.owner();
+    for address in &remote.addresses {
+        routed_by(&cluster, *address, cluster.nodes()).await;
+    }
+
+    let off = Instant::now();
+    owner.power_off().unwrap();
+    local.answered_by(|macs| !macs.contains(&owner.mac())).await;
+    local.moved_once(off, super::SOON);
+
+    let on = Instant::now();
+    owner.power_on().unwrap();
+    cluster.nodes_ready(START).await.unwrap();
+    cluster.agents_ready(START).await.unwrap();
+    cluster.peered(START).await.unwrap();
+    for address in &remote.addresses {
+        eventually_on(from_ref(&owner), "kube-lb0", *address, true).await;
+        routed_by(&cluster, *address, cluster.nodes()).await;
+    }
+    println!("{} has its remote addresses and routes {:?} after its start", owner.name(), on.elapsed());
+    tokio::time::sleep(AFTERWARDS).await;
+    local.nothing_happened(on);
+    for address in local.addresses {
+        eventually_on(from_ref(&owner), "eth0", address, false).await;
+    }
+}
