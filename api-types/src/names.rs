@@ -118,6 +118,8 @@ pub mod reason {
     pub const ANNOUNCEMENT_FAILED: &str = "AnnouncementFailed";
     /// Warning, Service or Node: an address was removed by somebody else and has been put back.
     pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
+    /// Normal, Service: its traffic policy `Local` counts for a local address too.
+    pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.
     pub const ANNOUNCE_SLOT_STEAL: &str = "AnnounceSlotSteal";
     /// Warning, Service: a foreign host uses a local address.

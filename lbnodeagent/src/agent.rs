@@ -101,7 +101,8 @@ struct Status {
     placed: Option<Placement>,
     /// The kernel has reported it there.
     seen: bool,
-    /// Why it is not in the kernel although it should be.
+    /// Why it is not in the kernel although it should be: what the kernel said when it refused last, until it accepts
+    /// or the address does not belong here any more.
     error: Option<String>,
 }
 

@@ -130,6 +130,17 @@ impl Context<'_> {
             || !marks_addresses() && self.places.get(&key.ip).is_some_and(|wanted| wanted.placement.key == *key);
         found.mark == Some(MARK) || self.recorded.contains(key) || placed()
     }
+
+    /// Whether an interface has the address from somebody else: an administrator, DHCP, another address manager. IPv6
+    /// knows it once per interface whatever its prefix length, so adding ours would change theirs. What the protocol
+    /// holds is ours even if somebody has just written over it; and where the kernel cannot mark addresses, one with a
+    /// lifetime may be ours from a run that ended before it was recorded.
+    fn is_taken(&self, address: IpAddr, index: u32) -> bool {
+        let foreign = |key: &AddressKey, found: &KernelAddress| {
+            key.index == index && !self.is_ours(key, found) && (found.valid.is_none() || marks_addresses())
+        };
+        !self.held.contains_key(&address) && self.observed.of(address).any(|(key, found)| foreign(key, found))
+    }
 }
 
 /// Decides about an address; `users` are the Services with it.
@@ -140,8 +151,8 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
         return nothing(Reason::NotWanted);
     }
     if context.node_addresses.contains(&address) {
-        let text = "the address is this node's own: take it out of the ServiceGroup's pool";
-        return nothing(Reason::Refused(text.to_owned()));
+        let text = format!("{address} is this node's own address: take it out of the ServiceGroup's pool");
+        return nothing(Reason::Refused(text));
     }
     let pool = context.groups.find(address);
     let announce = pool.map(|(group, _)| group.announce).or_else(|| users.iter().find_map(|user| user.pool_type));
@@ -178,11 +189,9 @@ fn decide_local(
         return nothing(Reason::NoLocalInterface);
     };
     let key = AddressKey { ip: address, index: interface.index, prefix_len: network.prefix() };
-    // A static address of the host that the pool covers: not ours, and not to be given a lifetime.
-    if context.observed.addresses.get(&key).is_some_and(|found| found.valid.is_none() && !context.is_ours(&key, found))
-    {
+    if context.is_taken(address, interface.index) {
         let text = format!(
-            "{} already has the address, and not from us: take it out of the ServiceGroup's pool",
+            "{} already has {address}, and not from us: take it away there, or out of the ServiceGroup's pool",
             interface.name
         );
         return nothing(Reason::Refused(text));
@@ -239,8 +248,8 @@ fn decide_remote(
     attributes: AddressAttributes,
 ) -> Decision {
     let Some(index) = context.dummy else {
-        let text = "the dummy interface is missing and cannot be created";
-        return Decision::new(None, Reason::Refused(text.to_owned()));
+        let text = format!("{address} needs the dummy interface, which is missing and cannot be created");
+        return Decision::new(None, Reason::Refused(text));
     };
     let key = AddressKey { ip: address, index, prefix_len };
     match context.exclusion {

@@ -56,7 +56,7 @@ impl Selection {
             InterfaceChoice::DefaultRoute => {
                 // The default interface of one family says nothing of the other family.
                 for (family, default) in Family::ALL.into_iter().zip(0..) {
-                    let known = default_interface(observed, family).or_else(|| {
+                    let known = default_interface(observed, family, eligible).or_else(|| {
                         let index = before.defaults.get(default).copied().flatten()?;
                         observed.links.get(&index).map(|link| (index, link))
                     });
@@ -96,6 +96,15 @@ impl Selection {
         } else {
             self.interfaces.push(Selected { index, name: link.name.clone(), networks, works: link.works() });
         }
+    }
+
+    /// Adds an interface of an earlier selection after its own; returns whether it was not here.
+    pub fn keep(&mut self, selected: &Selected) -> bool {
+        let missing = !self.has(selected.index);
+        if missing {
+            self.interfaces.push(selected.clone());
+        }
+        missing
     }
 
     /// The first interface in the subnet of the address, with the narrowest network that holds it. One that works is
@@ -166,12 +175,22 @@ impl Connected {
     }
 }
 
-/// The interface of the default route with the lowest metric.
-fn default_interface(observed: &Observed, family: Family) -> Option<(u32, &Link)> {
+/// `RT_TABLE_MAIN`.
+const MAIN: u32 = 254;
+
+/// The interface of the best default route of a family, of those whose interface can be used.
+///
+/// The table `main` comes before those of VRFs and of policy routing, then the lowest metric counts. A route through an
+/// interface that knows no ARP comes last wherever it is: it leads into a VRF (the VRF's own device) or a tunnel, where
+/// nobody asks for an address.
+fn default_interface(observed: &Observed, family: Family, eligible: impl Fn(&Link) -> bool) -> Option<(u32, &Link)> {
     let routes = observed.routes.iter().filter(|route| route.family == family);
-    // Routes of the main table (254) come before those of VRFs and policy tables.
-    let best = routes.min_by_key(|route| (route.table != 254, route.metric, route.table))?;
-    observed.links.get(&best.index).map(|link| (best.index, link))
+    let usable = routes.filter_map(|route| {
+        let link = observed.links.get(&route.index).filter(|link| eligible(link))?;
+        Some((route, link))
+    });
+    let best = usable.min_by_key(|(route, link)| (!link.resolves, route.table != MAIN, route.metric, route.table))?;
+    Some((best.0.index, best.1))
 }
 
 /// The networks of an interface's own addresses.
@@ -233,35 +252,70 @@ mod tests {
         selection.subnets().iter().map(ToString::to_string).collect()
     }
 
+    /// An IPv4 default route.
+    fn via(index: u32, table: u32, metric: u32) -> DefaultRoute {
+        DefaultRoute { family: Family::V4, metric, table, index, gateway: None, source: None }
+    }
+
+    /// A node whose IPv4 default routes are these.
+    fn routed(routes: &[DefaultRoute]) -> Observed {
+        let mut observed = node();
+        observed.routes = routes.iter().copied().collect();
+        observed
+    }
+
     #[test]
     fn the_default_route_selects_by_family() {
         let mut observed = node();
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24", "fd00:50::/64"]);
         observed.routes.retain(|route| route.family == Family::V4);
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
-        observed.apply(Change::Route(DefaultRoute {
-            family: Family::V4,
-            metric: 0,
-            table: 254,
-            index: 4,
-            gateway: None,
-        }));
-        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24"]);
-        observed.apply(Change::NoRoute(DefaultRoute {
-            family: Family::V4,
-            metric: 0,
-            table: 254,
-            index: 4,
-            gateway: None,
-        }));
-        observed.apply(Change::Route(DefaultRoute {
-            family: Family::V4,
-            metric: 0,
-            table: 10,
-            index: 4,
-            gateway: None,
-        }));
+        // Each family by its own.
+        observed.routes = [via(4, 254, 0), DefaultRoute { family: Family::V6, ..via(2, 254, 0) }].into();
+        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24", "fd00:50::/64"]);
+    }
+
+    /// `eth0` is 2 with 192.168.50.0/24, `eth1` is 4 with 10.1.0.0/24.
+    #[test]
+    fn of_several_default_routes_the_one_that_packets_take_counts() {
+        for (routes, expected) in [
+            (vec![via(2, 254, 100), via(4, 254, 200)], "192.168.50.0/24"),
+            (vec![via(2, 254, 100), via(4, 254, 0)], "10.1.0.0/24"),
+            // A policy table or a VRF, whatever its metric, is not where other packets go.
+            (vec![via(2, 254, 100), via(4, 10, 0)], "192.168.50.0/24"),
+            (vec![via(2, 20, 0), via(4, 10, 50)], "192.168.50.0/24"),
+            // Only a VRF has one, and the interface is its port.
+            (vec![via(4, 10, 0)], "10.1.0.0/24"),
+            // Of the same metric, the lower table.
+            (vec![via(2, 1001, 0), via(4, 1000, 0)], "10.1.0.0/24"),
+        ] {
+            assert_eq!(texts(&select(json!({}), &routed(&routes))), [expected], "{routes:?}");
+        }
+    }
+
+    /// As netlink shows a VRF: `mgmt` (5) is a device without ARP, which carries `127.0.0.1/8`; its port `eth1` keeps its
+    /// name and addresses, and its routes are in the VRF's table.
+    #[test]
+    fn a_route_into_a_vrf_is_no_way_to_an_interface() {
+        let mut observed = routed(&[via(5, 254, 0), via(2, 254, 100), via(4, 10, 0)]);
+        let link = Link { name: "mgmt".to_owned(), resolves: false, ..observed.links[&2].clone() };
+        observed.apply(Change::Link(5, link));
+        observed.apply(Change::Address(key(5, "127.0.0.1/8"), plain()));
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
+        // The only route of the main table leads into the VRF: its port has the way out.
+        observed.apply(Change::NoRoute(via(2, 254, 100)));
+        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24"]);
+        // By name a port is as good as any other interface, and the VRF's device has no network.
+        assert_eq!(texts(&select(json!({"localInterface": "eth1|mgmt"}), &observed)), ["10.1.0.0/24"]);
+    }
+
+    #[test]
+    fn a_default_route_of_an_interface_that_cannot_be_used_hides_no_other() {
+        let mut observed = routed(&[via(2, 254, 100), via(4, 254, 200), via(9, 254, 0), via(3, 254, 1)]);
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"], "kube-lb0 and one that is gone");
+        let link = Link { up: false, ..observed.links[&2].clone() };
+        observed.links.insert(2, link);
+        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! | [`packet`] | ARP and neighbour discovery: announcing, asking, hearing |
 //! | [`gossip`] | the datagrams between the agents |
 //! | [`publish`] | our Lease and the announcing annotations |
-//! | [`watches`] | the cluster's objects |
+//! | [`watches`], [`lean`] | the cluster's objects, read no further than needed |
 //! | [`local`] | local addresses: the protocol between the agents on this node's kernel and sockets |
 //! | [`agent`] | the loop around all of it |
 //! | [`metrics`], [`state`] | what the agent says of itself |
@@ -36,6 +36,7 @@ pub mod gossip;
 pub mod groups;
 pub mod interfaces;
 pub mod keys;
+pub mod lean;
 pub mod local;
 pub mod members;
 pub mod metrics;

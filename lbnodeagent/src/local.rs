@@ -62,6 +62,20 @@ pub struct Scope {
     pub gateways: BTreeMap<u32, BTreeSet<IpAddr>>,
 }
 
+impl Scope {
+    /// With the interfaces of an earlier scope too, unless they are for remote addresses now.
+    #[must_use]
+    pub fn joined(mut self, before: &Self) -> Self {
+        for selected in before.selection.iter().filter(|selected| !self.remote_links.contains(&selected.index)) {
+            if self.selection.keep(selected) {
+                let gateways = before.gateways.get(&selected.index);
+                self.gateways.extend(gateways.map(|gateways| (selected.index, gateways.clone())));
+            }
+        }
+        self
+    }
+}
+
 /// What the protocol knows from the beginning.
 #[derive(Debug, Clone)]
 pub struct Start {

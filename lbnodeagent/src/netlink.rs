@@ -29,7 +29,7 @@ use thiserror::Error;
 pub use self::monitor::{Heard, Monitor};
 use self::socket::Socket;
 use crate::observed::{Change, Observed};
-use crate::reconcile::Operation;
+use crate::reconcile::{Operation, Why};
 
 /// Why the kernel did not answer as expected.
 #[derive(Debug, Error)]
@@ -158,7 +158,9 @@ impl Kernel {
             let requests = batch.iter().map(encode::operation).collect();
             results.extend(self.transact(requests)?.into_iter().zip(batch).map(|(errno, operation)| {
                 match (errno, operation) {
-                    (Errno::UnknownErrno, _) | (Errno::EADDRNOTAVAIL | Errno::ENODEV, Operation::Delete(_)) => Ok(()),
+                    (Errno::UnknownErrno, _)
+                    | (Errno::EADDRNOTAVAIL | Errno::ENODEV, Operation::Delete(_))
+                    | (Errno::EEXIST, Operation::Put(_, Why::Restore)) => Ok(()),
                     (errno, _) => Err(errno),
                 }
             }));
@@ -175,8 +177,11 @@ impl Kernel {
         let index = if let Some(index) = observed.index_of(name) {
             index
         } else {
-            self.one("cannot create the dummy interface", encode::create_dummy(name))?;
-            // Somebody may have been faster than this look, which is as good.
+            match self.one("cannot create the dummy interface", encode::create_dummy(name)) {
+                // Somebody was faster, which is as good.
+                Ok(()) | Err(KernelError::Refused { errno: Errno::EEXIST, .. }) => {}
+                Err(error) => return Err(error),
+            }
             self.index_of(name)?
         };
         self.one("cannot set the dummy interface up", encode::set_up(index))?;
@@ -188,7 +193,7 @@ impl Kernel {
     }
 
     fn index_of(&mut self, name: &str) -> Result<u32, KernelError> {
-        let dumped = self.dump()?;
+        let dumped = self.dump_addresses(|_| false)?;
         dumped.index_of(name).ok_or(KernelError::Refused { what: "no such interface", errno: Errno::ENODEV })
     }
 

@@ -109,6 +109,8 @@ pub struct DefaultRoute {
     pub index: u32,
     /// The next hop there; nothing if the network itself is on the link.
     pub gateway: Option<IpAddr>,
+    /// IPv4: the source address that it gives to packets, if it says so. It does not outlive that address.
+    pub source: Option<Ipv4Addr>,
 }
 
 /// One thing that changed.
@@ -124,6 +126,8 @@ pub enum Change {
     NoAddress(AddressKey),
     /// A default route appeared.
     Route(DefaultRoute),
+    /// A default route appeared in the place of the one with the same metric in the same table.
+    Replacement(DefaultRoute),
     /// A default route is gone.
     NoRoute(DefaultRoute),
 }
@@ -173,6 +177,7 @@ impl Observed {
             Change::Link(index, link) => {
                 // The kernel sends a message for every counter; most change nothing for us.
                 changes.links = self.links.get(&index) != Some(&link);
+                changes.routes = !link.up && self.forget_ipv4_routes(|route| route.index == index);
                 self.links.insert(index, link);
             }
             Change::NoLink(index) => {
@@ -191,12 +196,41 @@ impl Observed {
             Change::NoAddress(key) => {
                 if self.addresses.remove(&key).is_some() {
                     changes.addresses.insert(key.ip);
+                    changes.routes = self.forget_routes_with(&key);
                 }
             }
             Change::Route(route) => changes.routes = self.routes.insert(route),
+            Change::Replacement(route) => {
+                let place = |route: &DefaultRoute| (route.family, route.table, route.metric);
+                let before = self.routes.clone();
+                self.routes.retain(|other| place(other) != place(&route));
+                self.routes.insert(route);
+                changes.routes = self.routes != before;
+            }
             Change::NoRoute(route) => changes.routes = self.routes.remove(&route),
         }
         changes
+    }
+
+    /// Drops the IPv4 routes that go with an address: all of its interface with the last one there, and those that
+    /// name it as their source when the host has it no more.
+    fn forget_routes_with(&mut self, gone: &AddressKey) -> bool {
+        let IpAddr::V4(ip) = gone.ip else { return false };
+        let concerns = |route: &DefaultRoute| route.index == gone.index || route.source == Some(ip);
+        if !self.routes.iter().any(concerns) {
+            return false;
+        }
+        let last = !self.addresses.keys().any(|key| key.index == gone.index && key.ip.is_ipv4());
+        let nowhere = self.of(gone.ip).next().is_none();
+        self.forget_ipv4_routes(|route| last && route.index == gone.index || nowhere && route.source == Some(ip))
+    }
+
+    /// The kernel reports no IPv4 route that it drops by itself (`fib_flush`), as when an interface is set down; it
+    /// does report IPv6 ones. Returns whether there was any.
+    fn forget_ipv4_routes(&mut self, dropped: impl Fn(&DefaultRoute) -> bool) -> bool {
+        let before = self.routes.len();
+        self.routes.retain(|route| route.family == Family::V6 || !dropped(route));
+        self.routes.len() != before
     }
 
     /// What differs in another state, lifetimes apart.
@@ -294,7 +328,14 @@ pub(crate) mod testing {
             observed.apply(Change::Address(key(index, cidr), plain()));
         }
         for family in Family::ALL {
-            observed.apply(Change::Route(DefaultRoute { family, metric: 100, table: 254, index: 2, gateway: None }));
+            observed.apply(Change::Route(DefaultRoute {
+                family,
+                metric: 100,
+                table: 254,
+                index: 2,
+                gateway: None,
+                source: None,
+            }));
         }
         observed
     }
@@ -332,6 +373,50 @@ mod tests {
         assert_eq!(one.differences(&two).addresses, expected);
         assert_eq!(two.differences(&one).addresses, expected);
         assert!(one.differences(&node()).is_empty());
+    }
+
+    /// Which IPv4 default routes are left: their metrics.
+    fn metrics(observed: &Observed) -> Vec<u32> {
+        observed.routes.iter().filter(|route| route.family == Family::V4).map(|route| route.metric).collect()
+    }
+
+    #[test]
+    fn a_route_in_the_place_of_another_takes_it_away() {
+        let mut observed = node();
+        let route = DefaultRoute { family: Family::V4, metric: 100, table: 254, index: 4, gateway: None, source: None };
+        assert!(observed.apply(Change::Replacement(route)).routes);
+        assert!(!observed.apply(Change::Replacement(route)).routes);
+        assert!(observed.apply(Change::Replacement(DefaultRoute { table: 10, ..route })).routes);
+        let indices: Vec<_> = observed.routes.iter().map(|route| (route.family, route.table, route.index)).collect();
+        assert_eq!(indices, [(Family::V4, 10, 4), (Family::V4, 254, 4), (Family::V6, 254, 2)]);
+    }
+
+    #[test]
+    fn ipv4_routes_go_without_notice() {
+        let route = |metric, index, source: Option<&str>| {
+            let source = source.map(|source| source.parse().unwrap());
+            Change::Route(DefaultRoute { family: Family::V4, metric, table: 254, index, gateway: None, source })
+        };
+        let mut before = node();
+        before.apply(Change::Address(key(4, "10.1.0.12/24"), plain()));
+        before.apply(route(200, 4, None));
+        before.apply(route(300, 4, Some("10.1.0.11")));
+        let mut observed = before.clone();
+        let down = Link { up: false, ..observed.links[&4].clone() };
+        assert!(observed.apply(Change::Link(4, down)).routes);
+        assert_eq!((metrics(&observed), observed.routes.len()), (vec![100], 2));
+        // The source of one goes.
+        let mut observed = before.clone();
+        assert!(!observed.apply(Change::NoAddress(key(4, "10.1.0.12/24"))).routes);
+        let mut observed = before.clone();
+        assert!(observed.apply(Change::NoAddress(key(4, "10.1.0.11/24"))).routes);
+        assert_eq!(metrics(&observed), [100, 200]);
+        // The last address of the interface goes.
+        assert!(observed.apply(Change::NoAddress(key(4, "10.1.0.12/24"))).routes);
+        assert_eq!(metrics(&observed), [100]);
+        // The source is elsewhere now, as when a bridge takes the interface over.
+        before.apply(Change::Address(key(2, "10.1.0.11/24"), plain()));
+        assert!(!before.apply(Change::NoAddress(key(4, "10.1.0.11/24"))).routes);
     }
 
     #[test]

@@ -156,10 +156,16 @@ impl Plan<'_> {
     pub fn operations(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Operation> {
         let mut puts = Vec::new();
         let mut deletes = Vec::new();
+        let mut addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        let usurped = self.usurped(&addresses);
+        if !usurped.is_empty() {
+            let there = |key: &AddressKey| network(key).is_some_and(|network| usurped.contains(&network));
+            addresses.extend(self.wanted.values().map(|wanted| wanted.key).filter(there).map(|key| key.ip));
+        }
         for ip in addresses {
             let wanted = self.wanted.get(&ip);
             if let Some(placement) = wanted {
-                self.put(placement, &mut puts, &mut deletes);
+                self.put(placement, &usurped, &mut puts, &mut deletes);
             }
             if wanted.is_none() && !self.sweep {
                 continue;
@@ -204,13 +210,41 @@ impl Plan<'_> {
             .collect()
     }
 
-    fn put(&self, placement: &Placement, puts: &mut Vec<Operation>, deletes: &mut Vec<AddressKey>) {
+    /// The networks of real interfaces in which one of these addresses is the primary one and the host's own a secondary
+    /// one, as after a renumbering with `promote_secondaries`. The kernel makes the connected route of the primary
+    /// address only, and ours has none: until the host's own is the primary one, the host has no way to its network.
+    fn usurped(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<(u32, IpNetwork)> {
+        let local = |key: &&AddressKey| key.ip.is_ipv4() && !self.remote_links.contains(&key.index);
+        let keys = addresses.iter().filter_map(|ip| self.wanted.get(ip)).map(|placement| &placement.key).filter(local);
+        let primary = keys.filter(|key| {
+            self.observed.addresses.get(key).is_some_and(|found| !found.secondary && self.is_ours(key, found))
+        });
+        let mut networks: BTreeSet<(u32, IpNetwork)> = primary.filter_map(network).collect();
+        networks.retain(|place| {
+            let own = |(key, found): (&AddressKey, &KernelAddress)| {
+                found.secondary && network(key) == Some(*place) && !self.is_ours(key, found)
+            };
+            self.observed.addresses.iter().any(own)
+        });
+        networks
+    }
+
+    fn put(
+        &self,
+        placement: &Placement,
+        usurped: &BTreeSet<(u32, IpNetwork)>,
+        puts: &mut Vec<Operation>,
+        deletes: &mut Vec<AddressKey>,
+    ) {
         let entry = Entry::ours(placement);
         let Some(found) = self.observed.addresses.get(&placement.key) else {
             puts.push(Operation::Put(entry, Why::Add));
             return;
         };
-        if found.no_prefix_route != entry.no_prefix_route && self.is_ours(&placement.key, found) {
+        if network(&placement.key).is_some_and(|network| usurped.contains(&network)) {
+            deletes.push(placement.key);
+            puts.push(Operation::Put(entry, Why::Restore));
+        } else if found.no_prefix_route != entry.no_prefix_route && self.is_ours(&placement.key, found) {
             // The kernel does not change this flag of an IPv4 address.
             deletes.push(placement.key);
             puts.push(Operation::Put(entry, Why::Add));
@@ -246,7 +280,7 @@ impl Plan<'_> {
             } else {
                 leaving.contains(key)
             };
-            replaced || network(key).is_some_and(|network| broken.contains(&network))
+            replaced || self.shared(key).is_some_and(|network| broken.contains(&network))
         };
         let (after, mut operations): (Vec<_>, Vec<_>) = puts.into_iter().partition(|put| comes_after(put.key()));
         let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
@@ -271,20 +305,35 @@ impl Plan<'_> {
         self.observed.addresses.get(key).is_some_and(|found| !found.secondary)
     }
 
-    /// The IPv4 networks whose primary address leaves.
-    fn broken_networks(&self, leaving: &BTreeSet<AddressKey>) -> BTreeSet<(u32, IpNetwork)> {
-        leaving.iter().filter(|key| self.is_primary(key)).filter_map(network).collect()
+    /// The interface and network that an address shares with others, so that they are concerned when it leaves: the
+    /// kernel's business for IPv4; for IPv6, which knows no primary addresses, that of whoever watches the dummy
+    /// interface. BIRD 1.6 drops the network's route with any one of its addresses.
+    fn shared(&self, key: &AddressKey) -> Option<(u32, IpNetwork)> {
+        let watched = key.prefix_len < 128 && self.remote_links.contains(&key.index);
+        if key.ip.is_ipv6() && watched { Some((key.index, key.network()?)) } else { network(key) }
     }
 
-    /// The IPv4 addresses that stay, but that the kernel deletes or promotes together with a
-    /// primary one: those of the same network and prefix length on the same interface.
+    /// The networks whose primary address leaves; for IPv6 any address.
+    fn broken_networks(&self, leaving: &BTreeSet<AddressKey>) -> BTreeSet<(u32, IpNetwork)> {
+        leaving.iter().filter(|key| self.is_primary(key)).filter_map(|key| self.shared(key)).collect()
+    }
+
+    /// The IPv4 addresses that stay, but that the kernel deletes or promotes together with a primary one: those of the
+    /// same network and prefix length on the same interface. For IPv6 one of ours, whose return brings the route back.
     fn restored(&self, leaving: &BTreeSet<AddressKey>, broken: &BTreeSet<(u32, IpNetwork)>) -> Vec<AddressKey> {
         if broken.is_empty() {
             return Vec::new();
         }
-        let goes_along =
-            |key: &&AddressKey| !leaving.contains(key) && network(key).is_some_and(|network| broken.contains(&network));
-        self.observed.addresses.keys().filter(goes_along).copied().collect()
+        let goes_along = |(key, found): &(&AddressKey, &KernelAddress)| {
+            let ours = key.ip.is_ipv4() || self.is_ours(key, found);
+            ours && !leaving.contains(key) && self.shared(key).is_some_and(|network| broken.contains(&network))
+        };
+        let mut restored: Vec<_> = self.observed.addresses.iter().filter(goes_along).collect();
+        // The first one becomes the primary address, which has the connected route: the host's own.
+        restored.sort_by_key(|(key, found)| self.is_ours(key, found));
+        let mut networks = BTreeSet::new();
+        restored.retain(|(key, _)| key.ip.is_ipv4() || networks.insert(self.shared(key)));
+        restored.into_iter().map(|(key, _)| *key).collect()
     }
 }
 

@@ -175,6 +175,58 @@ fn what_the_kernel_takes_along_on_a_real_interface_is_restored_as_it_was() {
     assert_eq!(case.plan(), expected);
 }
 
+/// BIRD 1.6 drops the route of a network with any one of its IPv6 addresses; one that returns brings it back.
+#[test]
+fn a_leaving_ipv6_address_is_followed_by_another_of_its_network() {
+    let case = Case::new()
+        .has(3, "2001:db8::1/64", ours())
+        .has(3, "2001:db8::2/64", ours())
+        .has(3, "2001:db8::3/64", ours())
+        .has(3, "2001:db8::4/64", plain())
+        .has(3, "2001:db8::5/128", ours())
+        .wants(3, "2001:db8::2/64")
+        .wants(3, "2001:db8::3/64");
+    let expected = "Delete 2001:db8::2/64 kube-lb0\n\
+                    Delete 2001:db8::1/64 kube-lb0\n\
+                    Delete 2001:db8::5/128 kube-lb0\n\
+                    Restore 2001:db8::2/64 kube-lb0 None Some(76)\n";
+    assert_eq!(case.plan(), expected);
+    // Nobody imports the routes of a NIC.
+    let case = Case::new().has(2, "fd00:50::1/64", ours()).has(2, "fd00:50::2/64", ours());
+    assert_eq!(case.plan(), "Delete fd00:50::1/64 eth0\nDelete fd00:50::2/64 eth0\n");
+}
+
+/// As after a renumbering with `promote_secondaries`, or after the host's own address was away for a moment.
+#[test]
+fn the_hosts_own_address_is_the_primary_one() {
+    let primary = |valid| KernelAddress { secondary: false, ..local(valid) };
+    let case = Case::new()
+        .has(2, "192.168.50.200/24", primary(300))
+        .has(2, "192.168.50.5/24", local(300))
+        .has(2, "192.168.50.11/24", secondary(plain()))
+        .wants(2, "192.168.50.200/24")
+        .wants(2, "192.168.50.5/24");
+    let expected = "Delete 192.168.50.5/24 eth0\n\
+                    Delete 192.168.50.200/24 eth0\n\
+                    Restore 192.168.50.11/24 eth0 None None\n\
+                    Restore 192.168.50.5/24 eth0 Some(300) Some(76)\n\
+                    Restore 192.168.50.200/24 eth0 Some(300) Some(76)\n";
+    assert_eq!(case.plan(), expected);
+    // Of what the kernel takes along, the host's own comes first.
+    let mut case = case;
+    case.wanted.remove(&"192.168.50.200".parse().unwrap());
+    case.wanted.remove(&"192.168.50.5".parse().unwrap());
+    let case = case.wants(2, "192.168.50.5/24");
+    let expected = "Delete 192.168.50.200/24 eth0\n\
+                    Restore 192.168.50.11/24 eth0 None None\n\
+                    Restore 192.168.50.5/24 eth0 Some(300) Some(76)\n";
+    assert_eq!(case.plan(), expected);
+    // Alone it may be the primary one.
+    let mut alone = Case::new().has(2, "192.168.50.200/24", primary(300)).wants(2, "192.168.50.200/24");
+    alone.observed.apply(Change::NoAddress(key(2, "192.168.50.11/24")));
+    assert_eq!(alone.plan(), "");
+}
+
 #[test]
 fn a_changed_flag_needs_a_new_address() {
     let case = Case::new()

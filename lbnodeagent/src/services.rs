@@ -35,8 +35,10 @@ impl fmt::Display for ServiceName {
 /// All Services that have addresses of ours, by name and by address.
 #[derive(Debug, Default)]
 pub struct Services {
-    by_name: HashMap<ServiceName, ServiceView>,
-    by_address: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
+    /// In boxes, for up to half of a hash map is empty.
+    by_name: HashMap<ServiceName, Box<ServiceView>>,
+    /// In order of their names; almost always one.
+    by_address: BTreeMap<IpAddr, Box<[ServiceName]>>,
     needing_endpoints: usize,
 }
 
@@ -45,7 +47,7 @@ impl Services {
     pub fn apply(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let old = self.by_name.get(&view.name);
         if old.is_some_and(|old| same_but_for_bookkeeping(old, &view)) {
-            self.by_name.insert(view.name.clone(), view);
+            self.by_name.insert(view.name.clone(), Box::new(view));
             return BTreeSet::new();
         }
         let mut touched = self.remove(&view.name.clone());
@@ -53,11 +55,13 @@ impl Services {
             return touched;
         }
         for address in &view.addresses {
-            self.by_address.entry(*address).or_default().insert(view.name.clone());
+            self.change_users(*address, |users| {
+                users.insert(view.name.clone());
+            });
             touched.insert(*address);
         }
         self.needing_endpoints += usize::from(view.needs_endpoints());
-        self.by_name.insert(view.name.clone(), view);
+        self.by_name.insert(view.name.clone(), Box::new(view));
         touched
     }
 
@@ -66,26 +70,31 @@ impl Services {
         let Some(old) = self.by_name.remove(name) else { return BTreeSet::new() };
         self.needing_endpoints -= usize::from(old.needs_endpoints());
         for address in &old.addresses {
-            if let Some(users) = self.by_address.get_mut(address) {
+            self.change_users(*address, |users| {
                 users.remove(name);
-                if users.is_empty() {
-                    self.by_address.remove(address);
-                }
-            }
+            });
         }
         old.addresses.into_iter().collect()
+    }
+
+    fn change_users(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeSet<ServiceName>)) {
+        let mut users: BTreeSet<ServiceName> = self.by_address.remove(&address).into_iter().flatten().collect();
+        change(&mut users);
+        if !users.is_empty() {
+            self.by_address.insert(address, users.into_iter().collect());
+        }
     }
 
     /// A Service.
     #[must_use]
     pub fn get(&self, name: &ServiceName) -> Option<&ServiceView> {
-        self.by_name.get(name)
+        self.by_name.get(name).map(Box::as_ref)
     }
 
     /// The Services with an address, in order of their names.
     pub fn of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
         let users = self.by_address.get(&address);
-        users.into_iter().flatten().filter_map(|name| self.by_name.get(name))
+        users.into_iter().flatten().filter_map(|name| self.get(name))
     }
 
     /// All addresses.

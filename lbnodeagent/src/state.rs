@@ -78,7 +78,7 @@ pub struct Address {
     pub reason: &'static str,
     /// A sentence.
     pub why: String,
-    /// What the kernel said, if it refused.
+    /// What the kernel said when it refused last; nothing as soon as it accepts.
     pub error: Option<String>,
     /// Since when this is so.
     pub since: Timestamp,

@@ -1,7 +1,7 @@
 //! The watches: objects of the cluster become inputs of the agent.
 //!
-//! Each object is reduced to what we keep of it before it is handed on, so memory holds whole
-//! objects one page at a time at most.
+//! Each object is reduced to what we keep of it before it is handed on. Of those that there may be many of, no more is
+//! read than that takes ([`crate::lean`]).
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::endpoints::SliceView;
 use crate::keys::KeyWatch;
+use crate::lean::Lean;
 use crate::members::LeaseView;
 use crate::nodes::NodeView;
 use crate::services::ServiceView;
@@ -45,7 +46,7 @@ pub fn start(
 ) -> Vec<Task> {
     // A Service of another type is none of our business, and one that changes its type is seen as deleted.
     let load_balancers = watcher::Config::default().fields("spec.type=LoadBalancer");
-    let service = move |service: Service| Some(ServiceView::new(&service, default_announcer));
+    let service = move |Lean(service): Lean<Service>| Some(ServiceView::new(&service, default_announcer));
     let all = watcher::Config::default;
     let source = |what| Source { what, client: client.clone(), inputs: inputs.clone() };
     vec![
@@ -70,7 +71,7 @@ pub fn start(
 pub fn endpoint_slices(client: &Client, inputs: &Inputs) -> Task {
     let config = watcher::Config::default().labels("kubernetes.io/service-name");
     let source = Source { what: "endpointslices", client: client.clone(), inputs: inputs.clone() };
-    source.watch(Api::all, config, each(|slice: EndpointSlice| SliceView::new(&slice), Input::Slice))
+    source.watch(Api::all, config, each(|Lean(slice): Lean<EndpointSlice>| SliceView::new(&slice), Input::Slice))
 }
 
 /// The object of this name. A role that grants watching by name asks for just this selector.

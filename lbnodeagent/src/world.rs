@@ -61,6 +61,9 @@ pub struct Dirty {
     pub addresses: BTreeSet<IpAddr>,
     /// The configuration of this node.
     pub config: bool,
+    /// What the protocol for local addresses is told of this node: its addresses, its exclusion, whether the watches
+    /// are current.
+    pub circumstances: bool,
 }
 
 /// The cluster as this node sees it.
@@ -190,7 +193,7 @@ impl World {
             Input::Slice(event) => self.slice(event),
             Input::Keys(keys) => self.keys(keys),
             Input::Watch { name, current } => {
-                self.watches.insert(name, current);
+                self.dirty.circumstances |= self.watches.insert(name, current) != Some(current);
             }
         }
     }

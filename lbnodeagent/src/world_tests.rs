@@ -122,14 +122,14 @@ fn exclusion_concerns_everything_and_the_internal_addresses_the_configuration() 
     complete(&mut world);
     world.take_dirty();
     let node = NodeView { uid: "u".to_owned(), ..NodeView::default() };
-    for (view, all, config) in [
-        (NodeView { excluded: true, ..node.clone() }, true, false),
-        (NodeView { excluded: true, ..node.clone() }, false, false),
-        (NodeView { leaving: true, ..node.clone() }, true, false),
-        (NodeView { internal: vec!["192.0.2.1".parse().unwrap()], ..node }, false, true),
+    for (view, all, config, circumstances) in [
+        (NodeView { excluded: true, ..node.clone() }, true, false, true),
+        (NodeView { excluded: true, ..node.clone() }, false, false, false),
+        (NodeView { leaving: true, ..node.clone() }, true, false, true),
+        (NodeView { internal: vec!["192.0.2.1".parse().unwrap()], ..node }, false, true, false),
     ] {
         world.take(Input::Node(Event::Apply(view)), at(1), wall(1));
-        assert_eq!(world.take_dirty(), Dirty { all, config, ..Dirty::default() });
+        assert_eq!(world.take_dirty(), Dirty { all, config, circumstances, ..Dirty::default() });
     }
 }
 

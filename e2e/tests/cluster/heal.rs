@@ -32,7 +32,7 @@ async fn remote_addresses_come_back(cluster: &Cluster, remote: &Bare<'_>) {
     let node = cluster.node(1);
     for address in &remote.addresses {
         take_away(&node, "kube-lb0", *address);
-        let words = format!("node {} found {address} missing from interface kube-lb0", node.name());
+        let words = format!("node {} found {address} missing or changed on interface kube-lb0", node.name());
         event(cluster, "default", remote.name, "AddressRepaired", &words).await;
         eventually_on(from_ref(&node), "kube-lb0", *address, true).await;
     }
@@ -43,7 +43,7 @@ async fn local_addresses_come_back(cluster: &Cluster, local: &Bare<'_>) {
     for address in &local.addresses {
         let owner = only_holder(cluster, *address).await;
         take_away(&owner, "eth0", *address);
-        let words = format!("node {} found {address} missing from interface eth0", owner.name());
+        let words = format!("node {} found {address} missing or changed on interface eth0", owner.name());
         event(cluster, "default", local.name, "AddressRepaired", &words).await;
         assert_eq!(only_holder(cluster, *address).await.name(), owner.name());
     }

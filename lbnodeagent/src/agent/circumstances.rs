@@ -21,34 +21,49 @@ use crate::local::{Command, Local, Rules, Scope, Start};
 const EXCLUSION: Duration = Duration::from_secs(2);
 
 impl Agent {
-    /// Tells the thread what changed in interfaces, configuration, members and keys; starts it in the first complete
-    /// pass.
+    /// Tells the thread what changed in interfaces and configuration; starts it in the first complete pass.
+    ///
+    /// An interface that counts no more still does until the addresses are decided about ([`Self::narrow_scope`]): what
+    /// goes from it to another one of this node, such as a bridge that takes it over, is there before it goes here.
     pub(super) fn tell_circumstances(&mut self) {
         let now = BootTime::now();
         let scope = self.scope(now);
         let rules = self.rules();
-        let peers = self.world.members_changed().then(|| self.world.members.peers(now));
-        let keys = self.world.keys_changed().then(|| self.world.keys.clone()).flatten();
         if self.side.is_running() {
-            if scope != self.side.scope {
-                self.side.scope = scope.clone();
-                self.side.tell(Command::Scope(Box::new(scope)));
-            }
+            self.tell_scope(scope.joined(&self.side.scope));
             if rules != self.side.rules {
                 self.side.rules = rules.clone();
                 self.side.tell(Command::Rules(rules));
-            }
-            if let Some(keys) = keys {
-                tracing::info!(op = "gossipKey", "the gossip's key changed");
-                self.side.tell(Command::Keys(Box::new(keys)));
             }
         } else {
             self.side.scope = scope;
             self.side.rules = rules;
             self.start_thread(now);
         }
-        if let Some(peers) = peers {
-            self.side.tell(Command::Members(peers));
+    }
+
+    /// Tells the thread which interfaces count no more.
+    pub(super) fn narrow_scope(&mut self) {
+        let scope = self.scope(BootTime::now());
+        self.tell_scope(scope);
+    }
+
+    fn tell_scope(&mut self, scope: Scope) {
+        if scope != self.side.scope {
+            self.side.scope = scope.clone();
+            self.side.tell(Command::Scope(Box::new(scope)));
+        }
+    }
+
+    /// Tells the thread what changed in members and keys.
+    pub(super) fn tell_members(&mut self) {
+        let keys = self.world.keys_changed().then(|| self.world.keys.clone()).flatten();
+        if let Some(keys) = keys {
+            tracing::info!(op = "gossipKey", "the gossip's key changed");
+            self.side.tell(Command::Keys(Box::new(keys)));
+        }
+        if self.world.members_changed() {
+            self.side.tell(Command::Members(self.world.members.peers(BootTime::now())));
         }
     }
 
@@ -73,6 +88,8 @@ impl Agent {
 
     fn start_thread(&mut self, now: BootTime) {
         let Some(keys) = self.world.keys.clone() else { return };
+        // It begins with these; they are no news to it.
+        let _known = self.world.keys_changed();
         let Some(node) = NodeId::new(&self.settings.node) else {
             self.side.failed = true;
             return tracing::error!(op = "ownership", "the node's name is empty or too long");
@@ -141,9 +158,10 @@ impl Agent {
 
     /// When what could not be handed over is given up.
     pub(super) fn hand_over_ends(&mut self, now: BootTime) {
+        let left = !self.side.wanted.is_empty() || self.side.scope.selection != self.selection;
         if let Some(since) = self.side.unselected
             && now.since(since) >= HAND_OVER
-            && !self.side.wanted.is_empty()
+            && left
         {
             self.interfaces_changed = true;
             self.world.mark_all();

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use runtime::BootTime;
 
-use super::Agent;
+use super::{Agent, Status};
+use crate::desired::Reason;
 use crate::netlink::{Heard, Kernel, KernelError};
-use crate::observed::Changes;
+use crate::observed::{AddressKey, Changes, KernelAddress, MARK};
 
 impl Agent {
     /// Takes over what the kernel reports.
@@ -28,7 +29,7 @@ impl Agent {
         self.interfaces_changed |= changes.links || changes.routes;
         for ip in &changes.addresses {
             // Of other people's addresses only those matter that make a host part of a network.
-            let own = self.wanted.contains_key(ip) || self.status.contains_key(ip);
+            let own = self.is_own(*ip) && !self.is_taken(*ip);
             let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
             self.interfaces_changed |= !own && !link_local;
         }
@@ -38,6 +39,21 @@ impl Agent {
         let concerned = changes.addresses.iter().filter(|ip| self.status.contains_key(*ip) || ours(**ip));
         let concerned: Vec<IpAddr> = concerned.copied().collect();
         self.world.mark(concerned);
+    }
+
+    /// Whether the address is, or may become, one that we put somewhere.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        let placed = self.status.get(&ip).is_some_and(|status| status.placed.is_some());
+        placed || self.wanted.contains_key(&ip) || self.side.wanted.contains_key(&ip)
+    }
+
+    /// Whether somebody else has, or had, one of the Services' addresses on an interface for local ones.
+    fn is_taken(&self, ip: IpAddr) -> bool {
+        let refused = |status: &Status| matches!(status.decision.reason, Reason::Refused(_));
+        let foreign = |key: &AddressKey, found: &KernelAddress| {
+            self.selection.has(key.index) && found.mark != Some(MARK) && !self.record.keys().contains(key)
+        };
+        self.status.get(&ip).is_some_and(refused) || self.observed.of(ip).any(|(key, found)| foreign(key, found))
     }
 
     /// Reads everything from the kernel and compares it with what we believed.

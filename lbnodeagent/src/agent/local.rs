@@ -15,6 +15,7 @@ use super::Agent;
 use crate::desired::{Candidacy, Exclusion, Placement};
 use crate::local::{Command, Local, Placed, Report, Rules, Scope, Wanted};
 use crate::reconcile::Why;
+use crate::services::ServiceName;
 
 /// How long a node that is not selected any more keeps what it cannot hand over.
 pub(super) const HAND_OVER: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ pub(super) struct Side {
     pub(super) held: BTreeMap<IpAddr, Placement>,
     /// What is to be said of those that came since the last pass.
     pub(super) placed: BTreeMap<IpAddr, Placed>,
+    /// The Services with the traffic policy `Local` that were told that it counts for this address.
+    pub(super) policy_told: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
     /// What the thread was told.
     pub(super) wanted: BTreeMap<IpAddr, Wanted>,
     pub(super) scope: Scope,

@@ -33,6 +33,7 @@ impl Agent {
             self.refresh_config();
             self.interfaces_changed = true;
         }
+        let circumstances = dirty.circumstances || self.interfaces_changed;
         if self.interfaces_changed {
             self.refresh_interfaces().await;
         }
@@ -41,9 +42,15 @@ impl Agent {
         if dirty.all || more.all {
             dirty.addresses.extend(self.everything());
         }
-        self.tell_circumstances();
+        if circumstances || !self.side.is_running() {
+            self.tell_circumstances();
+        }
+        self.tell_members();
+        self.decide(&dirty.addresses);
+        if circumstances {
+            self.narrow_scope();
+        }
         if !dirty.addresses.is_empty() {
-            self.decide(&dirty.addresses);
             self.write(&dirty.addresses).await;
             self.outside.metrics.client.updates.inc();
         }
@@ -118,7 +125,6 @@ impl Agent {
             }
             let before = std::mem::replace(&mut status.decision, decision);
             status.since = Timestamp::now();
-            status.error = None;
             self.report_decision(ip, Some(&before.reason));
         } else {
             let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, error: None };
@@ -204,7 +210,11 @@ impl Agent {
         let Some(status) = self.status.get_mut(&ip) else { return };
         let before = std::mem::replace(&mut status.placed, there);
         let was_seen = std::mem::replace(&mut status.seen, seen);
-        status.error = None;
+        // A local address is refused by the protocol's thread, and its next try may be a while away.
+        let accepted = wanted.is_some() || placed.is_some();
+        if accepted || !self.side.wanted.contains_key(&ip) {
+            status.error = None;
+        }
         let repaired = was_seen && done == Some(Why::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
         let change = Change {
             before,

@@ -1,5 +1,6 @@
 //! What changed, for people and machines: logs, events, metrics, `/state`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::Agent;
 use crate::desired::{Kind, Placement, Reason};
 use crate::local::Local;
 use crate::reconcile::Why;
-use crate::services::ServiceView;
+use crate::services::{ServiceName, ServiceView};
 use crate::state;
 
 /// How long the protocol may take to say what it knows.
@@ -98,7 +99,32 @@ impl Agent {
             (None, None) => {}
         }
         self.update_users(ip, after.is_some());
+        self.report_policy(ip, before.is_none() && done != Some(Why::Add));
         self.note_slots(ip);
+    }
+
+    /// Says of a local address, once to each Service, that its traffic policy `Local` is kept (specification, api.md 6,
+    /// where every node says so at every look). What an earlier run had said is not said again (`adopted`).
+    fn report_policy(&mut self, ip: IpAddr, adopted: bool) {
+        let placed = self.status.get(&ip).and_then(|status| status.placed);
+        let local = placed.is_some_and(|placed| placed.kind == Kind::Local);
+        let users = || self.world.services.of(ip).filter(|service| local && service.traffic_local);
+        let now: BTreeSet<ServiceName> = users().map(|user| user.name.clone()).collect();
+        let told =
+            if now.is_empty() { self.side.policy_told.remove(&ip) } else { self.side.policy_told.insert(ip, now) };
+        let told = told.unwrap_or_default();
+        let text = format!(
+            "externalTrafficPolicy is Local and stays so: only nodes with an endpoint of the Service answer for {ip}, now node {}",
+            self.settings.node
+        );
+        for service in users().filter(|service| !adopted && !told.contains(&service.name)) {
+            self.outside.events.publish(Event {
+                object: reference(service),
+                kind: Urgency::Normal,
+                reason: reason::LOCAL_OVERRIDE,
+                note: text.clone(),
+            });
+        }
     }
 
     fn report_announced(&self, ip: IpAddr, placement: &Placement, done: Option<Why>, from: Option<&NodeId>) {
@@ -119,8 +145,10 @@ impl Agent {
 
     fn report_repair(&mut self, ip: IpAddr, placement: &Placement) {
         let interface = self.observed.name_of(placement.key.index).to_owned();
-        let text =
-            format!("node {} found {ip} missing from interface {interface} and has put it back", self.settings.node);
+        let text = format!(
+            "node {} found {ip} missing or changed on interface {interface} and has put it right",
+            self.settings.node
+        );
         tracing::warn!(op = "repair", event = "addressRepaired", ip = %ip, interface, "{text}");
         self.outside.metrics.repairs.inc();
         self.restraint.repaired(ip, BootTime::now());

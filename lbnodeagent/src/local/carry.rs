@@ -75,11 +75,7 @@ impl Driver {
                 }
             }
             Action::Renew => self.table.extend(),
-            Action::ReadKernel => {
-                if self.table.compare() {
-                    events.push(self.listed());
-                }
-            }
+            Action::ReadKernel => events.extend(self.read_kernel()),
             Action::Tell(fact) => self.tell(fact),
             // Written together with others, above.
             Action::Add { .. } | Action::Remove { .. } => {}

@@ -219,18 +219,16 @@ impl Driver {
         }
     }
 
-    /// Reads the kernel anew and tells the protocol what it has.
-    fn read_kernel(&mut self) {
+    /// Reads the kernel anew; returns what the protocol is to be told of it.
+    pub(super) fn read_kernel(&mut self) -> Option<Event> {
         self.compared = BootTime::now();
         // What could not be read is read in a second.
         self.unsure = !self.table.compare();
-        if !self.unsure {
-            self.feed(self.listed());
-        }
+        (!self.unsure).then(|| self.listed())
     }
 
     /// The addresses that the kernel has because of us.
-    pub(super) fn listed(&self) -> Event {
+    fn listed(&self) -> Event {
         Event::Kernel(self.table.listed().into_iter().map(|ip| (ip, None)).collect())
     }
 

@@ -140,9 +140,11 @@ impl Table {
         self.ours.len()
     }
 
-    /// The addresses that the kernel has because of us.
+    /// The addresses that the kernel has because of us, and those whose loss is to be told later.
     pub(super) fn listed(&self) -> BTreeSet<IpAddr> {
-        let held = self.held.iter().filter(|(_, placement)| self.observed.addresses.contains_key(&placement.key));
+        let held = self.held.iter().filter(|(ip, placement)| {
+            self.observed.addresses.contains_key(&placement.key) || self.later.contains_key(*ip)
+        });
         let held: Vec<IpAddr> = held.map(|(ip, _)| *ip).collect();
         self.plan().ours_in_kernel().chain(held).collect()
     }

@@ -106,11 +106,13 @@ fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
         return None;
     }
     let (mut metric, mut table, mut index, mut via) = (0, u32::from(header.table), None, None);
+    let mut source = None;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(number) => index = Some(*number),
+            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(*ip),
             RouteAttribute::MultiPath(hops) => {
                 let Some(hop) = hops.first() else { continue };
                 index = index.or(Some(hop.interface_index));
@@ -119,7 +121,7 @@ fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
             other => via = via.or_else(|| gateway(other)),
         }
     }
-    Some(DefaultRoute { family, metric, table, index: index?, gateway: via })
+    Some(DefaultRoute { family, metric, table, index: index?, gateway: via, source })
 }
 
 /// The next hop; that of an IPv4 route can be an IPv6 address (`RTA_VIA`, RFC 5549).

@@ -8,8 +8,8 @@ use netlink_packet_route::link::{AfSpecInet, AfSpecUnspec, InfoKind, LinkAttribu
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::observed::AddressKey;
-use crate::reconcile::{Entry, Operation};
+use crate::observed::{AddressKey, MARK};
+use crate::reconcile::{Entry, Operation, Why};
 
 /// A message with its flags, those of every request apart.
 type Request = (RouteNetlinkMessage, u16);
@@ -35,6 +35,10 @@ pub(super) fn dumps(with_routes: bool) -> Vec<(&'static str, RouteNetlinkMessage
 /// An operation on an address.
 pub(super) fn operation(operation: &Operation) -> Request {
     match operation {
+        // What the kernel did not take along stays as it is: not everything about another's address is known here.
+        Operation::Put(entry, Why::Restore) if entry.mark != Some(MARK) => {
+            (RouteNetlinkMessage::NewAddress(put(entry)), NLM_F_CREATE | NLM_F_EXCL)
+        }
         Operation::Put(entry, _) => (RouteNetlinkMessage::NewAddress(put(entry)), NLM_F_CREATE | NLM_F_REPLACE),
         Operation::Delete(key) => (RouteNetlinkMessage::DelAddress(address(key)), 0),
     }

@@ -1,6 +1,6 @@
 //! Notifications of the kernel.
 
-use netlink_packet_core::NetlinkPayload;
+use netlink_packet_core::{NLM_F_REPLACE, NetlinkPayload};
 use nix::errno::Errno;
 use runtime::BootTime;
 use tokio::io::Interest;
@@ -76,7 +76,16 @@ impl Monitor {
                 Ok(messages) => {
                     for message in messages {
                         match message.payload {
-                            NetlinkPayload::InnerMessage(inner) => heard.changes.extend(decode::change(inner, now)),
+                            NetlinkPayload::InnerMessage(inner) => {
+                                let change = decode::change(inner, now);
+                                // The kernel reports no deletion of what `ip route replace` replaces.
+                                heard.changes.extend(change.map(|change| match change {
+                                    Change::Route(route) if message.header.flags & NLM_F_REPLACE != 0 => {
+                                        Change::Replacement(route)
+                                    }
+                                    other => other,
+                                }));
+                            }
                             NetlinkPayload::Overrun(_) => heard.lost = true,
                             _ => {}
                         }

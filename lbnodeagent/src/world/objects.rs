@@ -110,7 +110,9 @@ impl World {
                 if let Some(known) = &self.node {
                     self.dirty.config |=
                         known.labels != view.labels || known.uid != view.uid || known.internal != view.internal;
-                    self.dirty.all |= known.addresses != view.addresses || known.excluded != view.excluded;
+                    let changed = known.addresses != view.addresses || known.excluded != view.excluded;
+                    self.dirty.all |= changed;
+                    self.dirty.circumstances |= changed;
                 } else {
                     self.dirty.config = true;
                     self.dirty.all = true;

@@ -4,20 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::node::{Node, groups, interfaces, service};
-use crate::support::{addresses, cidrs, eventually, in_namespace, ip};
-
-const REMOTE: &[&str] = &["172.30.200.155", "2001:470:8bf5:2:2::1"];
-const LOCAL: &[&str] = &["192.168.50.200", "fd00:50::f000"];
-
-fn remote_is_there() -> bool {
-    cidrs("kube-lb0") == ["172.30.200.155/32", "2001:470:8bf5:2:2::1/128"]
-}
-
-fn local_is_there() -> bool {
-    let found = cidrs("eth0");
-    ["192.168.50.200/24", "fd00:50::f000/64"].iter().all(|cidr| found.iter().any(|found| found == cidr))
-}
+use crate::node::{LOCAL, Node, REMOTE, groups, interfaces, local_is_there, remote_is_there, service};
+use crate::support::{Monitor, addresses, cidrs, eventually, in_namespace, ip};
 
 #[test]
 fn a_service_comes_and_goes() {
@@ -259,35 +247,4 @@ fn whoever_keeps_removing_an_address_does_not_make_us_run_hot() {
         assert!(node.events().contains(&"AddressRepaired"));
         assert!(node.metrics().contains("purelb_lbnodeagent_address_repairs_total 10"), "{}", node.metrics());
     });
-}
-
-/// Counts deletions of addresses, as a routing daemon sees them.
-struct Monitor(std::process::Child, std::path::PathBuf);
-
-impl Monitor {
-    fn start() -> Self {
-        let (process, thread) = (std::process::id(), std::thread::current().id());
-        let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{process}-{thread:?}"));
-        let file = std::fs::File::create(&path).unwrap();
-        let child =
-            std::process::Command::new("ip").args(["-o", "monitor", "address", "route"]).stdout(file).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-        Self(child, path)
-    }
-
-    fn deletions(self) -> Vec<String> {
-        std::thread::sleep(Duration::from_millis(50));
-        let text = std::fs::read_to_string(&self.1).unwrap();
-        text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
-    }
-}
-
-/// Also when the test fails.
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        let ended = self.0.kill().and_then(|()| self.0.wait()).and_then(|_| std::fs::remove_file(&self.1));
-        if let Err(error) = ended {
-            eprintln!("clean-up: {error}");
-        }
-    }
 }

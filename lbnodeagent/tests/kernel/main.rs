@@ -1,17 +1,24 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 //!
 //! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the command `ip`; without them they
-//! fail. Nothing outside of the namespaces is touched.
+//! fail. Nothing outside of the namespaces is touched. One of them brings a kernel of its own.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
+mod changes;
+mod dummy;
 mod gossip;
 mod hearing;
 mod netlink;
 mod node;
+mod others;
 mod packet;
 mod program;
+mod routing;
+mod runs;
 mod scale;
+mod settings;
 mod support;
+mod uml;
 mod wire;

@@ -23,7 +23,63 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{add_dummy, ip};
+use crate::support::{Far, add_dummy, cidrs, eventually, ip, ip_batch};
+
+/// Addresses of the remote groups.
+pub const REMOTE: &[&str] = &["172.30.200.155", "2001:470:8bf5:2:2::1"];
+/// Addresses of the local groups.
+pub const LOCAL: &[&str] = &["192.168.50.200", "fd00:50::f000"];
+
+pub fn remote_is_there() -> bool {
+    cidrs("kube-lb0") == ["172.30.200.155/32", "2001:470:8bf5:2:2::1/128"]
+}
+
+pub fn local_is_there() -> bool {
+    local_is_on("eth0")
+}
+
+pub fn local_is_on(interface: &str) -> bool {
+    let found = cidrs(interface);
+    ["192.168.50.200/24", "fd00:50::f000/64"].iter().all(|cidr| found.iter().any(|found| found == cidr))
+}
+
+/// The network of a node, with a gateway that answers; `eth0` is plugged into it, and `kube-lb0` is there.
+pub struct Lan(pub Far);
+
+impl Lan {
+    pub async fn new() -> Self {
+        let lan = Self(Far::new());
+        lan.plug("02:00:00:00:00:0a").await;
+        add_dummy("kube-lb0");
+        lan
+    }
+
+    /// Plugs an `eth0` in that has the node's addresses and default routes, and returns when it works.
+    pub async fn plug(&self, mac: &str) {
+        ip(&format!("link add eth0 address {mac} type veth peer name far netns {}", self.0.thread));
+        self.0.run(|| {
+            ip_batch(
+                "address add 192.168.50.1/24 dev far\n\
+                 address add fd00:50::1/64 dev far nodad\n\
+                 link set far up\n",
+            );
+        });
+        ip_batch(
+            "link set eth0 up\n\
+             address add 192.168.50.11/24 dev eth0\n\
+             address add fd00:50::11/64 dev eth0 nodad\n\
+             route add default via 192.168.50.1 dev eth0\n\
+             route add default via fd00:50::1 dev eth0\n",
+        );
+        eventually("a link", || works("eth0")).await;
+    }
+}
+
+/// Whether packets can pass.
+pub fn works(interface: &str) -> bool {
+    let observed = lbnodeagent::netlink::Kernel::open().unwrap().dump().unwrap();
+    observed.index_of(interface).is_some_and(|index| observed.links[&index].works())
+}
 
 /// Sets up the interfaces of a node: `eth0` with a far end and both families, `kube-lb0`.
 pub fn interfaces() {
@@ -52,6 +108,11 @@ pub struct Node {
 impl Node {
     /// Starts an agent that knows nothing of the cluster yet.
     pub async fn start() -> Self {
+        Self::start_with(Duration::from_secs(180)).await
+    }
+
+    /// Starts an agent whose addresses outlive it by so long.
+    pub async fn start_with(stop_grace: Duration) -> Self {
         let registry = Registry::new();
         let (queue, events) = EventQueue::new(&registry).unwrap();
         let (inputs, received) = mpsc::channel(1024);
@@ -66,19 +127,16 @@ impl Node {
             inputs: inputs.clone(),
             lease,
         };
-        let settings = Settings {
-            node: "n1".to_owned(),
-            stop_grace: Duration::from_secs(180),
-            run_dir: std::env::temp_dir().join(format!(
-                "lbnodeagent-{}-{:?}",
-                std::process::id(),
-                std::thread::current().id()
-            )),
-            gossip_port: 7475,
-        };
+        let settings = Settings { node: "n1".to_owned(), stop_grace, run_dir: Self::run_dir(), gossip_port: 7475 };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
         Self { inputs, readiness, requests, stop, running, _leases: leases, registry, events }
+    }
+
+    /// Where the agents of this test keep what outlives them.
+    pub fn run_dir() -> std::path::PathBuf {
+        let (process, thread) = (std::process::id(), std::thread::current().id());
+        std::env::temp_dir().join(format!("lbnodeagent-{process}-{thread:?}"))
     }
 
     /// Starts an agent whose first lists are these.
@@ -139,11 +197,12 @@ impl Node {
     }
 
     pub async fn configure(&self, spec: Value) {
-        let agent: LBNodeAgent = serde_json::from_value(json!({
-            "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
-        }))
-        .unwrap();
-        self.send(Input::Agent(Event::Apply(Box::new(agent)))).await;
+        self.send(Input::Agent(Event::Apply(agent(&spec)))).await;
+    }
+
+    /// The LBNodeAgent of the first list; to be followed by [`Self::lists`].
+    pub async fn first_agent(&self, spec: &Value) {
+        self.send(Input::Agent(Event::InitApply(agent(spec)))).await;
     }
 
     /// The Lease of another node with this address.
@@ -162,6 +221,20 @@ impl Node {
         self.send(Input::Lease(Event::Apply(view))).await;
     }
 
+    /// Waits until `/state` says something of an address.
+    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::state::Address) -> bool) {
+        let start = std::time::Instant::now();
+        loop {
+            let state = self.state().await;
+            let address = state.addresses.iter().find(|address| address.ip.to_string() == ip);
+            if address.is_some_and(&holds) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}: {address:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub async fn state(&self) -> Report {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
@@ -174,7 +247,34 @@ impl Node {
 
     /// The reasons of the events since the last call.
     pub fn events(&mut self) -> Vec<&'static str> {
-        std::iter::from_fn(|| self.events.recv().now_or_never().flatten()).map(|(_, event)| event.reason).collect()
+        self.told().into_iter().map(|(reason, _)| reason).collect()
+    }
+
+    /// The events since the last call: reason and text.
+    pub fn told(&mut self) -> Vec<(&'static str, String)> {
+        let waiting = std::iter::from_fn(|| self.events.recv().now_or_never().flatten());
+        waiting.map(|(_, event)| (event.reason, event.note)).collect()
+    }
+
+    /// Waits until one of these is said, or something is said again, of which the queue only counts how often.
+    pub async fn hears(&mut self, reasons: &[&str], repeated_before: u64) {
+        eventually(&format!("an event {reasons:?}"), || {
+            self.events().iter().any(|reason| reasons.contains(reason)) || self.repeated() > repeated_before
+        })
+        .await;
+    }
+
+    /// Forgets the events until now; returns what [`Self::hears`] is to be told.
+    pub fn events_so_far(&mut self) -> u64 {
+        self.events();
+        self.repeated()
+    }
+
+    /// How many events were not queued because the same had been said before.
+    pub fn repeated(&self) -> u64 {
+        let metrics = self.metrics();
+        let count = metrics.lines().find_map(|line| line.strip_prefix(r#"purelb_events_total{outcome="repeated"} "#));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
     /// A graceful stop.
@@ -212,6 +312,13 @@ pub fn kubeconfig() -> std::path::PathBuf {
     });
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
     path
+}
+
+fn agent(spec: &Value) -> Box<LBNodeAgent> {
+    let agent = json!({
+        "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
+    });
+    Box::new(serde_json::from_value(agent).unwrap())
 }
 
 fn group(value: &Value) -> ServiceGroup {

@@ -97,6 +97,50 @@ pub fn cidrs(interface: &str) -> Vec<String> {
     found
 }
 
+/// What `ip monitor` says of addresses and routes, as a routing daemon hears it.
+pub struct Monitor(std::process::Child, std::path::PathBuf);
+
+impl Monitor {
+    pub fn start() -> Self {
+        let (process, thread) = (std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{process}-{thread:?}"));
+        let file = std::fs::File::create(&path).unwrap();
+        let child = Command::new("ip").args(["-o", "monitor", "address", "route"]).stdout(file).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        Self(child, path)
+    }
+
+    /// All of it.
+    pub fn lines(self) -> Vec<String> {
+        std::thread::sleep(Duration::from_millis(50));
+        let text = std::fs::read_to_string(&self.1).unwrap();
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// What went.
+    pub fn deletions(self) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.starts_with("Deleted")).collect()
+    }
+}
+
+/// Also when the test fails.
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let ended = self.0.kill().and_then(|()| self.0.wait()).and_then(|_| std::fs::remove_file(&self.1));
+        if let Err(error) = ended {
+            eprintln!("clean-up: {error}");
+        }
+    }
+}
+
+/// Runs several commands of `ip` at once, a line each; they must succeed.
+pub fn ip_batch(lines: &str) {
+    use std::io::Write as _;
+    let mut child = Command::new("ip").args(["-batch", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "ip -batch: {lines}");
+}
+
 /// Waits until something holds; returns how long that took.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();

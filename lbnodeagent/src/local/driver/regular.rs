@@ -46,7 +46,9 @@ impl Driver {
     pub(super) fn look(&mut self) {
         let now = BootTime::now();
         if now.since(self.compared) >= if self.unsure { READ } else { COMPARE } {
-            self.read_kernel();
+            if let Some(event) = self.read_kernel() {
+                self.feed(event);
+            }
             self.refresh();
         }
         if now.since(self.looked) < LOOK {

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use runtime::BootTime;
 
 use super::{News, Table};
+use crate::interfaces::own_addresses;
+use crate::local::{Placed, Report};
 use crate::netlink::Heard;
-use crate::observed::{Change, MARK};
+use crate::observed::{AddressKey, Change, MARK};
 use crate::reconcile::Operation;
+
+/// After so long it is looked again whether the host's own address of the network is back.
+const UNCONNECTED: Duration = Duration::from_millis(10);
 
 impl Table {
     /// Takes over what the kernel reports.
@@ -35,6 +42,11 @@ impl Table {
             };
             // It was reported after we had deleted it, or somebody else uses our mark.
             self.news.unsure |= stray;
+            let below = match &change {
+                Change::Address(key, found) if found.secondary && !self.ours.contains(&key.ip) => Some(*key),
+                _ => None,
+            };
+            touched.extend(below.iter().filter_map(|key| self.above(key)));
             let changes = self.observed.apply(change);
             if changes.links {
                 self.note_remote_links();
@@ -49,26 +61,67 @@ impl Table {
             }
         }
         let now = BootTime::now();
-        for ip in gone {
-            let Some(placement) = self.held.get(&ip) else { continue };
-            if self.observed.addresses.contains_key(&placement.key) {
-                continue;
-            }
-            match self.restraint.until(ip, now) {
-                Some(at) => drop(self.later.insert(ip, at)),
-                None => drop(self.news.lost.insert(ip)),
-            }
-        }
+        self.lose(&gone, now);
         // Somebody changed one of ours: it gets its attributes back.
         touched.retain(|ip| {
             self.held.get(ip).is_some_and(|held| self.observed.addresses.contains_key(&held.key))
                 && self.restraint.until(*ip, now).is_none()
         });
         let operations = self.plan().operations(touched);
-        for operation in &operations {
-            self.restraint.repaired(operation.key().ip, now);
+        let repaired: BTreeSet<IpAddr> = operations.iter().map(|operation| operation.key().ip).collect();
+        for ip in repaired {
+            self.restraint.repaired(ip, now);
         }
-        self.write(&operations);
+        let (done, _) = self.write(&operations);
+        for (ip, why) in done {
+            if let Some(placement) = self.held.get(&ip).copied() {
+                self.report(Report::Placed(Placed { placement, why: Some(why), repaired: true, from: None }));
+            }
+        }
+    }
+
+    /// Addresses that we hold are not in the kernel any more: what of that is told now, and what later.
+    ///
+    /// Where the host's own address of the network is gone too, ours does not come back: it would become the primary
+    /// one, and the own address would get no connected route when it returns. In that time it is seen whether the node
+    /// takes part in the address at all.
+    pub(super) fn lose(&mut self, gone: &BTreeSet<IpAddr>, now: BootTime) {
+        if gone.is_empty() {
+            return;
+        }
+        let networks = self.own_networks();
+        for ip in gone {
+            let Some(placement) = self.held.get(ip) else { continue };
+            if self.observed.addresses.contains_key(&placement.key) {
+                continue;
+            }
+            let connected = networks.iter().any(|(index, own)| *index == placement.key.index && own.contains(*ip));
+            match self.restraint.until(*ip, now) {
+                Some(at) => drop(self.later.insert(*ip, at)),
+                None if !connected => drop(self.later.insert(*ip, now + UNCONNECTED)),
+                None => drop(self.news.lost.insert(*ip)),
+            }
+        }
+    }
+
+    /// The address of ours that is the primary one of this address's network, if any.
+    fn above(&self, key: &AddressKey) -> Option<IpAddr> {
+        let primary = |other: &&AddressKey| {
+            other.index == key.index
+                && other.prefix_len == key.prefix_len
+                && other.network() == key.network()
+                && self.observed.addresses.get(other).is_some_and(|found| !found.secondary)
+        };
+        self.held.values().map(|placement| &placement.key).find(primary).map(|key| key.ip)
+    }
+
+    /// The networks that the host's own addresses make it part of, each with its interface.
+    fn own_networks(&self) -> Vec<(u32, IpNetwork)> {
+        let indices: BTreeSet<u32> = self.held.values().map(|placement| placement.key.index).collect();
+        let keys = indices
+            .iter()
+            .flat_map(|index| own_addresses(&self.observed, *index, |key, found| self.is_vip(key, found.mark)));
+        keys.filter_map(|key| Some((key.index, key.network()?))).collect()
     }
 
     /// Whether it concerns an address on an interface for remote ones.
@@ -79,14 +132,11 @@ impl Table {
     /// What happened since the last call.
     pub(in crate::local) fn news(&mut self) -> News {
         let now = BootTime::now();
-        let due: Vec<IpAddr> = self.later.iter().filter(|(_, at)| **at <= now).map(|(ip, _)| *ip).collect();
-        for ip in due {
-            self.later.remove(&ip);
-            let gone = self.held.get(&ip).is_some_and(|held| !self.observed.addresses.contains_key(&held.key));
-            if gone {
-                self.news.lost.insert(ip);
-            }
+        let due: BTreeSet<IpAddr> = self.later.iter().filter(|(_, at)| **at <= now).map(|(ip, _)| *ip).collect();
+        for ip in &due {
+            self.later.remove(ip);
         }
+        self.lose(&due, now);
         let news = std::mem::take(&mut self.news);
         self.missing.extend(news.lost.iter().copied());
         news
@@ -120,7 +170,9 @@ impl Table {
         });
         self.later.extend(gone.into_iter().map(|key| (key.ip, BootTime::now())));
         for operation in batch {
+            // What is put back for its owner is his.
             if let Operation::Put(entry, _) = operation
+                && entry.mark == Some(MARK)
                 && self.observed.addresses.get(&entry.key).is_some_and(|found| found.mark != Some(MARK))
             {
                 self.recorded.insert(entry.key);

@@ -1,0 +1,161 @@
+//! Our addresses beside those of the host and of other people: none of them suffers from ours.
+
+use std::time::Duration;
+
+use crate::changes::{announced, enough};
+use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
+use crate::support::{addresses, cidrs, eventually, in_namespace, ip, ip_batch, try_ip};
+
+/// With `promote_secondaries`, which systemd turns on, an address of ours becomes the primary one of the network when the
+/// node is renumbered. The kernel makes the connected route of the primary address alone, and ours has none.
+#[test]
+fn a_renumbered_node_keeps_its_network() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", "1").unwrap();
+        let mut node = announced().await;
+        let mut times = Vec::new();
+        let (mut old, mut new) = (11, 12);
+        while !enough("renumbered", &times) {
+            let said = node.events_so_far();
+            ip_batch(&format!("address add 192.168.50.{new}/24 dev eth0\naddress del 192.168.50.{old}/24 dev eth0\n"));
+            let own = || ip("route show 192.168.50.0/24").contains(&format!("src 192.168.50.{new}"));
+            times.push(eventually("a way to the network", || own() && local_is_there()).await);
+            node.hears(&["AddressRepaired"], said).await;
+            assert!(ip("route show default").contains("192.168.50.1 dev eth0"));
+            (old, new) = (new, old);
+        }
+        node.delete(&service("local", LOCAL)).await;
+        eventually("withdrawn", || cidrs("eth0") == [format!("192.168.50.{old}/24"), "fd00:50::11/64".to_owned()])
+            .await;
+    });
+}
+
+/// An address of ours became the primary one while no agent ran, and is not wanted any more.
+async fn a_primary_address_leaves(promote_then: &str) -> Lan {
+    let lan = Lan::new().await;
+    let promote = |value| std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", value).unwrap();
+    promote("1");
+    let node = announced().await;
+    node.stop().await;
+    ip_batch("address add 192.168.50.12/24 dev eth0\naddress del 192.168.50.11/24 dev eth0\n");
+    let is_primary = |line: &String| line.contains("192.168.50.200/24") && !line.contains("secondary");
+    assert!(addresses("eth0").iter().any(is_primary));
+    promote(promote_then);
+    let node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
+    eventually("swept", || cidrs("eth0") == ["192.168.50.12/24", "fd00:50::11/64"]).await;
+    assert!(ip("route show 192.168.50.0/24").contains("src 192.168.50.12"));
+    // The own address is nobody else's for that.
+    node.apply(&service("local", LOCAL)).await;
+    eventually("announced", local_is_there).await;
+    node.delete(&service("local", LOCAL)).await;
+    eventually("withdrawn", || cidrs("eth0") == ["192.168.50.12/24", "fd00:50::11/64"]).await;
+    lan
+}
+
+#[test]
+fn a_primary_address_that_leaves_takes_nobody_along() {
+    in_namespace(|| async {
+        let _lan = a_primary_address_leaves("1").await;
+        assert!(ip("route show default").contains("192.168.50.1 dev eth0"));
+    });
+}
+
+/// The kernel deletes all others of the network with it.
+#[test]
+fn a_primary_address_that_takes_others_along_gives_them_back() {
+    in_namespace(|| async {
+        let _lan = a_primary_address_leaves("0").await;
+    });
+}
+
+/// Without it the node's own address takes ours along when it goes.
+#[test]
+fn an_address_that_the_kernel_takes_along_comes_back() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let mut node = announced().await;
+        let mut times = Vec::new();
+        while !enough("taken along", &times) {
+            let said = node.events_so_far();
+            ip_batch(
+                "address del 192.168.50.11/24 dev eth0\n\
+                 address add 192.168.50.11/24 dev eth0\n\
+                 route replace default via 192.168.50.1 dev eth0\n",
+            );
+            let own = || ip("route show 192.168.50.0/24").contains("src 192.168.50.11");
+            times.push(eventually("back", || local_is_there() && own()).await);
+            node.hears(&["AddressRepaired", "AnnouncingLocal"], said).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}
+
+/// Addresses of other people on the same interfaces, with ours, before us and after us.
+#[test]
+fn what_is_not_ours_is_never_touched() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        // Taken by hand: one by its own prefix length, one with a lifetime as DHCP gives.
+        ip("address add fd00:50::f000/128 dev eth0 nodad");
+        ip("address add 192.168.50.200/24 dev eth0 valid_lft 3600 preferred_lft 3600");
+        ip("address add 198.51.100.1/32 dev kube-lb0");
+        let mut node = Node::with(&groups(), &[service("local", LOCAL), service("routed", REMOTE)]).await;
+        eventually("announced", || cidrs("kube-lb0").len() == 3).await;
+        for address in LOCAL {
+            node.says("refused", address, |address| address.reason == "refused" && !address.announced).await;
+        }
+        let told = node.told();
+        let refusals =
+            told.iter().filter(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("not from us"));
+        assert_eq!(refusals.count(), 2, "{told:#?}");
+        let untouched = || {
+            let lines = addresses("eth0");
+            let has = |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
+            has(&["fd00:50::f000/128", "valid_lft forever"]) && has(&["192.168.50.200/24", "valid_lft 3"])
+        };
+        assert!(untouched(), "{:#?}", addresses("eth0"));
+        node.delete(&service("local", LOCAL)).await;
+        node.delete(&service("routed", REMOTE)).await;
+        eventually("withdrawn", || cidrs("kube-lb0") == ["198.51.100.1/32"]).await;
+        assert!(untouched(), "{:#?}", addresses("eth0"));
+        // When they are gone the addresses are free.
+        node.apply(&service("local", LOCAL)).await;
+        ip("address del fd00:50::f000/128 dev eth0");
+        ip("address del 192.168.50.200/24 dev eth0");
+        for address in LOCAL {
+            node.says("announced", address, |address| address.announced).await;
+        }
+        assert!(local_is_there(), "{:#?}", addresses("eth0"));
+        // Whoever writes over one of ours does not make it his.
+        ip("address replace 192.168.50.200/24 dev eth0");
+        let renewed = |line: &String| line.contains("192.168.50.200/24") && !line.contains("valid_lft forever");
+        eventually("ours again", || addresses("eth0").iter().any(renewed)).await;
+        node.says("held", LOCAL[0], |address| address.announced && address.reason == "electionWon").await;
+        assert!(try_ip("address show dev eth0").1.contains("192.168.50.11/24"));
+    });
+}
+
+#[test]
+fn overlap_with_a_connected_network_is_refused_until_it_is_gone() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        ip_batch("link add eth1 type veth peer name other\nlink set eth1 up\naddress add 10.9.1.1/24 dev eth1\n");
+        let mut all = groups();
+        all.push(service_group("wide", "remote", "10.9.0.0/24", "10.9.0.0/16", "default"));
+        let mut node = Node::with(&all, &[service("wide", &["10.9.0.7"]), service("routed", REMOTE)]).await;
+        eventually("announced", remote_is_there).await;
+        let mut told = node.told();
+        eventually("an event", || {
+            told.extend(node.told());
+            told.iter().any(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("10.9.1.0/24 of eth1"))
+        })
+        .await;
+        node.says("refused", "10.9.0.7", |address| address.reason == "refused").await;
+        ip("address del 10.9.1.1/24 dev eth1");
+        eventually("announced", || cidrs("kube-lb0").contains(&"10.9.0.7/16".to_owned())).await;
+        // It comes while the address is there.
+        ip("address add 10.9.1.1/24 dev eth1");
+        eventually("withdrawn", remote_is_there).await;
+    });
+}

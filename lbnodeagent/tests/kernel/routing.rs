@@ -1,0 +1,156 @@
+//! The routing software of the node, BIRD 1.6 as Calico has it, sees the remote addresses' routes.
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use crate::node::{Node, interfaces, service, service_group};
+use crate::support::{cidrs, eventually, in_namespace};
+
+/// A BIRD of one family that imports what is connected to `kube-lb0`, by notifications alone: it scans no more often
+/// than once in ten minutes.
+struct Bird {
+    process: Child,
+    directory: PathBuf,
+}
+
+impl Bird {
+    async fn start(program: &str) -> Self {
+        let id = format!("{program}-{}-{:?}", std::process::id(), std::thread::current().id());
+        let directory = std::env::temp_dir().join(format!("lbnodeagent-{id}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (configuration, log) = (directory.join("conf"), directory.join("log"));
+        let text = format!(
+            "log \"{}\" all;\n\
+             router id 192.0.2.1;\n\
+             protocol device {{ scan time 600; }}\n\
+             protocol direct {{ interface \"kube-lb0\"; debug {{ routes }}; }}\n",
+            log.display()
+        );
+        std::fs::write(&configuration, text).unwrap();
+        let process = Command::new(program)
+            .arg("-f")
+            .args([std::ffi::OsStr::new("-c"), configuration.as_os_str()])
+            .args([std::ffi::OsStr::new("-s"), directory.join("socket").as_os_str()])
+            .args([std::ffi::OsStr::new("-P"), directory.join("pid").as_os_str()])
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} of the package bird is needed: {error}"));
+        let bird = Self { process, directory };
+        eventually("BIRD is up", || bird.ask("show status").contains("Daemon is up and running")).await;
+        bird
+    }
+
+    fn ask(&self, question: &str) -> String {
+        let socket = self.directory.join("socket");
+        let output = Command::new("birdc").args(["-r", "-s"]).arg(socket).args(question.split(' ')).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The destinations that it would tell its neighbours.
+    fn routes(&self) -> Vec<String> {
+        let text = self.ask("show route");
+        let lines = text.lines().filter(|line| line.contains("dev kube-lb0"));
+        let mut routes: Vec<String> = lines.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+        routes.sort();
+        routes
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+/// Also when the test fails.
+impl Drop for Bird {
+    fn drop(&mut self) {
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        if let Err(error) = ended.and_then(|_| std::fs::remove_dir_all(&self.directory)) {
+            eprintln!("clean-up: {error}");
+        }
+    }
+}
+
+/// Two Services' addresses of one aggregated prefix, and one that is a host route: whoever leaves first, the route of
+/// the prefix stays as long as one of them is there.
+async fn survive(program: &str, subnet: &str, addresses: [&str; 3], host: &str) {
+    let bird = Bird::start(program).await;
+    let range = format!("{}-{}", addresses[0], addresses[2]);
+    let all = [
+        service_group("wide", "remote", &range, subnet, "default"),
+        service_group(
+            "host",
+            "remote",
+            &format!("{host}-{host}"),
+            subnet,
+            if host.contains(':') { "/128" } else { "/32" },
+        ),
+    ];
+    let bits = if host.contains(':') { 128 } else { 32 };
+    let mut both = vec![format!("{host}/{bits}"), subnet.to_owned()];
+    both.sort_unstable();
+    let services = addresses.map(|address| service(&format!("s{address}"), &[address]));
+    let node = Node::with(&all, &services).await;
+    node.apply(&service("host", &[host])).await;
+    eventually("BIRD has the routes", || bird.routes() == both).await;
+    // In each order: the primary address of the prefix is the first one.
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        for gone in &order[..2] {
+            node.delete(&services[*gone]).await;
+            let withdrawn =
+                || !cidrs("kube-lb0").iter().any(|cidr| cidr.starts_with(&format!("{}/", addresses[*gone])));
+            eventually("withdrawn", withdrawn).await;
+            eventually("BIRD has the routes", || bird.routes() == both).await;
+            // What it has heard later would show by now.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(bird.routes(), both, "without {}: {}", addresses[*gone], bird.log());
+        }
+        node.delete(&services[order[2]]).await;
+        eventually("the last one takes the route along", || bird.routes() == [format!("{host}/{bits}")]).await;
+        for service in &services {
+            node.apply(service).await;
+        }
+        eventually("all are back", || cidrs("kube-lb0").len() == 4 && bird.routes() == both).await;
+    }
+    // Two at once, the primary one among them.
+    node.delete(&services[0]).await;
+    node.delete(&services[1]).await;
+    eventually("two withdrawn", || cidrs("kube-lb0").len() == 2).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bird.routes(), both, "{}", bird.log());
+    // A restart of the agent is nothing that a neighbour hears of.
+    let before = bird.log().lines().count();
+    node.stop().await;
+    let node = Node::with(&all, &[services[2].clone(), service("host", &[host])]).await;
+    eventually("ready", || node.readiness.get().is_ok()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bird.log().lines().skip(before).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
+fn bird_keeps_the_route_of_an_aggregated_prefix() {
+    in_namespace(|| async {
+        interfaces();
+        survive("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
+    });
+}
+
+/// Distributions with systemd turn this on for every interface: the agent's own interface opts out.
+#[test]
+fn bird_keeps_it_where_secondary_addresses_are_promoted() {
+    in_namespace(|| async {
+        interfaces();
+        for scope in ["all", "default", "kube-lb0"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{scope}/promote_secondaries"), "1").unwrap();
+        }
+        survive("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
+    });
+}
+
+#[test]
+fn bird6_keeps_the_route_of_an_aggregated_prefix() {
+    in_namespace(|| async {
+        interfaces();
+        let addresses = ["2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3"];
+        survive("bird6", "2001:db8:9::/64", addresses, "2001:db8:9::77").await;
+    });
+}

@@ -1,0 +1,179 @@
+//! Start, stop and outages: what happens to addresses while nobody looks after them.
+
+use std::time::{Duration, Instant};
+
+use kube::runtime::watcher::Event;
+use lbnodeagent::services::ServiceView;
+use lbnodeagent::world::Input;
+use serde_json::{Value, json};
+
+use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
+use crate::support::{Monitor, addresses, cidrs, eventually, in_namespace, ip, ip_batch};
+
+fn both() -> [Value; 2] {
+    [service("routed", REMOTE), service("local", LOCAL)]
+}
+
+/// After an uninstall nobody comes back: the kernel removes the addresses, and the routes with them.
+#[test]
+fn addresses_outlive_the_agent_and_then_the_kernel_removes_them() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let mut wide = groups();
+        wide.push(service_group("wide", "remote", "10.9.0.0/24", "10.9.0.0/16", "default"));
+        let node = Node::start_with(Duration::from_secs(3)).await;
+        node.lists(&wide, &[&both()[..], &[service("wide", &["10.9.0.7"])]].concat()).await;
+        eventually("announced", || local_is_there() && cidrs("kube-lb0").len() == 3).await;
+        ip("address add 198.51.100.1/32 dev kube-lb0");
+        node.stop().await;
+        let start = Instant::now();
+        assert!(local_is_there() && cidrs("kube-lb0").len() == 4);
+        assert!(ip("route show").contains("10.9.0.0/16 dev kube-lb0"));
+        let own = || cidrs("eth0") == ["192.168.50.11/24", "fd00:50::11/64"];
+        eventually("gone", || own() && cidrs("kube-lb0") == ["198.51.100.1/32"]).await;
+        let took = start.elapsed();
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
+        assert!(!ip("route show").contains("10.9.0.0/16"));
+    });
+}
+
+/// As after a reboot: the state file is on a tmpfs and gone, and the kernel has nothing of ours.
+#[test]
+fn a_fresh_kernel_gets_everything() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let node = Node::with(&groups(), &both()).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.kill();
+        // Its thread ends when this one has dropped it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // A record of what the former kernel had would be no harm either.
+        std::fs::write(Node::run_dir().join("addresses"), "77 192.168.50.11/24\n77 198.51.100.1/32\n").unwrap();
+        ip_batch(
+            "address flush dev kube-lb0\n\
+             address del 192.168.50.200/24 dev eth0\n\
+             address del fd00:50::f000/64 dev eth0\n\
+             address add 198.51.100.1/32 dev kube-lb0\n",
+        );
+        let mut node = Node::with(&groups(), &both()).await;
+        eventually("announced", || cidrs("kube-lb0").len() == 3 && local_is_there()).await;
+        let mut events = Vec::new();
+        eventually("events", || {
+            events.extend(node.events());
+            ["AnnouncingLocal", "AnnouncingNonLocal"].iter().all(|reason| events.contains(reason))
+        })
+        .await;
+        assert!(cidrs("kube-lb0").contains(&"198.51.100.1/32".to_owned()));
+    });
+}
+
+/// Killed and started again: aggregation, dummy interface and NIC are other ones than before.
+#[test]
+fn a_configuration_that_changed_meanwhile_is_carried_out() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let node = Node::with(&groups(), &both()).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.kill();
+        let mut changed = groups();
+        changed[0] = service_group("routed4", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "default");
+        let node = Node::with(&changed, &both()).await;
+        eventually("another aggregation", || {
+            cidrs("kube-lb0") == ["172.30.200.155/24", "2001:470:8bf5:2:2::1/128"] && local_is_there()
+        })
+        .await;
+        node.kill();
+        ip_batch(
+            "link add eth1 type veth peer name other\nlink set other up\nlink set eth1 up\n\
+             address add 192.168.50.21/24 dev eth1\n",
+        );
+        crate::support::add_dummy("lb1");
+        let node = Node::start().await;
+        let agent = json!({"local": {"dummyInterface": "lb1", "localInterface": "^eth1$"}});
+        node.first_agent(&agent).await;
+        node.lists(&groups(), &both()).await;
+        eventually("another dummy interface", || {
+            cidrs("lb1") == ["172.30.200.155/32", "2001:470:8bf5:2:2::1/128"] && cidrs("kube-lb0").is_empty()
+        })
+        .await;
+        // The new NIC has no IPv6 network.
+        eventually("another NIC", || {
+            cidrs("eth1") == ["192.168.50.200/24", "192.168.50.21/24"]
+                && cidrs("eth0") == ["192.168.50.11/24", "fd00:50::11/64"]
+        })
+        .await;
+    });
+}
+
+/// The watches deliver everything again; only the differences are carried out.
+#[test]
+fn after_an_outage_only_differences_are_worked_through() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let mut node = Node::with(&groups(), &both()).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        // IPv6 addresses settle.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        node.events();
+        let since: Vec<_> = node.state().await.addresses.into_iter().map(|address| address.since).collect();
+        let monitor = Monitor::start();
+        for current in [false, true] {
+            for name in lbnodeagent::watches::REQUIRED {
+                node.send(Input::Watch { name, current }).await;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        relist(&node, &both()).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(of_people(monitor.lines()), Vec::<String>::new());
+        assert!(node.events().is_empty());
+        assert_eq!(node.state().await.addresses.into_iter().map(|address| address.since).collect::<Vec<_>>(), since);
+        // One was deleted meanwhile, one is new.
+        let monitor = Monitor::start();
+        relist(&node, &[service("local", LOCAL), service("new", &["172.30.200.156"])]).await;
+        eventually("carried out", || cidrs("kube-lb0") == ["172.30.200.156/32"]).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let lines = of_people(monitor.lines());
+        assert!(
+            lines.iter().all(|line| line.contains("172.30.200.15") || line.contains("2001:470:8bf5:2:2::1")),
+            "{lines:#?}"
+        );
+        assert!(local_is_there());
+    });
+}
+
+/// Without the kernel's own, which it gives to a new interface within some seconds.
+fn of_people(mut lines: Vec<String>) -> Vec<String> {
+    lines.retain(|line| !line.contains("fe80:"));
+    lines
+}
+
+async fn relist(node: &Node, services: &[Value]) {
+    node.send(Input::Service(Event::Init)).await;
+    for service in services {
+        let view = ServiceView::new(&serde_json::from_value(service.clone()).unwrap(), true);
+        node.send(Input::Service(Event::InitApply(view))).await;
+    }
+    node.send(Input::Service(Event::InitDone)).await;
+}
+
+/// An address of a lifetime that the configuration gives is renewed by a run that only holds.
+#[test]
+fn what_runs_out_before_the_cluster_is_known_is_kept() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let node = Node::start_with(Duration::from_secs(4)).await;
+        node.lists(&groups(), &both()).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        node.stop().await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        // The API server is away when it starts.
+        let _node = Node::start().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(remote_is_there() && local_is_there());
+        let finite =
+            |line: &String| !line.contains("valid_lft forever") || line.contains("50.11/") || line.contains("50::11/");
+        let lines = [addresses("eth0"), addresses("kube-lb0")].concat();
+        assert!(lines.iter().all(finite), "{lines:#?}");
+    });
+}

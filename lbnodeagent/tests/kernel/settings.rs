@@ -1,0 +1,291 @@
+//! What the configuration and the Services ask for, and what the agent says of it.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lbnodeagent::packet::listener::Listener;
+use nix::net::if_::if_nametoindex;
+use ownership::Frame;
+use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service};
+use crate::support::{addresses, cidrs, eventually, in_namespace, ip};
+
+/// The lines of `ip` for an address, as soon as there is one with all the words.
+async fn has(interface: &'static str, words: &[&str]) {
+    let holds = || addresses(interface).iter().any(|line| words.iter().all(|word| line.contains(word)));
+    eventually(&format!("{words:?}"), holds).await;
+}
+
+#[test]
+fn addresses_have_the_lifetimes_and_flags_of_the_configuration() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let node = Node::with(&groups(), &[service("routed", REMOTE), service("local", LOCAL)]).await;
+        eventually("announced", || remote_is_there() && local_is_there()).await;
+        has("eth0", &["192.168.50.200/24", "noprefixroute", "valid_lft 300sec preferred_lft 300sec"]).await;
+        has("eth0", &["fd00:50::f000/64", "noprefixroute", "deprecated", "valid_lft 300sec preferred_lft 0sec"]).await;
+        node.configure(json!({"local": {"addressConfig": {
+            "localInterface": {"validLifetime": 600, "preferredLifetime": 100, "noPrefixRoute": false},
+            "dummyInterface": {"validLifetime": 7, "noPrefixRoute": true}
+        }}}))
+        .await;
+        has("eth0", &["192.168.50.200/24", "valid_lft 600sec preferred_lft 100sec"]).await;
+        has("eth0", &["fd00:50::f000/64", "deprecated", "valid_lft 600sec preferred_lft 0sec"]).await;
+        has("kube-lb0", &["172.30.200.155/32", "noprefixroute", "valid_lft 60sec preferred_lft 60sec"]).await;
+        has("kube-lb0", &["2001:470:8bf5:2:2::1/128", "noprefixroute", "valid_lft 60sec"]).await;
+        let without = |line: &String| line.contains("192.168.50.200/24") && !line.contains("noprefixroute");
+        eventually("with a route", || addresses("eth0").iter().any(without)).await;
+        // Permanent.
+        node.configure(json!({"local": {"addressConfig": {"localInterface": {"validLifetime": 0}}}})).await;
+        has("eth0", &["192.168.50.200/24", "noprefixroute", "valid_lft forever preferred_lft forever"]).await;
+        has("eth0", &["fd00:50::f000/64", "valid_lft forever preferred_lft forever"]).await;
+        has("kube-lb0", &["172.30.200.155/32", "valid_lft forever"]).await;
+        assert!(cidrs("eth0").contains(&"192.168.50.11/24".to_owned()));
+    });
+}
+
+/// What is heard of an address at the far end, for so long.
+async fn announcements(lan: &Lan, time: Duration, what: impl Future<Output = ()>) -> BTreeMap<String, usize> {
+    let here = tokio::runtime::Handle::current();
+    let mut ear = lan.0.run(move || {
+        let _here = here.enter();
+        Listener::open(if_nametoindex("far").unwrap()).unwrap()
+    });
+    what.await;
+    let mut heard = BTreeMap::new();
+    let listen = async {
+        loop {
+            ear.ready().await.unwrap();
+            for (_, frame) in ear.hear([2, 0, 0, 0, 0, 0xff]) {
+                if let Frame::Announcement(address) = frame {
+                    *heard.entry(address.to_string()).or_insert(0) += 1;
+                }
+            }
+        }
+    };
+    let _over: Result<(), _> = tokio::time::timeout(time, listen).await;
+    heard.retain(|address, _| LOCAL.contains(&address.as_str()));
+    heard
+}
+
+#[test]
+fn announcements_follow_the_configuration() {
+    in_namespace(|| async {
+        let lan = Lan::new().await;
+        let node = Node::start().await;
+        let garp = |config: Value| json!({"local": {"garpConfig": config}});
+        node.first_agent(&garp(json!({"initialDelay": "50ms", "count": 4, "interval": "60ms"}))).await;
+        node.lists(&groups(), &[]).await;
+        let put = async |node: &Node| {
+            node.apply(&service("local", LOCAL)).await;
+            eventually("announced", local_is_there).await;
+        };
+        let heard = announcements(&lan, Duration::from_millis(800), put(&node)).await;
+        // IPv4 as a request and as a reply each time.
+        let expected = |v4: usize, v6: usize| BTreeMap::from([(LOCAL[0].to_owned(), v4), (LOCAL[1].to_owned(), v6)]);
+        assert_eq!(heard, expected(8, 4));
+        let metrics = node.metrics();
+        assert!(metrics.contains("purelb_lbnodeagent_garp_sent_total 4"), "{metrics}");
+        assert!(metrics.contains("purelb_lbnodeagent_na_sent_total 4"), "{metrics}");
+        node.delete(&service("local", LOCAL)).await;
+        eventually("withdrawn", || cidrs("eth0").len() == 2).await;
+        node.configure(garp(json!({"enabled": false}))).await;
+        let heard = announcements(&lan, Duration::from_millis(400), put(&node)).await;
+        assert_eq!(heard, BTreeMap::new());
+    });
+}
+
+/// Upstream turns the policy `Local` of a local address off; that it counts is said once to each Service.
+#[test]
+fn a_traffic_policy_that_counts_for_a_local_address_is_said() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let policy = |name: &str, addresses: &[&str], policy: &str| {
+            let mut service = service(name, addresses);
+            service["spec"]["externalTrafficPolicy"] = json!(policy);
+            service
+        };
+        let mut node = Node::with(&groups(), &[policy("local", &LOCAL[..1], "Local")]).await;
+        node.endpoints("local", &["n1"]).await;
+        let said = |told: &[(&str, String)]| told.iter().filter(|(reason, _)| *reason == "LocalOverride").count();
+        let mut told = Vec::new();
+        eventually("said", || {
+            told.extend(node.told());
+            said(&told) > 0
+        })
+        .await;
+        assert!(told.iter().any(|(_, text)| text.contains("stays so") && text.contains(LOCAL[0])), "{told:#?}");
+        // Not at each look, and not of remote addresses.
+        node.apply(&policy("routed", REMOTE, "Local")).await;
+        node.endpoints("routed", &["n1"]).await;
+        eventually("announced", remote_is_there).await;
+        node.apply(&policy("local", &LOCAL[..1], "Local")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        told.extend(node.told());
+        assert_eq!(said(&told), 1, "{told:#?}");
+        let before = node.repeated();
+        // The policy is changed while the address is here.
+        node.apply(&policy("local", &LOCAL[..1], "Cluster")).await;
+        node.says("held", LOCAL[0], |address| address.announced).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        node.apply(&policy("local", &LOCAL[..1], "Local")).await;
+        eventually("said again", || node.repeated() > before).await;
+        // The next run has nothing new to say.
+        node.stop().await;
+        let mut node = Node::with(&groups(), &[policy("local", &LOCAL[..1], "Local")]).await;
+        node.endpoints("local", &["n1"]).await;
+        node.says("adopted", LOCAL[0], |address| address.announced).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let told = node.told();
+        assert_eq!(said(&told), 0, "{told:#?}");
+    });
+}
+
+/// The kernel refuses an IPv4 address beside one of the same network and another scope.
+#[test]
+fn a_refusal_is_shown_until_the_address_is_there() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        ip("address del 192.168.50.11/24 dev eth0");
+        ip("address add 192.168.50.11/24 dev eth0 scope link");
+        ip("route replace default via 192.168.50.1 dev eth0");
+        let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
+        let refused = |address: &lbnodeagent::state::Address| {
+            !address.announced && address.error.as_deref().is_some_and(|error| error.contains("EINVAL"))
+        };
+        node.says("refused", LOCAL[0], refused).await;
+        eventually("an event", || node.events().contains(&"AnnouncementFailed")).await;
+        // Whatever it is looked at for meanwhile.
+        for _ in 0..5 {
+            node.apply(&service("local", LOCAL)).await;
+            node.configure(json!({"local": {}})).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            node.says("still refused", LOCAL[0], refused).await;
+        }
+        node.says("the other family", LOCAL[1], |address| address.announced && address.error.is_none()).await;
+        ip("address del 192.168.50.11/24 dev eth0");
+        ip("address add 192.168.50.11/24 dev eth0");
+        ip("route replace default via 192.168.50.1 dev eth0");
+        node.says("accepted", LOCAL[0], |address| address.announced && address.error.is_none()).await;
+    });
+}
+
+#[test]
+fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
+    in_namespace(|| async {
+        let log = Log::begin();
+        let _lan = Lan::new().await;
+        let mut nobody = service("nobody", &["192.168.50.205"]);
+        nobody["spec"]["externalTrafficPolicy"] = json!("Local");
+        let elsewhere = crate::node::service_group("far", "local", "10.77.0.0/24", "10.77.0.0/24", "default");
+        let mut all = groups();
+        all.push(elsewhere);
+        let services =
+            [service("routed", &REMOTE[..1]), service("local", &LOCAL[..1]), nobody, service("far", &["10.77.0.1"])];
+        let node = Node::with(&all, &services).await;
+        node.endpoints("nobody", &[]).await;
+        node.says("announced", LOCAL[0], |address| address.announced).await;
+        node.says("announced", REMOTE[0], |address| address.announced).await;
+        node.says("nobody", "192.168.50.205", |address| address.reason == "noEligibleNodes").await;
+        node.says("nowhere", "10.77.0.1", |address| address.reason == "noLocalInterface").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let lines = log.take();
+        for (word, ip, count) in [
+            ("electionWon", LOCAL[0], 1),
+            ("announcingNonLocal", REMOTE[0], 1),
+            ("noEligibleNodes", "192.168.50.205", 1),
+            ("noLocalInterface", "10.77.0.1", 1),
+            ("subnetsChanged", "192.168.50.0/24", 1),
+        ] {
+            let found = lines.iter().filter(|line| line.contains(&format!("event={word} ")) && line.contains(ip));
+            assert_eq!(found.count(), count, "{word} {ip}: {lines:#?}");
+        }
+        // At rest, whatever repeats itself outside.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        for service in &services {
+            node.apply(service).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(log.take(), Vec::<String>::new());
+        node.delete(&services[0]).await;
+        node.delete(&services[1]).await;
+        eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
+        node.configure(json!({"nodeSelector": {"matchLabels": {"no": "such"}}, "local": {}})).await;
+        node.says("no configuration", "10.77.0.1", |address| address.reason == "noConfig").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let lines = log.take();
+        for ip in [REMOTE[0], LOCAL[0]] {
+            let found = lines.iter().filter(|line| {
+                line.contains("event=withdrawAddress ") && line.contains(ip) && line.contains("reason=notWanted")
+            });
+            assert_eq!(found.count(), 1, "{ip}: {lines:#?}");
+        }
+        assert!(lines.iter().any(|line| line.contains("event=noConfig ")), "{lines:#?}");
+    });
+}
+
+/// What this process logs from the level `info` on, a line each. All threads are heard, so a test that uses it needs a
+/// process of its own, as nextest gives it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn begin() -> Self {
+        let log = Self::default();
+        let set = tracing::subscriber::set_global_default(log.clone());
+        set.expect("a test that reads the log needs a process of its own");
+        log
+    }
+
+    /// The lines since the last call.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        let ours = ["lbnodeagent", "ownership", "runtime"];
+        *metadata.level() <= tracing::Level::INFO && ours.iter().any(|name| metadata.target().starts_with(name))
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        // There is no API server in these tests.
+        if line.0.contains("op=watch ") {
+            return;
+        }
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[derive(Default)]
+struct Line(String);
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = write!(self.0, "{}={value} ", field.name());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, "{}={value:?} ", field.name());
+    }
+}
