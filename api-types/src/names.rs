@@ -118,6 +118,8 @@ pub mod reason {
     pub const ANNOUNCEMENT_FAILED: &str = "AnnouncementFailed";
     /// Warning, Service or Node: an address was removed by somebody else and has been put back.
     pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
+    /// Warning, Node: the dummy interface was deleted or replaced by somebody else.
+    pub const INTERFACE_REPAIRED: &str = "InterfaceRepaired";
     /// Normal, Service: its traffic policy `Local` counts for a local address too.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.

@@ -171,7 +171,8 @@ impl Plan<'_> {
                 continue;
             }
             let superfluous = self.observed.of(ip).filter(|(key, found)| {
-                wanted.is_none_or(|placement| placement.key != **key) && self.is_ours(key, found)
+                let elsewhere = |placement: &Placement| placement.key != **key && !self.waits(key, placement);
+                wanted.is_none_or(elsewhere) && self.is_ours(key, found)
             });
             deletes.extend(superfluous.map(|(key, _)| *key));
         }
@@ -189,6 +190,17 @@ impl Plan<'_> {
         self.covers(key.index)
             && (found.mark == Some(MARK) || self.recorded.contains(key))
             && !self.node_addresses.contains(&key.ip)
+    }
+
+    /// Whether an address waits for its successor on another dummy interface before it goes. The kernel accepts an IPv6
+    /// address some time before it reports it and has its routes; with the old one gone at once, those who import the
+    /// routes would see none for a moment.
+    fn waits(&self, key: &AddressKey, successor: &Placement) -> bool {
+        let to = &successor.key;
+        to.ip.is_ipv6()
+            && to.index != key.index
+            && self.remote_links.contains(&to.index)
+            && !self.observed.addresses.contains_key(to)
     }
 
     fn covers(&self, index: u32) -> bool {

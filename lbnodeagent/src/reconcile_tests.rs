@@ -196,6 +196,16 @@ fn a_leaving_ipv6_address_is_followed_by_another_of_its_network() {
     assert_eq!(case.plan(), "Delete fd00:50::1/64 eth0\nDelete fd00:50::2/64 eth0\n");
 }
 
+#[test]
+fn an_ipv6_address_goes_when_its_successor_on_a_dummy_interface_is_reported() {
+    let case = Case::new().has(2, "2001:db8::1/128", ours()).wants(3, "2001:db8::1/128");
+    assert_eq!(case.plan(), "Add 2001:db8::1/128 kube-lb0 None Some(76)\n");
+    assert_eq!(case.has(3, "2001:db8::1/128", ours()).plan(), "Delete 2001:db8::1/128 eth0\n");
+    // Of IPv4 the kernel has what it has accepted.
+    let case = Case::new().has(2, "192.0.2.1/32", ours()).wants(3, "192.0.2.1/32");
+    assert_eq!(case.plan(), "Add 192.0.2.1/32 kube-lb0 None Some(76)\nDelete 192.0.2.1/32 eth0\n");
+}
+
 /// As after a renumbering with `promote_secondaries`, or after the host's own address was away for a moment.
 #[test]
 fn the_hosts_own_address_is_the_primary_one() {

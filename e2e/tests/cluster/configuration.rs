@@ -36,15 +36,14 @@ async fn lifetimes(node: &Node, addresses: &[IpAddr], right: fn(Option<Duration>
 }
 
 /// Make before break, by the order of the kernel's words: an address came to one interface before it went from another.
-/// Returns how long it was on both. The kernel tells of a new IPv6 address later than it has it, so of those there is
-/// nothing to be said but that they came and went.
+/// Returns how long it was on both.
 fn came_before_it_went(log: &KernelLog, address: IpAddr, to: &str, from: &str) -> Option<Duration> {
     let changes = log.about(&[address]);
     let place = |wanted: &dyn Fn(&KernelChange) -> bool| changes.iter().position(wanted);
     let came = place(&|change| !change.is_removal() && change.is_on(to));
     let went = place(&|change| change.is_removal() && change.is_on(from));
     let (Some(came), Some(went)) = (came, went) else { panic!("{address}: {came:?} {went:?} {changes:?}") };
-    assert!(address.is_ipv6() || came < went, "{address} went from {from} before it came to {to}: {changes:?}");
+    assert!(came < went, "{address} went from {from} before it came to {to}: {changes:?}");
     changes[went].at.checked_duration_since(changes[came].at)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use api_types::names::reason;
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::ObjectReference;
 use runtime::BootTime;
@@ -86,6 +87,7 @@ impl Agent {
         {
             return found;
         }
+        let lost = self.dummy.is_some_and(|index| !self.observed.links.contains_key(&index));
         let observed = self.observed.clone();
         let wanted = name.clone();
         match self.with_kernel(move |kernel| kernel.ensure_dummy(&wanted, &observed)).await {
@@ -96,6 +98,10 @@ impl Agent {
                     created = found.is_none(),
                     "ready for remote addresses"
                 );
+                if lost {
+                    let text = format!("interface {name} was deleted or replaced: its addresses are put there again");
+                    self.tell_node(reason::INTERFACE_REPAIRED, &text);
+                }
                 // Our own doing is in the queue by now.
                 self.hear().await;
                 Some(index)

@@ -152,11 +152,13 @@ fn addresses_have_their_attributes() {
 fn what_is_deleted_or_set_down_comes_back() {
     in_namespace(|| async {
         new_node();
-        let _node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
+        let mut node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
         let first = index();
+        let said = node.events_so_far();
         ip(&format!("link del {NAME}"));
         let took = eventually("made again", remote_is_there).await;
+        node.hears(&["InterfaceRepaired"], said).await;
         eprintln!("made again after {took:?}");
         let second = index();
         assert!(second != first && kind() == "dummy");
