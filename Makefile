@@ -21,7 +21,7 @@ LAB = $(CARGO_TARGET_DIR)/debug/lab
 .DELETE_ON_ERROR:
 # Cargo tells crates of two checkouts apart by their place inside the checkout only, so what it built of another one
 # would pass for ours. What it built of other people's crates is kept.
-MEMBERS := $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr -d '",')
+MEMBERS := $(or $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr -d '",'),$(error no line of members in Cargo.toml))
 
 .PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
   bench-failover soak-ownership lint crds clean

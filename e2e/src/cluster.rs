@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     env,
     fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
     net::IpAddr,
     time::Duration,
 };
@@ -38,7 +39,7 @@ pub struct Cluster {
     layout: Layout,
     record: Record,
     /// Held as long as this handle has the cluster for itself.
-    turn: Option<File>,
+    turn: Option<Turn>,
 }
 
 /// What another process must know about a cluster.
@@ -110,14 +111,18 @@ impl Cluster {
     }
 
     /// The cluster named `test` (or as `PURELB_TEST_CLUSTER` says), started if need be, for this test alone: other processes that ask for it wait until
-    /// the handle is dropped. What earlier tests cut, froze or switched off works again.
+    /// the handle is dropped. What earlier tests cut, froze or switched off works again. After a test that was killed, which
+    /// leaves whatever it had changed, the cluster is a new one.
     ///
     /// # Errors
     /// It cannot be started or repaired, or the tests before this one take more than an hour.
     pub async fn shared() -> Result<Self> {
         let (name, nodes) = SHARED;
         let layout = Layout::new(&env::var(SHARED_NAME).unwrap_or_else(|_| name.to_owned()))?;
-        let turn = turn(&layout, TURN)?;
+        let turn = turn(&layout, TURN)?.begin()?;
+        if turn.follows_a_killed_one {
+            stop::stop(&layout)?;
+        }
         let mut cluster = match Self::open(layout.clone()) {
             Ok(cluster) => cluster,
             Err(_) => Self::start_locked(layout, nodes, &|_| ()).await?,
@@ -256,8 +261,34 @@ impl Cluster {
     }
 }
 
+/// The right to start, stop, or exclusively use a cluster.
+#[derive(Debug)]
+struct Turn {
+    file: File,
+    begun: bool,
+    follows_a_killed_one: bool,
+}
+
+impl Turn {
+    /// Notes in the file that somebody is at it, until this is dropped.
+    fn begin(mut self) -> Result<Self> {
+        let what = || "note the use of the cluster".to_owned();
+        self.follows_a_killed_one = self.file.metadata().doing(what)?.len() > 0;
+        self.file.write_all(b"in use\n").doing(what)?;
+        self.begun = true;
+        Ok(self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // If it stays, the next one makes a new cluster.
+        let _ = if self.begun { self.file.set_len(0) } else { Ok(()) };
+    }
+}
+
 /// Waits until no other process starts, stops, or exclusively uses the cluster.
-fn turn(layout: &Layout, patience: Duration) -> Result<File> {
+fn turn(layout: &Layout, patience: Duration) -> Result<Turn> {
     let path = layout.lock();
     let what = || format!("lock {}", path.display());
     fs::create_dir_all(path.parent().unwrap_or(&path)).doing(what)?;
@@ -268,5 +299,5 @@ fn turn(layout: &Layout, patience: Duration) -> Result<File> {
         Err(TryLockError::Error(error)) => Ok(Err(error)),
     })?
     .doing(what)?;
-    Ok(file)
+    Ok(Turn { file, begun: false, follows_a_killed_one: false })
 }

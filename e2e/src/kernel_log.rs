@@ -19,8 +19,9 @@ use crate::{
 /// `ip` begins to listen within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time enough to read two lines that the kernel says in one go.
-const EXCHANGE: Duration = Duration::from_millis(10);
+/// Time enough to read two lines that the kernel says in one go, on a machine that does other things too. It may be long:
+/// a route that is withdrawn comes back with fewer next hops first, as one node after the other announces it.
+const EXCHANGE: Duration = Duration::from_millis(500);
 
 /// How `ip` begins a line about what is gone.
 const GONE: &str = "Deleted";

@@ -21,6 +21,9 @@ use crate::{Cluster, Family, NAMESPACE, Node, checkout, eventually};
 /// Long enough for a machine that does other things too; a test that meets it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// What would come late has come within this time.
+pub const AFTERWARDS: Duration = Duration::from_secs(3);
+
 /// The shared cluster with the load balancer installed.
 #[must_use]
 pub async fn installed() -> Cluster {
@@ -169,6 +172,22 @@ impl<'a> Bare<'a> {
         let addresses = cluster.service_addresses("default", name, 2).await.unwrap();
         Self { name, addresses, _service: service }
     }
+}
+
+/// An LBNodeAgent for this node, or for all, with these lines under `local`.
+pub fn node_agent(node: Option<&Node>, local: &str) -> String {
+    let selector = node.map(|node| format!("matchLabels: {{kubernetes.io/hostname: {}}}", node.name()));
+    format!(
+        "{{apiVersion: purelb.io/v2, kind: LBNodeAgent, metadata: {{name: e2e, namespace: {NAMESPACE}}}, \
+         spec: {{nodeSelector: {{{}}}, local: {{{local}}}}}}}",
+        selector.unwrap_or_default()
+    )
+}
+
+/// Forgets what was said about the objects of this name: events outlive them.
+pub fn forget_events(cluster: &Cluster, namespace: &str, object: &str) {
+    let selector = format!("involvedObject.name={object}");
+    cluster.kubectl(&["delete", "events", "--namespace", namespace, "--field-selector", &selector]).unwrap();
 }
 
 /// A cluster without agents until this is dropped: their `DaemonSet` chooses nodes that do not exist.

@@ -3,25 +3,15 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use e2e::{KernelChange, KernelLog, Mac, NAMESPACE, Node, SpareLink, eventually};
+use e2e::{KernelChange, KernelLog, Mac, Node, SpareLink, eventually};
 
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, eventually_on, installed, routed_by};
+use crate::support::{Applied, Bare, DEADLINE, ROUTED, eventually_on, installed, node_agent, routed_by};
 
 /// Where remote addresses go for a while.
 const OTHER_DUMMY: &str = "kube-lb9";
 
 /// Another interface of a node in the subnet of local addresses.
 const OTHER_NIC: &str = "lab1";
-
-/// An LBNodeAgent for this node, or all, with these lines under `local`.
-fn config(node: Option<&Node>, local: &str) -> String {
-    let selector = node.map(|node| format!("matchLabels: {{kubernetes.io/hostname: {}}}", node.name()));
-    format!(
-        "{{apiVersion: purelb.io/v2, kind: LBNodeAgent, metadata: {{name: e2e, namespace: {NAMESPACE}}}, \
-         spec: {{nodeSelector: {{{}}}, local: {{{local}}}}}}}",
-        selector.unwrap_or_default()
-    )
-}
 
 /// Waits until these are on kube-lb0 with the right lifetimes.
 async fn lifetimes(node: &Node, addresses: &[IpAddr], right: fn(Option<Duration>) -> bool) {
@@ -60,7 +50,7 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
     }
 
     let (on_node, at_router) = (first.log_addresses().unwrap(), cluster.router().log_routes().unwrap());
-    let applied = Applied::yaml(&cluster, &config(None, &format!("dummyInterface: {OTHER_DUMMY}")));
+    let applied = Applied::yaml(&cluster, &node_agent(None, &format!("dummyInterface: {OTHER_DUMMY}")));
     for address in &remote.addresses {
         eventually_on(&nodes, OTHER_DUMMY, *address, true).await;
         eventually_on(&nodes, "kube-lb0", *address, false).await;
@@ -75,6 +65,11 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
         came_before_it_went(&on_node, *address, "kube-lb0", OTHER_DUMMY);
         routed_by(&cluster, *address, &nodes).await;
     }
+    // What the nodes have said until now has arrived when this has, by the same sessions.
+    let last = Bare::new(&cluster, "configuration-last", ROUTED).await;
+    for address in &last.addresses {
+        routed_by(&cluster, *address, &nodes).await;
+    }
     for address in &remote.addresses {
         let interruptions = at_router.interruptions(*address, nodes.len());
         assert!(interruptions.is_empty(), "the route to {address} was interrupted: {interruptions:?}");
@@ -83,7 +78,7 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
 
     // It selects one node, so the others announce nothing.
     let lifetime = "addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}";
-    let applied = Applied::yaml(&cluster, &config(Some(first), lifetime));
+    let applied = Applied::yaml(&cluster, &node_agent(Some(first), lifetime));
     lifetimes(first, &remote.addresses, |valid| valid.is_some()).await;
     for address in &remote.addresses {
         eventually_on(others, "kube-lb0", *address, false).await;
@@ -118,11 +113,11 @@ async fn local_addresses_move_to_the_interface_that_the_configuration_names() {
         .unwrap();
     };
 
-    let _config = Applied::yaml(&cluster, &config(Some(&node), "localInterface: default"));
+    let _config = Applied::yaml(&cluster, &node_agent(Some(&node), "localInterface: default"));
     answered_by(node.mac()).await;
     for (name, mac) in [(OTHER_NIC, node.second_mac()), ("eth0", node.mac())] {
         let from = Instant::now();
-        cluster.apply(&config(Some(&node), &format!("localInterface: ^{name}$"))).unwrap();
+        cluster.apply(&node_agent(Some(&node), &format!("localInterface: ^{name}$"))).unwrap();
         answered_by(mac).await;
         for (address, monitor) in local.addresses.iter().zip(&monitors) {
             let observed = monitor.so_far().since(from);

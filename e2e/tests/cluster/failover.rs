@@ -15,16 +15,13 @@ use std::{
 
 use e2e::{ArpMonitor, Cluster, KernelLog, Mac, Node, Observations, eventually};
 
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, installed, routed_by};
+use crate::support::{AFTERWARDS, Applied, Bare, DEADLINE, ROUTED, installed, routed_by};
 
 /// After this time somebody answers again.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Longer than anything in the programs waits for the API server before it does something about it.
 const OUTAGE: Duration = Duration::from_secs(20);
-
-/// What would come late has come within this time.
-const AFTERWARDS: Duration = Duration::from_secs(3);
 
 /// Who has answered alone for this time goes on.
 const STEADY: Duration = Duration::from_millis(700);

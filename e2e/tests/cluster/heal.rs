@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use e2e::{Cluster, Node, eventually};
 
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, event, eventually_on, holders, installed, routed_by};
+use crate::support::{
+    Applied, Bare, DEADLINE, ROUTED, event, eventually_on, forget_events, holders, installed, routed_by,
+};
 
 /// Takes an address off an interface as an administrator would.
 fn take_away(node: &Node, interface: &str, address: IpAddr) {
@@ -84,6 +86,10 @@ async fn a_node_comes_back(cluster: &Cluster, local: &Bare<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_away_by_hand_is_put_back_and_an_event_says_so() {
     let cluster = installed().await;
+    // Those of a first try of this test would do for what must be said now.
+    for name in ["heal-remote", "heal-local"] {
+        forget_events(&cluster, "default", name);
+    }
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
     let remote = Bare::new(&cluster, "heal-remote", ROUTED).await;

@@ -8,11 +8,13 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::support::{Applied, DEADLINE, eventually_on, installed, routed_by};
 
 /// How long a pod serves on after it was deleted: longer than everything that is waited for meanwhile should take.
-const FAREWELL: Duration = Duration::from_secs(4);
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Endpoints on these nodes, without pods.
 fn endpoints(service: &str, nodes: &[&Node]) -> String {
@@ -90,8 +92,9 @@ async fn answers_steadily(cluster: &Cluster, address: IpAddr) {
     .unwrap();
 }
 
-/// When the `EndpointSlice`s of a Service first say that no endpoint on this node is ready, from now on.
-async fn unready(cluster: &Cluster, service: &str, node: &str) -> Instant {
+/// When the `EndpointSlice`s of a Service say that no endpoint on this node is ready any more; `watching` hears when they
+/// are known to say that one is.
+async fn unready(cluster: &Cluster, service: &str, node: &str, watching: oneshot::Sender<()>) -> Instant {
     let slices: Api<EndpointSlice> = Api::namespaced(cluster.kube().await.unwrap(), "default");
     let mine = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
     let ready = |slice: &EndpointSlice| {
@@ -101,8 +104,11 @@ async fn unready(cluster: &Cluster, service: &str, node: &str) -> Instant {
         })
     };
     let mut changes = watcher(slices, mine).applied_objects().boxed();
+    let mut watching = Some(watching);
     while let Some(slice) = changes.try_next().await.unwrap() {
-        if !ready(&slice) {
+        if ready(&slice) {
+            watching.take().map(|watching| watching.send(()));
+        } else if watching.is_none() {
             return Instant::now();
         }
     }
@@ -124,13 +130,15 @@ async fn under_the_policy_local_a_remote_address_leaves_with_the_last_endpoint_a
     let client = cluster.client().connect_again_and_again(server);
     let log = leaving.log_addresses().unwrap();
     let (name, pod) = (leaving.name(), format!("farewell-{}", leaving.name()));
+    let (watching, watched) = oneshot::channel();
     let told = tokio::spawn({
         let (name, cluster) = (name.clone(), Cluster::attach(cluster.layout().name()).unwrap());
-        async move { unready(&cluster, "farewell", &name).await }
+        async move { unready(&cluster, "farewell", &name, watching).await }
     });
+    timeout(DEADLINE, watched).await.expect("no ready endpoint").unwrap();
     let asked = Instant::now();
     cluster.kubectl(&["delete", "pod", &pod, "--namespace", "default", "--wait=false"]).unwrap();
-    let told = told.await.unwrap();
+    let told = timeout(DEADLINE, told).await.expect("the endpoint stays ready").unwrap();
     eventually_on(&nodes[..1], "kube-lb0", address, false).await;
     routed_by(&cluster, address, others).await;
     let withdrawn = asked.elapsed();

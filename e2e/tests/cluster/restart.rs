@@ -7,7 +7,8 @@ use e2e::{NAMESPACE, Node, eventually};
 use serde_json::Value;
 
 use crate::support::{
-    Applied, Bare, DEADLINE, ROUTED, Space, WithoutAgents, eventually_on, installed, object, routed_by,
+    AFTERWARDS, Applied, Bare, DEADLINE, ROUTED, Space, WithoutAgents, eventually_on, installed, node_agent, object,
+    routed_by,
 };
 
 /// The time between two connections of a client.
@@ -15,7 +16,7 @@ const EACH: Duration = Duration::from_millis(1);
 
 /// A Service with routed addresses, and its addresses.
 async fn routed(space: &Space<'_>, name: &str) -> Vec<IpAddr> {
-    let groups = ("purelb.io/service-group", "ipv4-routed,ipv6-routed");
+    let groups = ("purelb.io/service-group", ROUTED);
     space.service(name, &[groups], &[("ipFamilyPolicy", "RequireDualStack")]);
     space.addresses(name, 2).await
 }
@@ -108,6 +109,8 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
     }
     cluster.agents_ready(DEADLINE).await.unwrap();
     println!("all agents ran again {:?} after the beginning", begin.elapsed());
+    // What a new agent has to sweep or to ask it does soon after it is ready.
+    tokio::time::sleep(AFTERWARDS).await;
 
     for (address, connector) in remote.iter().chain(&local).zip(connectors) {
         let connections = connector.stop().unwrap();
@@ -148,13 +151,8 @@ async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_sta
     let went: Vec<IpAddr> = gone.iter().flat_map(|service| service.addresses.clone()).collect();
     drop(gone);
     cluster.apply(&group(["/28", "/120"])).unwrap();
-    let lifetime = "{addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}}";
-    let _config = Applied::yaml(
-        &cluster,
-        &format!(
-            "{{apiVersion: purelb.io/v2, kind: LBNodeAgent, metadata: {{name: e2e, namespace: {NAMESPACE}}}, spec: {{local: {lifetime}}}}}"
-        ),
-    );
+    let lifetime = "addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}";
+    let _config = Applied::yaml(&cluster, &node_agent(None, lifetime));
     // Nobody runs who could have withdrawn them.
     for address in kept.addresses.iter().chain(&went[..2]) {
         routed_by(&cluster, *address, &nodes).await;

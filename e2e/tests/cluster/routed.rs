@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use e2e::{Cluster, Family, eventually};
 
-use crate::support::{Applied, DEADLINE, Space, group_ready, installed};
+use crate::support::{Applied, DEADLINE, ROUTED, Space, group_ready, installed};
 
-const BOTH_GROUPS: (&str, &str) = ("purelb.io/service-group", "ipv4-routed,ipv6-routed");
+const BOTH_GROUPS: (&str, &str) = ("purelb.io/service-group", ROUTED);
 const DUAL_STACK: (&str, &str) = ("ipFamilyPolicy", "RequireDualStack");
 
 /// Waits until the router has exactly these host routes, each by way of all nodes and with the seed's community.

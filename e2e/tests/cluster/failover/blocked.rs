@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use e2e::eventually;
 
-use super::{AFTERWARDS, Local, SOON};
-use crate::support::{DEADLINE, event, installed};
+use super::{Local, SOON};
+use crate::support::{AFTERWARDS, DEADLINE, event, installed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_that_cannot_talk_say_so_and_a_node_that_is_gone_is_replaced_all_the_same() {

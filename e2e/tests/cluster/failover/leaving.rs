@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use e2e::{Cluster, Node};
 
-use super::{AFTERWARDS, Local};
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, installed, routed_by};
+use super::Local;
+use crate::support::{AFTERWARDS, Applied, Bare, DEADLINE, ROUTED, installed, routed_by};
 
 const TAINT: &str = "e2e.purelb.io/maintenance:NoExecute";
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use e2e::{Cluster, Node};
 
-use super::{AFTERWARDS, Local};
-use crate::support::installed;
+use super::Local;
+use crate::support::{AFTERWARDS, installed};
 
 const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 

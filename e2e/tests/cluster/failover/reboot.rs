@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
-use super::{AFTERWARDS, Local};
-use crate::support::{Applied, Bare, ROUTED, eventually_on, installed, routed_by};
+use super::Local;
+use crate::support::{AFTERWARDS, Applied, Bare, ROUTED, eventually_on, installed, routed_by};
 
 /// How long a node takes to start its pods, with room.
 const START: Duration = Duration::from_secs(90);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use e2e::{ForeignHost, GOSSIP_PORT, NAMESPACE, eventually};
 
-use super::{AFTERWARDS, Local, pair, service};
-use crate::support::{Applied, DEADLINE, event, installed, object};
+use super::{Local, pair, service};
+use crate::support::{AFTERWARDS, Applied, DEADLINE, event, installed, object};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_a_foreign_host_uses_is_left_alone_until_it_leaves() {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use e2e::Node;
 
-use super::{AFTERWARDS, Local};
-use crate::support::{Applied, DEADLINE, installed};
+use super::Local;
+use crate::support::{AFTERWARDS, Applied, DEADLINE, installed};
 
 /// The endpoints of a Service: ready ones on some nodes, and on others such as end and still serve.
 fn slice(service: &str, ready: &[&Node], ending: &[&Node]) -> String {
