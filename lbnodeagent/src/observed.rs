@@ -126,7 +126,8 @@ pub enum Change {
     NoAddress(AddressKey),
     /// A default route appeared.
     Route(DefaultRoute),
-    /// A default route appeared in the place of the one with the same metric in the same table.
+    /// A default route appeared in the place of the one with the same metric in the same table. IPv6 may have several of
+    /// these, of different interfaces.
     Replacement(DefaultRoute),
     /// A default route is gone.
     NoRoute(DefaultRoute),
@@ -201,7 +202,10 @@ impl Observed {
             }
             Change::Route(route) => changes.routes = self.routes.insert(route),
             Change::Replacement(route) => {
-                let place = |route: &DefaultRoute| (route.family, route.table, route.metric);
+                let place = |route: &DefaultRoute| {
+                    let index = (route.family == Family::V6).then_some(route.index);
+                    (route.family, route.table, route.metric, index)
+                };
                 let before = self.routes.clone();
                 self.routes.retain(|other| place(other) != place(&route));
                 self.routes.insert(route);

@@ -259,6 +259,12 @@ impl Ledger {
         self.replicas.get(node).is_none_or(|replica| replica.version < version)
     }
 
+    /// Whether what we have of a node is of this version.
+    #[must_use]
+    pub fn is_at(&self, node: &NodeId, version: u64) -> bool {
+        self.replicas.get(node).is_some_and(|replica| replica.version == version)
+    }
+
     /// Whether a node was asked for its claims within so long and has not answered.
     #[must_use]
     pub fn is_asked(&self, node: &NodeId, now: Time, patience: std::time::Duration) -> bool {

@@ -58,7 +58,7 @@ pub struct Sense {
 pub struct Member {
     /// What its Lease says.
     pub peer: Option<Peer>,
-    /// What its last datagram said, or rumours.
+    /// What its last datagram said; incarnation and flags may be of a rumour since.
     pub status: Status,
     /// What is believed of it.
     pub vital: Vital,
@@ -72,8 +72,11 @@ pub struct Member {
     pub indirect: Option<Time>,
     /// Where its last datagram came from.
     pub from: Option<SocketAddr>,
-    /// The newest version of its claims that was a rumour, after the incarnation.
-    pub told: (u32, u64),
+    /// The newest version of its claims that was a rumour, after the incarnation. Only such a pair is told on: a
+    /// version of its own datagram may be a former boot's, while the incarnation is the new one's already.
+    told: (u32, u64),
+    /// The incarnation of its last datagram.
+    said: u32,
     /// Which of its endpoints is used.
     pub endpoint: usize,
     /// Its links.
@@ -92,6 +95,7 @@ impl Member {
             indirect: None,
             from: None,
             told: (0, 0),
+            said: 0,
             endpoint: 0,
             senses: BTreeMap::new(),
         }
@@ -126,6 +130,24 @@ impl Member {
     #[must_use]
     pub fn sense(&self, link: LinkId) -> Sense {
         self.senses.get(&link).copied().unwrap_or_default()
+    }
+
+    /// The version of its claims by rumour; 0 if none was told of this incarnation.
+    #[must_use]
+    pub const fn told_version(&self) -> u64 {
+        let (incarnation, version) = self.told;
+        if incarnation == self.status.incarnation { version } else { 0 }
+    }
+
+    /// Whether rumours tell of another incarnation than the member itself did, perhaps of another boot.
+    #[must_use]
+    pub const fn is_hearsay(&self) -> bool {
+        self.status.incarnation > self.said
+    }
+
+    fn rumour(&self, node: NodeId) -> Message {
+        let Status { incarnation, flags, .. } = self.status;
+        Message::Rumour { node, incarnation, vital: self.vital, flags, version: self.told_version() }
     }
 
     /// The last sign, by anybody, that its agent answers.
@@ -204,7 +226,7 @@ pub struct Membership {
     /// When the last ping was sent that any of the members acknowledged.
     answered: Option<Time>,
     rumours: Rumours,
-    /// This node's status, the claims left out.
+    /// This node's status, as its last datagram said it: what others tell of this boot is never newer.
     pub status: Status,
     /// When the next period begins.
     pub next: Time,
@@ -282,6 +304,7 @@ impl Membership {
         let member = self.members.entry(node.clone()).or_insert_with(|| Member::new(now));
         let contact = !now.is_within(member.heard, ms(300));
         member.heard = Some(now);
+        member.said = status.incarnation;
         member.from = Some(from);
         let flags = member.status.flags;
         if status.incarnation >= member.status.incarnation || member.vital == Vital::Silent {
@@ -333,16 +356,34 @@ impl Membership {
                 let known = member.status;
                 member.vital == Vital::Alive
                     && known.flags == flags
-                    && known.incarnation >= incarnation
-                    && (member.told >= (incarnation, version) || self.members.len() <= EAGER)
+                    && (known.incarnation > incarnation
+                        || known.incarnation == incarnation
+                            && (member.told_version() >= version || self.members.len() <= EAGER))
             })
     }
 
+    /// What is told of a member and goes beyond what it says itself: it is of a former boot, and the member is to
+    /// contradict, or neither its flags nor the versions of its claims are believed.
+    #[must_use]
+    pub fn outdated(&self, node: &NodeId, said: &Status) -> Option<Message> {
+        let member = self.members.get(node)?;
+        let beyond = (member.status.incarnation, member.told_version()) > (said.incarnation, said.version);
+        beyond.then(|| member.rumour(node.clone()))
+    }
+
     /// Takes a rumour.
-    pub fn rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, now: Time) -> Option<Turn> {
+    pub fn rumour(
+        &mut self,
+        node: &NodeId,
+        incarnation: u32,
+        vital: Vital,
+        flags: u8,
+        version: u64,
+        now: Time,
+    ) -> Option<Turn> {
         if *node == self.own {
             // What is said of our former boot too: nobody would believe ours before it has a higher incarnation.
-            let wrong = vital != Vital::Alive || flags != self.status.flags;
+            let wrong = vital != Vital::Alive || flags != self.status.flags || version > self.status.version;
             let own = self.status.incarnation;
             if incarnation > own || incarnation == own && wrong {
                 self.status.incarnation = incarnation.saturating_add(1);
@@ -374,18 +415,14 @@ impl Membership {
         (before != vital).then(|| Turn { node: node.clone(), vital })
     }
 
-    /// A rumour told of the claims of a member too: whether that is news, to be told on. Who was told of the claims
-    /// themselves tells the rumour on all the same, or it would end with those.
+    /// A rumour that was taken told of the claims of a member too: whether that is news, to be told on. Who was told
+    /// of the claims themselves tells the rumour on all the same, or it would end with those. What is said of another
+    /// incarnation than the one believed in is not: of an older one it is old, or a former boot's.
     pub fn newer(&mut self, node: &NodeId, incarnation: u32, version: u64) -> bool {
         let large = self.members.len() > EAGER;
-        let Some(member) = self.members.get_mut(node).filter(|member| large && member.told < (incarnation, version))
-        else {
-            return false;
-        };
+        let news = |member: &Member| member.status.incarnation == incarnation && member.told_version() < version;
+        let Some(member) = self.members.get_mut(node).filter(|member| large && news(member)) else { return false };
         member.told = (incarnation, version);
-        if member.status.incarnation == incarnation {
-            member.status.version = member.status.version.max(version);
-        }
         self.spread(node);
         true
     }
@@ -397,11 +434,12 @@ impl Membership {
         }
     }
 
-    /// Our claims changed: everybody is to hear of it by rumour.
-    pub fn tell_version(&mut self, version: u64) {
-        self.status.version = version;
-        let own = self.own.clone();
-        self.spread(&own);
+    /// Our claims changed: in a large cluster everybody is to hear of it by rumour.
+    pub fn tell_version(&mut self) {
+        if self.members.len() > EAGER {
+            let own = self.own.clone();
+            self.spread(&own);
+        }
     }
 
     /// Changes this node's flags.
@@ -425,13 +463,12 @@ impl Membership {
     pub fn rumours(&mut self) -> Vec<Message> {
         let mut out = Vec::new();
         for node in self.rumours.tell(RUMOURS) {
-            let told = if node == self.own {
-                Some((self.status, Vital::Alive))
-            } else {
-                self.members.get(&node).map(|member| (member.status, member.vital))
-            };
-            let Some((Status { incarnation, flags, version, .. }, vital)) = told else { continue };
-            out.push(Message::Rumour { node, incarnation, vital, flags, version });
+            if node == self.own {
+                let Status { incarnation, flags, version, .. } = self.status;
+                out.push(Message::Rumour { node, incarnation, vital: Vital::Alive, flags, version });
+            } else if let Some(member) = self.members.get(&node) {
+                out.push(member.rumour(node));
+            }
         }
         out
     }
@@ -586,9 +623,71 @@ mod tests {
             assert!(!members.newer(&node, 1, 7) && !members.newer(&node, 1, 6));
             members.rebooted(&node);
             assert_eq!(members.newer(&node, 1, 3), large);
+            // Another incarnation counts once it is believed.
+            assert!(!members.newer(&node, 2, 2) && !members.newer(&node, 0, 9));
+            members.rumour(&node, 2, Vital::Alive, SELECTED, 2, Time::default());
             assert_eq!(members.newer(&node, 2, 2), large);
+            assert!(!members.newer(&node, 1, 9));
             assert_eq!(members.get(&node).unwrap().status.version, 7);
         }
+    }
+
+    #[test]
+    fn what_a_former_boot_claimed_is_not_told_of_the_new_one() {
+        let now = Time::default();
+        let from = "192.0.2.2:7475".parse().unwrap();
+        let reborn = NodeId::new("reborn").unwrap();
+        let mut members = Membership::new(NodeId::new("own").unwrap(), 1, now);
+        for number in 0..=EAGER {
+            members.heard(&NodeId::new(&format!("node-{number}")).unwrap(), Status::default(), from, now);
+        }
+        let told = |members: &mut Membership| {
+            let of_it = members.rumours().into_iter().find_map(|message| match message {
+                Message::Rumour { node, incarnation, version, .. } if node == reborn => Some((incarnation, version)),
+                _ => None,
+            });
+            members.rumours.keys.clear();
+            members.rumours.order.clear();
+            of_it
+        };
+        let take = |members: &mut Membership, incarnation, version| {
+            members.rumour(&reborn, incarnation, Vital::Alive, SELECTED, version, now);
+            members.newer(&reborn, incarnation, version)
+        };
+        let says =
+            |incarnation: u32, version: u64| Status { incarnation, flags: SELECTED, version, ..Status::default() };
+        members.heard(&reborn, says(3, 500), from, now);
+        members.acknowledged(&reborn, now, now);
+        assert!(take(&mut members, 3, 500));
+        assert_eq!(told(&mut members), Some((3, 500)));
+        // The new boot's claims are fewer; it has not been heard itself.
+        assert!(take(&mut members, 4, 12));
+        assert_eq!(told(&mut members), Some((4, 12)));
+        assert!(take(&mut members, 4, 13) && !take(&mut members, 3, 501));
+        // Nothing but the incarnation is known.
+        assert!(!take(&mut members, 5, 0));
+        assert_eq!(told(&mut members), Some((5, 0)));
+        assert!(take(&mut members, 5, 13));
+
+        // Another new boot, and a late rumour of the former one within the same incarnation.
+        members.rebooted(&reborn);
+        members.heard(&reborn, says(5, 2), from, now);
+        assert_eq!(members.outdated(&reborn, &says(5, 2)), None);
+        assert!(take(&mut members, 5, 13));
+        let Some(Message::Rumour { incarnation, vital, flags, version, .. }) = members.outdated(&reborn, &says(5, 2))
+        else {
+            panic!("it is not told");
+        };
+        let mut itself = Membership::new(reborn.clone(), 5, now);
+        itself.status = says(5, 2);
+        itself.rumour(&reborn, incarnation, vital, flags, version, now);
+        assert_eq!(itself.status, says(6, 2));
+        members.heard(&reborn, itself.status, from, now);
+        assert_eq!(members.outdated(&reborn, &itself.status), None);
+        assert!(take(&mut members, 6, 2));
+        // What it said itself it does not contradict.
+        itself.rumour(&reborn, 6, Vital::Alive, SELECTED, 2, now);
+        assert_eq!(itself.status, says(6, 2));
     }
 
     #[test]
@@ -604,14 +703,14 @@ mod tests {
         reborn.set_flags(SELECTED);
         seen_by_a.heard(&b, reborn.status, from, Time::default());
         assert!(seen_by_a.get(&b).unwrap().has(LEAVING));
-        assert_eq!(reborn.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, Time::default()), None);
+        assert_eq!(reborn.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, 0, Time::default()), None);
         seen_by_a.heard(&b, reborn.status, from, Time::default());
         assert!(seen_by_a.get(&b).unwrap().is_able());
-        assert_eq!(seen_by_a.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, Time::default()), None);
+        assert_eq!(seen_by_a.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, 0, Time::default()), None);
         assert!(seen_by_a.get(&b).unwrap().is_able());
         // What is right is not contradicted.
         let before = reborn.status;
-        reborn.rumour(&b, before.incarnation, Vital::Alive, SELECTED, Time::default());
+        reborn.rumour(&b, before.incarnation, Vital::Alive, SELECTED, 0, Time::default());
         assert_eq!(reborn.status, before);
     }
 }

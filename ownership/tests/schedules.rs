@@ -3,6 +3,7 @@
 //! | Variable | Sets |
 //! |---|---|
 //! | `OWNERSHIP_SEEDS` | how many seeds of 2 to 5 nodes (default 10,000) |
+//! | `OWNERSHIP_MEDIUM` | how many seeds of 12 to 24 nodes, on both sides of [`EAGER`] (default 32) |
 //! | `OWNERSHIP_LARGE` | how many seeds of 50 nodes (default 100) |
 //! | `OWNERSHIP_FROM` | the first seed (default 1) |
 //! | `OWNERSHIP_SEED` | the seed of [`one_seed`] |
@@ -20,7 +21,9 @@ mod sim;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ownership::membership::EAGER;
 use ownership::{Qualified, Stop, Time};
+use sim::network::Port;
 use sim::world::Node;
 use sim::{Family, Setup, World};
 
@@ -46,6 +49,8 @@ const SETTLED: Duration = Duration::from_millis(1200);
 /// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
 /// they are made.
 const UNASKED: Duration = Duration::from_millis(300);
+/// Up to `EAGER` members claims are told to everybody, beyond that by rumour; in the last two most are heard of seldom.
+const MEDIUM: [usize; 4] = [12, EAGER + 1, EAGER + 2, 24];
 /// Without a fault for so long, nothing moves any more.
 const QUIET: Duration = Duration::from_secs(9);
 
@@ -267,6 +272,43 @@ impl Schedule {
         }
     }
 
+    /// The agent is restarted: at first its new boot has a lower incarnation than the former one, and fewer claims.
+    /// Some hear of it by rumour before they hear itself.
+    fn restart(&mut self, node: usize) {
+        for excluded in [true, false] {
+            self.world.exclude(node, excluded);
+            self.run(ms(1000));
+        }
+        let port = |host| Port { host, segment: 0 };
+        let deaf = (0..self.world.nodes.len()).filter(|other| *other != node && other % 4 == 0);
+        let pairs: Vec<_> = deaf.map(|other| (port(node), port(other))).collect();
+        self.world.change("some do not hear it", |net| net.blocked.extend(&pairs));
+        self.world.kill_agent(node);
+        self.world.start_agent(node);
+        self.world.run(ms(500));
+        self.world.change("all hear it", |net| net.blocked.clear());
+        self.fault = self.world.now;
+        self.run(ms(2000));
+    }
+
+    /// An address that nobody else may have is wanted: how long until every machine knows that this node has it.
+    fn known_everywhere(&mut self, node: usize, number: usize) -> Duration {
+        let start = self.world.now;
+        self.fault = start;
+        let (address, owner) = (self.world.vip(number), self.world.nodes[node].id.clone());
+        self.world.want(address, Qualified::Tiers(vec![[owner.clone()].into()]), 0);
+        let knows = |node: &Node| {
+            let state = |machine: &ownership::Machine| machine.address(address);
+            node.machine.as_ref().is_none_or(|machine| state(machine).is_some_and(|s| s.owner.as_ref() == Some(&owner)))
+        };
+        while !self.world.nodes.iter().all(knows) {
+            let took = self.world.now.since(start);
+            assert!(took < ms(9000), "{number} is not known everywhere");
+            self.run(ms(50));
+        }
+        self.world.now.since(start)
+    }
+
     /// Exactly one answer for what is wanted, none for the rest.
     fn peace(&mut self) {
         self.run(ms(12_000));
@@ -340,6 +382,9 @@ macro_rules! shares {
                 for seed in seeds("OWNERSHIP_SEEDS", 10_000, $share, $of) {
                     schedule(seed, None, 12, Draw::Second);
                 }
+                for seed in seeds("OWNERSHIP_MEDIUM", 32, $share, $of) {
+                    schedule(seed, Some(MEDIUM[usize::try_from(seed).unwrap() % MEDIUM.len()]), 10, Draw::Second);
+                }
                 for seed in seeds("OWNERSHIP_LARGE", 100, $share, $of) {
                     schedule(seed, Some(50), 10, Draw::Second);
                 }
@@ -350,8 +395,39 @@ macro_rules! shares {
 
 shares!(16: 0 random_00 1 random_01 2 random_02 3 random_03 4 random_04 5 random_05 6 random_06 7 random_07 8 random_08 9 random_09 10 random_10 11 random_11 12 random_12 13 random_13 14 random_14 15 random_15);
 
-/// One network of a thousand nodes: what it costs at rest, and an owner that is cut off, comes back, crashes, and is
-/// excluded. By hand: `cargo test -p ownership --test schedules -- --ignored thousand --nocapture`.
+/// Far sooner than everybody has pinged everybody, also of a node whose former boots had more claims than it has now.
+#[test]
+fn claims_of_a_restarted_node_are_known_everywhere() {
+    for nodes in MEDIUM.into_iter().chain([50]) {
+        // In a small cluster, who did not hear the new boot start hears it when they next ping each other.
+        let missed = if nodes > EAGER + 1 { ms(1000) } else { ms(500) * u32::try_from(nodes).unwrap() };
+        let mut worst = [ms(0); 2];
+        for seed in 1..=3 {
+            let mut world = World::settled(Setup { nodes, vips: 1, seed, ..Setup::default() });
+            let node = world.rng.below(nodes);
+            let fault = world.now;
+            let mut schedule = Schedule { world, fault, lossy: false, draw: Draw::Second, owners: Vec::new() };
+            for (restarts, worst) in worst.iter_mut().enumerate() {
+                for number in 1..=5 {
+                    *worst = (*worst).max(schedule.known_everywhere(node, number));
+                    // Versions that the next boot does not reach.
+                    schedule.world.unwant(schedule.world.vip(number));
+                    schedule.run(ms(500));
+                }
+                if restarts == 0 {
+                    schedule.restart(node);
+                    schedule.restart(node);
+                }
+            }
+        }
+        println!("{nodes} nodes: {:?} before, {:?} after two restarts", worst[0], worst[1]);
+        assert!(worst[0] <= ms(1000) && worst[1] <= missed, "{nodes} nodes: {worst:?}");
+    }
+}
+
+/// One network of a thousand nodes: what it costs at rest, and an owner that is cut off, comes back, crashes, is
+/// excluded, and whose agent is restarted twice. By hand:
+/// `cargo test -p ownership --test schedules -- --ignored thousand --nocapture`.
 #[test]
 #[ignore = "takes minutes"]
 fn thousand_nodes() {
@@ -384,4 +460,9 @@ fn thousand_nodes() {
     let victim = schedule.world.owner(schedule.world.vip(0)).unwrap();
     schedule.event("excluded", ms(10), ms(0), |world| world.exclude(victim, true));
     assert_ne!(schedule.world.owner(schedule.world.vip(0)), Some(victim));
+    schedule.restart(victim);
+    schedule.restart(victim);
+    let known = schedule.known_everywhere(victim, vips);
+    println!("restarted twice: what it claims next is known everywhere after {known:?}");
+    assert!(known <= ms(2000), "{known:?}");
 }

@@ -165,6 +165,11 @@ impl EventQueue {
         }
     }
 
+    /// Forgets what was said, so that it is queued again: for tests that wait for the same thing several times.
+    pub fn forget(&self) {
+        self.with_repeats(|repeats| *repeats = Repeats::default());
+    }
+
     fn with_repeats<T>(&self, work: impl FnOnce(&mut Repeats) -> T) -> T {
         work(&mut self.repeats.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -191,7 +196,10 @@ mod tests {
         }
         queue.publish(event("web", Kind::Warning, "denied"));
         assert_eq!(queue.outcomes.with_label_values(&["repeated"]).get(), 4);
+        queue.forget();
+        queue.publish(event("web", Kind::Warning, "denied"));
         assert_eq!(waiting.recv().await.unwrap().1.note, "exhausted");
+        assert_eq!(waiting.recv().await.unwrap().1.note, "denied");
         assert_eq!(waiting.recv().await.unwrap().1.note, "denied");
         drop(queue);
         assert!(waiting.recv().await.is_none());

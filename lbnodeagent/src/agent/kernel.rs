@@ -2,24 +2,30 @@
 
 use std::net::IpAddr;
 
+use api_types::Family;
 use nix::errno::Errno;
 use runtime::BootTime;
 
 use super::{Agent, Status};
 use crate::desired::Reason;
-use crate::netlink::{Heard, Kernel, KernelError};
-use crate::observed::{AddressKey, Changes, KernelAddress, MARK};
+use crate::netlink::{Heard, Kernel, KernelError, marks_addresses};
+use crate::observed::{AddressKey, Change, Changes, DefaultRoute, KernelAddress, MARK};
 
 impl Agent {
     /// Takes over what the kernel reports.
     pub(super) async fn hear(&mut self) {
         let Heard { changes, lost } = self.monitor.hear();
+        let mut unsure = lost;
         for change in changes {
+            // Of several IPv6 routes with the same metric the kernel replaces one, and does not say which.
+            unsure |= matches!(change, Change::Replacement(DefaultRoute { family: Family::V6, .. }));
             let changes = self.observed.apply(change);
             self.concerns(&changes);
         }
         if lost {
             tracing::warn!(op = "netlink", "notifications were lost: reading everything anew");
+        }
+        if unsure {
             self.compare().await;
         }
     }
@@ -47,11 +53,17 @@ impl Agent {
         placed || self.wanted.contains_key(&ip) || self.side.wanted.contains_key(&ip)
     }
 
-    /// Whether somebody else has, or had, one of the Services' addresses on an interface for local ones.
+    /// Whether somebody else has one of the Services' addresses on an interface for local ones, or the address was
+    /// refused, as it is then.
     fn is_taken(&self, ip: IpAddr) -> bool {
         let refused = |status: &Status| matches!(status.decision.reason, Reason::Refused(_));
+        // Where the kernel cannot mark an address, it is ours from the moment on in which the protocol may put it there.
+        let placed = |key: &AddressKey| {
+            !marks_addresses() && self.side.wanted.get(&ip).is_some_and(|wanted| wanted.placement.key == *key)
+        };
         let foreign = |key: &AddressKey, found: &KernelAddress| {
-            self.selection.has(key.index) && found.mark != Some(MARK) && !self.record.keys().contains(key)
+            let ours = found.mark == Some(MARK) || self.record.keys().contains(key) || placed(key);
+            self.selection.has(key.index) && !ours
         };
         self.status.get(&ip).is_some_and(refused) || self.observed.of(ip).any(|(key, found)| foreign(key, found))
     }

@@ -156,7 +156,11 @@ impl Agent {
         match report {
             Report::Placed(placed) => {
                 let ip = placed.placement.key.ip;
-                self.side.held.insert(ip, placed.placement);
+                if let Some(before) = self.side.held.insert(ip, placed.placement)
+                    && before.key != placed.placement.key
+                {
+                    self.record.remove(&before.key);
+                }
                 // Of several writes since the last pass, what the first one was for counts.
                 let earlier = self.side.placed.remove(&ip);
                 let news = match earlier {

@@ -172,6 +172,8 @@ impl Agent {
             // the next pass, because it need not be our own doing.
             self.hear().await;
         }
+        // Others too that had to be put again with them: what is not seen of those is not somebody else's doing.
+        addresses.extend(done.keys());
         for ip in &addresses {
             self.settle(*ip, done.get(ip).copied(), failed.get(ip).copied());
         }

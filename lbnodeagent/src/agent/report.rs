@@ -113,17 +113,13 @@ impl Agent {
         let told =
             if now.is_empty() { self.side.policy_told.remove(&ip) } else { self.side.policy_told.insert(ip, now) };
         let told = told.unwrap_or_default();
-        let text = format!(
-            "externalTrafficPolicy is Local and stays so: only nodes with an endpoint of the Service answer for {ip}, now node {}",
-            self.settings.node
-        );
         for service in users().filter(|service| !adopted && !told.contains(&service.name)) {
-            self.outside.events.publish(Event {
-                object: reference(service),
-                kind: Urgency::Normal,
-                reason: reason::LOCAL_OVERRIDE,
-                note: text.clone(),
-            });
+            let note = format!(
+                "externalTrafficPolicy is Local and stays so: a node with an endpoint of the Service is to answer for {ip}, if there is one; node {} does now",
+                self.settings.node
+            );
+            let (object, kind) = (reference(service), Urgency::Normal);
+            self.outside.events.publish(Event { object, kind, reason: reason::LOCAL_OVERRIDE, note });
         }
     }
 

@@ -203,8 +203,7 @@ impl Table {
                 return false;
             }
         }
-        let gone = self.held.iter().filter(|(_, held)| !self.observed.addresses.contains_key(&held.key));
-        self.missing.extend(gone.map(|(ip, _)| *ip).collect::<Vec<_>>());
+        self.miss();
         let present = |(_, held): &(&IpAddr, &Placement)| self.observed.addresses.contains_key(&held.key);
         let held: Vec<IpAddr> = self.held.iter().filter(present).map(|(ip, _)| *ip).collect();
         let mut operations = self.plan().operations(held);

@@ -38,7 +38,8 @@ fn link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         name: String::new(),
-        up: flags.contains(LinkFlags::Up),
+        // The port of a bond (IFF_SLAVE) is set up for the bond only. Ports of bridges and VRFs do not carry the flag.
+        up: flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Port),
         carrier: flags.contains(LinkFlags::LowerUp),
         loopback: flags.contains(LinkFlags::Loopback),
         resolves: !flags.contains(LinkFlags::Noarp),
@@ -134,5 +135,20 @@ const fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
             Some(IpAddr::V6(*ip))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_a_bond_is_not_up_for_itself() {
+        let up = LinkFlags::Up | LinkFlags::LowerUp;
+        for (flags, works) in [(up, true), (up | LinkFlags::Port, false), (up | LinkFlags::Controller, true)] {
+            let mut message = LinkMessage::default();
+            message.header.flags = flags;
+            assert_eq!(link(message).works(), works, "{flags:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 //!
 //! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the command `ip`; without them they
-//! fail. Nothing outside of the namespaces is touched. One of them brings a kernel of its own.
+//! fail. Nothing outside of the namespaces is touched. Two of them bring a kernel of their own.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -10,6 +10,7 @@ mod changes;
 mod dummy;
 mod gossip;
 mod hearing;
+mod netdevs;
 mod netlink;
 mod node;
 mod others;

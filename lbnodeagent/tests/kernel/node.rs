@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Far, add_dummy, cidrs, eventually, ip, ip_batch};
+use crate::support::{Far, add_dummy, cidrs, eventually, ip, ip_batch, run_dir};
 
 /// Addresses of the remote groups.
 pub const REMOTE: &[&str] = &["172.30.200.155", "2001:470:8bf5:2:2::1"];
@@ -102,6 +102,7 @@ pub struct Node {
     running: Task,
     _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
+    queue: EventQueue,
     events: Waiting,
 }
 
@@ -121,22 +122,16 @@ impl Node {
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let outside = Outside {
             client: nowhere().await,
-            events: queue,
+            events: queue.clone(),
             metrics: Metrics::new(&registry).unwrap(),
             readiness: readiness.clone(),
             inputs: inputs.clone(),
             lease,
         };
-        let settings = Settings { node: "n1".to_owned(), stop_grace, run_dir: Self::run_dir(), gossip_port: 7475 };
+        let settings = Settings { node: "n1".to_owned(), stop_grace, run_dir: run_dir(), gossip_port: 7475 };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
-        Self { inputs, readiness, requests, stop, running, _leases: leases, registry, events }
-    }
-
-    /// Where the agents of this test keep what outlives them.
-    pub fn run_dir() -> std::path::PathBuf {
-        let (process, thread) = (std::process::id(), std::thread::current().id());
-        std::env::temp_dir().join(format!("lbnodeagent-{process}-{thread:?}"))
+        Self { inputs, readiness, requests, stop, running, _leases: leases, registry, queue, events }
     }
 
     /// Starts an agent whose first lists are these.
@@ -235,6 +230,26 @@ impl Node {
         }
     }
 
+    /// Waits until `/state` has these subnets.
+    pub async fn has_subnets(&self, expected: &[&str]) {
+        let start = std::time::Instant::now();
+        loop {
+            let subnets = self.state().await.subnets;
+            if subnets == expected {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {expected:?}: {subnets:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until all it was told is carried out.
+    pub async fn settles(&self) {
+        eventually("inputs taken", || self.inputs.capacity() == self.inputs.max_capacity()).await;
+        // An agent answers after it has done what follows from what it took.
+        self.state().await;
+    }
+
     pub async fn state(&self) -> Report {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
@@ -254,6 +269,18 @@ impl Node {
     pub fn told(&mut self) -> Vec<(&'static str, String)> {
         let waiting = std::iter::from_fn(|| self.events.recv().now_or_never().flatten());
         waiting.map(|(_, event)| (event.reason, event.note)).collect()
+    }
+
+    /// Forgets the events until now, and that they were said: otherwise the queue would only count what is said again.
+    pub fn forgets(&mut self) {
+        self.queue.forget();
+        self.events();
+    }
+
+    /// Waits until one of these is said; [`Self::forgets`] comes before what makes it be said.
+    pub async fn tells(&mut self, reasons: &[&str]) {
+        eventually(&format!("an event {reasons:?}"), || self.events().iter().any(|reason| reasons.contains(reason)))
+            .await;
     }
 
     /// Waits until one of these is said, or something is said again, of which the queue only counts how often.

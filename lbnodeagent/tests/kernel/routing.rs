@@ -117,6 +117,8 @@ async fn survive(program: &str, subnet: &str, addresses: [&str; 3], host: &str) 
     eventually("two withdrawn", || cidrs("kube-lb0").len() == 2).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(bird.routes(), both, "{}", bird.log());
+    // What had to be put again for the routes was nobody else's doing.
+    assert!(node.metrics().contains("purelb_lbnodeagent_address_repairs_total 0\n"), "{}", node.metrics());
     // A restart of the agent is nothing that a neighbour hears of.
     let before = bird.log().lines().count();
     node.stop().await;

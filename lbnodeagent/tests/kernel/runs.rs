@@ -8,7 +8,9 @@ use lbnodeagent::world::Input;
 use serde_json::{Value, json};
 
 use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
-use crate::support::{Monitor, addresses, cidrs, eventually, in_namespace, ip, ip_batch};
+use crate::support::{
+    Monitor, add_dummy, addresses, an_agent_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
+};
 
 fn both() -> [Value; 2] {
     [service("routed", REMOTE), service("local", LOCAL)]
@@ -45,10 +47,9 @@ fn a_fresh_kernel_gets_everything() {
         let node = Node::with(&groups(), &both()).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
         node.kill();
-        // Its thread ends when this one has dropped it.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        eventually("ended", || !an_agent_is_left()).await;
         // A record of what the former kernel had would be no harm either.
-        std::fs::write(Node::run_dir().join("addresses"), "77 192.168.50.11/24\n77 198.51.100.1/32\n").unwrap();
+        std::fs::write(run_dir().join("addresses"), "77 192.168.50.11/24\n77 198.51.100.1/32\n").unwrap();
         ip_batch(
             "address flush dev kube-lb0\n\
              address del 192.168.50.200/24 dev eth0\n\
@@ -87,7 +88,7 @@ fn a_configuration_that_changed_meanwhile_is_carried_out() {
             "link add eth1 type veth peer name other\nlink set other up\nlink set eth1 up\n\
              address add 192.168.50.21/24 dev eth1\n",
         );
-        crate::support::add_dummy("lb1");
+        add_dummy("lb1");
         let node = Node::start().await;
         let agent = json!({"local": {"dummyInterface": "lb1", "localInterface": "^eth1$"}});
         node.first_agent(&agent).await;
@@ -121,10 +122,10 @@ fn after_an_outage_only_differences_are_worked_through() {
             for name in lbnodeagent::watches::REQUIRED {
                 node.send(Input::Watch { name, current }).await;
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            node.settles().await;
         }
         relist(&node, &both()).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        node.settles().await;
         assert_eq!(of_people(monitor.lines()), Vec::<String>::new());
         assert!(node.events().is_empty());
         assert_eq!(node.state().await.addresses.into_iter().map(|address| address.since).collect::<Vec<_>>(), since);
@@ -132,12 +133,18 @@ fn after_an_outage_only_differences_are_worked_through() {
         let monitor = Monitor::start();
         relist(&node, &[service("local", LOCAL), service("new", &["172.30.200.156"])]).await;
         eventually("carried out", || cidrs("kube-lb0") == ["172.30.200.156/32"]).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        node.settles().await;
         let lines = of_people(monitor.lines());
-        assert!(
-            lines.iter().all(|line| line.contains("172.30.200.15") || line.contains("2001:470:8bf5:2:2::1")),
-            "{lines:#?}"
-        );
+        for ip in REMOTE {
+            assert!(
+                lines.iter().any(|line| line.starts_with("Deleted") && line.contains(&format!("{ip}/"))),
+                "{lines:#?}"
+            );
+        }
+        let new = |line: &String| !line.starts_with("Deleted") && line.contains("172.30.200.156/32");
+        assert!(lines.iter().any(new), "{lines:#?}");
+        let others = |line: &&String| !line.contains("172.30.200.15") && !line.contains(REMOTE[1]);
+        assert_eq!(lines.iter().filter(others).collect::<Vec<_>>(), Vec::<&String>::new());
         assert!(local_is_there());
     });
 }

@@ -145,7 +145,11 @@ impl Machine {
                 }
                 self.on_answer(address, id, mac, member);
             }
-            Frame::Announcement(address) => self.on_announcement(address, mac, member),
+            Frame::Announcement(address) => {
+                if self.is_asked_on(address, id) {
+                    self.on_announcement(address, mac, member);
+                }
+            }
             Frame::Question { target, sender } => {
                 if let (None, Some(sender)) = (&member, sender)
                     && state.link.contains(sender)
@@ -155,9 +159,18 @@ impl Machine {
                     state.witnesses.push_front((sender, now));
                     state.witnesses.truncate(4);
                 }
-                self.on_question(target, sender, mac, member.as_ref());
+                if self.is_asked_on(target, id) {
+                    self.on_question(target, sender, mac, member.as_ref());
+                }
             }
         }
+    }
+
+    /// Whether this link is where an address is, or would be, if we take part in it: another network may know one like it
+    /// that has nothing to do with ours.
+    fn is_asked_on(&self, address: IpAddr, id: LinkId) -> bool {
+        let want = self.slots.get(&address).and_then(|slot| slot.want.as_ref());
+        want.is_none_or(|want| want.link == id)
     }
 
     /// A member's own address answered us.

@@ -367,6 +367,7 @@ impl Machine {
         self.tell_changes();
         let own = &self.ledger.own;
         let status = Status { version: own.version(), digest: own.digest(), ..self.members.status };
+        self.members.status = status;
         for (to, messages) in std::mem::take(&mut self.outbox) {
             let mut messages = messages;
             messages.extend(self.members.rumours());

@@ -116,11 +116,7 @@ impl Machine {
         if contact {
             self.exchange(node, from);
         }
-        // Of its former boot we know a higher incarnation: it is to go beyond that, or its flags are not believed.
-        let known = self.members.get(node).map(|member| member.status);
-        if let Some(known) = known.filter(|known| known.incarnation > status.incarnation) {
-            let Status { incarnation, flags, version, .. } = known;
-            let rumour = Message::Rumour { node: node.clone(), incarnation, vital: Vital::Alive, flags, version };
+        if let Some(rumour) = self.members.outdated(node, &status) {
             self.reply(from, rumour);
         }
         for message in messages {
@@ -152,7 +148,7 @@ impl Machine {
             Message::Rumour { node, incarnation, vital, flags, version } => {
                 // In a large cluster nearly all of them are known.
                 if !self.members.is_known(&node, incarnation, vital, flags, version) {
-                    self.on_rumour(&node, incarnation, vital, flags);
+                    self.on_rumour(&node, incarnation, vital, flags, version);
                     if self.members.newer(&node, incarnation, version) {
                         self.behind.insert(node);
                     }
@@ -250,9 +246,9 @@ impl Machine {
         self.clear_alarms(target, now);
     }
 
-    fn on_rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8) {
+    fn on_rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, version: u64) {
         let before = self.members.get(node).map(|member| (member.vital, member.status.flags));
-        let turn = self.members.rumour(node, incarnation, vital, flags, self.now);
+        let turn = self.members.rumour(node, incarnation, vital, flags, version, self.now);
         if let Some((old, _)) = before
             && old != Vital::Alive
             && vital == Vital::Alive
@@ -313,7 +309,10 @@ impl Machine {
     pub(super) fn catch_up(&mut self) {
         let (members, ledger) = (&self.members, &self.ledger);
         let open = |node: &NodeId, member: &Member| {
-            member.vital == Vital::Alive && ledger.is_behind(node, member.status.version)
+            let told = member.told_version();
+            // Fewer claims after a higher incarnation: of a new boot that we have not heard, so what we have is old.
+            let reborn = told > 0 && member.is_hearsay() && !ledger.is_at(node, told);
+            member.vital == Vital::Alive && (ledger.is_behind(node, told) || reborn)
         };
         self.behind.retain(|node| members.get(node).is_some_and(|member| open(node, member)));
         let after = self.behind.range::<NodeId, _>((Bound::Excluded(&self.node), Bound::Unbounded));
@@ -321,7 +320,9 @@ impl Machine {
         let asked = |node: &&NodeId| self.ledger.is_asked(node, self.now, PULL_AGAIN);
         let next: Vec<_> = after.chain(before).filter(|node| !asked(node)).take(PULLS).cloned().collect();
         for node in next {
-            let version = self.members.get(&node).map_or(0, |member| member.status.version);
+            // What is being read of it has the version that it said itself, if that is newer.
+            let newest = |member: &Member| member.told_version().max(member.status.version);
+            let version = self.members.get(&node).map_or(0, newest);
             let pull = self.ledger.pull(&node, version, self.now);
             self.send(&node, pull);
             // If the rumour was of a former boot there is nothing to send; its answer to this says so.
@@ -333,18 +334,20 @@ impl Machine {
     /// Tells what changed in our claims: to everybody in a small cluster, else to some, and to the first heirs; the
     /// others hear by rumour that there is something to pull. Without that they heard of it when they next exchanged
     /// a datagram, half a second per member later, and a candidate whose turn came before that had to ask the link,
-    /// which a switch that snoops does not carry for IPv6.
+    /// which a switch that snoops does not carry for IPv6. Members that are not believed silent count though nothing
+    /// was heard of them lately: from a dozen members on, two may exchange no datagram for more than five seconds.
     pub(super) fn tell_changes(&mut self) {
         let since = self.told_version;
         if self.ledger.own.version() == since {
             return;
         }
         self.told_version = self.ledger.own.version();
+        self.members.tell_version();
         let Some(changes) = self.ledger.own.changes(since) else { return };
         let mut nodes: Vec<NodeId> = self
             .members
             .iter()
-            .filter(|(_, member)| self.now.is_within(member.heard, ms(5000)))
+            .filter(|(_, member)| member.vital != Vital::Silent || self.now.is_within(member.heard, ms(5000)))
             .map(|(node, _)| node.clone())
             .collect();
         if nodes.len() > EAGER {
@@ -358,7 +361,6 @@ impl Machine {
             let mut others = nodes.split_off(4);
             self.rng.shuffle(&mut others);
             nodes.extend(others.into_iter().take(EAGER - 4));
-            self.members.tell_version(self.told_version);
         }
         for node in nodes {
             for change in changes.iter().take(4) {

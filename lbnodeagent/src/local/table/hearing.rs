@@ -10,7 +10,7 @@ use runtime::BootTime;
 use super::{News, Table};
 use crate::interfaces::own_addresses;
 use crate::local::{Placed, Report};
-use crate::netlink::Heard;
+use crate::netlink::{Heard, marks_addresses};
 use crate::observed::{AddressKey, Change, MARK};
 use crate::reconcile::Operation;
 
@@ -42,6 +42,14 @@ impl Table {
             };
             // It was reported after we had deleted it, or somebody else uses our mark.
             self.news.unsure |= stray;
+            // Where the kernel cannot mark an address, it is ours from the moment on in which we put it there.
+            if let Change::Address(key, found) = &change
+                && !marks_addresses()
+                && found.mark.is_none()
+                && self.held.get(&key.ip).is_some_and(|placement| placement.key == *key)
+            {
+                self.recorded.insert(*key);
+            }
             let below = match &change {
                 Change::Address(key, found) if found.secondary && !self.ours.contains(&key.ip) => Some(*key),
                 _ => None,
@@ -72,7 +80,9 @@ impl Table {
         for ip in repaired {
             self.restraint.repaired(ip, now);
         }
-        let (done, _) = self.write(&operations);
+        let (done, refused) = self.write(&operations);
+        // What was to be put again may be gone.
+        self.lose(&refused.into_keys().collect(), now);
         for (ip, why) in done {
             if let Some(placement) = self.held.get(&ip).copied() {
                 self.report(Report::Placed(Placed { placement, why: Some(why), repaired: true, from: None }));
@@ -95,11 +105,27 @@ impl Table {
             if self.observed.addresses.contains_key(&placement.key) {
                 continue;
             }
-            let connected = networks.iter().any(|(index, own)| *index == placement.key.index && own.contains(*ip));
-            match self.restraint.until(*ip, now) {
+            match self.put_off(&placement.key, &networks, now) {
                 Some(at) => drop(self.later.insert(*ip, at)),
-                None if !connected => drop(self.later.insert(*ip, now + UNCONNECTED)),
                 None => drop(self.news.lost.insert(*ip)),
+            }
+        }
+    }
+
+    /// When the loss of an address is to be told, if not now.
+    fn put_off(&self, key: &AddressKey, networks: &[(u32, IpNetwork)], now: BootTime) -> Option<BootTime> {
+        let connected = networks.iter().any(|(index, own)| *index == key.index && own.contains(key.ip));
+        self.restraint.until(key.ip, now).or_else(|| (!connected).then(|| now + UNCONNECTED))
+    }
+
+    /// What a reading of the kernel shows to be gone: what is not to be told now is told later.
+    pub(super) fn miss(&mut self) {
+        let (now, networks) = (BootTime::now(), self.own_networks());
+        let gone = self.held.values().filter(|held| !self.observed.addresses.contains_key(&held.key));
+        for key in gone.map(|held| held.key).collect::<Vec<_>>() {
+            match self.put_off(&key, &networks, now) {
+                Some(at) => drop(self.later.entry(key.ip).or_insert(at)),
+                None => drop(self.missing.insert(key.ip)),
             }
         }
     }
