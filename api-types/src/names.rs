@@ -120,6 +120,8 @@ pub mod reason {
     pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
     /// Warning, Node: the dummy interface was deleted or replaced by somebody else.
     pub const INTERFACE_REPAIRED: &str = "InterfaceRepaired";
+    /// Warning, Node: the dummy interface is not there and cannot be created.
+    pub const INTERFACE_UNAVAILABLE: &str = "InterfaceUnavailable";
     /// Normal, Service: its traffic policy `Local` counts for a local address too.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.

@@ -51,7 +51,7 @@ use crate::netlink::{Kernel, KernelError, Monitor};
 use crate::observed::Observed;
 use crate::publish::lease::Content;
 use crate::publish::slots::Queue;
-use crate::reconcile::{self, Plan};
+use crate::reconcile::{self, Failure, Plan};
 use crate::record::Record;
 use crate::restraint::Restraint;
 use crate::state;
@@ -69,6 +69,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// UDP port of the gossip.
     pub gossip_port: u16,
+    /// Between two questions to the link before a local address is claimed.
+    pub probe_interval: Duration,
 }
 
 /// What the agent uses to reach the outside.
@@ -101,9 +103,8 @@ struct Status {
     placed: Option<Placement>,
     /// The kernel has reported it there.
     seen: bool,
-    /// Why it is not in the kernel although it should be: what the kernel said when it refused last, until it accepts
-    /// or the address does not belong here any more.
-    error: Option<String>,
+    /// What the kernel refused last, until it accepts, or the address does not belong here any more and is not here.
+    failure: Option<Failure>,
 }
 
 /// An address whose operation failed is tried again.

@@ -105,6 +105,8 @@ pub struct Context<'a> {
     pub held: &'a BTreeMap<IpAddr, Placement>,
     /// Where those go that it takes part in.
     pub places: &'a BTreeMap<IpAddr, Wanted>,
+    /// Where remote addresses were to be until now.
+    pub remote: &'a BTreeMap<IpAddr, Placement>,
     /// Whether the node is excluded from load balancers.
     pub exclusion: Exclusion,
     /// The endpoints of the Services that need them.
@@ -156,7 +158,9 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     }
     let pool = context.groups.find(address);
     let announce = pool.map(|(group, _)| group.announce).or_else(|| users.iter().find_map(|user| user.pool_type));
+    // As the kernel has it, or had it until somebody took it away.
     let on_dummy = context.observed.of(address).map(|(key, _)| *key).find(|key| Some(key.index) == context.dummy);
+    let on_dummy = on_dummy.or_else(|| context.remote.get(&address).map(|placement| placement.key));
     let known_subnet = context.members.know_subnet_of(address, context.now);
     let local = match announce {
         Some(Announce::Local) => true,

@@ -20,6 +20,7 @@ struct World {
     observed: Observed,
     node_addresses: BTreeSet<IpAddr>,
     held: BTreeMap<IpAddr, Placement>,
+    remote: BTreeMap<IpAddr, Placement>,
     exclusion: Exclusion,
     now: u64,
 }
@@ -36,6 +37,7 @@ impl World {
             observed: node(),
             node_addresses: ["192.168.50.11".parse().unwrap()].into(),
             held: BTreeMap::new(),
+            remote: BTreeMap::new(),
             exclusion: Exclusion::No,
             now: 1,
         }
@@ -55,6 +57,7 @@ impl World {
             services: &Services::default(),
             held: &self.held,
             places: &BTreeMap::new(),
+            remote: &self.remote,
             exclusion: self.exclusion,
             members: &self.members,
             endpoints: &self.endpoints,

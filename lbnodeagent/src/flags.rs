@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api_types::names;
 use clap::Parser;
+use ownership::probe::INTERVALS;
 
 /// Announces the addresses of `LoadBalancer` Services on this node.
 #[derive(Debug, Clone, Parser)]
@@ -32,6 +33,11 @@ pub struct Flags {
     /// UDP port of the gossip between the agents; the others learn it from our Lease.
     #[arg(long, env = "PURELB_GOSSIP_PORT", default_value_t = 7475, value_parser = clap::value_parser!(u16).range(1..))]
     pub gossip_port: u16,
+    /// Before an address is claimed the network is asked three times whether anybody answers for it, five times under
+    /// alarm: how far apart, and how long to wait for an answer to the last; 5 ms to 100 ms. More delays each claim by
+    /// three to five times that, for networks on which a host may take longer than this to answer ARP.
+    #[arg(long, env = "PURELB_PROBE_INTERVAL", default_value = "10ms", value_parser = probe_interval)]
+    pub probe_interval: Duration,
     /// Accepted for users of earlier releases, without effect: the time is part of the protocol.
     #[arg(long, env = "PURELB_LEASE_DURATION", hide = true)]
     pub lease_duration: Option<String>,
@@ -66,12 +72,22 @@ fn host(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| format!("{text:?} is no IP address"))
 }
 
-fn grace(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     let duration: kube::core::Duration = text.parse().map_err(|error| format!("{text:?} is no duration: {error}"))?;
-    if duration.is_negative() {
-        return Err(format!("{text:?} is negative"));
+    if duration.is_negative() { Err(format!("{text:?} is negative")) } else { Ok(duration.into()) }
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    Ok(duration(text)?.max(Duration::from_secs(60)))
+}
+
+fn probe_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if INTERVALS.contains(&interval) {
+        Ok(interval)
+    } else {
+        Err(format!("{text:?} is not between {:?} and {:?}", INTERVALS.start(), INTERVALS.end()))
     }
-    Ok(Duration::from(duration).max(Duration::from_secs(60)))
 }
 
 #[cfg(test)]
@@ -86,7 +102,7 @@ mod tests {
     fn defaults() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
-        assert_eq!(flags.gossip_port, 7475);
+        assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::probe::INTERVAL));
         assert!(!flags.is_default_announcer());
     }
 
@@ -99,6 +115,10 @@ mod tests {
         assert_eq!(parse(&["--stop-grace=1s"]).unwrap().stop_grace, Duration::from_secs(60));
         assert_eq!(parse(&["--gossip-port=65535"]).unwrap().gossip_port, 65_535);
         assert!(["0", "65536", "-1", "gossip"].iter().all(|port| parse(&[&format!("--gossip-port={port}")]).is_err()));
+        assert_eq!(parse(&["--probe-interval=0.1s"]).unwrap().probe_interval, Duration::from_millis(100));
+        for interval in ["0", "4ms", "101ms", "-10ms", "10", "often"] {
+            assert!(parse(&[&format!("--probe-interval={interval}")]).is_err(), "{interval}");
+        }
         assert!(parse(&["--host=nowhere"]).is_err());
         assert!(parse(&["--stop-grace=soon"]).is_err());
     }

@@ -24,7 +24,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use ownership::machine::{AddressState, MemberState};
 use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer, Snapshot, Want};
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +32,7 @@ use crate::desired::Placement;
 use crate::interfaces::Selection;
 use crate::metrics::Metrics;
 use crate::observed::AddressKey;
-use crate::reconcile::Why;
+use crate::reconcile::{Failure, Why};
 
 /// How long the thread may take to end.
 const END: Duration = Duration::from_secs(2);
@@ -85,6 +84,8 @@ pub struct Start {
     pub keys: Keys,
     /// UDP port of the gossip; the same on every node unless their Leases say otherwise.
     pub port: u16,
+    /// Between two questions to the link before a claim.
+    pub probe_interval: Duration,
     /// Directory of the state file.
     pub run_dir: PathBuf,
     /// How long addresses outlive this program.
@@ -152,7 +153,7 @@ pub enum Report {
     /// The kernel does not have it any more.
     Withdrawn(AddressKey),
     /// The kernel refused.
-    Failed(AddressKey, Errno),
+    Failed(Failure),
     /// Something to be told to people.
     Fact(Fact),
     /// The members changed.

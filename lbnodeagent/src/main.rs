@@ -53,6 +53,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         stop_grace: flags.stop_grace,
         run_dir: flags.run_dir.clone(),
         gossip_port: flags.gossip_port,
+        probe_interval: flags.probe_interval,
     };
     let outside = Outside {
         client: client.clone(),

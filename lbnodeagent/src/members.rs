@@ -122,6 +122,12 @@ impl Members {
             || self.left.iter().any(|(subnet, left)| now.since(*left) < LINGER && subnet.contains(address))
     }
 
+    /// Whether another node advertises a subnet with the address.
+    #[must_use]
+    pub fn reaches(&self, node: &str, address: IpAddr) -> bool {
+        self.others.get(node).is_some_and(|member| member.view.subnets.iter().any(|subnet| subnet.contains(address)))
+    }
+
     fn advertised(&self) -> impl Iterator<Item = IpNetwork> {
         self.others.values().flat_map(|member| member.view.subnets.iter()).chain(&self.subnets).copied()
     }

@@ -14,6 +14,7 @@
 
 mod decode;
 mod encode;
+mod filter;
 mod monitor;
 mod socket;
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 use runtime::BootTime;
 
 use crate::desired::Placement;
@@ -101,6 +102,25 @@ impl Operation {
             Self::Put(entry, _) => &entry.key,
             Self::Delete(key) => key,
         }
+    }
+}
+
+/// An operation that the kernel refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The address, and where.
+    pub key: AddressKey,
+    /// Whether it was to be deleted.
+    pub deleting: bool,
+    /// What the kernel said.
+    pub errno: Errno,
+}
+
+impl Failure {
+    /// The failure of this operation.
+    #[must_use]
+    pub const fn of(operation: &Operation, errno: Errno) -> Self {
+        Self { key: *operation.key(), deleting: matches!(operation, Operation::Delete(_)), errno }
     }
 }
 
@@ -256,8 +276,11 @@ impl Plan<'_> {
         if network(&placement.key).is_some_and(|network| usurped.contains(&network)) {
             deletes.push(placement.key);
             puts.push(Operation::Put(entry, Why::Restore));
-        } else if found.no_prefix_route != entry.no_prefix_route && self.is_ours(&placement.key, found) {
-            // The kernel does not change this flag of an IPv4 address.
+        } else if found.no_prefix_route != entry.no_prefix_route
+            && placement.key.ip.is_ipv4()
+            && self.is_ours(&placement.key, found)
+        {
+            // The kernel does not change this flag of an IPv4 address; that of an IPv6 one it does, with the route.
             deletes.push(placement.key);
             puts.push(Operation::Put(entry, Why::Add));
         } else if self.needs_renewal(&entry, found) {
@@ -273,7 +296,8 @@ impl Plan<'_> {
             (Some(wanted), Some(left)) => left <= (wanted / 2).saturating_add(self.interval) || left > wanted,
             _ => true,
         };
-        unmarked || lifetime
+        let route = entry.key.ip.is_ipv6() && found.no_prefix_route != entry.no_prefix_route;
+        unmarked || lifetime || route
     }
 
     /// Make before break, with two exceptions: what is put where something is deleted comes after

@@ -34,7 +34,7 @@
 //! | watch round: ping and link question to each watched owner | 100 ms |
 //! | suspicion: both silent | 3 rounds; then everything is asked every 15 ms for 60 ms, helpers included |
 //! | rank delay: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
-//! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms; decision 10 ms after the last |
+//! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
 //! | loser of a contention | 500 ms |
 //! | look at an address of a silent agent | 250 ms (at most 1,000 looks a second) |
@@ -102,7 +102,7 @@
 //!
 //! **Time.** `CLOCK_BOOTTIME` in microseconds. Give [`Event::Tick`] at [`Machine::next_deadline`]; being late by
 //! up to 5 ms costs only that, more than 500 ms counts as a pause; an edge that was busy with the machine's own actions
-//! for so long says so ([`Machine::excuse`]). Probes have 10 ms each, so netlink and sockets must not block the loop; its
+//! for so long says so ([`Machine::excuse`]). Probes have 10 ms each as a rule, so netlink and sockets must not block the loop; its
 //! thread should not be shared with watches of the API.
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::Link`]

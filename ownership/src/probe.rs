@@ -8,13 +8,17 @@
 //! | an unknown MAC | a free address is probed: the same MAC there is proxy ARP; else a foreign host |
 //! | a better candidate's probe | contention: wait 500 ms |
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::node::{Mac, NodeId};
 use crate::time::{Time, ms};
 
-/// Between two probes, and from the last to the decision.
+/// Between two probes, and from the last to the decision, unless it is configured otherwise.
 pub const INTERVAL: Duration = ms(10);
+/// What it may be. With less an answer has no time to come. With more, what a claimer must have heard lately
+/// ([`crate::machine::Machine`]) would be too old before its last questions are asked.
+pub const INTERVALS: RangeInclusive<Duration> = ms(5)..=ms(100);
 /// Probes without cause for caution.
 pub const FEW: u8 = 3;
 /// Probes under alarm or loss.
@@ -73,6 +77,8 @@ pub struct Probe {
     pub sent: u8,
     /// How many are to be sent.
     pub total: u8,
+    /// Between two of them.
+    pub interval: Duration,
     /// When the next is due, or the decision.
     pub next: Time,
     /// What came.
@@ -101,8 +107,8 @@ pub enum Next {
 impl Probe {
     /// Begins now.
     #[must_use]
-    pub const fn new(cause: Cause, total: u8, now: Time) -> Self {
-        Self { cause, began: now, sent: 0, total, next: now, answer: None, ignored: Vec::new() }
+    pub const fn new(cause: Cause, total: u8, interval: Duration, now: Time) -> Self {
+        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, ignored: Vec::new() }
     }
 
     /// What is due.
@@ -111,11 +117,11 @@ impl Probe {
             return Next::Wait;
         }
         // In step with the beginning, so that a timer that is late each time does not make the whole later.
-        self.next = (self.next + INTERVAL).max(now + INTERVAL / 2);
+        self.next = (self.next + self.interval).max(now + self.interval / 2);
         match &self.answer {
             Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE => Next::Silent(node.clone()),
             Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
-            Some(Answer::Unknown { mac, since }) if now.since(*since) >= INTERVAL * 3 => Next::Foreign(*mac),
+            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 => Next::Foreign(*mac),
             Some(Answer::Unknown { .. }) => Next::Send,
             None if self.sent >= self.total => Next::Free,
             None => {
@@ -140,7 +146,7 @@ mod tests {
     #[test]
     fn three_probes_and_a_decision_at_30_ms() {
         let start = Time::from_micros(1000);
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, INTERVAL, start);
         let steps: Vec<_> =
             (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
@@ -149,12 +155,12 @@ mod tests {
     #[test]
     fn late_timers_do_not_add_up() {
         let start = Time::from_micros(1000);
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, INTERVAL, start);
         for (at, expected) in [(0, Next::Send), (11, Next::Send), (21, Next::Send), (30, Next::Free)] {
             assert_eq!(probe.step(start + ms(at)), expected, "{at}");
         }
         // One that comes very late leaves time for an answer all the same.
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, INTERVAL, start);
         assert_eq!(probe.step(start + ms(40)), Next::Send);
         assert_eq!(probe.next, start + ms(45));
     }
@@ -163,7 +169,7 @@ mod tests {
     fn a_member_is_asked_for_100_ms() {
         let start = Time::from_micros(0);
         let node = NodeId::new("a").unwrap();
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, start);
+        let mut probe = Probe::new(Cause::Unclaimed, FEW, INTERVAL, start);
         probe.answer = Some(Answer::Member { node: node.clone(), since: start });
         assert_eq!(probe.step(start), Next::Ask(node.clone()));
         assert_eq!(probe.step(start + ms(100)), Next::Silent(node));

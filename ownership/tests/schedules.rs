@@ -42,6 +42,8 @@ enum Draw {
     First,
     /// All families, silent gateways, snooping switches, `skip-ipv6-dad`, 22 kinds of faults.
     Second,
+    /// And probes 5 to 100 ms apart, differently on each cluster.
+    Third,
 }
 
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
@@ -78,11 +80,14 @@ impl Schedule {
             seed,
             ..Setup::default()
         };
-        if draw == Draw::Second {
+        if draw != Draw::First {
             setup.family = Family::ALL[rng.below(3)];
             setup.silent_gateway = rng.below(6) == 0;
             setup.snooping = rng.below(6) == 0;
             setup.skip_probe = rng.below(6) == 0;
+        }
+        if draw == Draw::Third {
+            setup.probe_interval = ms([5, 10, 10, 10, 30, 100][rng.below(6)]);
         }
         let mut world = World::settled(setup);
         if world.rng.below(3) == 0 {
@@ -239,7 +244,7 @@ impl Schedule {
         if !world.api {
             world.set_api(true);
         }
-        if self.draw == Draw::Second {
+        if self.draw != Draw::First {
             world.set_gateway(true);
         }
         for node in 0..world.nodes.len() {
@@ -371,7 +376,7 @@ fn seeds_that_failed_once() {
 #[test]
 #[ignore = "for a seed that failed"]
 fn one_seed() {
-    schedule(number("OWNERSHIP_SEED").unwrap_or(1), None, 12, Draw::Second);
+    schedule(number("OWNERSHIP_SEED").unwrap_or(1), None, 12, Draw::Third);
 }
 
 macro_rules! shares {
@@ -380,13 +385,13 @@ macro_rules! shares {
             #[test]
             fn $name() {
                 for seed in seeds("OWNERSHIP_SEEDS", 10_000, $share, $of) {
-                    schedule(seed, None, 12, Draw::Second);
+                    schedule(seed, None, 12, Draw::Third);
                 }
                 for seed in seeds("OWNERSHIP_MEDIUM", 32, $share, $of) {
-                    schedule(seed, Some(MEDIUM[usize::try_from(seed).unwrap() % MEDIUM.len()]), 10, Draw::Second);
+                    schedule(seed, Some(MEDIUM[usize::try_from(seed).unwrap() % MEDIUM.len()]), 10, Draw::Third);
                 }
                 for seed in seeds("OWNERSHIP_LARGE", 100, $share, $of) {
-                    schedule(seed, Some(50), 10, Draw::Second);
+                    schedule(seed, Some(50), 10, Draw::Third);
                 }
             }
         )*
@@ -406,7 +411,7 @@ fn claims_of_a_restarted_node_are_known_everywhere() {
             let mut world = World::settled(Setup { nodes, vips: 1, seed, ..Setup::default() });
             let node = world.rng.below(nodes);
             let fault = world.now;
-            let mut schedule = Schedule { world, fault, lossy: false, draw: Draw::Second, owners: Vec::new() };
+            let mut schedule = Schedule { world, fault, lossy: false, draw: Draw::Third, owners: Vec::new() };
             for (restarts, worst) in worst.iter_mut().enumerate() {
                 for number in 1..=5 {
                     *worst = (*worst).max(schedule.known_everywhere(node, number));
@@ -440,7 +445,7 @@ fn thousand_nodes() {
         }
     }
     let fault = world.now;
-    let mut schedule = Schedule { world, fault, lossy: false, draw: Draw::Second, owners: Vec::new() };
+    let mut schedule = Schedule { world, fault, lossy: false, draw: Draw::Third, owners: Vec::new() };
     schedule.run(ms(10_000));
     let traffic = |world: &World| {
         let sum = |count: fn(&Node) -> u64| world.nodes.iter().map(count).sum::<u64>();

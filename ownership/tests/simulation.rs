@@ -20,7 +20,8 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn seeds(default: u64) -> u64 {
-    std::env::var("OWNERSHIP_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    let wanted: Option<u64> = std::env::var("OWNERSHIP_SEEDS").ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or(default).max(1)
 }
 
 /// What a row saw.

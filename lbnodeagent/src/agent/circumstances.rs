@@ -98,6 +98,7 @@ impl Agent {
             node,
             keys,
             port: self.settings.gossip_port,
+            probe_interval: self.settings.probe_interval,
             run_dir: self.settings.run_dir.clone(),
             stop_grace: self.settings.stop_grace,
             recorded: self.record.keys().clone(),

@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use api_types::Family;
 use nix::errno::Errno;
 use runtime::BootTime;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{Agent, Status};
 use crate::desired::Reason;
 use crate::netlink::{Heard, Kernel, KernelError, marks_addresses};
 use crate::observed::{AddressKey, Change, Changes, DefaultRoute, KernelAddress, MARK};
+
+/// A call to the kernel, on a thread of its own.
+type Running<T> = JoinHandle<(Kernel, Result<T, KernelError>)>;
 
 impl Agent {
     /// Takes over what the kernel reports.
@@ -97,16 +101,44 @@ impl Agent {
         &mut self,
         call: impl FnOnce(&mut Kernel) -> Result<T, KernelError> + Send + 'static,
     ) -> Result<T, KernelError> {
+        let outcome = self.begin(call)?.await;
+        self.end(outcome)
+    }
+
+    /// Runs a call that changes much, and hears what comes of it meanwhile and at its end: the outcome is judged by what
+    /// the kernel has. It is looked at again in the next pass, because it need not be our own doing.
+    pub(super) async fn with_kernel_and_ears<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Kernel) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, KernelError> {
+        let mut running = self.begin(call)?;
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut running => break outcome,
+                _ = self.monitor.wait() => self.hear().await,
+            }
+        };
+        self.hear().await;
+        self.end(outcome)
+    }
+
+    fn begin<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Kernel) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<Running<T>, KernelError> {
         let mut kernel = match self.kernel.take() {
             Some(kernel) => kernel,
             None => Kernel::open()?,
         };
-        let outcome = tokio::task::spawn_blocking(move || {
+        // The socket has its own deadline.
+        Ok(tokio::task::spawn_blocking(move || {
             let result = call(&mut kernel);
             (kernel, result)
-        });
-        // The socket has its own deadline.
-        let (kernel, result) = outcome.await.map_err(|_| KernelError::Socket(Errno::ECANCELED))?;
+        }))
+    }
+
+    fn end<T>(&mut self, outcome: Result<(Kernel, Result<T, KernelError>), JoinError>) -> Result<T, KernelError> {
+        let (kernel, result) = outcome.map_err(|_| KernelError::Socket(Errno::ECANCELED))?;
         // After a failure of the socket nobody knows which answers are still to come.
         if !matches!(result, Err(KernelError::Socket(_))) {
             self.kernel = Some(kernel);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use api_types::Family;
 use api_types::names::reason;
 use ownership::machine::MemberState;
-use ownership::{NodeId, Qualified, Vital};
+use ownership::{NodeId, Qualified, Vital, order};
 use runtime::BootTime;
 use runtime::events::Kind as Urgency;
 use tokio::sync::mpsc;
@@ -129,16 +130,36 @@ impl Agent {
         }
     }
 
-    /// Sharers of an address may ask for what no node has. It stays where it is, so that node says so.
+    /// Sharers of an address may ask for what no node has. It stays where it is, and that node says so; if nobody has
+    /// it, whoever would be the first to take it does.
     fn tell_nobody(&self, ip: IpAddr, qualified: &Qualified) {
         let nobody = matches!(qualified, Qualified::Tiers(tiers) if tiers.iter().all(BTreeSet::is_empty));
-        if nobody && self.side.held.contains_key(&ip) && self.world.services.of(ip).nth(1).is_some() {
-            let text = format!(
-                "externalTrafficPolicy is Local, and no node has an endpoint of every Service that shares {ip}: node {} keeps it",
-                self.settings.node
-            );
-            self.tell_users(ip, Urgency::Warning, reason::NO_ELIGIBLE_NODES, &text);
+        if !nobody || self.world.services.of(ip).nth(1).is_none() {
+            return;
         }
+        let what = if self.side.held.contains_key(&ip) {
+            format!("node {} keeps it", self.settings.node)
+        } else if self.is_announced(ip) || !self.is_first(ip) {
+            return;
+        } else {
+            "nobody answers for it".to_owned()
+        };
+        let text = format!(
+            "externalTrafficPolicy is Local, and no node has an endpoint of every Service that shares {ip}: {what}"
+        );
+        self.tell_users(ip, Urgency::Warning, reason::NO_ELIGIBLE_NODES, &text);
+    }
+
+    /// Whether a Service says that some node announces the address.
+    fn is_announced(&self, ip: IpAddr) -> bool {
+        self.world.services.of(ip).any(|service| service.announcing(Family::of(ip)).is_some())
+    }
+
+    /// Whether this node is the first in order of those that reach the address and live.
+    fn is_first(&self, ip: IpAddr) -> bool {
+        let Some(node) = NodeId::new(&self.settings.node) else { return false };
+        let mut others = self.side.live().filter(|member| self.world.members.reaches(member.node.as_str(), ip));
+        others.all(|other| order::precedes(&node, &other.node, &ip))
     }
 
     /// There are preferred nodes, and none of them can answer.
@@ -176,7 +197,7 @@ impl Agent {
                 self.record.remove(&key);
                 self.world.mark([key.ip]);
             }
-            Report::Failed(key, errno) => self.report_failure(key.ip, key.index, errno),
+            Report::Failed(failure) => self.report_failure(failure),
             Report::Members { members, silent } => self.heed_members(members, silent),
             Report::Port(Ok(())) => tracing::info!(op = "gossip", port = self.settings.gossip_port, "listening"),
             Report::Port(Err(error)) => {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,9 +12,8 @@ use runtime::BootTime;
 use super::report::Change;
 use super::{Agent, Retry, Status};
 use crate::desired::{Context, Decision, Kind, Reason, decide};
-use crate::netlink::BATCH;
 use crate::observed::MARK;
-use crate::reconcile::{Operation, Why};
+use crate::reconcile::{Failure, Operation, Why};
 use crate::services::ServiceView;
 use crate::watches;
 
@@ -95,6 +95,7 @@ impl Agent {
                 members: &self.world.members,
                 held: &self.side.held,
                 places: &self.side.wanted,
+                remote: &self.wanted,
                 exclusion: self.exclusion(now),
                 endpoints: &self.world.endpoints,
                 observed: &self.observed,
@@ -127,7 +128,7 @@ impl Agent {
             status.since = Timestamp::now();
             self.report_decision(ip, Some(&before.reason));
         } else {
-            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, error: None };
+            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, failure: None };
             self.status.insert(ip, status);
             self.report_decision(ip, None);
         }
@@ -144,33 +145,20 @@ impl Agent {
             }
             _ => true,
         });
-        let operations = self.plan(now).operations(addresses.iter().copied());
-        let mut failed: BTreeMap<IpAddr, Errno> = BTreeMap::new();
+        let operations: Arc<[Operation]> = self.plan(now).operations(addresses.iter().copied()).into();
+        let mut failed: BTreeMap<IpAddr, Failure> = BTreeMap::new();
         let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
-        for batch in operations.chunks(BATCH) {
-            let operations = batch.to_vec();
-            let results = match self.with_kernel(move |kernel| kernel.apply(&operations)).await {
-                Ok(results) => results,
-                Err(error) => {
-                    tracing::error!(op = "netlink", %error, "cannot write addresses");
-                    vec![Err(Errno::EIO); batch.len()]
+        for (operation, result) in operations.iter().zip(self.carry_out(&operations).await) {
+            self.outside.metrics.count_operation(operation, result);
+            match (operation, result) {
+                (operation, Err(errno)) => {
+                    failed.insert(operation.key().ip, Failure::of(operation, errno));
                 }
-            };
-            for (operation, result) in batch.iter().zip(results) {
-                self.outside.metrics.count_operation(operation, result);
-                match (operation, result) {
-                    (operation, Err(errno)) => {
-                        failed.insert(operation.key().ip, errno);
-                    }
-                    (Operation::Put(entry, why), Ok(())) => {
-                        done.entry(entry.key.ip).or_insert(*why);
-                    }
-                    (Operation::Delete(key), Ok(())) => self.record.remove(key),
+                (Operation::Put(entry, why), Ok(())) => {
+                    done.entry(entry.key.ip).or_insert(*why);
                 }
+                (Operation::Delete(key), Ok(())) => self.record.remove(key),
             }
-            // Read here, so that the outcome is judged by what the kernel has; looked at again in
-            // the next pass, because it need not be our own doing.
-            self.hear().await;
         }
         // Others too that had to be put again with them: what is not seen of those is not somebody else's doing.
         addresses.extend(done.keys());
@@ -179,17 +167,30 @@ impl Agent {
         }
     }
 
+    /// Has the kernel do it; one result each.
+    async fn carry_out(&mut self, operations: &Arc<[Operation]>) -> Vec<Result<(), Errno>> {
+        if operations.is_empty() {
+            return Vec::new();
+        }
+        let count = operations.len();
+        let operations = Arc::clone(operations);
+        let results = self.with_kernel_and_ears(move |kernel| kernel.apply(&operations)).await;
+        results.unwrap_or_else(|error| {
+            tracing::error!(op = "netlink", %error, "cannot write addresses");
+            vec![Err(Errno::EIO); count]
+        })
+    }
+
     /// What became of an address.
-    fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Errno>) {
+    fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Failure>) {
         let now = BootTime::now();
         let wanted = self.wanted.get(&ip).copied();
-        if let Some(errno) = failed {
+        if let Some(failure) = failed {
             let failures = self.retries.get(&ip).map_or(0, |retry| retry.failures).saturating_add(1);
             let wait = Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(MAX_RETRY);
             self.retries.insert(ip, Retry { at: now + wait, failures });
             self.outside.metrics.client.update_errors.inc();
-            let index = wanted.map_or(0, |placement| placement.key.index);
-            self.report_failure(ip, index, errno);
+            self.report_failure(failure);
             return;
         }
         self.retries.remove(&ip);
@@ -214,8 +215,12 @@ impl Agent {
         let was_seen = std::mem::replace(&mut status.seen, seen);
         // A local address is refused by the protocol's thread, and its next try may be a while away.
         let accepted = wanted.is_some() || placed.is_some();
-        if accepted || !self.side.wanted.contains_key(&ip) {
-            status.error = None;
+        let over = status.failure.is_some_and(|failure| {
+            let gone = !self.observed.addresses.contains_key(&failure.key);
+            if failure.deleting { gone } else { accepted || !self.side.wanted.contains_key(&ip) }
+        });
+        if over {
+            status.failure = None;
         }
         let repaired = was_seen && done == Some(Why::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
         let change = Change {

@@ -107,8 +107,18 @@ impl Agent {
                 Some(index)
             }
             Err(error) => {
-                tracing::warn!(op = "dummyInterface", interface = name, %error, "no interface for remote addresses");
-                None
+                // One that is there is better than none: what is announced on it stays.
+                let kept = self.dummy.filter(|index| self.observed.links.contains_key(index));
+                let stay = match kept {
+                    Some(index) => format!("they stay on {}", self.observed.name_of(index)),
+                    None => "none is announced".to_owned(),
+                };
+                let text = format!(
+                    "interface {name} for remote addresses is not there, and {error}: {stay}. Does this kernel have the module dummy?"
+                );
+                tracing::warn!(op = "dummyInterface", event = reason::INTERFACE_UNAVAILABLE, interface = name, %error, "{text}");
+                self.tell_node(reason::INTERFACE_UNAVAILABLE, &text);
+                kept
             }
         }
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use api_types::names::reason;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use nix::errno::Errno;
 use ownership::NodeId;
 use runtime::BootTime;
 use runtime::events::{Event, Kind as Urgency};
@@ -17,7 +16,7 @@ use tokio::time::timeout;
 use super::Agent;
 use crate::desired::{Kind, Placement, Reason};
 use crate::local::Local;
-use crate::reconcile::Why;
+use crate::reconcile::{Failure, Why};
 use crate::services::{ServiceName, ServiceView};
 use crate::state;
 
@@ -70,13 +69,18 @@ impl Agent {
     }
 
     /// An address that could not be put or deleted.
-    pub(super) fn report_failure(&mut self, ip: IpAddr, index: u32, errno: Errno) {
-        let interface = self.observed.name_of(index).to_owned();
-        let text = format!("node {} cannot announce {ip} on interface {interface}: {errno}", self.settings.node);
+    pub(super) fn report_failure(&mut self, failure: Failure) {
+        let Failure { key, deleting, errno } = failure;
+        let (ip, interface, node) = (key.ip, self.observed.name_of(key.index).to_owned(), &self.settings.node);
+        let text = if deleting {
+            format!("node {node} cannot take {ip} off interface {interface}: {errno}")
+        } else {
+            format!("node {node} cannot announce {ip} on interface {interface}: {errno}")
+        };
         tracing::warn!(op = "announce", event = "announcementFailed", ip = %ip, interface, error = %errno, "{text}");
         self.tell_users(ip, Urgency::Warning, reason::ANNOUNCEMENT_FAILED, &text);
         if let Some(status) = self.status.get_mut(&ip) {
-            status.error = Some(errno.to_string());
+            status.failure = Some(failure);
         }
     }
 
@@ -189,7 +193,7 @@ impl Agent {
                 prefix_length: placement.map(|placement| placement.key.prefix_len),
                 reason: status.decision.reason.word(),
                 why: status.decision.reason.to_string(),
-                error: status.error.clone(),
+                error: status.failure.map(|failure| failure.errno.to_string()),
                 since: status.since,
                 ownership: None,
             }

@@ -104,6 +104,7 @@ impl Driver {
         let config = Config {
             policy: start.rules.policy,
             announcements: start.rules.announcements.clone(),
+            probe_interval: start.probe_interval,
             ..Config::new(start.node.clone(), BootId(boot), start.keys.clone())
         };
         let now = BootTime::now();

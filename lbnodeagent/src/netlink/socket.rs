@@ -11,6 +11,9 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
+use socket2::SockRef;
+
+use super::filter;
 
 /// How long the kernel may take for an answer; it answers at once or not at all.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,9 +40,13 @@ impl Socket {
         Ok(socket)
     }
 
-    /// For notifications of these groups (a bit each); reading never waits.
+    /// For notifications of these groups (a bit each), of routes only those of default routes; reading never waits.
     pub(super) fn notifications(groups: u32) -> Result<Self, Errno> {
-        Self::open(SockFlag::SOCK_NONBLOCK, groups)
+        let socket = Self::open(SockFlag::SOCK_NONBLOCK, groups)?;
+        if let Err(error) = SockRef::from(&socket.fd).attach_filter(&filter::program()) {
+            tracing::debug!(op = "netlink", %error, "routes of others are heard as well");
+        }
+        Ok(socket)
     }
 
     fn open(flags: SockFlag, groups: u32) -> Result<Self, Errno> {

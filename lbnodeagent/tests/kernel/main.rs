@@ -8,6 +8,7 @@
 mod agent;
 mod changes;
 mod dummy;
+mod golden;
 mod gossip;
 mod hearing;
 mod netdevs;

@@ -236,6 +236,30 @@ fn notifications_bring_the_state_up_to_date() {
     });
 }
 
+#[test]
+fn routes_of_others_wake_nobody() {
+    in_namespace(|| async {
+        let mut kernel = Kernel::open().unwrap();
+        let index = dummy(&mut kernel);
+        let operations = [put(index, "192.0.2.1/24", AddressAttributes::REMOTE)];
+        assert_eq!(kernel.apply(&operations).unwrap(), [Ok(())]);
+        ip("address add 2001:db8::1/64 dev kube-lb0 nodad");
+        let mut monitor = Monitor::open().unwrap();
+        ip("route add 10.0.0.0/8 via 192.0.2.254");
+        ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
+        ip("route del 10.0.0.0/8");
+        let heard = tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait());
+        assert!(heard.await.is_err(), "routes that are no default routes were heard of");
+        for (route, family) in [("via 192.0.2.254", ""), ("via 2001:db8::2", "-6 ")] {
+            ip(&format!("{family}route add default {route}"));
+            ip(&format!("{family}route del default {route}"));
+            let heard = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
+            heard.await.expect("default routes are heard of").unwrap();
+            assert_eq!(monitor.hear().changes.len(), 2);
+        }
+    });
+}
+
 /// Listens until the state is the kernel's.
 async fn catch_up(monitor: &mut Monitor, observed: &mut Observed, kernel: &mut Kernel) {
     loop {

@@ -128,7 +128,13 @@ impl Node {
             inputs: inputs.clone(),
             lease,
         };
-        let settings = Settings { node: "n1".to_owned(), stop_grace, run_dir: run_dir(), gossip_port: 7475 };
+        let settings = Settings {
+            node: "n1".to_owned(),
+            stop_grace,
+            run_dir: run_dir(),
+            gossip_port: 7475,
+            probe_interval: ownership::probe::INTERVAL,
+        };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
         Self { inputs, readiness, requests, stop, running, _leases: leases, registry, queue, events }
@@ -149,6 +155,52 @@ impl Node {
         for service in services {
             self.send(Input::Service(Event::InitApply(view(service)))).await;
         }
+        self.listed().await;
+    }
+
+    /// Every watch delivers its first list, in which are these objects.
+    pub async fn lists_of(&self, objects: &[Value]) {
+        for object in objects {
+            let input = match kind(object) {
+                "ServiceGroup" => Input::Group(Event::InitApply(Box::new(group(object)))),
+                "LBNodeAgent" => Input::Agent(Event::InitApply(Box::new(from(object)))),
+                "Service" => Input::Service(Event::InitApply(view(object))),
+                "EndpointSlice" => Input::Slice(Event::InitApply(slice(object))),
+                other => panic!("{other} is not watched"),
+            };
+            self.send(input).await;
+        }
+        self.listed().await;
+        if objects.iter().any(|object| kind(object) == "EndpointSlice") {
+            self.send(Input::Slice(Event::InitDone)).await;
+        }
+    }
+
+    /// An object is created or changed.
+    pub async fn applied(&self, object: &Value) {
+        self.send(match kind(object) {
+            "ServiceGroup" => Input::Group(Event::Apply(Box::new(group(object)))),
+            "LBNodeAgent" => Input::Agent(Event::Apply(Box::new(from(object)))),
+            "Service" => Input::Service(Event::Apply(view(object))),
+            "EndpointSlice" => Input::Slice(Event::Apply(slice(object))),
+            other => panic!("{other} is not watched"),
+        })
+        .await;
+    }
+
+    /// An object is deleted.
+    pub async fn deleted(&self, object: &Value) {
+        self.send(match kind(object) {
+            "ServiceGroup" => Input::Group(Event::Delete(Box::new(group(object)))),
+            "LBNodeAgent" => Input::Agent(Event::Delete(Box::new(from(object)))),
+            "Service" => Input::Service(Event::Delete(view(object))),
+            "EndpointSlice" => Input::Slice(Event::Delete(slice(object))),
+            other => panic!("{other} is not watched"),
+        })
+        .await;
+    }
+
+    async fn listed(&self) {
         let node = NodeView {
             uid: "u".to_owned(),
             addresses: ["192.168.50.11".parse().unwrap()].into(),
@@ -181,13 +233,7 @@ impl Node {
 
     /// The first list of slices: a Service's ready endpoints on these nodes.
     pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
-        let endpoints: Vec<Value> =
-            nodes.iter().map(|node| json!({"addresses": ["10.0.0.1"], "nodeName": node})).collect();
-        let slice = serde_json::from_value(json!({
-            "metadata": {"name": format!("{service}-1"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4", "endpoints": endpoints
-        }));
-        self.send(Input::Slice(Event::InitApply(SliceView::new(&slice.unwrap()).unwrap()))).await;
+        self.send(Input::Slice(Event::InitApply(slice(&endpoints(service, nodes))))).await;
         self.send(Input::Slice(Event::InitDone)).await;
     }
 
@@ -345,15 +391,27 @@ fn agent(spec: &Value) -> Box<LBNodeAgent> {
     let agent = json!({
         "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
     });
-    Box::new(serde_json::from_value(agent).unwrap())
+    Box::new(from(&agent))
 }
 
-fn group(value: &Value) -> ServiceGroup {
-    serde_json::from_value(value.clone()).unwrap()
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().expect("an object without kind")
 }
 
-fn view(value: &Value) -> ServiceView {
-    ServiceView::new(&serde_json::from_value::<Service>(value.clone()).unwrap(), true)
+fn from<T: serde::de::DeserializeOwned>(object: &Value) -> T {
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+fn group(object: &Value) -> ServiceGroup {
+    from(object)
+}
+
+fn view(object: &Value) -> ServiceView {
+    ServiceView::new(&from::<Service>(object), true)
+}
+
+fn slice(object: &Value) -> SliceView {
+    SliceView::new(&from(object)).unwrap()
 }
 
 /// A ServiceGroup: `kind` is `local` or `remote`.
@@ -381,10 +439,21 @@ pub fn groups() -> Vec<Value> {
     ]
 }
 
+/// An EndpointSlice: a Service's ready endpoints on these nodes.
+pub fn endpoints(service: &str, nodes: &[&str]) -> Value {
+    let endpoints: Vec<Value> = nodes.iter().map(|node| json!({"addresses": ["10.0.0.1"], "nodeName": node})).collect();
+    json!({
+        "kind": "EndpointSlice",
+        "metadata": {"name": format!("{service}-1"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4", "endpoints": endpoints
+    })
+}
+
 /// A Service with these addresses.
 pub fn service(name: &str, addresses: &[&str]) -> Value {
     let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
     json!({
+        "kind": "Service",
         "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
             "annotations": {"purelb.io/allocated-by": "PureLB"}},
         "spec": {"type": "LoadBalancer"},

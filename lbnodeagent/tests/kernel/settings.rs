@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service};
+use crate::node::{LOCAL, Lan, Node, REMOTE, endpoints, groups, local_is_there, remote_is_there, service};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, lasts};
 
 /// Waits until `ip` has a line with all the words.
@@ -153,6 +153,44 @@ fn a_traffic_policy_that_counts_for_a_local_address_is_said() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let told = node.told();
         assert_eq!(said(&told), 0, "{told:#?}");
+    });
+}
+
+/// Services that share an address under the policy `Local` need a node with endpoints of each.
+#[test]
+fn sharers_that_no_node_can_serve_together_are_told() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        let sharer = |name: &str| {
+            let mut service = service(name, &LOCAL[..1]);
+            service["spec"]["externalTrafficPolicy"] = json!("Local");
+            service
+        };
+        let mut node = Node::start().await;
+        let mut objects = groups();
+        objects.extend(["one", "other"].map(sharer));
+        objects.extend([("one", "n1"), ("other", "n2")].map(|(service, on)| endpoints(service, &[on])));
+        node.lists_of(&objects).await;
+        node.says("nobody may", LOCAL[0], |address| !address.announced && address.reason == "noEligibleNodes").await;
+        let said = |told: &[(&str, String)], words: &str| {
+            told.iter().any(|(reason, text)| *reason == "NoEligibleNodes" && text.contains(words))
+        };
+        let mut told = Vec::new();
+        eventually("told", || {
+            told.extend(node.told());
+            said(&told, "nobody answers for it")
+        })
+        .await;
+        node.applied(&endpoints("other", &["n1", "n2"])).await;
+        node.says("together", LOCAL[0], |address| address.announced).await;
+        node.applied(&endpoints("one", &["n2"])).await;
+        node.applied(&endpoints("other", &["n1"])).await;
+        eventually("told again", || {
+            told.extend(node.told());
+            said(&told, "node n1 keeps it")
+        })
+        .await;
+        node.says("kept", LOCAL[0], |address| address.announced).await;
     });
 }
 

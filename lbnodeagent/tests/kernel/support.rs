@@ -165,10 +165,16 @@ static MARKS: AtomicU16 = AtomicU16::new(0);
 
 impl Monitor {
     pub fn start() -> Self {
+        Self::of(&[], &["address", "route"])
+    }
+
+    /// What it says of these, with these options.
+    pub fn of(options: &[&str], objects: &[&str]) -> Self {
         let (process, thread) = (std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{process}-{thread:?}"));
         let file = std::fs::File::create(&path).unwrap();
-        let child = Command::new("ip").args(["-o", "monitor", "address", "route"]).stdout(file).spawn().unwrap();
+        let child =
+            Command::new("ip").arg("-o").args(options).arg("monitor").args(objects).stdout(file).spawn().unwrap();
         let monitor = Self(child, path);
         // It joins the kernel's groups, and drops what it hears while it reads the interfaces: until then it is deaf.
         let hears = within(PATIENCE, || monitor.gets_to_a_mark(Duration::from_millis(20)));
@@ -184,11 +190,16 @@ impl Monitor {
     }
 
     /// All of it until now.
-    pub fn lines(self) -> Vec<String> {
+    pub fn so_far(&self) -> Vec<String> {
         assert!(self.gets_to_a_mark(PATIENCE), "ip monitor has stopped");
         let text = std::fs::read_to_string(&self.1).unwrap();
         let lines = text.lines().filter(|line| !line.contains(MARK));
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// All of it, and the end.
+    pub fn lines(self) -> Vec<String> {
+        self.so_far()
     }
 
     /// What went.

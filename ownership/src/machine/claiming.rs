@@ -86,7 +86,7 @@ impl Machine {
             }
         }
         self.ask_witnesses(want.link, None);
-        self.step_probing(address, Probe::new(cause, total, self.now))
+        self.step_probing(address, Probe::new(cause, total, self.probe_interval, self.now))
     }
 
     pub(super) fn step_probing(&mut self, address: IpAddr, mut probe: Probe) -> State {

@@ -24,6 +24,7 @@ use crate::event::{Action, ConflictPolicy, Event, Fact, Stop};
 use crate::link::LinkId;
 use crate::membership::Membership;
 use crate::node::{BootId, Mac, NodeId};
+use crate::probe;
 use crate::rng::Rng;
 use crate::time::{Time, ms};
 use crate::wire::{MAX_BODY, Message, Status, encode};
@@ -45,9 +46,12 @@ use slot::{Slot, State};
 pub use state::{AddressState, MemberState, Snapshot};
 use watching::Watch;
 
-/// Addresses that one call deals with because of the time: the rest is due at once again, so that an edge with
-/// thousands of claims to carry out hears the others in between.
+/// Addresses that one call deals with because of the time, and as many because of what happened: the rest is due at
+/// once again, so that an edge with thousands of claims to carry out, or a node with thousands of places among a
+/// thousand others to find, hears the others in between.
 const AT_ONCE: usize = 256;
+/// When the rest of what happened is looked at.
+const AT_ONCE_AGAIN: Duration = ms(1);
 
 /// A gap between two calls, past the deadline, that counts as a pause of our own.
 pub const PAUSE: Duration = ms(500);
@@ -65,14 +69,18 @@ pub struct Config {
     pub policy: ConflictPolicy,
     /// When to announce an address, counted from its claim.
     pub announcements: Vec<Duration>,
+    /// Between two questions before a claim, and from the last to the decision; brought into
+    /// [`probe::INTERVALS`].
+    pub probe_interval: Duration,
 }
 
 impl Config {
-    /// With the defaults: conflicts are enforced, announcements at 0, 0.1, 0.5, 2, 10 s.
+    /// With the defaults: conflicts are enforced, announcements at 0, 0.1, 0.5, 2, 10 s, probes 10 ms apart.
     #[must_use]
     pub fn new(node: NodeId, boot: BootId, keys: Keys) -> Self {
         let announcements = [0, 100, 500, 2000, 10_000].map(ms).to_vec();
-        Self { node, boot, keys, policy: ConflictPolicy::default(), announcements }
+        let (policy, probe_interval) = (ConflictPolicy::default(), probe::INTERVAL);
+        Self { node, boot, keys, policy, announcements, probe_interval }
     }
 }
 
@@ -83,6 +91,7 @@ pub struct Machine {
     node: NodeId,
     policy: ConflictPolicy,
     announcements: Vec<Duration>,
+    probe_interval: Duration,
     rng: Rng,
     now: Time,
     started: Time,
@@ -96,7 +105,7 @@ pub struct Machine {
     macs: BTreeMap<Mac, NodeId>,
     slots: BTreeMap<IpAddr, Slot>,
     queue: BTreeSet<(Time, IpAddr)>,
-    /// Addresses to look at before this call ends.
+    /// Addresses to look at before this call ends, unless there are very many.
     dirty: BTreeSet<IpAddr>,
     helping: Vec<Helping>,
     /// Whose claims are newer than what we have, by rumour.
@@ -134,10 +143,11 @@ impl Machine {
     /// A machine that starts now. The seed is random; the same seed and events give the same actions.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Time) -> Self {
-        let Config { node, boot, keys, policy, announcements } = config;
+        let Config { node, boot, keys, policy, announcements, probe_interval } = config;
         Self {
             policy,
             announcements,
+            probe_interval: probe_interval.clamp(*probe::INTERVALS.start(), *probe::INTERVALS.end()),
             rng: Rng::new(seed),
             now,
             started: now,
@@ -204,7 +214,8 @@ impl Machine {
     pub fn next_deadline(&self) -> Time {
         let slot = self.queue.first().map(|(at, _)| *at);
         let check = self.links.values().filter_map(LinkState::deadline).min();
-        let soonest = [slot, check, self.burst_next].into_iter().flatten().min();
+        let rest = (!self.dirty.is_empty()).then(|| self.now + AT_ONCE_AGAIN);
+        let soonest = [slot, check, self.burst_next, rest].into_iter().flatten().min();
         let regular = self.watch_next.min(self.members.deadline());
         soonest.map_or(regular, |soonest| soonest.min(regular))
     }
@@ -281,16 +292,16 @@ impl Machine {
         }
     }
 
-    /// Looks at every address that something happened to.
+    /// Looks at the addresses that something happened to. A step can make addresses dirty again.
     fn settle(&mut self) {
-        // A step can make other addresses dirty, never its own again without a cause; the bound is for safety.
-        for _ in 0..8 {
-            if self.dirty.is_empty() {
-                return;
-            }
-            for address in std::mem::take(&mut self.dirty) {
+        let mut left = AT_ONCE;
+        while left > 0 && !self.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty).into_iter();
+            for address in dirty.by_ref().take(left) {
                 self.step(address);
+                left -= 1;
             }
+            self.dirty.extend(dirty);
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ownership::probe;
 use ownership::rng::Rng;
 use ownership::{
     Action, Ask, BootId, Config, Epoch, Event, Fact, Frame, Keys, Link, LinkId, Mac, Machine, NodeId, Peer, Place,
@@ -64,6 +65,7 @@ pub struct Setup {
     /// `skip-ipv6-dad` on all Services.
     pub skip_probe: bool,
     pub client: bool,
+    pub probe_interval: Duration,
     pub seed: u64,
 }
 
@@ -79,6 +81,7 @@ impl Default for Setup {
             snooping: false,
             skip_probe: false,
             client: true,
+            probe_interval: probe::INTERVAL,
             seed: 1,
         }
     }
@@ -446,7 +449,8 @@ impl World {
         let state = &mut self.nodes[node];
         state.boots += 1;
         let boot = BootId(state.boots * 1000 + u128::try_from(node).unwrap());
-        let config = Config::new(state.id.clone(), boot, Keys::new(&[7; 32], None));
+        let probe_interval = self.setup.probe_interval;
+        let config = Config { probe_interval, ..Config::new(state.id.clone(), boot, Keys::new(&[7; 32], None)) };
         state.machine = Some(Machine::new(config, seed, self.now));
         state.version = 0;
         let found: Vec<_> = state.kernel.iter().map(|a| (*a, state.file.get(a).copied())).collect();

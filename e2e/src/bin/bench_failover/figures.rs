@@ -26,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) line: &'static str,
     /// Of the IPv4 and of the IPv6 address; nothing of one that the event does not concern.
     pub(crate) figures: [Option<Figures>; 2],
+    /// How long this machine itself stood still meanwhile, if it did.
+    pub(crate) standstill: Option<Duration>,
     /// What the figures do not say.
     pub(crate) note: Option<String>,
     /// Whether what they do not say was as it should be.
@@ -33,6 +35,12 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// What is to be said besides the figures.
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = String> {
+        let standstill = self.standstill.map(|time| format!("this machine itself stood still for {} ms", millis(time)));
+        standstill.into_iter().chain(self.note.clone())
+    }
+
     /// With something to say besides.
     pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
@@ -63,10 +71,10 @@ impl fmt::Display for Sample {
                 "; {family}: {longest} ms without (together {without}), {double} ms double, {moves} moves, {failed} of {tried} connections failed"
             )?;
         }
-        match &self.note {
-            Some(note) => write!(formatter, "; {note}"),
-            None => Ok(()),
+        for remark in self.remarks() {
+            write!(formatter, "; {remark}")?;
         }
+        Ok(())
     }
 }
 
@@ -113,7 +121,7 @@ mod tests {
             let longest = Duration::from_millis(longest);
             Some(Figures { longest, without: longest, double: Duration::ZERO, moves: 1, tried: 9, failed: 2 })
         });
-        Sample { line: "cut", figures, note: None, good: true }
+        Sample { line: "cut", figures, standstill: None, note: None, good: true }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `setting` | the cluster made ready, and the Service |
 //! | `bench` | what all rows use: who owns, labels and other objects, everything as before |
 //! | `watch` | asks, connects, and says what came of it |
+//! | `standstill` | notices when the machine itself stood still |
 //! | `figures` | one phase of one run in figures; many runs in figures |
 //! | `lines` | what the table says of each event besides our figures: the aims, and the peers' figures |
 //! | `rows` | the events: one function each |
@@ -21,6 +22,7 @@ mod figures;
 mod lines;
 mod rows;
 mod setting;
+mod standstill;
 mod table;
 mod watch;
 

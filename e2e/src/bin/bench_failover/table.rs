@@ -19,7 +19,8 @@ pub(crate) fn print(samples: &[Sample]) {
         let mine: Vec<&Sample> = samples.iter().filter(|sample| sample.line == line.name).collect();
         if !mine.is_empty() {
             rows.push(cells(line, &mine));
-            notes.extend(mine.iter().filter_map(|sample| Some(format!("{}: {}", line.name, sample.note.as_ref()?))));
+            let remarks = mine.iter().flat_map(|sample| sample.remarks());
+            notes.extend(remarks.map(|remark| format!("{}: {remark}", line.name)));
         }
     }
     for row in &rows {

@@ -11,6 +11,7 @@ use super::{
     Result,
     bench::Bench,
     figures::{Figures, Sample},
+    standstill::Standstill,
 };
 
 /// The Service's port.
@@ -30,6 +31,7 @@ pub(crate) struct Watch<'a> {
     bench: &'a Bench,
     monitors: [ArpMonitor; 2],
     connectors: [Connector; 2],
+    standstill: Standstill,
     /// Who answered for each when it began.
     first: [Option<Mac>; 2],
 }
@@ -44,6 +46,7 @@ impl<'a> Watch<'a> {
             bench,
             monitors: [client.monitor(v4)?, client.monitor(v6)?],
             connectors: [connect(v4), connect(v6)],
+            standstill: Standstill::watch(),
             first: [None; 2],
         })
     }
@@ -141,6 +144,7 @@ impl<'a> Watch<'a> {
         let sample = |(line, from, to): &Phase| Sample {
             line,
             figures: [figures(0, *from, *to), figures(1, *from, *to)],
+            standstill: self.standstill.longest(*from, *to),
             note: None,
             good: true,
         };

@@ -12,7 +12,7 @@ use crate::desired::Placement;
 use crate::local::{Placed, Report};
 use crate::netlink::{BATCH, Kernel};
 use crate::observed::AddressKey;
-use crate::reconcile::{Operation, Why};
+use crate::reconcile::{Failure, Operation, Why};
 
 impl Table {
     /// The place of an address that this node takes part in; if it is here already, it becomes as it should be.
@@ -29,15 +29,10 @@ impl Table {
         self.places.remove(&ip);
     }
 
-    /// Puts addresses into the kernel; returns those that it refused. `from` says who had them before.
+    /// Puts addresses into the kernel; returns those that it refused, which the protocol has taken out then, for a part
+    /// may have been done. `from` says who had them before.
     pub(in crate::local) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
         self.ours.extend(addresses);
-        let failed = self.put(addresses, from);
-        // The protocol has them taken out then, for a part may have been done.
-        failed
-    }
-
-    fn put(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
         let now = BootTime::now();
         let mut failed = Vec::new();
         for ip in addresses {
@@ -51,8 +46,8 @@ impl Table {
         let (done, refused) = self.write(&operations);
         for ip in addresses {
             let Some(placement) = self.held.get(ip).copied() else { continue };
-            if let Some(errno) = refused.get(ip) {
-                self.report(Report::Failed(placement.key, *errno));
+            if let Some(failure) = refused.get(ip) {
+                self.report(Report::Failed(*failure));
                 failed.push(*ip);
                 continue;
             }
@@ -83,8 +78,8 @@ impl Table {
         let (_, refused) = self.write(&operations);
         self.news.unsure |= !refused.is_empty();
         for key in keys {
-            if let Some(errno) = refused.get(&key.ip) {
-                self.report(Report::Failed(key, *errno));
+            if let Some(failure) = refused.get(&key.ip) {
+                self.report(Report::Failed(*failure));
             }
             self.report(Report::Withdrawn(key));
         }
@@ -96,7 +91,7 @@ impl Table {
         self.write(&operations);
     }
 
-    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Errno>) {
+    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Failure>) {
         let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for batch in operations.chunks(BATCH) {
             let results = self.kernel.apply(batch).unwrap_or_else(|error| {
@@ -107,7 +102,9 @@ impl Table {
             for (operation, result) in batch.iter().zip(results) {
                 self.metrics.count_operation(operation, result);
                 match (operation, result) {
-                    (operation, Err(errno)) => drop(failed.insert(operation.key().ip, errno)),
+                    (operation, Err(errno)) => {
+                        failed.insert(operation.key().ip, Failure::of(operation, errno));
+                    }
                     (Operation::Put(entry, why), Ok(())) => {
                         done.entry(entry.key.ip).or_insert(*why);
                     }
