@@ -29,7 +29,7 @@ MEMBERS := $(or $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr 
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
 	@echo 'make demo-down   ends it and leaves nothing behind'
-	@echo 'make test        all tests (about 20 minutes once everything is built)'
+	@echo 'make test        all tests (about 10 minutes once everything is built)'
 	@echo 'make test-fast   the tests that need no cluster'
 	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), make bench-agent (about 15 minutes;'
 	@echo '                 RUNS=5 for 5 single Services, COUNT=1000 for fewer at once, ROWS=latency,bulk,idle for these'
@@ -85,13 +85,16 @@ demo-down:
 	@[ -x $(LAB) ] || cargo build --quiet --locked --package e2e --bins
 	@$(LAB) down --name demo
 
-# The tests on a real cluster share one: it is made by the first and removed here, whatever happens.
+# The tests on a real cluster share two: each is made by its first test, and removed here, whatever happens.
+TEST_CLUSTERS := test0 test1
+DOWN_TEST_CLUSTERS = for name in $(TEST_CLUSTERS); do $(LAB) down --name $$name; done
+
 test: lab images
 	@echo 'building the tests'
 	@cargo nextest run --locked --workspace --no-run --cargo-quiet
 	@cargo test --quiet --locked --workspace --doc
-	@$(LAB) down --name test
-	@trap '$(LAB) down --name test' EXIT && cargo nextest run --locked --workspace --cargo-quiet --show-progress none --status-level pass
+	@$(DOWN_TEST_CLUSTERS)
+	@trap '$(DOWN_TEST_CLUSTERS)' EXIT && cargo nextest run --locked --workspace --cargo-quiet --show-progress none --status-level pass
 
 test-fast: prepare
 	@cargo nextest run --locked --workspace -E 'not (binary_id(e2e::cluster) | binary_id(e2e::allocator))'
