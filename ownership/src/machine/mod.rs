@@ -15,7 +15,8 @@
 //! | `state` | what `/state` shows |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::claims::Ledger;
@@ -107,6 +108,8 @@ pub struct Machine {
     queue: BTreeSet<(Time, IpAddr)>,
     /// Addresses to look at before this call ends, unless there are very many.
     dirty: BTreeSet<IpAddr>,
+    /// The last of them that was looked at.
+    settled: IpAddr,
     helping: Vec<Helping>,
     /// Whose claims are newer than what we have, by rumour.
     behind: BTreeSet<NodeId>,
@@ -162,6 +165,7 @@ impl Machine {
             slots: BTreeMap::new(),
             queue: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            settled: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             helping: Vec::new(),
             behind: BTreeSet::new(),
             watches: Vec::new(),
@@ -294,14 +298,13 @@ impl Machine {
 
     /// Looks at the addresses that something happened to. A step can make addresses dirty again.
     fn settle(&mut self) {
-        let mut left = AT_ONCE;
-        while left > 0 && !self.dirty.is_empty() {
-            let mut dirty = std::mem::take(&mut self.dirty).into_iter();
-            for address in dirty.by_ref().take(left) {
-                self.step(address);
-                left -= 1;
-            }
-            self.dirty.extend(dirty);
+        for _ in 0..AT_ONCE {
+            // In turn, so that those that become dirty again and again keep no others waiting.
+            let following = self.dirty.range((Bound::Excluded(self.settled), Bound::Unbounded)).next();
+            let Some(address) = following.or_else(|| self.dirty.first()).copied() else { return };
+            self.dirty.remove(&address);
+            self.settled = address;
+            self.step(address);
         }
     }
 
