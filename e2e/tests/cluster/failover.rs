@@ -98,7 +98,18 @@ impl<'a> Local<'a> {
         self.monitors.each_ref().map(|monitor| monitor.so_far().since(from))
     }
 
-    /// Both moved from one node to another, with no more than this long without an answer, and never two.
+    /// A moment after which both have answered: what is seen from it on begins with who answers now.
+    async fn answers(&self) -> Instant {
+        let from = Instant::now();
+        eventually(DEADLINE, "an answer from each", async || {
+            if self.since(from).iter().all(|observed| observed.last_mac().is_some()) { Ok(()) } else { Err("silence") }
+        })
+        .await
+        .unwrap();
+        from
+    }
+
+    /// Both moved from one node to another since then, a moment of [`Self::answers`], with no more than this long without an answer, and never two.
     fn moved_once(&self, from: Instant, longest: Duration) {
         for (address, observed) in self.addresses.iter().zip(self.since(from)) {
             let owners = observed.owners();
@@ -140,7 +151,7 @@ impl Drop for Paused<'_> {
 /// Cuts the owner off and joins it again.
 async fn owner_goes_and_comes_back(local: &Local<'_>) {
     let owner = local.owner();
-    let cut = Instant::now();
+    let cut = local.answers().await;
     owner.isolate().unwrap();
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.moved_once(cut, SOON);

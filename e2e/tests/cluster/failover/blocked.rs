@@ -25,7 +25,7 @@ async fn agents_that_cannot_talk_say_so_and_a_node_that_is_gone_is_replaced_all_
     }
     local.nothing_happened(from);
 
-    let from = Instant::now();
+    let from = local.answers().await;
     owner.isolate().unwrap();
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.moved_once(from, SOON);

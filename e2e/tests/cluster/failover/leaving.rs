@@ -38,7 +38,7 @@ async fn an_evicted_agent_hands_local_addresses_over_and_withdraws_remote_ones()
     let owner = local.owner();
     routed_by(&cluster, routed, cluster.nodes()).await;
 
-    let from = Instant::now();
+    let from = local.answers().await;
     let tainted = Tainted::new(&cluster, &owner);
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.moved_once(from, Duration::from_millis(500));

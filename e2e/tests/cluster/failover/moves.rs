@@ -36,7 +36,7 @@ async fn an_excluded_owner_hands_over_and_gets_its_addresses_back_when_somebody_
     let [address, _] = local.addresses;
     let (owner, first) = (local.owner(), cluster.order(address).remove(0));
 
-    let from = Instant::now();
+    let from = local.answers().await;
     let excluded = Excluded::new(&cluster, &owner);
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.moved_once(from, Duration::from_millis(500));
@@ -47,8 +47,8 @@ async fn an_excluded_owner_hands_over_and_gets_its_addresses_back_when_somebody_
     tokio::time::sleep(AFTERWARDS).await;
     local.nothing_happened(from);
 
-    let from = Instant::now();
     let already = local.owner().id() == first.id();
+    let from = local.answers().await;
     cluster
         .kubectl(&["annotate", "service", local.name, "--namespace", "default", "purelb.io/rebalance=once"])
         .unwrap();

@@ -20,7 +20,7 @@ async fn a_rebooted_node_has_its_remote_addresses_again_and_no_local_one() {
         routed_by(&cluster, *address, cluster.nodes()).await;
     }
 
-    let off = Instant::now();
+    let off = local.answers().await;
     owner.power_off().unwrap();
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.moved_once(off, super::SOON);

@@ -47,7 +47,7 @@ async fn a_local_address_follows_the_endpoints_and_stays_when_there_are_none() {
     tokio::time::sleep(AFTERWARDS).await;
     local.nothing_happened(from);
 
-    let from = Instant::now();
+    let from = local.answers().await;
     cluster.apply(&slice(name, &[second], &[third])).unwrap();
     local.answered_by(|macs| macs == [second.mac(); 2]).await;
     local.moved_once(from, Duration::from_millis(500));
