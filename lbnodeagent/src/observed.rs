@@ -168,6 +168,9 @@ pub struct Observed {
     pub addresses: BTreeMap<AddressKey, KernelAddress>,
     /// Default routes of both families.
     pub routes: BTreeSet<DefaultRoute>,
+    /// IPv6 addresses that the kernel was given and has not reported: it does so when duplicate address detection is
+    /// through, which even without any is done later and elsewhere (`addrconf_dad_work`).
+    underway: BTreeSet<AddressKey>,
 }
 
 impl Observed {
@@ -189,15 +192,20 @@ impl Observed {
                     changes.addresses.insert(key.ip);
                 }
                 self.routes.retain(|route| route.index != index);
+                self.underway.retain(|key| key.index != index);
             }
             Change::Address(key, address) => {
                 self.addresses.insert(key, address);
+                self.underway.remove(&key);
                 changes.addresses.insert(key.ip);
             }
             Change::NoAddress(key) => {
+                // What is deleted and put again in one go is underway before the deletion is reported.
                 if self.addresses.remove(&key).is_some() {
                     changes.addresses.insert(key.ip);
                     changes.routes = self.forget_routes_with(&key);
+                } else if self.underway.remove(&key) {
+                    changes.addresses.insert(key.ip);
                 }
             }
             Change::Route(route) => changes.routes = self.routes.insert(route),
@@ -214,6 +222,24 @@ impl Observed {
             Change::NoRoute(route) => changes.routes = self.routes.remove(&route),
         }
         changes
+    }
+
+    /// The kernel is about to be given an address that it does not have. IPv4 addresses are reported at once.
+    pub fn expect(&mut self, key: AddressKey) {
+        if key.ip.is_ipv6() {
+            self.underway.insert(key);
+        }
+    }
+
+    /// The kernel refused it.
+    pub fn expect_no_more(&mut self, key: &AddressKey) {
+        self.underway.remove(key);
+    }
+
+    /// Whether the kernel was given the address and will report it.
+    #[must_use]
+    pub fn expects(&self, key: &AddressKey) -> bool {
+        self.underway.contains(key)
     }
 
     /// Drops the IPv4 routes that go with an address: all of its interface with the last one there, and those that
@@ -365,6 +391,24 @@ mod tests {
         let link = observed.links[&2].clone();
         assert!(observed.apply(Change::Link(2, link)).is_empty());
         assert!(observed.apply(Change::NoAddress(key(2, "192.0.2.1/24"))).is_empty());
+    }
+
+    #[test]
+    fn what_the_kernel_was_given_is_expected_until_it_says_more() {
+        let (mut observed, key) = (node(), key(3, "2001:db8::1/64"));
+        observed.expect(key);
+        assert!(observed.expects(&key));
+        observed.apply(Change::Address(key, plain()));
+        assert!(!observed.expects(&key));
+        // Deleted and put again in one go: it is still to come. Deleted by somebody else before that: it is not.
+        observed.expect(key);
+        assert_eq!(observed.apply(Change::NoAddress(key)).addresses, [key.ip].into());
+        assert!(observed.expects(&key));
+        assert_eq!(observed.apply(Change::NoAddress(key)).addresses, [key.ip].into());
+        assert!(!observed.expects(&key));
+        observed.expect(key);
+        observed.apply(Change::NoLink(key.index));
+        assert!(!observed.expects(&key));
     }
 
     #[test]

@@ -270,7 +270,9 @@ impl Plan<'_> {
     ) {
         let entry = Entry::ours(placement);
         let Some(found) = self.observed.addresses.get(&placement.key) else {
-            puts.push(Operation::Put(entry, Why::Add));
+            if !self.observed.expects(&placement.key) {
+                puts.push(Operation::Put(entry, Why::Add));
+            }
             return;
         };
         if network(&placement.key).is_some_and(|network| usurped.contains(&network)) {

@@ -11,7 +11,7 @@ use runtime::BootTime;
 
 use super::report::Change;
 use super::{Agent, Retry, Status};
-use crate::desired::{Context, Decision, Kind, Reason, decide};
+use crate::desired::{Context, Decision, Kind, Placement, Reason, decide};
 use crate::observed::MARK;
 use crate::reconcile::{Failure, Operation, Why};
 use crate::services::ServiceView;
@@ -146,12 +146,18 @@ impl Agent {
             _ => true,
         });
         let operations: Arc<[Operation]> = self.plan(now).operations(addresses.iter().copied()).into();
+        for operation in operations.iter() {
+            if let Operation::Put(entry, Why::Add | Why::Restore) = operation {
+                self.observed.expect(entry.key);
+            }
+        }
         let mut failed: BTreeMap<IpAddr, Failure> = BTreeMap::new();
         let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
         for (operation, result) in operations.iter().zip(self.carry_out(&operations).await) {
             self.outside.metrics.count_operation(operation, result);
             match (operation, result) {
                 (operation, Err(errno)) => {
+                    self.observed.expect_no_more(operation.key());
                     failed.insert(operation.key().ip, Failure::of(operation, errno));
                 }
                 (Operation::Put(entry, why), Ok(())) => {
@@ -204,7 +210,8 @@ impl Agent {
         let placed = self.side.placed.remove(&ip);
         let done = done.or_else(|| placed.as_ref().and_then(|placed| placed.why));
         // IPv6 addresses are reported some milliseconds after the kernel has taken them.
-        let there = wanted.filter(|_| seen || done.is_some()).or_else(|| self.side.held.get(&ip).copied());
+        let taken = |placement: &Placement| seen || done.is_some() || self.observed.expects(&placement.key);
+        let there = wanted.filter(taken).or_else(|| self.side.held.get(&ip).copied());
         if let Some(held) = self.side.held.get(&ip)
             && self.observed.addresses.get(&held.key).is_some_and(|found| found.mark != Some(MARK))
         {
