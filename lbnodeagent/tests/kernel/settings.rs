@@ -263,6 +263,8 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
         node.delete(&services[0]).await;
         node.delete(&services[1]).await;
         eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
+        // The kernel is a moment ahead of the agent.
+        eventually("said so", || log.count("event=withdrawAddress ") == 2).await;
         node.configure(json!({"nodeSelector": {"matchLabels": {"no": "such"}}, "local": {}})).await;
         node.says("no configuration", "10.77.0.1", |address| address.reason == "noConfig").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -288,6 +290,11 @@ impl Log {
         let set = tracing::subscriber::set_global_default(log.clone());
         set.expect("a test that reads the log needs a process of its own");
         log
+    }
+
+    /// How many lines there are with this word.
+    fn count(&self, word: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|line| line.contains(word)).count()
     }
 
     /// The lines since the last call.
