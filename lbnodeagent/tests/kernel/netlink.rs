@@ -239,12 +239,18 @@ fn notifications_bring_the_state_up_to_date() {
 #[test]
 fn routes_of_others_wake_nobody() {
     in_namespace(|| async {
+        let mut monitor = Monitor::open().unwrap();
         let mut kernel = Kernel::open().unwrap();
+        let mut observed = kernel.dump().unwrap();
         let index = dummy(&mut kernel);
         let operations = [put(index, "192.0.2.1/24", AddressAttributes::REMOTE)];
         assert_eq!(kernel.apply(&operations).unwrap(), [Ok(())]);
         ip("address add 2001:db8::1/64 dev kube-lb0 nodad");
-        let mut monitor = Monitor::open().unwrap();
+        // IPv6 addresses are reported some time after they are there, the interface's link-local one too.
+        catch_up(&mut monitor, &mut observed, &mut kernel).await;
+        while tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait()).await.is_ok() {
+            monitor.hear();
+        }
         ip("route add 10.0.0.0/8 via 192.0.2.254");
         ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
         ip("route del 10.0.0.0/8");
