@@ -116,6 +116,10 @@ struct Retry {
 
 /// How often everything is compared with the kernel.
 const COMPARE: Duration = Duration::from_secs(30);
+/// The same while something is known to be missed.
+const COMPARE_AGAIN: Duration = Duration::from_secs(1);
+/// After how long it is tried again to make the dummy interface.
+const DUMMY_RETRY: Duration = Duration::from_secs(30);
 /// How often time itself is looked at: Leases that ran out, retries, lifetimes.
 const TICK: Duration = Duration::from_millis(500);
 /// Inputs taken over at once, before the kernel is looked at again.
@@ -136,6 +140,8 @@ pub struct Agent {
     selection: Selection,
     connected: Connected,
     dummy: Option<u32>,
+    /// When it is tried again to make the dummy interface that is configured, or to set it up.
+    dummy_retry: Option<BootTime>,
     interfaces_changed: bool,
     side: Side,
     /// The remote addresses.
@@ -147,6 +153,8 @@ pub struct Agent {
     slot_write: Option<Task<bool>>,
     endpoint_watch: Option<Task>,
     compared: BootTime,
+    /// The kernel said more than was heard.
+    unsure: bool,
     first_pass_done: bool,
 }
 
@@ -176,6 +184,7 @@ impl Agent {
             selection: Selection::default(),
             connected: Connected::default(),
             dummy: None,
+            dummy_retry: None,
             interfaces_changed: true,
             side: Side::default(),
             wanted: BTreeMap::new(),
@@ -186,6 +195,7 @@ impl Agent {
             slot_write: None,
             endpoint_watch: None,
             compared: BootTime::now(),
+            unsure: false,
             first_pass_done: false,
         })
     }
@@ -261,14 +271,13 @@ impl Agent {
         self.note_exclusion(now);
         let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
         self.world.mark(due);
-        if now.since(self.compared) >= COMPARE {
+        if now.since(self.compared) >= if self.unsure { COMPARE_AGAIN } else { COMPARE } {
             self.compare().await;
             if self.world.missing().is_some() {
                 self.hold().await;
             }
-            // What could not be created is tried again.
-            self.interfaces_changed |= self.dummy.is_none() && self.mode.config().is_some();
         }
+        self.interfaces_changed |= self.dummy_retry.is_some_and(|at| at <= now);
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
         }

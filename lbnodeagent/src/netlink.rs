@@ -147,23 +147,33 @@ impl Kernel {
         }
     }
 
-    /// Does the operations in order, in one call for up to [`BATCH`] of them; one result each.
+    /// Does the operations in order, in one call for up to [`BATCH`] of them; one result each. When the socket fails
+    /// after the first call, what was not done or not answered has failed with `EIO`.
     ///
     /// Deleting what is not there, and putting what is, succeed.
     ///
     /// # Errors
-    /// When the socket fails: nothing is known of any of them then.
+    /// When the socket fails in the first call: nothing is known of any of them then.
     pub fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Errno>>, KernelError> {
         let mut results = Vec::with_capacity(operations.len());
         for batch in operations.chunks(BATCH) {
             let requests = batch.iter().map(encode::operation).collect();
-            results.extend(self.transact(requests)?.into_iter().zip(batch).map(|(errno, operation)| {
-                match (errno, operation) {
-                    (Errno::UnknownErrno, _)
-                    | (Errno::EADDRNOTAVAIL | Errno::ENODEV, Operation::Delete(_))
-                    | (Errno::EEXIST, Operation::Put(_, Why::Restore)) => Ok(()),
-                    (errno, _) => Err(errno),
+            let answers = match self.transact(requests) {
+                Ok(answers) => answers,
+                Err(error) if results.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::error!(op = "netlink", %error, "not all addresses could be written");
+                    // Nobody knows which answers are still to come.
+                    self.socket = Socket::requests()?;
+                    results.resize(operations.len(), Err(Errno::EIO));
+                    break;
                 }
+            };
+            results.extend(answers.into_iter().zip(batch).map(|(errno, operation)| match (errno, operation) {
+                (Errno::UnknownErrno, _)
+                | (Errno::EADDRNOTAVAIL | Errno::ENODEV, Operation::Delete(_))
+                | (Errno::EEXIST, Operation::Put(_, Why::Restore)) => Ok(()),
+                (errno, _) => Err(errno),
             }));
         }
         Ok(results)

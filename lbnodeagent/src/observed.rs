@@ -196,7 +196,7 @@ impl Observed {
             }
             Change::Address(key, address) => {
                 self.addresses.insert(key, address);
-                self.underway.remove(&key);
+                self.expect_nothing_of(key.ip, key.index);
                 changes.addresses.insert(key.ip);
             }
             Change::NoAddress(key) => {
@@ -234,6 +234,20 @@ impl Observed {
     /// The kernel refused it.
     pub fn expect_no_more(&mut self, key: &AddressKey) {
         self.underway.remove(key);
+    }
+
+    /// Nobody can say any more what the kernel was given.
+    pub fn expect_nothing(&mut self) {
+        self.underway.clear();
+    }
+
+    /// IPv6 knows an address once per interface. Given with another prefix length, the one that is there stays as it is,
+    /// and is not reported as what was given.
+    fn expect_nothing_of(&mut self, ip: IpAddr, index: u32) {
+        let lengths = AddressKey { ip, index, prefix_len: 0 }..=AddressKey { ip, index, prefix_len: u8::MAX };
+        while let Some(key) = self.underway.range(lengths.clone()).next().copied() {
+            self.underway.remove(&key);
+        }
     }
 
     /// Whether the kernel was given the address and will report it.
@@ -408,6 +422,10 @@ mod tests {
         assert!(!observed.expects(&key));
         observed.expect(key);
         observed.apply(Change::NoLink(key.index));
+        assert!(!observed.expects(&key));
+        // The kernel had it already, with another prefix length.
+        observed.expect(key);
+        observed.apply(Change::Address(AddressKey { prefix_len: 128, ..key }, plain()));
         assert!(!observed.expects(&key));
     }
 

@@ -286,8 +286,23 @@ impl Plan<'_> {
             deletes.push(placement.key);
             puts.push(Operation::Put(entry, Why::Add));
         } else if self.needs_renewal(&entry, found) {
+            if entry.no_prefix_route {
+                puts.extend(self.made_permanent(&placement.key));
+            }
             puts.push(Operation::Put(entry, Why::Renew));
         }
+    }
+
+    /// What comes before an IPv6 address goes, or its connected route: the kernel takes the route along of an address
+    /// without a lifetime only, and otherwise leaves it until that is over (`ipv6_del_addr`, `inet6_addr_modify`).
+    fn made_permanent(&self, key: &AddressKey) -> Option<Operation> {
+        let found = self.observed.addresses.get(key)?;
+        let stays = key.ip.is_ipv6() && found.valid.is_some() && !found.no_prefix_route;
+        stays.then(|| {
+            let found = Entry::found(*key, found, self.now);
+            let preferred = found.preferred.filter(|preferred| *preferred == 0);
+            Operation::Put(Entry { valid: None, preferred, ..found }, Why::Renew)
+        })
     }
 
     fn needs_renewal(&self, entry: &Entry, found: &KernelAddress) -> bool {
@@ -327,7 +342,10 @@ impl Plan<'_> {
         operations.extend(
             restored.iter().filter(|key| self.remote_links.contains(&key.index)).map(|key| Operation::Delete(*key)),
         );
-        operations.extend(deletes.into_iter().map(Operation::Delete));
+        for key in deletes {
+            operations.extend(self.made_permanent(&key));
+            operations.push(Operation::Delete(key));
+        }
         for key in restored.iter().filter(|key| !put_again.contains(key)) {
             if let Some(found) = self.observed.addresses.get(key) {
                 let wanted = self.wanted.get(&key.ip).filter(|placement| placement.key == *key);

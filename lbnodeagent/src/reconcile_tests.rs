@@ -246,6 +246,22 @@ fn a_changed_flag_needs_a_new_address() {
 }
 
 #[test]
+fn an_ipv6_address_with_a_lifetime_does_not_leave_its_route_behind() {
+    let runs_out = KernelAddress { valid: Some(180), preferred: Some(0), ..ours() };
+    let case = Case::new().has(3, "2001:db8::1/128", runs_out.clone());
+    assert_eq!(case.plan(), "Renew 2001:db8::1/128 kube-lb0 None Some(76)\nDelete 2001:db8::1/128 kube-lb0\n");
+    let without = KernelAddress { no_prefix_route: true, ..runs_out.clone() };
+    let case = Case::new().has(3, "2001:db8::1/128", without);
+    assert_eq!(case.plan(), "Delete 2001:db8::1/128 kube-lb0\n");
+    let mut case = Case::new().has(3, "2001:db8::1/128", runs_out).wants(3, "2001:db8::1/128");
+    for placement in case.wanted.values_mut() {
+        placement.attributes.no_prefix_route = true;
+    }
+    let renewed = "Renew 2001:db8::1/128 kube-lb0 None Some(76)\n";
+    assert_eq!(case.plan(), renewed.repeat(2));
+}
+
+#[test]
 fn broadcast_is_set_up_to_slash_30() {
     assert_eq!(broadcast(&key(2, "192.0.2.1/24")), Some("192.0.2.255".parse().unwrap()));
     assert_eq!(broadcast(&key(2, "192.0.2.1/31")), None);

@@ -176,7 +176,8 @@ impl Agent {
         }
         // Without gossip the last that was said of them counts.
         let here = |member: &MemberState| member.vital == Vital::Alive || self.side.silent && member.lease_alive;
-        let able: Vec<&MemberState> = self.side.members.iter().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
+        let able: Vec<&MemberState> =
+            self.side.members.iter().flatten().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
         if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
             Exclusion::Yes
         } else if able.iter().any(|member| !member.heard)

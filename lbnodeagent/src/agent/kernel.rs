@@ -16,21 +16,28 @@ use crate::observed::{AddressKey, Change, Changes, DefaultRoute, KernelAddress, 
 type Running<T> = JoinHandle<(Kernel, Result<T, KernelError>)>;
 
 impl Agent {
-    /// Takes over what the kernel reports.
+    /// Takes over what the kernel reports, and reads everything where that is not enough.
     pub(super) async fn hear(&mut self) {
+        let before = self.unsure;
+        self.listen();
+        // Otherwise it has just failed.
+        if self.unsure && !before {
+            self.compare().await;
+        }
+    }
+
+    /// Takes over what the kernel reports.
+    fn listen(&mut self) {
         let Heard { changes, lost } = self.monitor.hear();
-        let mut unsure = lost;
+        self.unsure |= lost;
         for change in changes {
             // Of several IPv6 routes with the same metric the kernel replaces one, and does not say which.
-            unsure |= matches!(change, Change::Replacement(DefaultRoute { family: Family::V6, .. }));
+            self.unsure |= matches!(change, Change::Replacement(DefaultRoute { family: Family::V6, .. }));
             let changes = self.observed.apply(change);
             self.concerns(&changes);
         }
         if lost {
             tracing::warn!(op = "netlink", "notifications were lost: reading everything anew");
-        }
-        if unsure {
-            self.compare().await;
         }
     }
 
@@ -79,13 +86,19 @@ impl Agent {
         let _announced = self.monitor.hear();
         match self.with_kernel(Kernel::dump).await {
             Ok(observed) => {
+                self.unsure = false;
                 let differences = self.observed.differences(&observed);
                 self.observed = observed;
                 if !differences.is_empty() {
                     self.concerns(&differences);
                 }
             }
-            Err(error) => tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables"),
+            Err(error) => {
+                tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables");
+                // What was announced before is lost.
+                self.unsure = true;
+                self.observed.expect_nothing();
+            }
         }
         // Lifetimes run down without notice, and what never came cannot be missed.
         let due = self.wanted.iter().filter(|(_, placement)| {
@@ -106,7 +119,8 @@ impl Agent {
     }
 
     /// Runs a call that changes much, and hears what comes of it meanwhile and at its end: the outcome is judged by what
-    /// the kernel has. It is looked at again in the next pass, because it need not be our own doing.
+    /// the kernel has. It is looked at again in the next pass, because it need not be our own doing. Everything is read
+    /// only when the call is done: tables that change cannot be.
     pub(super) async fn with_kernel_and_ears<T: Send + 'static>(
         &mut self,
         call: impl FnOnce(&mut Kernel) -> Result<T, KernelError> + Send + 'static,
@@ -115,11 +129,15 @@ impl Agent {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut running => break outcome,
-                _ = self.monitor.wait() => self.hear().await,
+                _ = self.monitor.wait() => self.listen(),
             }
         };
-        self.hear().await;
-        self.end(outcome)
+        let result = self.end(outcome);
+        self.listen();
+        if self.unsure {
+            self.compare().await;
+        }
+        result
     }
 
     fn begin<T: Send + 'static>(

@@ -38,7 +38,7 @@ pub(super) struct Side {
     pub(super) scope: Scope,
     pub(super) rules: Rules,
     /// What the thread says of the members.
-    pub(super) members: Vec<MemberState>,
+    pub(super) members: Option<Vec<MemberState>>,
     pub(super) silent: bool,
     pub(super) started: Option<BootTime>,
     /// Since when no configuration applies to this node.
@@ -99,7 +99,7 @@ impl Side {
 
     /// The live members, this node left out.
     pub(super) fn live(&self) -> impl Iterator<Item = &MemberState> {
-        self.members.iter().filter(|member| member.vital == Vital::Alive)
+        self.members.iter().flatten().filter(|member| member.vital == Vital::Alive)
     }
 }
 
@@ -134,7 +134,7 @@ impl Agent {
     /// it, whoever would be the first to take it does.
     fn tell_nobody(&self, ip: IpAddr, qualified: &Qualified) {
         let nobody = matches!(qualified, Qualified::Tiers(tiers) if tiers.iter().all(BTreeSet::is_empty));
-        if !nobody || self.world.services.of(ip).nth(1).is_none() {
+        if !nobody || self.side.members.is_none() || self.world.services.of(ip).nth(1).is_none() {
             return;
         }
         let what = if self.side.held.contains_key(&ip) {
@@ -150,9 +150,11 @@ impl Agent {
         self.tell_users(ip, Urgency::Warning, reason::NO_ELIGIBLE_NODES, &text);
     }
 
-    /// Whether a Service says that some node announces the address.
+    /// Whether a Service says that a node announces the address which lives.
     fn is_announced(&self, ip: IpAddr) -> bool {
-        self.world.services.of(ip).any(|service| service.announcing(Family::of(ip)).is_some())
+        let announcing = self.world.services.of(ip).filter_map(|service| service.announcing(Family::of(ip)));
+        let mut nodes = announcing.filter_map(|text| text.split(',').next());
+        nodes.any(|node| node == self.settings.node || self.side.live().any(|member| member.node.as_str() == node))
     }
 
     /// Whether this node is the first in order of those that reach the address and live.
@@ -210,19 +212,19 @@ impl Agent {
     }
 
     fn heed_members(&mut self, members: Vec<MemberState>, silent: bool) {
-        let names = |members: &[MemberState]| -> Vec<String> {
-            members.iter().filter(|member| member.vital == Vital::Alive).map(|member| member.node.to_string()).collect()
-        };
-        let (before, after) = (names(&self.side.members), names(&members));
+        let names = |side: &Side| -> Vec<String> { side.live().map(|member| member.node.to_string()).collect() };
+        let (first, before) = (self.side.members.is_none(), names(&self.side));
+        self.side.members = Some(members);
+        let after = names(&self.side);
         if before != after {
             tracing::info!(op = "members", members = after.join(","), "members changed");
         }
         // Our own Lease has to hurry then.
         self.interfaces_changed |= silent != self.side.silent;
-        (self.side.members, self.side.silent) = (members, silent);
+        self.side.silent = silent;
         let metrics = &self.outside.metrics;
         let count = |vital: Vital| {
-            let count = self.side.members.iter().filter(|member| member.vital == vital).count();
+            let count = self.side.members.iter().flatten().filter(|member| member.vital == vital).count();
             i64::try_from(count).unwrap_or(i64::MAX)
         };
         metrics.members.set(count(Vital::Alive).saturating_add(1));
@@ -232,6 +234,11 @@ impl Agent {
         let subnets = self.world.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
         self.note_exclusion(BootTime::now());
+        if first || before != after {
+            for (ip, wanted) in &self.side.wanted {
+                self.tell_nobody(*ip, &wanted.want.qualified);
+            }
+        }
     }
 }
 

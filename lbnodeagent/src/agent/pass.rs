@@ -224,7 +224,8 @@ impl Agent {
         let accepted = wanted.is_some() || placed.is_some();
         let over = status.failure.is_some_and(|failure| {
             let gone = !self.observed.addresses.contains_key(&failure.key);
-            if failure.deleting { gone } else { accepted || !self.side.wanted.contains_key(&ip) }
+            let wanted_there = there.is_some_and(|placement| placement.key == failure.key);
+            if failure.deleting { gone || wanted_there } else { accepted || !self.side.wanted.contains_key(&ip) }
         });
         if over {
             status.failure = None;

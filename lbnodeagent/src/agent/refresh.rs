@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use runtime::BootTime;
 use runtime::events::{Event, Kind};
 
-use super::Agent;
+use super::{Agent, DUMMY_RETRY};
 use crate::config::{Mode, Notice};
 use crate::interfaces::{Connected, Selection, own_addresses};
 use crate::observed::{AddressKey, KernelAddress, MARK};
@@ -79,6 +79,7 @@ impl Agent {
 
     /// The index of the dummy interface, which is created if it is missing.
     async fn refresh_dummy(&mut self) -> Option<u32> {
+        self.dummy_retry = None;
         let name = self.mode.config()?.dummy_interface.clone();
         let found = self.observed.index_of(&name);
         if found.is_some()
@@ -107,6 +108,7 @@ impl Agent {
                 Some(index)
             }
             Err(error) => {
+                self.dummy_retry = Some(BootTime::now() + DUMMY_RETRY);
                 // One that is there is better than none: what is announced on it stays.
                 let kept = self.dummy.filter(|index| self.observed.links.contains_key(index));
                 let stay = match kept {
@@ -114,7 +116,7 @@ impl Agent {
                     None => "none is announced".to_owned(),
                 };
                 let text = format!(
-                    "interface {name} for remote addresses is not there, and {error}: {stay}. Does this kernel have the module dummy?"
+                    "interface {name} for remote addresses is not ready, {error}: {stay}. Does this kernel have the module dummy? It is tried again every 30 s"
                 );
                 tracing::warn!(op = "dummyInterface", event = reason::INTERFACE_UNAVAILABLE, interface = name, %error, "{text}");
                 self.tell_node(reason::INTERFACE_UNAVAILABLE, &text);

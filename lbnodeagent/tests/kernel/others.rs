@@ -92,6 +92,29 @@ fn an_address_that_the_kernel_takes_along_comes_back() {
 }
 
 /// Addresses of other people on the same interfaces, with ours, before us and after us.
+/// IPv6 knows an address once per interface, and the kernel accepts it with another prefix length and keeps the old one.
+#[test]
+fn an_address_that_is_there_with_another_prefix_length_becomes_as_it_should() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        ip("link set kube-lb0 up");
+        ip("address add 2001:470:8bf5:2:2::1/128 dev kube-lb0 nodad");
+        let group = |aggregation| {
+            service_group("routed", "remote", "2001:470:8bf5:2:2::/80", "2001:470:8bf5:2::/64", aggregation)
+        };
+        let node = Node::with(&[group("default")], &[service("routed", &REMOTE[1..])]).await;
+        for (aggregation, length) in [("default", 64), ("/128", 128), ("/72", 72), ("/64", 64)] {
+            node.applied(&group(aggregation)).await;
+            // A second one before the kernel has reported the first.
+            eventually("as it should be", || cidrs("kube-lb0") == [format!("{}/{length}", REMOTE[1])]).await;
+            node.applied(&group("/100")).await;
+            node.applied(&group(aggregation)).await;
+        }
+        eventually("as it should be", || cidrs("kube-lb0") == [format!("{}/64", REMOTE[1])]).await;
+        node.says("announced", REMOTE[1], |address| address.announced).await;
+    });
+}
+
 #[test]
 fn what_is_not_ours_is_never_touched() {
     in_namespace(|| async {

@@ -50,6 +50,14 @@ fn addresses_have_the_lifetimes_and_flags_of_the_configuration() {
         has_for("kube-lb0", &["2001:470:8bf5:2:2::1/128", "noprefixroute"], 60, 60).await;
         let without = |line: &String| line.contains("192.168.50.200/24") && !line.contains("noprefixroute");
         eventually("with a route", || addresses("eth0").iter().any(without)).await;
+        // The kernel would leave the route of an IPv6 address that has a lifetime.
+        let routed = || ip("-6 route show dev kube-lb0").contains(REMOTE[1]);
+        for no_prefix_route in [false, true] {
+            let config = json!({"validLifetime": 600, "noPrefixRoute": no_prefix_route});
+            node.configure(json!({"local": {"addressConfig": {"dummyInterface": config}}})).await;
+            eventually("with a route, then without", || routed() != no_prefix_route).await;
+            assert!(remote_is_there());
+        }
         // Permanent.
         node.configure(json!({"local": {"addressConfig": {"localInterface": {"validLifetime": 0}}}})).await;
         has("eth0", &["192.168.50.200/24", "noprefixroute", "valid_lft forever preferred_lft forever"]).await;

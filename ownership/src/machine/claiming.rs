@@ -104,6 +104,11 @@ impl Machine {
                 };
                 self.act(Action::Probe { link: want.link, target, to: None, ask: Ask::Duplicate });
                 self.ask_owner(address, want.link);
+                // Whether we hear must be known at the decision, an interval from here.
+                let heard = self.links.get(&want.link).and_then(|state| state.answer);
+                if probe.sent >= probe.total && !self.now.is_within(heard, HEARING.saturating_sub(probe.interval * 2)) {
+                    self.ask_witnesses(want.link, None);
+                }
             }
             Next::Ask(node) => self.send(&node, Message::Query(address)),
             Next::Free => return self.decide(address, &want, probe),
