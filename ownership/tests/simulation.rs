@@ -159,6 +159,21 @@ fn two_nodes_and_a_gateway() {
     .bounds(500, 999, 0);
 }
 
+/// Whether the network is heard is known at the decision, however long the questions take.
+#[test]
+fn two_nodes_and_a_gateway_that_ask_slowly() {
+    let setup = Setup { nodes: 2, probe_interval: ms(100), ..Setup::default() };
+    row("two nodes that ask each 100 ms, one powered off", &setup, |world| {
+        let (node, start) = (owner(world, 0), world.now);
+        world.power_off(node);
+        world.run(ms(5000));
+        let deaf = world.facts(1 - node, start).any(|fact| matches!(fact, Fact::Deaf { .. }));
+        assert!(!deaf, "it hears the gateway");
+        start
+    })
+    .bounds(900, 999, 0);
+}
+
 #[test]
 fn owner_and_first_heir() {
     row("owner and first heir", &Setup { nodes: 5, vips: 6, ..Setup::default() }, |world| {
