@@ -3,6 +3,7 @@
 //! Whoever may write Leases writes what is read here: entries that make no sense are dropped, and of too many the
 //! first are used. What we write ourselves has one spelling only, so that a Lease changes when its content does.
 
+mod report;
 mod whereabouts;
 
 use ipnetwork::IpNetwork;
@@ -10,6 +11,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 
 use crate::range::parse_cidr;
 
+pub use self::report::{
+    ALLOCATOR_VERSION, GATEWAYS, Held, MARKS_WITH_ADDRESSES, MAX_GATEWAYS, MAX_OWN_ADDRESSES, MAX_REPORT, OWN_ADDRESSES,
+    REPORT, Refused, Report, WIRE_VERSION, allocator_version, gateways, gateways_value, own_addresses,
+    own_addresses_value, report, version_value, wire_version,
+};
 pub use self::whereabouts::{
     ADDRESSES, GOSSIP, MACS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_MACS, addresses, addresses_value, endpoints,
     endpoints_value, macs, macs_value,

@@ -14,6 +14,8 @@
 //! | [`agent_config`] | a valid LBNodeAgent: interfaces, address attributes, announcements |
 //! | [`service`] | what both programs read from a Service |
 //! | [`lease`] | the Lease by which an agent makes itself known |
+//! | [`reserved`] | addresses that no Service may be given |
+//! | [`provenance`] | whose the addresses in a Service's status are |
 //! | [`names`] | annotation keys, classes, event reasons, object names |
 
 pub mod agent_config;
@@ -23,7 +25,9 @@ pub mod group;
 pub mod lb_node_agent;
 pub mod lease;
 pub mod names;
+pub mod provenance;
 pub mod range;
+pub mod reserved;
 pub mod service;
 pub mod service_group;
 
@@ -32,6 +36,7 @@ pub use aggregation::{Aggregation, AggregationError};
 pub use family::Family;
 pub use group::{Announce, Group, GroupError, Ipam, NamespaceBinding, Pool};
 pub use lb_node_agent::{ConflictDetection, LBNodeAgent, LBNodeAgentSpec};
+pub use provenance::{Evidence, Provenance, Right};
 pub use range::{AddressRange, RangeError};
 pub use service::SharingKey;
 pub use service_group::{PendingRelease, ServiceGroup, ServiceGroupSpec, ServiceGroupStatus};

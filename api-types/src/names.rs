@@ -24,6 +24,10 @@ pub mod annotation {
     pub const ALLOCATED_BY: &str = "purelb.io/allocated-by";
     /// Written by the allocator: the group of each address.
     pub const ALLOCATED_FROM: &str = "purelb.io/allocated-from";
+    /// Written by the allocator: the addresses that it gave, joined by commas.
+    pub const ALLOCATED_ADDRESSES: &str = "purelb.io/allocated-addresses";
+    /// Written by the allocator: the UID of the object to which it gave them.
+    pub const ALLOCATED_TO: &str = "purelb.io/allocated-to";
     /// Written by the allocator: `local` or `remote`.
     pub const POOL_TYPE: &str = "purelb.io/pool-type";
     /// Written by the allocator: `true` if the group has `skipIPv6DAD`.
@@ -42,14 +46,28 @@ pub mod annotation {
     pub const ALLOCATED_BY_US: &str = "PureLB";
 
     /// Everything that we write, to be removed when a Service is no longer ours.
-    pub const WRITTEN: [&str; 7] =
-        [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6, LEADER_FENCE];
+    pub const WRITTEN: [&str; 9] = [
+        ALLOCATED_BY,
+        ALLOCATED_FROM,
+        ALLOCATED_ADDRESSES,
+        ALLOCATED_TO,
+        POOL_TYPE,
+        SKIP_IPV6_DAD,
+        ANNOUNCING_IPV4,
+        ANNOUNCING_IPV6,
+        LEADER_FENCE,
+    ];
 }
 
 /// Types of conditions on Services.
 pub mod condition {
     /// `True` while the Service shares an address with another that has not the same right to it; absent otherwise.
     pub const SHARING_CONFLICT: &str = "purelb.io/SharingConflict";
+    /// `True` while the Service has an address that nobody announces; absent otherwise.
+    pub const NOT_ANNOUNCED: &str = "purelb.io/NotAnnounced";
+    /// `True` while somebody overwrites the Service's status or annotations faster than they are put back; absent
+    /// otherwise.
+    pub const OVERWRITTEN: &str = "purelb.io/Overwritten";
 }
 
 /// Load balancer classes that select us, the name of v1 and that of v2.
@@ -104,6 +122,16 @@ pub mod reason {
     pub const DUPLICATE_ADDRESS: &str = "DuplicateAddress";
     /// Normal, Service: only some of the wanted families could be served.
     pub const FAMILY_UNAVAILABLE: &str = "FamilyUnavailable";
+    /// Warning, Service: somebody overwrote the addresses in the status, and they have been put back.
+    pub const STATUS_OVERWRITTEN: &str = "StatusOverwritten";
+    /// Warning, Service: the status has addresses that another load balancer gave.
+    pub const FOREIGN_ADDRESS: &str = "ForeignAddress";
+    /// Warning, Service: it has an address that a node, a gateway or a network has; it keeps it.
+    pub const RESERVED_ADDRESS: &str = "ReservedAddress";
+    /// Normal, Service: an edit would give it other addresses if it were judged as new.
+    pub const RE_EVALUATE_NEEDED: &str = "ReEvaluateNeeded";
+    /// Warning, Service or ServiceGroup: an address is announced by nobody.
+    pub const NOT_ANNOUNCED: &str = "NotAnnounced";
     /// Normal, ServiceGroup: accepted.
     pub const PARSED: &str = "Parsed";
     /// Warning, ServiceGroup: refused.
@@ -122,6 +150,12 @@ pub mod reason {
     pub const INTERFACE_REPAIRED: &str = "InterfaceRepaired";
     /// Warning, Node: the dummy interface is not there and cannot be created.
     pub const INTERFACE_UNAVAILABLE: &str = "InterfaceUnavailable";
+    /// Warning, Node: the selection of interfaces matches nothing here, or an interface cannot carry addresses.
+    pub const INTERFACE_UNUSABLE: &str = "InterfaceUnusable";
+    /// Warning, Node: the directory of the record of addresses cannot be written.
+    pub const RECORD_UNWRITABLE: &str = "RecordUnwritable";
+    /// Warning, Node: the Node's status lists an address that we announce.
+    pub const NODE_ADDRESS: &str = "NodeAddress";
     /// Normal, Service: its traffic policy `Local` counts for a local address too.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use thiserror::Error;
 
 use crate::Family;
+use crate::reserved::unusable_between;
 
 /// Why a text is not a range of addresses that Services can have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -127,24 +128,6 @@ impl AddressRange {
     }
 }
 
-/// Whether the address names one host, on one link: link-local addresses are the same on every link, nobody is at an
-/// unspecified, loopback or group address, and an IPv4-mapped one is IPv4 in disguise.
-#[must_use]
-pub const fn names_a_host(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_unicast_link_local()
-                || ip.to_ipv4_mapped().is_some())
-        }
-    }
-}
-
 /// The address as a number: IPv4 in the low 32 bits.
 #[must_use]
 pub const fn to_bits(address: IpAddr) -> u128 {
@@ -168,18 +151,6 @@ const fn widen(bits: u32) -> u128 {
     bits as u128
 }
 
-/// Ranges that no host may answer for: RFC 6890, RFC 5771, RFC 4291.
-const UNUSABLE: [(&str, &str, &str); 8] = [
-    ("0.0.0.0", "0.255.255.255", "\"this network\" (0.0.0.0/8)"),
-    ("127.0.0.0", "127.255.255.255", "loopback"),
-    ("224.0.0.0", "239.255.255.255", "multicast"),
-    ("255.255.255.255", "255.255.255.255", "broadcast"),
-    ("::", "::1", "unspecified or loopback"),
-    ("::ffff:0.0.0.0", "::ffff:255.255.255.255", "IPv4-mapped"),
-    ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local"),
-    ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast"),
-];
-
 impl FromStr for AddressRange {
     type Err = RangeError;
 
@@ -200,11 +171,8 @@ impl FromStr for AddressRange {
         } else {
             return Err(RangeError::Form(text.to_owned()));
         };
-        for (first, last, what) in UNUSABLE {
-            let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { continue };
-            if Self::new(first, last).is_some_and(|unusable| unusable.overlaps(range)) {
-                return Err(RangeError::Unusable { range: text.to_owned(), what });
-            }
+        if let Some(what) = unusable_between(range.first, range.last) {
+            return Err(RangeError::Unusable { range: text.to_owned(), what });
         }
         Ok(range)
     }
@@ -258,6 +226,7 @@ mod tests {
     #[case("10.0.0.1-10.0.0.2-10.0.0.3")]
     #[case("010.0.0.1/32")]
     #[case("224.0.0.1/32")]
+    #[case("169.254.100.0/28")]
     #[case("fe80::1-fe80::2")]
     #[case("0.0.0.0/0")]
     #[case("::/0")]

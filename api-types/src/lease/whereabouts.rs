@@ -7,7 +7,8 @@ use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 
 use super::entries;
-use crate::range::{names_a_host, parse_cidr};
+use crate::range::parse_cidr;
+use crate::reserved::names_a_host;
 
 /// Annotation: the node's own addresses on its local interfaces, each with the length of its prefix.
 pub const ADDRESSES: &str = "purelb.io/addresses";

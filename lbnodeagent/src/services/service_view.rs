@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use api_types::names::annotation;
-use api_types::range::names_a_host;
+use api_types::reserved::names_a_host;
 use api_types::service::{self, ingress_addresses, is_allocated_by_us, is_ours};
 use api_types::{Announce, Family};
 use k8s_openapi::api::core::v1::Service;
