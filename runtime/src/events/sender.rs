@@ -7,49 +7,75 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use prometheus::Registry;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use super::limit::Limit;
+use super::event::Event;
+use super::queue::{EventQueue, Waiting};
+use super::rate_limit::RateLimit;
 use super::repeats::Recount;
-use super::{BURST, Event, EventQueue, RATE, Waiting};
-use crate::BootTime;
 use crate::log::ErrorChain;
 use crate::write::{Next, WriteError, within};
+use crate::{BootTime, Task};
 
+/// Events that are sent per second.
+pub const RATE: u32 = 10;
+/// Events that are sent at once after a pause.
+pub const BURST: u32 = 50;
 /// How long the API server may take for one event.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often counts of repeats are looked through.
-const LOOK: Duration = Duration::from_secs(10);
-/// The API server refuses longer notes.
+/// How often the sender looks for counts of repeats that are due.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(10);
+/// The API server refuses longer messages.
 const MAX_NOTE: usize = 1000;
 
-pub(super) struct Sender {
+impl EventQueue {
+    /// Makes a queue and starts the task that sends its events. The task ends when the returned owner is dropped.
+    ///
+    /// `component` is the source that events show (`purelb-allocator` or `purelb-lbnodeagent`), and `instance` is the
+    /// name of the pod or node.
+    ///
+    /// # Errors
+    /// `purelb_events_total` is registered already.
+    pub fn start(
+        client: Client,
+        component: &'static str,
+        instance: &str,
+        registry: &Registry,
+    ) -> prometheus::Result<(Self, Task)> {
+        let (queue, waiting) = Self::new(registry)?;
+        let sender = Sender::new(client, component, instance, queue.clone());
+        Ok((queue, Task::spawn(sender.run(waiting))))
+    }
+}
+
+struct Sender {
     client: Client,
     component: &'static str,
     instance: String,
     queue: EventQueue,
-    limit: Limit,
+    limit: RateLimit,
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, component: &'static str, instance: &str, queue: EventQueue) -> Self {
-        let limit = Limit::new(RATE, BURST, BootTime::now());
+    fn new(client: Client, component: &'static str, instance: &str, queue: EventQueue) -> Self {
+        let limit = RateLimit::new(RATE, BURST, BootTime::now());
         Self { client, component, instance: instance.to_owned(), queue, limit }
     }
 
-    /// Sends until it is dropped; the queue never closes because the sender holds an end of it.
-    pub(super) async fn run(mut self, mut waiting: Waiting) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Sends until it is dropped. The queue never closes, because the sender holds a clone of it.
+    async fn run(mut self, mut waiting: Waiting) {
+        let mut recounts = interval(RECOUNT_INTERVAL);
+        recounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 queued = waiting.recv() => match queued {
                     Some((key, event)) => self.create(key, event).await,
                     None => return,
                 },
-                _ = look.tick() => {
+                _ = recounts.tick() => {
                     for recount in self.queue.with_repeats(|repeats| repeats.due(BootTime::now())) {
                         self.recount(recount).await;
                     }
@@ -91,7 +117,7 @@ impl Sender {
             Ok(_) => self.queue.count("sent"),
             Err(error) => {
                 self.queue.count("failed");
-                // The API server keeps events for an hour: say it anew.
+                // The API server keeps events for an hour. The next repeat then makes a new one.
                 if error.next() == Next::Forget {
                     self.queue.with_repeats(|repeats| repeats.forget(recount.key));
                 }
@@ -102,10 +128,10 @@ impl Sender {
 
     fn report(&self, error: &WriteError) {
         let error = ErrorChain(error);
-        if self.queue.outcomes.with_label_values(&["failed"]).get() == 1 {
-            warn!(op = "event", %error, "cannot write an event; further failures are only counted");
+        if self.queue.counted("failed") == 1 {
+            warn!(op = "event", %error, "cannot write an event to the API server: further failures are only counted in purelb_events_total");
         } else {
-            debug!(op = "event", %error, "cannot write an event");
+            debug!(op = "event", %error, "cannot write an event to the API server");
         }
     }
 }
@@ -133,7 +159,7 @@ fn core_event(event: Event, component: &str, instance: &str, key: u64, now: Time
     }
 }
 
-/// The text up to so many bytes, at a border of characters.
+/// The text, cut after at most so many bytes between two characters.
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
@@ -143,8 +169,8 @@ fn cut(text: &str, bytes: usize) -> &str {
 mod tests {
     use k8s_openapi::api::core::v1::ObjectReference;
 
+    use super::super::event::Kind;
     use super::*;
-    use crate::events::Kind;
 
     #[test]
     fn an_event_as_kubectl_shows_it() {

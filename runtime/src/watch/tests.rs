@@ -1,10 +1,11 @@
-//! Watches of an API server that is a script.
+//! Watches of an API server that answers by a script.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::FutureExt;
@@ -14,17 +15,22 @@ use kube::runtime::watcher::InitialListStrategy;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::*;
+use futures::stream::{BoxStream, StreamExt, unfold};
+use kube::runtime::watcher::{Config, Event};
+use kube::{Api, Client};
+use tokio::time::{Instant, timeout};
 
-/// The far end of an open watch.
+use super::{Signal, events, signals};
+
+/// The server's end of an open watch.
 type Line = UnboundedSender<io::Result<Bytes>>;
 
 enum Answer {
     /// This body, with this status.
     Whole(StatusCode, Value),
-    /// A watch, open until its far end is dropped.
+    /// A watch, open until the server's end is dropped.
     Open(UnboundedReceiver<io::Result<Bytes>>),
-    /// None.
+    /// No answer.
     Silence,
 }
 
@@ -44,7 +50,7 @@ fn refusal() -> Answer {
     Answer::Whole(StatusCode::SERVICE_UNAVAILABLE, status)
 }
 
-/// An API server that answers like this, and then no more.
+/// An API server that gives these answers, and then none.
 fn server(script: impl IntoIterator<Item = Answer>) -> Client {
     let script: Arc<Mutex<VecDeque<Answer>>> = Arc::new(Mutex::new(script.into_iter().collect()));
     let service = tower::service_fn(move |_: Request<kube::client::Body>| {
@@ -69,7 +75,7 @@ fn watch_of(script: impl IntoIterator<Item = Answer>) -> BoxStream<'static, Sign
     signals("configmaps", server(script), Api::all, config)
 }
 
-/// The signals in short until nothing comes for half a minute, with the second of each news about the watch.
+/// The signals as text until none comes for half a minute, with the second at which the watch became current or not.
 async fn all(stream: &mut BoxStream<'static, Signal<ConfigMap>>) -> Vec<String> {
     let start = Instant::now();
     let mut all = Vec::new();
@@ -85,7 +91,7 @@ async fn all(stream: &mut BoxStream<'static, Signal<ConfigMap>>) -> Vec<String> 
     all
 }
 
-fn tell(line: &Line, name: &str, version: &str) {
+fn send(line: &Line, name: &str, version: &str) {
     let event = json!({"type": "ADDED", "object":
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "resourceVersion": version}}});
     line.send(Ok(format!("{event}\n").into())).unwrap();
@@ -100,30 +106,30 @@ async fn a_watch_is_current_from_its_list_on() {
     let (line, watch) = open();
     let mut stream = watch_of([list("1"), watch]);
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
-    tell(&line, "a", "2");
+    send(&line, "a", "2");
     assert_eq!(all(&mut stream).await, ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_nothing_is_ever_current() {
+async fn a_watch_without_an_answer_is_never_current() {
     assert_eq!(all(&mut watch_of([])).await, ["init"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_there_again_at_once_was_never_away() {
+async fn a_watch_that_reopens_at_once_stays_current() {
     let ((first, one), (second, two), (_third, three)) = (open(), open(), open());
     let mut stream = watch_of([list("1"), one, refusal(), two, three]);
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
-    // Broken, and the first attempt to come back is refused.
+    // The connection breaks, and the server refuses the first attempt to open another.
     cut(&first);
     assert!(all(&mut stream).await.is_empty());
-    // Ended by the server, as every few minutes.
+    // The server ends the watch, as it does every few minutes.
     drop(second);
     assert!(all(&mut stream).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_too_old_is_daily_business() {
+async fn a_watch_whose_version_is_too_old_stays_current() {
     let ((line, one), (_line, two)) = (open(), open());
     let mut stream = watch_of([list("1"), one, list("9"), two]);
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
@@ -134,15 +140,15 @@ async fn a_version_that_is_too_old_is_daily_business() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_and_so_is_its_end() {
+async fn the_beginning_and_the_end_of_an_outage_are_signalled() {
     let ((line, one), (_line, two)) = (open(), open());
     let refusals = (0..8).map(|_| refusal());
     let mut stream = watch_of([list("1"), one].into_iter().chain(refusals).chain([two]));
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
     cut(&line);
-    let news = all(&mut stream).await;
-    assert_eq!((news.len(), news[0].as_str()), (2, "false 2"), "{news:?}");
-    let end: u64 = news[1].strip_prefix("true ").unwrap().parse().unwrap();
+    let changes = all(&mut stream).await;
+    assert_eq!((changes.len(), changes[0].as_str()), (2, "false 2"), "{changes:?}");
+    let end: u64 = changes[1].strip_prefix("true ").unwrap().parse().unwrap();
     assert!((8..30).contains(&end), "{end}");
 }
 
@@ -156,9 +162,9 @@ async fn a_request_that_hangs_is_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_list_counts_when_it_is_complete() {
+async fn a_new_list_counts_only_when_it_is_complete() {
     let (line, watch) = open();
-    // Too old by then, and the list hangs.
+    // The version is too old, and the list is not answered.
     let mut stream = watch_of([list("1"), watch]);
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
     let gone = json!({"type": "ERROR", "object":
@@ -168,13 +174,13 @@ async fn a_new_list_counts_when_it_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_alone_are_what_they_were() {
+async fn events_come_without_signals() {
     let (line, watch) = open();
     let api: Api<ConfigMap> = Api::all(server([list("1"), watch]));
     let mut stream = events("configmaps", api, Config::default()).boxed();
     assert!(matches!(stream.next().await, Some(Event::Init)));
     assert!(matches!(stream.next().await, Some(Event::InitDone)));
     assert!(stream.next().now_or_never().is_none());
-    tell(&line, "a", "2");
+    send(&line, "a", "2");
     assert!(matches!(stream.next().await, Some(Event::Apply(_))));
 }

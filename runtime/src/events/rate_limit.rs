@@ -1,24 +1,24 @@
-//! How many events may be sent.
+//! A limit for the rate of events.
 
 use std::time::Duration;
 
 use crate::BootTime;
 
-/// A bucket that fills with `rate` permits a second up to `burst`.
+/// A token bucket: it gains `rate` permits per second and holds at most `burst`.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub(super) struct RateLimit {
     rate: f64,
     burst: f64,
     permits: f64,
     filled: BootTime,
 }
 
-impl Limit {
+impl RateLimit {
     pub(super) fn new(rate: u32, burst: u32, now: BootTime) -> Self {
         Self { rate: f64::from(rate), burst: f64::from(burst), permits: f64::from(burst), filled: now }
     }
 
-    /// Takes one permit; the result is how long to wait before using it.
+    /// Takes one permit. Returns how long to wait before it may be used.
     pub(super) fn take(&mut self, now: BootTime) -> Duration {
         self.permits = (self.permits + now.since(self.filled).as_secs_f64() * self.rate).min(self.burst) - 1.0;
         self.filled = now;
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn a_burst_and_then_the_rate() {
         let start = BootTime::from_duration(Duration::from_secs(1));
-        let mut limit = Limit::new(10, 50, start);
+        let mut limit = RateLimit::new(10, 50, start);
         for _ in 0..50 {
             assert_eq!(limit.take(start), Duration::ZERO);
         }
