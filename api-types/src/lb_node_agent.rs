@@ -85,7 +85,7 @@ pub enum ConflictDetection {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GarpConfig {
-    /// Whether they are sent.
+    /// Whether gratuitous ARP and unsolicited neighbour advertisements are sent.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The time from taking an address to the first announcement, as a Go duration such as `100ms`.
