@@ -57,8 +57,8 @@ type Successors<'a> = BTreeMap<&'a Path, BTreeSet<&'a Path>>;
 pub(crate) fn circles(imports: &[Import]) -> Vec<Circle<'_>> {
     let all: Vec<&Import> = imports.iter().collect();
     let next = successors(&all);
-    let reached: Successors<'_> = next.keys().map(|file| (*file, reachable(&next, file))).collect();
-    let reaches = |from: &Path, to: &Path| reached.get(from).is_some_and(|files| files.contains(to));
+    let closure: Successors<'_> = next.keys().map(|file| (*file, reachable(&next, file))).collect();
+    let reaches = |from: &Path, to: &Path| closure.get(from).is_some_and(|files| files.contains(to));
     let mut circles = Vec::new();
     let mut done: BTreeSet<&Path> = BTreeSet::new();
     for file in next.keys().filter(|file| reaches(file, file)) {
@@ -87,10 +87,10 @@ fn reachable<'a>(next: &Successors<'a>, from: &Path) -> BTreeSet<&'a Path> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&Path> = next.get(from).into_iter().flatten().copied().collect();
     while let Some(file) = waiting.pop() {
-        if let Some((file, after)) = next.get_key_value(file) {
-            if reached.insert(*file) {
-                waiting.extend(after);
-            }
+        if let Some((file, after)) = next.get_key_value(file)
+            && reached.insert(*file)
+        {
+            waiting.extend(after);
         }
     }
     reached

@@ -119,7 +119,7 @@ impl Rest {
         let start = self.at;
         self.skip_while(is_word);
         let word = self.between(start, self.at);
-        let hashes = (0..).take_while(|&ahead| self.peek(ahead) == Some('#')).count();
+        let hashes = self.characters.iter().skip(self.at).take_while(|character| **character == '#').count();
         let quoted = self.peek(hashes) == Some('"');
         match word.as_str() {
             "b" | "c" if hashes == 0 && quoted => Token::Text(self.string()),

@@ -1,7 +1,7 @@
 //! The modules of one crate, and what a path means in one of them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::source::{Declared, Mention, Source, Use};
 
@@ -56,7 +56,7 @@ impl Tree {
         let mut tree = Self { modules: Vec::new() };
         let text = read(root).ok_or_else(|| format!("there is no file {}", root.display()))?;
         let directory = root.parent().unwrap_or(Path::new("")).to_owned();
-        tree.add(None, root.to_owned(), &directory, Source::new(&text), false, read)?;
+        tree.add(None, root, &directory, Source::new(&text), false, read)?;
         Ok(tree)
     }
 
@@ -64,7 +64,7 @@ impl Tree {
     fn add(
         &mut self,
         parent: Option<Id>,
-        file: PathBuf,
+        file: &Path,
         directory: &Path,
         source: Source,
         test: bool,
@@ -73,21 +73,23 @@ impl Tree {
         let Source { items, uses, mentions, modules } = source;
         let id = self.modules.len();
         let children = BTreeMap::new();
-        self.modules.push(Module { file: file.clone(), parent, children, items, uses, mentions, test });
+        self.modules.push(Module { file: file.to_owned(), parent, children, items, uses, mentions, test });
         for Declared { name, test: declared_for_tests, path, body } in modules {
             let below = directory.join(&name);
             let candidates = match &path {
-                Some(path) => vec![file.with_file_name("").join(path)],
+                Some(path) => vec![normal(&file.with_file_name(path))],
                 None => vec![below.with_extension("rs"), below.join("mod.rs")],
             };
             let (child_file, source) = match body {
-                Some(body) => (file.clone(), body),
+                Some(body) => (file.to_owned(), body),
                 None => candidates
                     .iter()
                     .find_map(|candidate| Some((candidate.clone(), Source::new(&read(candidate)?))))
                     .ok_or_else(|| format!("{} declares the module {name}, which has no file", file.display()))?,
             };
-            let child = self.add(Some(id), child_file, &below, source, test || declared_for_tests, read)?;
+            // The modules below one with `#[path]` are in the directory of its file.
+            let below = if path.is_some() { child_file.with_file_name("") } else { below };
+            let child = self.add(Some(id), &child_file, &below, source, test || declared_for_tests, read)?;
             if let Some(module) = self.modules.get_mut(id) {
                 module.children.insert(name, child);
             }
@@ -185,6 +187,19 @@ impl Tree {
     }
 }
 
+/// The path without `..`.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            normal.pop();
+        } else {
+            normal.push(part);
+        }
+    }
+    normal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +259,20 @@ mod tests {
             "other.rs -> index/patch.rs: crate::index::Patch",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn modules_have_their_files_where_the_compiler_looks_for_them() {
+        let found = imports(&[
+            ("lib.rs", "mod a; #[path = \"a/../sim/mod.rs\"] mod sim; #[path = \"x_tests.rs\"] mod x;"),
+            ("a/mod.rs", "mod b { mod c; }"),
+            ("a/b/c.rs", "use crate::sim::clock::Time;"),
+            ("sim/mod.rs", "pub mod clock;"),
+            ("sim/clock.rs", ""),
+            ("x_tests.rs", "mod y;"),
+            ("y.rs", "use crate::a;"),
+        ]);
+        assert_eq!(found, ["a/b/c.rs -> sim/clock.rs: crate::sim::clock::Time", "y.rs -> a/mod.rs: crate::a"]);
     }
 
     #[test]
