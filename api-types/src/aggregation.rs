@@ -16,7 +16,7 @@ pub enum AggregationError {
     )]
     Form(String),
     /// It is longer than an address of the family.
-    #[error("invalid aggregation \"/{length}\": {family} addresses have {} bits", .family.bits())]
+    #[error("invalid aggregation \"/{length}\": {family} addresses have {} bits, so write at most /{}", .family.bits(), .family.bits())]
     TooLong {
         /// The length, in bits.
         length: u8,

@@ -39,7 +39,7 @@ impl Announce {
         }
     }
 
-    /// Reads the value of the annotation `purelb.io/pool-type`.
+    /// Parses the value of the annotation `purelb.io/pool-type`.
     #[must_use]
     pub fn from_pool_type(text: &str) -> Option<Self> {
         match text {
@@ -50,7 +50,7 @@ impl Announce {
     }
 }
 
-/// Who hands out the addresses of a group.
+/// Who allocates the addresses of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipam {
     /// The allocator itself, from the group's pools.
@@ -90,7 +90,7 @@ pub struct Group {
     pub name: String,
     /// How its addresses are announced.
     pub announce: Announce,
-    /// Who hands out its addresses.
+    /// Who allocates its addresses.
     pub ipam: Ipam,
     /// The pools, IPv4 before IPv6. Within a family the list (`v4pools`) comes first, then the single field (`v4pool`),
     /// then the flat range of version v1. No two pools share an address. External groups have none.

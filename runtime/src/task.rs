@@ -15,7 +15,7 @@ impl<T: Send + 'static> Task<T> {
         Self(tokio::spawn(future))
     }
 
-    /// Waits for the end of the task. If the wait is dropped together with the task, the task is aborted.
+    /// Waits for the end of the task. Dropping the task still aborts it.
     ///
     /// # Errors
     /// The task panicked.
