@@ -41,7 +41,7 @@ pub(super) struct ExternalAllocation {
     /// if this process ends before.
     release_after_write: Release,
     call: CallState,
-    /// Whether an event has told that a release fails.
+    /// Whether it was reported that a release fails.
     release_failure_reported: bool,
     failures: u32,
     /// No allocation is sent before this time.
@@ -50,7 +50,7 @@ pub(super) struct ExternalAllocation {
     release_at: BootTime,
 }
 
-/// The wishes of the Service.
+/// What the Service wants.
 impl ExternalAllocation {
     /// Requests addresses. An answer to the same request stands.
     pub(super) fn request(&mut self, request: AddressRequest) {
@@ -103,12 +103,11 @@ impl ExternalAllocation {
             v6: has(Family::V6),
             key: key.to_owned(),
         });
-        self.wanted = match repeated {
-            Some(request) => Wanted::Asking { request, failure: None },
-            None => {
-                self.failures = 0;
-                Wanted::Nothing
-            }
+        self.wanted = if let Some(request) = repeated {
+            Wanted::Asking { request, failure: None }
+        } else {
+            self.failures = 0;
+            Wanted::Nothing
         };
         self.release_unneeded(needed);
     }
@@ -289,7 +288,7 @@ impl ExternalAllocation {
         }
     }
 
-    /// Notes that a release failed. Returns whether no event has told so yet.
+    /// Notes that a release failed. Returns whether that was not reported yet.
     pub(super) fn release_failed(&mut self) -> bool {
         !std::mem::replace(&mut self.release_failure_reported, true)
     }

@@ -17,7 +17,7 @@ impl<'a> Planner<'a> {
     ///
     /// The first call for a group records the request: everything that the Service wants of the group, because an answer
     /// names all that the Service has there.
-    pub(super) fn from_sidecar(
+    pub(super) fn sidecar_addresses(
         &mut self,
         group: &'a Group,
         selection: &Selection<'a>,

@@ -80,7 +80,7 @@ impl<'a> Planner<'a> {
         Ok((addresses, new))
     }
 
-    /// What a Service that is judged as if new may keep: addresses in usable ranges of the groups chosen now.
+    /// What a new allocation may keep: addresses in usable ranges of the groups that are selected now.
     fn still_usable(&self, families: &[Family]) -> Result<Vec<IpAddr>, Failure> {
         let mut usable = Vec::new();
         for &family in families {

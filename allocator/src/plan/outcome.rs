@@ -31,7 +31,7 @@ pub struct Snapshot<'a> {
 pub struct Notice {
     /// How urgent it is.
     pub kind: Kind,
-    /// One word, from `api_types::names::reason`.
+    /// A constant of `api_types::names::reason`.
     pub reason: &'static str,
     /// The sentence for people.
     pub text: String,

@@ -34,11 +34,11 @@ impl<'a> Planner<'a> {
         };
         let mut assigned: Vec<Assignment<'a>> = Vec::new();
         let mut failures: Vec<(Family, Failure)> = Vec::new();
-        // Sidecars come last, so that none is asked in vain for a Service that cannot have its other family.
-        let from_sidecar = |family: &Family| selection.for_family(*family).is_some_and(is_external);
-        let (external, own): (Vec<Family>, Vec<Family>) = open.into_iter().partition(from_sidecar);
+        // Sidecars come last: none is asked for a Service that cannot have its other family.
+        let is_from_sidecar = |family: &Family| selection.for_family(*family).is_some_and(is_external);
+        let (external, own): (Vec<Family>, Vec<Family>) = open.into_iter().partition(is_from_sidecar);
         for family in own.into_iter().chain(external) {
-            if from_sidecar(&family) && !failures.is_empty() && !self.prefers_dual_stack() {
+            if is_from_sidecar(&family) && !failures.is_empty() && !self.prefers_dual_stack() {
                 break;
             }
             match self.find(&selection, &wanted, family, anew) {
@@ -83,7 +83,7 @@ impl<'a> Planner<'a> {
         };
         if is_external(group) {
             let held = if anew { self.held_from(group, family) } else { Vec::new() };
-            return if held.is_empty() { self.from_sidecar(group, selection, wanted, family) } else { Ok(held) };
+            return if held.is_empty() { self.sidecar_addresses(group, selection, wanted, family) } else { Ok(held) };
         }
         if anew && let Some(address) = self.still_right(group, family) {
             return Ok(vec![Assignment { address, group }]);

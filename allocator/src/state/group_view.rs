@@ -80,13 +80,13 @@ impl GroupView<'_> {
             address: address.map(|address| address.to_string()),
         });
         status.pending_releases = pending.collect();
-        let Some(stats) = self.external.stats(&group.name) else { return };
+        let Some(reported) = self.external.stats(&group.name) else { return };
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        status.addresses.clone_from(&stats.ranges);
-        (status.allocated_ipv4, status.allocated_ipv6) = (count(stats.used.0), count(stats.used.1));
-        if let Some((v4, v6)) = stats.size {
-            status.available_ipv4 = Some(count(v4.saturating_sub(stats.used.0)));
-            status.available_ipv6 = Some(count(v6.saturating_sub(stats.used.1)));
+        status.addresses.clone_from(&reported.ranges);
+        (status.allocated_ipv4, status.allocated_ipv6) = (count(reported.used.0), count(reported.used.1));
+        if let Some((v4, v6)) = reported.size {
+            status.available_ipv4 = Some(count(v4.saturating_sub(reported.used.0)));
+            status.available_ipv6 = Some(count(v6.saturating_sub(reported.used.1)));
         }
     }
 

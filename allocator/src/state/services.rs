@@ -102,12 +102,11 @@ impl Services {
 
     /// Stores the newest state of a Service.
     pub(super) fn store(&mut self, service: Service) {
-        match self.entries.get_mut(&service.name) {
-            Some(entry) => entry.service = service,
-            None => {
-                let name = service.name.clone();
-                self.entries.insert(name, Entry { service, reservation: None, reported: None });
-            }
+        if let Some(entry) = self.entries.get_mut(&service.name) {
+            entry.service = service;
+        } else {
+            let name = service.name.clone();
+            self.entries.insert(name, Entry { service, reservation: None, reported: None });
         }
     }
 

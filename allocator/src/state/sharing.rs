@@ -58,12 +58,12 @@ pub(super) fn disagreement(one: &Sharing, two: &Sharing) -> Option<(&'static str
     Some(match one.conflict(two)? {
         SharingConflict::Key if is_duplicate(one, two) => (
             reason::DUPLICATE_ADDRESS,
-            "neither has a sharing key, so the older Service keeps the address and the other one gets a new one"
+            "neither has a sharing key, so only the older Service keeps the address"
                 .to_owned(),
         ),
         SharingConflict::Key => (
             reason::SHARING_CONFLICT,
-            "their annotations purelb.io/allow-shared-ip no longer agree; both keep the address until you change one"
+            "their annotations purelb.io/allow-shared-ip no longer agree; both keep the address: give both the same value, or move one with purelb.io/re-evaluate"
                 .to_owned(),
         ),
         SharingConflict::Port(port) => (

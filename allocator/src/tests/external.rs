@@ -57,7 +57,7 @@ fn an_allocation_is_one_call_and_one_write() {
     assert_eq!((&status["availableIPv6"], &status["addresses"][0]), (&json!(3), &json!("192.0.2.0/24")));
     assert_eq!(status["conditions"][0]["status"], "True");
     assert_eq!(status["conditions"].as_array().unwrap().len(), 1, "{status}");
-    // A restart asks for nothing, and writes nothing.
+    // A restart requests nothing, and writes nothing.
     let mut replica = Replica::leader(&mut server, false, "f2");
     sidecar.settle(&mut server, &mut replica);
     assert_eq!((server.writes["web"], sidecar.take_calls()), (1, vec!["stats".to_owned()]));
@@ -104,7 +104,7 @@ fn a_service_that_leaves_gives_back() {
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(texts(&server, "moved"), "192.0.2.0");
     assert_eq!(server.annotation("moved", "purelb.io/re-evaluate"), None);
-    // It stays where it is right.
+    // It keeps an address that is right.
     sidecar.take_calls();
     server.put_service("moved", one(80), json!({"purelb.io/re-evaluate": "true"}));
     sidecar.settle(&mut server, &mut replica);
@@ -136,7 +136,7 @@ fn a_family_from_a_range_and_the_other_from_a_sidecar() {
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(texts(&server, "web"), "10.1.0.0,2001:db8:2::");
     assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "default, ext");
-    // Without the other one the sidecar is not asked.
+    // Without the other family the sidecar is not called.
     for name in ["x", "y", "z"] {
         server.put_service(name, one(80), json!({}));
     }

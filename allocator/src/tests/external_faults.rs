@@ -33,7 +33,7 @@ fn a_sidecar_that_does_not_answer_delays_nobody_else_and_is_called_with_pauses()
     let tries = sidecar.take_calls().len();
     assert!((3..12).contains(&tries), "{tries} calls in 30 s");
     assert_eq!(replica.take_reports(), Vec::<String>::new(), "it is reported once");
-    // It heals: all are served at once, without a further event of theirs.
+    // It recovers: all are served at once, without another change of theirs.
     sidecar.behavior = Behavior::Normal;
     sidecar.later(10, &mut server, &mut replica);
     assert_eq!(sidecar.allocations.len(), 20);
@@ -51,7 +51,7 @@ fn a_lost_answer_does_no_harm() {
     sidecar.behavior = Behavior::Normal;
     sidecar.later(10, &mut server, &mut replica);
     assert_eq!(texts(&server, "web"), "192.0.2.0");
-    // Deleted before the answer.
+    // The Service is deleted before the answer.
     sidecar.behavior = Behavior::LosesAnswers;
     server.put_service("next", one(80), group("ext"));
     sidecar.settle(&mut server, &mut replica);
@@ -79,7 +79,7 @@ fn a_refusal_is_reported_once_and_retried_with_pauses() {
     let asked = sidecar.take_calls().iter().filter(|text| text.starts_with("allocate b")).count();
     assert!((3..9).contains(&asked), "{asked}");
     assert_eq!(replica.take_reports(), Vec::<String>::new());
-    // What is given back helps at once.
+    // An address that is given back is used at once.
     server.delete_service("a");
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(texts(&server, "b"), "192.0.2.0");
@@ -107,7 +107,7 @@ fn an_address_in_use_is_refused_and_given_back() {
         sidecar.later(60, &mut server, &mut replica);
     }
     assert_eq!(texts(&server, "a"), "192.0.2.0");
-    // A sidecar that comes to its senses.
+    // The sidecar recovers.
     sidecar.behavior = Behavior::Gives(vec!["192.0.2.0".parse().unwrap()]);
     server.put_service("b", one(80), group("ext"));
     sidecar.settle(&mut server, &mut replica);
@@ -123,7 +123,7 @@ fn the_usable_part_of_an_answer_is_used() {
         Behavior::Gives(["192.0.2.8", "10.1.0.1", "192.0.2.9", "2001:db8::9"].map(|it| it.parse().unwrap()).into());
     server.put_service("web", one(80), group("ext"));
     sidecar.settle(&mut server, &mut replica);
-    // Two of the family is the sidecar's will; the wrong one and the family that nobody asked for go back.
+    // A sidecar may give two of a family. The unusable address and the family that nobody requested are given back.
     assert_eq!(texts(&server, "web"), "192.0.2.8,192.0.2.9");
     assert_eq!(sidecar.of("web").len(), 2, "{:?}", sidecar.of("web"));
     assert!(replica.take_reports().iter().any(|text| text.contains("it gave 10.1.0.1")));
@@ -151,7 +151,7 @@ fn pending_releases_are_recorded_and_resumed_after_a_restart() {
     let conditions = status["conditions"].as_array().unwrap();
     assert!(conditions.iter().any(|condition| condition["type"] == "ReleasesPending"
         && condition["message"].as_str().unwrap().contains("all of shop/gone")));
-    // The allocator is started anew. One of them is there again meanwhile.
+    // The allocator restarts. One of the Services exists again by then.
     server.groups.get_mut("ext").unwrap()["status"] = status;
     server.put_service("again", one(80), group("ext"));
     let mut replica = Replica::leader(&mut server, false, "f2");
@@ -160,7 +160,7 @@ fn pending_releases_are_recorded_and_resumed_after_a_restart() {
     let kept: Vec<_> = ["again", "gone", "smaller", "stays"].map(|name| sidecar.of(name).len()).into();
     assert_eq!(kept, [1, 0, 1, 2]);
     assert_eq!(replica.group_status("ext")["pendingReleases"], Value::Null);
-    // A note that is older than what the Service has by now does no harm.
+    // A recorded release that is older than the Service does no harm.
     server.groups.get_mut("ext").unwrap()["status"]["pendingReleases"] = json!([{"service": "shop/stays"}]);
     let mut replica = Replica::leader(&mut server, false, "f3");
     sidecar.settle(&mut server, &mut replica);
@@ -194,8 +194,8 @@ fn the_condition_of_a_sidecar_outlives_a_restart() {
     assert_eq!(replica.group_status("ext")["conditions"], status["conditions"]);
 }
 
-/// Found by the model: a leader asks, and ends before it can write what it got. Its successor finds a Service that has
-/// nothing, is deleted before it is served, and must be given back all the same.
+/// Found by the model: a leader requests addresses and ends before it can write them. Its successor finds a Service that
+/// has nothing and is deleted before it is served. Its addresses must be given back all the same.
 #[test]
 fn addresses_that_a_leader_requested_and_never_wrote_are_given_back() {
     let (mut server, mut replica, mut sidecar) = start(4);
@@ -215,8 +215,8 @@ fn addresses_that_a_leader_requested_and_never_wrote_are_given_back() {
     assert_eq!(sidecar.allocations.len(), 0, "{:?}", sidecar.allocations);
 }
 
-/// Found by the model: the answer to a second family is lost, and then the family is not wanted any more. What the
-/// sidecar gave for it is known to nobody.
+/// Found by the model: the answer for a second family is lost, and then the family is no longer wanted. Only the sidecar
+/// knows what it gave.
 #[test]
 fn addresses_of_a_lost_answer_are_found_and_given_back() {
     let (mut server, mut replica, mut sidecar) = start(4);
@@ -232,8 +232,8 @@ fn addresses_of_a_lost_answer_are_found_and_given_back() {
     assert_eq!((texts(&server, "web"), sidecar.of("web").len()), ("192.0.2.0".to_owned(), 1));
 }
 
-/// Found by the model: while an answer is on its way the request changes, and what the first one gave was given back after
-/// the second one had given it again.
+/// Found by the model: the request changes while a call is in flight. The address of the first answer must not be given
+/// back after the second answer gave it again.
 #[test]
 fn addresses_that_are_given_again_are_not_given_back() {
     let (mut server, mut replica, mut sidecar) = start(4);
@@ -252,7 +252,7 @@ fn addresses_that_are_given_again_are_not_given_back() {
     assert_eq!((texts(&server, "web"), sidecar.of("web").len()), ("192.0.2.0".to_owned(), 1));
 }
 
-/// Found by the model: the answer to one family is lost, then both are wanted and refused. The Service has nothing, so
+/// Found by the model: the answer for one family is lost, then both are requested and refused. The Service has nothing, so
 /// the sidecar must not keep anything for it either.
 #[test]
 fn addresses_of_a_lost_answer_are_given_back_after_a_refusal() {

@@ -1,4 +1,4 @@
-//! A model test of external groups: random users, a sidecar of changing moods, leaders that change.
+//! A model test of external groups: random users, a sidecar whose behavior changes, leaders that change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ enum Step {
     Send,
     Answer(usize, bool),
     Call,
-    /// A call under way is answered.
+    /// A call in flight is answered.
     Response(usize),
     Retry,
     Pass(u8),
@@ -73,7 +73,7 @@ fn group() -> Value {
     json!({"external": {"provider": "Acme", "socket": "/run/ipam.sock", "announce": "remote"}})
 }
 
-/// As a leader keeps it: its status is what a successor finds.
+/// Writes the status of the group, as a leader does. A successor finds it.
 fn write_status(server: &mut ApiServer, replica: &mut Replica) {
     let status = replica.group_status("ext");
     if let Some(group) = server.groups.get_mut("ext").filter(|_| status.is_object()) {
@@ -133,7 +133,7 @@ proptest! {
                 Step::Retry => replica.index.retry(),
                 Step::Pass(seconds) => sidecar.now = sidecar.now + std::time::Duration::from_secs(seconds.into()),
                 Step::Takeover => {
-                    // What it had under way with the sidecar is lost, or was done.
+                    // Calls in flight are lost, or carried out without an answer.
                     for call in calls.drain(..).step_by(2) {
                         let _ = sidecar.answer(&call);
                     }

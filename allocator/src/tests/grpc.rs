@@ -1,4 +1,4 @@
-//! The index and real gRPC over a real socket, with a sidecar that misbehaves in every way.
+//! The index and real gRPC over a real socket, with a sidecar that misbehaves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 /// How long a call may take here.
 const DEADLINE: Duration = Duration::from_millis(300);
 
-/// What it does to calls that are not for numbers.
+/// What it does with calls other than Stats.
 #[derive(Debug, Clone)]
 enum Behavior {
     Normal,
@@ -92,7 +92,7 @@ impl Drop for Running {
     }
 }
 
-/// A directory of its own for each test.
+/// The directory of one test.
 struct Place(PathBuf);
 
 impl Place {
@@ -272,7 +272,7 @@ async fn refusals_and_malformed_answers_are_reported_and_retried() {
         (Behavior::Refuses(Status::resource_exhausted("full\nhouse")), "ResourceExhausted: full house"),
         (Behavior::Refuses(Status::unimplemented("never")), "Unimplemented: never"),
         (Behavior::Gives(vec![]), "0 addresses"),
-        (Behavior::Gives(vec!["192.0.2.300".to_owned()]), "\"192.0.2.300\", which is no IP address"),
+        (Behavior::Gives(vec!["192.0.2.300".to_owned()]), "\"192.0.2.300\", which is not an IP address"),
         (Behavior::Gives(vec!["192.0.2.1".to_owned(); 17]), "17 addresses"),
         (Behavior::Gives(vec!["192.0.2.0".to_owned()]), "which another Service has"),
     ]
@@ -286,7 +286,7 @@ async fn refusals_and_malformed_answers_are_reported_and_retried() {
         let reports = bench.replica.take_reports().join("\n");
         assert!(reports.contains("AllocationFailed") && reports.contains(words), "{words}: {reports}");
         assert_eq!(bench.has(&name), "");
-        // An answer all the same.
+        // A refusal is an answer all the same.
         assert_eq!(bench.condition()["status"], "True");
     }
     running.misbehaving.set(Behavior::Normal);

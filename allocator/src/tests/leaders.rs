@@ -17,7 +17,7 @@ fn a_new_leader_voids_late_writes_of_its_predecessor() {
     let late = old.writes[0].clone();
     server.put_service("b", one("IPv4"), group("default"));
     let mut new = Replica::leader(&mut server, false, "f2");
-    // The first writes are fences, and nothing is handed out before all of them are answered.
+    // The first writes are fences, and nothing is allocated before all of them are answered.
     assert!(new.send() && new.send());
     assert_eq!(new.in_flight(Purpose::Fence), 2);
     assert!(!new.send());
@@ -48,7 +48,7 @@ fn a_service_is_marked_before_it_moves_so_that_a_new_leader_knows() {
     assert!(old.send() && old.in_flight(Purpose::Mark) == 0);
     let late = old.writes[0].clone();
     assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.1.0.1");
-    // When the next leader looks, nothing but the mark tells of it.
+    // The next leader can see it by nothing but the mark.
     server.delete_service("a");
     let mut new = Replica::leader(&mut server, false, "f2");
     server.put_service("winner", one("IPv4"), json!({}));

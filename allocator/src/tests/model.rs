@@ -143,7 +143,7 @@ fn no_move_without_cause(group_is_multi: bool, before: &Value, after: &Value) ->
     Ok(())
 }
 
-/// Whoever waits has a reason.
+/// A Service that waits has a reason to.
 fn at_rest(server: &ApiServer, replica: &mut Replica) -> Result<(), TestCaseError> {
     for (name, object) in &server.services {
         let annotations = object["metadata"]["annotations"].as_object().unwrap();
@@ -169,7 +169,7 @@ fn at_rest(server: &ApiServer, replica: &mut Replica) -> Result<(), TestCaseErro
             prop_assert!(!families.iter().all(free), "{name} could be served: {object}");
         }
     }
-    // The book says what the server says.
+    // The address table agrees with the server.
     let all: std::collections::BTreeSet<IpAddr> =
         server.services.values().filter(|object| is_load_balancer(object)).flat_map(addresses).collect();
     let groups: Vec<String> = replica.index.group_table().accepted().map(|((_, name), _)| name.clone()).collect();

@@ -11,27 +11,27 @@ use super::api_server::ApiServer;
 use super::replica::Replica;
 use crate::external::{AddressRequest, Call, CallError, Request, Response, Stats};
 
-/// How it behaves.
+/// How the sidecar behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Behavior {
     Normal,
     /// It does not answer, and does nothing.
     NotAnswering,
-    /// It does what it should, and the answer is lost.
+    /// It carries out the call, and the answer is lost.
     LosesAnswers,
-    /// It refuses with this sentence.
+    /// It refuses with this text.
     Refuses(&'static str),
-    /// It gives everybody these too.
+    /// It gives every Service these addresses too.
     Gives(Vec<IpAddr>),
 }
 
-/// What a sidecar does, in memory.
+/// A sidecar in memory.
 #[derive(Debug)]
 pub(super) struct Sidecar {
     pub(super) behavior: Behavior,
     pub(super) free: BTreeMap<Family, Vec<IpAddr>>,
     pub(super) allocations: BTreeMap<String, (String, Vec<IpAddr>)>,
-    /// What was asked, in words.
+    /// The calls, as text.
     pub(super) calls: Vec<String>,
     pub(super) now: BootTime,
 }

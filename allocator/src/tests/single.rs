@@ -50,7 +50,7 @@ fn dual_stack_is_all_or_nothing_unless_preferred() {
     let reports = replica.take_reports().join("\n");
     assert!(reports.contains("AllocationFailed Failed to allocate an address for shop/must"), "{reports}");
     assert!(reports.contains("FamilyUnavailable shop/may"), "{reports}");
-    // The missing range comes: both are served at once.
+    // The missing range is added: both are served at once.
     server.put_group("default", &dual("10.1.0.0/24", "2001:db8:1::/64"));
     replica.settle(&mut server);
     assert_eq!(texts(&server, "may"), "10.1.0.0,2001:db8:1::");
@@ -121,7 +121,7 @@ fn re_evaluate_plans_as_if_new() {
     assert_eq!(texts(&server, "web"), "10.2.0.0");
     assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "other");
     assert_eq!(server.annotation("web", "purelb.io/pool-type").unwrap(), "local");
-    // Nowhere to go: it keeps what it has.
+    // No group serves it: it keeps what it has.
     server.put_service("web", one("IPv4"), json!({"purelb.io/service-group": "nope", "purelb.io/re-evaluate": "true"}));
     replica.settle(&mut server);
     assert_eq!(texts(&server, "web"), "10.2.0.0");
@@ -142,7 +142,7 @@ fn others_are_left_alone_but_their_addresses_are_not_given_out() {
     server.put_service("named", one("IPv4"), json!({}));
     server.put_service("ours", one("IPv4"), json!({}));
     replica.settle(&mut server);
-    // WrittenAnnotations of a class that is not ours go, its address stays its own.
+    // Our annotations are removed from a Service of another class, and it keeps its address.
     assert_eq!(
         (server.annotation("theirs", "purelb.io/allocated-by"), texts(&server, "theirs")),
         (None, "10.1.0.0".to_owned())
