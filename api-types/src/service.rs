@@ -39,6 +39,33 @@ pub fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
     service.annotations().get(key).map(String::as_str)
 }
 
+/// Whose load balancer serves a Service of type `LoadBalancer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Ours, by its class, or because it has none and we are the default announcer.
+    Ours,
+    /// The Service names another class.
+    Other,
+    /// Nobody's that we know of: it has no class and we are not the default announcer, or its name is reserved.
+    Unassigned,
+}
+
+impl Class {
+    /// Reads `spec.loadBalancerClass` of the Service with this namespace and name.
+    ///
+    /// `default_announcer` says whether Services without a class are ours.
+    #[must_use]
+    pub fn of(namespace: &str, name: &str, class: Option<&str>, default_announcer: bool) -> Self {
+        match class {
+            _ if RESERVED_SERVICES.contains(&(namespace, name)) => Self::Unassigned,
+            Some(class) if CLASSES.contains(&class) => Self::Ours,
+            Some(_) => Self::Other,
+            None if default_announcer => Self::Ours,
+            None => Self::Unassigned,
+        }
+    }
+}
+
 /// Whether this load balancer serves the Service: it is of type `LoadBalancer`, not reserved, and of one of our
 /// classes.
 ///
@@ -46,15 +73,10 @@ pub fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
 #[must_use]
 pub fn is_ours(service: &Service, default_announcer: bool) -> bool {
     let Some(spec) = &service.spec else { return false };
-    let name = (
-        service.metadata.namespace.as_deref().unwrap_or_default(),
-        service.metadata.name.as_deref().unwrap_or_default(),
-    );
-    let class = match spec.load_balancer_class.as_deref() {
-        Some(class) => CLASSES.contains(&class),
-        None => default_announcer,
-    };
-    spec.type_.as_deref() == Some("LoadBalancer") && class && !RESERVED_SERVICES.contains(&name)
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let class = Class::of(namespace, name, spec.load_balancer_class.as_deref(), default_announcer);
+    spec.type_.as_deref() == Some("LoadBalancer") && class == Class::Ours
 }
 
 /// Whether the allocator has marked the addresses of the Service as its own.

@@ -42,7 +42,9 @@ impl Backoff {
     }
 }
 
-fn step(first: Duration, max: Duration, failures: u32) -> Duration {
+/// The delay after this many earlier failures, without jitter: `first`, doubled for each of them, up to `max`.
+#[must_use]
+pub fn step(first: Duration, max: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures.min(31))).min(max)
 }
 

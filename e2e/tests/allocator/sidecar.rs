@@ -9,7 +9,7 @@ use std::{
 use e2e::Cluster;
 use ipam::{
     Status,
-    example::{Example, Lease},
+    example::{Allocation, Example},
     message::{
         AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
     },
@@ -102,8 +102,8 @@ impl Sidecar {
     }
 
     /// Who has what.
-    pub(crate) fn leases(&self) -> BTreeMap<String, Lease> {
-        self.moody.inner.leases().remove(&self.pool).unwrap_or_default()
+    pub(crate) fn leases(&self) -> BTreeMap<String, Allocation> {
+        self.moody.inner.allocations().remove(&self.pool).unwrap_or_default()
     }
 }
 
