@@ -113,9 +113,9 @@ impl Schedule {
         let cluster = &self.cluster;
         let segments = if cluster.setup.two_networks { 2 } else { 1 };
         (0..segments).all(|segment| {
-            nodes
-                .iter()
-                .all(|a| nodes.iter().all(|b| cluster.net.both_ways(cluster.port(*a, segment), cluster.port(*b, segment))))
+            nodes.iter().all(|a| {
+                nodes.iter().all(|b| cluster.net.both_ways(cluster.port(*a, segment), cluster.port(*b, segment)))
+            })
         })
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ownership::{Stop};
+use ownership::Stop;
 
 use crate::row::{ms, owner, row, wait};
-use crate::sim::{Setup};
+use crate::sim::Setup;
 
 #[test]
 fn agent_killed_and_restarted() {

@@ -1,6 +1,5 @@
 //! Other hosts that answer for an address.
 
-
 use ownership::{ConflictPolicy, Event, Fact, Qualified};
 
 use crate::row::{ms, owner, row, seeds};

@@ -1,10 +1,9 @@
 //! The API server or gossip fails: nothing moves without a cause.
 
-
 use ownership::{Event, Fact};
 
 use crate::row::{ms, owner, row};
-use crate::sim::{Setup};
+use crate::sim::Setup;
 
 #[test]
 fn api_server_stopped() {

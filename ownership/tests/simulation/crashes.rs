@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Fact};
+use ownership::Fact;
 
 use crate::row::{ms, owner, row, wait};
 use crate::sim::{Cluster, Family, Setup};

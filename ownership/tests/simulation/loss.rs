@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::row::{ms, owner, row};
-use crate::sim::{Setup};
+use crate::sim::Setup;
 
 #[test]
 fn a_fifth_of_all_packets_lost() {
@@ -17,7 +17,9 @@ fn a_fifth_of_all_packets_lost() {
         cluster.run(ms(3000));
         for number in 0..3 {
             sums.push(cluster.measure.sum_double(cluster.vip(number), start, cluster.now));
-            moves.push(cluster.measure.addresses[&cluster.vip(number)].owners.iter().filter(|(at, _)| *at > start).count());
+            moves.push(
+                cluster.measure.addresses[&cluster.vip(number)].owners.iter().filter(|(at, _)| *at > start).count(),
+            );
         }
         start
     })

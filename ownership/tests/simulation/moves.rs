@@ -6,7 +6,7 @@ use std::time::Duration;
 use ownership::{Fact, NodeId, Qualified, Stop};
 
 use crate::row::{ms, owner, row};
-use crate::sim::{Setup};
+use crate::sim::Setup;
 
 #[test]
 fn planned_moves() {

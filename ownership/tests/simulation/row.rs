@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ownership::Time;
 
-use crate::sim::{Family, Setup, Cluster};
+use crate::sim::{Cluster, Family, Setup};
 
 pub fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

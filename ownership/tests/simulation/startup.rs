@@ -11,7 +11,8 @@ use crate::sim::{Cluster, Family, Setup};
 fn all_power_on_together() {
     let mut worst = Duration::ZERO;
     for seed in 1..=seeds(20) {
-        let mut cluster = Cluster::new(Setup { seed, family: Family::of(seed), nodes: 5, vips: 10, ..Setup::default() });
+        let mut cluster =
+            Cluster::new(Setup { seed, family: Family::of(seed), nodes: 5, vips: 10, ..Setup::default() });
         let start = cluster.now;
         for node in 0..5 {
             cluster.power_on(node);
