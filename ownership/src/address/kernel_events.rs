@@ -1,5 +1,7 @@
 //! What the edge says of the kernel, for all addresses.
 
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a method of one lifetime is not one of all")]
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

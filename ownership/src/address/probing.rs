@@ -1,4 +1,4 @@
-//! Probing: this node asks the link for an address, and judges the answers.
+//! Probing: this node asks the link for an address, and what each answer means.
 
 use std::net::IpAddr;
 use std::time::Duration;

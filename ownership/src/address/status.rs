@@ -41,7 +41,7 @@ impl Addresses {
         let entry = self.entries.get(&address)?;
         let want = entry.want.as_ref()?;
         let (owner, epoch) = match (entry.state.owned(), claims.strongest(address)) {
-            (Some(owned), _) => (Some(view.members.own().clone()), owned.epoch),
+            (Some(claim), _) => (Some(view.members.own().clone()), claim.epoch),
             (None, Some((node, epoch))) => (Some(node.clone()), epoch),
             (None, None) => (None, entry.highest_epoch),
         };
@@ -53,8 +53,8 @@ impl Addresses {
             State::Waiting { .. } => "waits for its turn",
             State::Probing(_) => "asks the link",
             State::Accepted(_) => "takes it over",
-            State::Owned(owned) if owned.dispute.contest().is_some() => "holds it, contested",
-            State::Owned(owned) => match owned.handover {
+            State::Owned(claim) if claim.dispute.contest().is_some() => "holds it, contested",
+            State::Owned(claim) => match claim.handover {
                 Handover::Offering(_) | Handover::Gone(_) => "hands it over",
                 Handover::None | Handover::Retry(_) => "holds it",
             },

@@ -1,5 +1,7 @@
 //! All addresses that this node knows of, and when each is due.
 
+#![expect(clippy::redundant_closure_for_method_calls, reason = "a method of one lifetime is not one of all")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Bound;

@@ -19,7 +19,7 @@ const PULL_AGAIN: Duration = ms(1000);
 const HEIRS: usize = 4;
 /// The most frames of changes to one member at once; a member that misses the rest pulls it.
 const MAX_CHANGES: usize = 4;
-/// A member that is believed silent is told all the same if it was heard within so long.
+/// A member that is believed silent receives changes all the same if it was heard within so long.
 const HEARD: Duration = ms(5000);
 
 impl Claims {
@@ -68,9 +68,9 @@ impl Claims {
         if changes.is_empty() {
             return;
         }
-        let told = |member: &Member| member.vital != Vital::Silent || gossip.now.is_within(member.heard, HEARD);
+        let reachable = |member: &Member| member.vital != Vital::Silent || gossip.now.is_within(member.heard, HEARD);
         let mut nodes: Vec<NodeId> =
-            gossip.members.iter().filter(|(_, member)| told(member)).map(|(node, _)| node.clone()).collect();
+            gossip.members.iter().filter(|(_, member)| reachable(member)).map(|(node, _)| node.clone()).collect();
         if nodes.len() > EAGER {
             let subject = changes.iter().find_map(|frame| match frame {
                 Frame::Changes { changes, .. } => changes.first().map(|(address, _)| *address),

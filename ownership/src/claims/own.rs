@@ -19,7 +19,7 @@ pub struct OwnClaims {
     version: u64,
     digest: u64,
     log: VecDeque<Change>,
-    /// The version that others were last told of.
+    /// The version up to which changes were sent to others.
     announced: u64,
 }
 
@@ -85,7 +85,7 @@ impl OwnClaims {
         self.digest
     }
 
-    /// The changes that others were not told of, which counts as telling them; nothing if there is none. The list is
+    /// The changes that were not sent to others yet, which counts as sending them; nothing if there is none. The list is
     /// empty if there are more than the log keeps: then others notice by the version.
     pub fn take_changes(&mut self) -> Option<Vec<Frame>> {
         let since = self.announced;

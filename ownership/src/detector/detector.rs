@@ -16,7 +16,7 @@ use crate::model::link::{Link, LinkId};
 use crate::model::node::{Mac, NodeId};
 use crate::model::time::{Time, ms};
 
-/// If no member has answered for so long, all members are pinged in turn, one per round.
+/// If no member has answered for so long, all members are pinged one after the other, one per round.
 const LONELY: Duration = ms(300);
 
 /// Failure detection of one node.
@@ -31,7 +31,7 @@ pub struct Detector {
     next_round: Time,
     /// When everything that could contradict a suspicion is asked next.
     pub(super) next_burst: Option<Time>,
-    /// Whose turn it is while nobody answers.
+    /// Counts the pings of those rounds.
     lonely: usize,
 }
 

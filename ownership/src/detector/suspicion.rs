@@ -32,7 +32,7 @@ struct OffLink {
 }
 
 impl Detector {
-    /// The rest of a round: asks the watched members on their links, and judges from their silence.
+    /// The rest of a round: asks the watched members on their links, and suspects those that are silent.
     pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
         for watch in &self.watches {
             self.reach(watch.link, watch.address, Some(&watch.node), gossip);

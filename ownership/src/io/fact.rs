@@ -90,7 +90,7 @@ pub enum Fact {
         node: NodeId,
         /// The link.
         link: LinkId,
-        /// Whether this node found it silent, or another one told it.
+        /// Whether this node found it silent; if not, another one sent the alarm.
         own: bool,
     },
     /// Nothing answers this node on a link: nothing is claimed there.

@@ -16,7 +16,7 @@ fn in_a_large_cluster_a_new_version_of_claims_is_passed_on_once() {
             members.heard(&node, Status { incarnation: 1, version: 7, ..Status::default() }, from, Time::default());
         }
         let node = nodes(1).next().unwrap();
-        // It told us itself, and the rumour goes on all the same.
+        // It said so itself, and the rumour is passed on all the same.
         assert_eq!(members.note_version(&node, 1, 7), large);
         assert!(!members.note_version(&node, 1, 7) && !members.note_version(&node, 1, 6));
         members.rebooted(&node);

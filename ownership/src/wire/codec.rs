@@ -190,21 +190,18 @@ impl Reader<'_> {
 
 /// Packs frames into as many bodies as they need, each with the status, none larger than [`MAX_BODY`] unless a single
 /// frame is.
-#[must_use]
-pub fn pack(status: &Status, frames: &[Frame]) -> Vec<Vec<u8>> {
-    let mut bodies = Vec::new();
+pub fn pack(status: &Status, frames: &[Frame]) -> impl Iterator<Item = Vec<u8>> {
     let mut rest = frames;
-    while !rest.is_empty() {
+    std::iter::from_fn(move || {
         let mut count = rest.len();
-        let body = loop {
+        while count > 0 {
             let body = encode(status, rest.get(..count).unwrap_or_default());
-            if body.len() <= MAX_BODY || count <= 1 {
-                break body;
+            if body.len() <= MAX_BODY || count == 1 {
+                rest = rest.get(count..).unwrap_or_default();
+                return Some(body);
             }
             count = count.div_ceil(2);
-        };
-        rest = rest.get(count..).unwrap_or_default();
-        bodies.push(body);
-    }
-    bodies
+        }
+        None
+    })
 }
