@@ -2,7 +2,7 @@
 //!
 //! One task owns everything but the local addresses. Whatever arrives is taken over at once; then a
 //! pass looks at what it may concern, decides, plans, writes remote addresses to the kernel, and
-//! reads back what the kernel then has. Local addresses are up to [`crate::local`], which is told
+//! reads back what the kernel then has. Local addresses are up to [`crate::local::thread`], which is told
 //! what is wanted and says what it did.
 //!
 //! | Module | Holds |
@@ -37,26 +37,32 @@ use kube::Client;
 use runtime::events::EventQueue;
 use runtime::server::Readiness;
 use runtime::{BootTime, Task};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::local::Side;
-use crate::config::{Mode, Notice};
-use crate::desired::{Decision, Placement};
-use crate::interfaces::{Connected, Selection};
-use crate::local::Report;
-use crate::metrics::Metrics;
-use crate::netlink::{Kernel, KernelError, Monitor};
-use crate::observed::Observed;
-use crate::publish::lease::Content;
-use crate::publish::slots::Queue;
-use crate::reconcile::{self, Failure, Plan};
-use crate::record::Record;
-use crate::restraint::Restraint;
-use crate::state;
-use crate::watches::Inputs;
-use crate::world::{Input, World};
+use crate::cluster::configuration::{Mode, Notice};
+use crate::cluster::input::{Input, Inputs};
+use crate::cluster::store::World;
+use crate::decide::decision::Decision;
+use crate::decide::interfaces::Selection;
+use crate::decide::networks::Connected;
+use crate::kernel::netlink::error::KernelError;
+use crate::kernel::netlink::monitor::Monitor;
+use crate::kernel::netlink::requests::Kernel;
+use crate::local::messages::Report;
+use crate::model::observed::Observed;
+use crate::model::operation::Failure;
+use crate::model::placement::Placement;
+use crate::model::writer;
+use crate::plan::operations::Plan;
+use crate::plan::record::Record;
+use crate::plan::repair_limit::Restraint;
+use crate::report::annotation_queue::Queue;
+use crate::report::lease::content::Content;
+use crate::report::metrics::Metrics;
+use crate::report::state::StateRequest;
 
 /// What the agent is told at its start.
 #[derive(Debug, Clone)]
@@ -89,9 +95,6 @@ pub struct Outside {
     /// What our Lease is to say.
     pub lease: watch::Sender<Option<Content>>,
 }
-
-/// A question of `/state`, with the way back for the answer.
-pub type StateRequest = oneshot::Sender<state::Report>;
 
 /// What is known of one address.
 #[derive(Debug)]
@@ -290,7 +293,7 @@ impl Agent {
             recorded: self.record.keys(),
             node_addresses: self.node_addresses(),
             remote_links: self.side.remote_links(),
-            side: if self.side.is_running() { reconcile::Side::Remote } else { reconcile::Side::Both },
+            side: if self.side.is_running() { writer::Side::Remote } else { writer::Side::Both },
             sweep: self.world.missing().is_none(),
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now,

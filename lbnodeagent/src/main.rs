@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
-use lbnodeagent::metrics::Metrics;
-use lbnodeagent::publish::lease::{self, Identity};
-use lbnodeagent::{state, watches};
+use lbnodeagent::report::lease;
+use lbnodeagent::report::lease::content::Identity;
+use lbnodeagent::report::metrics::Metrics;
+use lbnodeagent::report::state;
 use prometheus::Registry;
 use runtime::Task;
 use runtime::events::EventQueue;
@@ -42,7 +44,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new();
     let readiness = Readiness::default();
     let metrics = Metrics::new(&registry)?;
-    let client = runtime::client::connect(flags.kubeconfig.as_deref(), lease::FIELD_MANAGER).await?;
+    let client = runtime::client::connect(flags.kubeconfig.as_deref(), lease::content::FIELD_MANAGER).await?;
     let (events, _sender) = EventQueue::start(client.clone(), "purelb-lbnodeagent", &flags.node_name, &registry)?;
     let (inputs, received) = mpsc::channel(INPUTS);
     let (content, contents) = watch::channel(None);
@@ -72,7 +74,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::start(client, identity, contents, lease_gone, metrics);
+    let renewals = lease::renewal::start(client, identity, contents, lease_gone, metrics);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());

@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 
 use super::Agent;
 use super::local::HAND_OVER;
-use crate::desired::Exclusion;
-use crate::interfaces::remote_links;
-use crate::local::{Command, Local, Rules, Scope, Start};
+use crate::decide::decision::Exclusion;
+use crate::decide::interfaces::remote_links;
+use crate::local::interfaces::Scope;
+use crate::local::messages::{Command, Rules, Start};
+use crate::local::thread::Local;
 
 /// How long after the start others may take to say whether they are excluded too.
 const EXCLUSION: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use ownership::{Fact, Refusal};
 use runtime::events::{Event, Kind as Urgency};
 
 use super::Agent;
-use crate::metrics::{cause_word, why_word};
+use crate::report::metrics::ownership::{cause_word, why_word};
 
 impl Agent {
     /// Something that the protocol noticed.

@@ -8,9 +8,14 @@ use runtime::BootTime;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Agent, Status};
-use crate::desired::Reason;
-use crate::netlink::{Heard, Kernel, KernelError, marks_addresses};
-use crate::observed::{AddressKey, Change, Changes, DefaultRoute, KernelAddress, MARK};
+use crate::decide::reason::Reason;
+use crate::kernel::marks::marks_addresses;
+use crate::kernel::netlink::error::KernelError;
+use crate::kernel::netlink::monitor::Heard;
+use crate::kernel::netlink::requests::Kernel;
+use crate::model::address::{AddressKey, KernelAddress, MARK};
+use crate::model::link::DefaultRoute;
+use crate::model::observed::{Change, Changes};
 
 /// A call to the kernel, on a thread of its own.
 type Running<T> = JoinHandle<(Kernel, Result<T, KernelError>)>;

@@ -7,9 +7,11 @@ use ownership::Stop;
 use runtime::BootTime;
 
 use super::Agent;
-use crate::desired::Exclusion;
-use crate::netlink::BATCH;
-use crate::reconcile::{Operation, Plan, Side};
+use crate::decide::decision::Exclusion;
+use crate::kernel::netlink::requests::BATCH;
+use crate::model::operation::Operation;
+use crate::model::writer::Side;
+use crate::plan::operations::Plan;
 
 /// How long handing over may take when the node is left for good; the pod's grace period is 30 s.
 const LEAVING: Duration = Duration::from_secs(20);

@@ -13,10 +13,14 @@ use runtime::events::Kind as Urgency;
 use tokio::sync::mpsc;
 
 use super::Agent;
-use crate::desired::{Candidacy, Exclusion, Placement};
-use crate::local::{Command, Local, Placed, Report, Rules, Scope, Wanted};
-use crate::reconcile::Why;
-use crate::services::ServiceName;
+use crate::cluster::service::ServiceName;
+use crate::decide::decision::{Candidacy, Exclusion};
+use crate::local::interfaces::Scope;
+use crate::local::messages::{Command, Placed, Report, Rules};
+use crate::local::thread::Local;
+use crate::model::candidacy::Wanted;
+use crate::model::operation::Why;
+use crate::model::placement::Placement;
 
 /// How long a node that is not selected any more keeps what it cannot hand over.
 pub(super) const HAND_OVER: Duration = Duration::from_secs(5);
@@ -255,8 +259,8 @@ mod tests {
     use ownership::{LinkId, Want};
 
     use super::*;
-    use crate::desired::Kind;
-    use crate::observed::testing::key;
+    use crate::model::placement::Kind;
+    use crate::model::testing::key;
 
     fn wanted(rebalance: u64, requests: &[u64]) -> Wanted {
         let key = key(2, "192.0.2.1/24");

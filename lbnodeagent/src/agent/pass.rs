@@ -11,11 +11,15 @@ use runtime::BootTime;
 
 use super::report::Change;
 use super::{Agent, Retry, Status};
-use crate::desired::{Context, Decision, Kind, Placement, Reason, decide};
-use crate::observed::MARK;
-use crate::reconcile::{Failure, Operation, Why};
-use crate::services::ServiceView;
-use crate::watches;
+use crate::cluster::service::ServiceView;
+use crate::cluster::watches;
+use crate::decide::address::decide;
+use crate::decide::context::Context;
+use crate::decide::decision::Decision;
+use crate::decide::reason::Reason;
+use crate::model::address::MARK;
+use crate::model::operation::{Failure, Operation, Why};
+use crate::model::placement::{Kind, Placement};
 
 /// The longest wait between two tries of a failed operation.
 const MAX_RETRY: Duration = Duration::from_secs(30);

@@ -10,10 +10,11 @@ use runtime::BootTime;
 use runtime::events::{Event, Kind};
 
 use super::{Agent, DUMMY_RETRY};
-use crate::config::{Mode, Notice};
-use crate::interfaces::{Connected, Selection, own_addresses};
-use crate::observed::{AddressKey, KernelAddress, MARK};
-use crate::publish::lease::Content;
+use crate::cluster::configuration::{Mode, Notice};
+use crate::decide::interfaces::Selection;
+use crate::decide::networks::{Connected, own_addresses};
+use crate::model::address::{AddressKey, KernelAddress, MARK};
+use crate::report::lease::content::Content;
 
 impl Agent {
     /// Chooses the configuration anew.

@@ -14,11 +14,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Agent;
-use crate::desired::{Kind, Placement, Reason};
-use crate::local::Local;
-use crate::reconcile::{Failure, Why};
-use crate::services::{ServiceName, ServiceView};
-use crate::state;
+use crate::cluster::service::{ServiceName, ServiceView};
+use crate::decide::reason::Reason;
+use crate::local::thread::Local;
+use crate::model::operation::{Failure, Why};
+use crate::model::placement::{Kind, Placement};
+use crate::report::state;
 
 /// How long the protocol may take to say what it knows.
 const PICTURE: Duration = Duration::from_secs(2);

@@ -16,10 +16,11 @@ use runtime::{BootTime, Task};
 use serde_json::{Map, Value, json};
 
 use super::Agent;
-use crate::desired::{Kind, Reason};
-use crate::publish::annotation::{Edit, Part, edit};
-use crate::publish::lease::FIELD_MANAGER;
-use crate::services::{ServiceName, ServiceView};
+use crate::cluster::service::{ServiceName, ServiceView};
+use crate::decide::reason::Reason;
+use crate::model::placement::Kind;
+use crate::report::annotation::{Edit, Part, edit};
+use crate::report::lease::content::FIELD_MANAGER;
 
 /// How long one write may take.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ownership::Epoch;
 
-use crate::record::replace;
+use crate::plan::record::replace;
 
 /// The file.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! What is looked at from time to time only is in `regular`.
 
-mod regular;
+mod maintenance;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,11 +14,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::claims::Claims;
+use super::links::Wire;
+use super::messages::{Command, Report, Rules, Start};
 use super::table::Table;
-use super::wire::Wire;
-use super::{Command, Picture, Report, Rules, Start, Wanted};
-use crate::gossip::Gossip;
-use crate::metrics::Metrics;
+use crate::kernel::gossip::Gossip;
+use crate::model::candidacy::Wanted;
+use crate::report::metrics::Metrics;
+use crate::report::state::Picture;
 
 /// Commands and datagrams taken at once: then the others are heard.
 const AT_ONCE: usize = 64;

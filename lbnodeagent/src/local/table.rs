@@ -16,14 +16,21 @@ use ownership::Epoch;
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
-use super::{Report, Scope, Start};
-use crate::desired::Placement;
-use crate::interfaces::remote_links;
-use crate::metrics::Metrics;
-use crate::netlink::{Kernel, KernelError, Monitor, marks_addresses};
-use crate::observed::{AddressKey, MARK, Observed};
-use crate::reconcile::{Operation, Plan, Side};
-use crate::restraint::Restraint;
+use super::interfaces::Scope;
+use super::messages::{Report, Start};
+use crate::decide::interfaces::remote_links;
+use crate::kernel::marks::marks_addresses;
+use crate::kernel::netlink::error::KernelError;
+use crate::kernel::netlink::monitor::Monitor;
+use crate::kernel::netlink::requests::Kernel;
+use crate::model::address::{AddressKey, MARK};
+use crate::model::observed::Observed;
+use crate::model::operation::Operation;
+use crate::model::placement::Placement;
+use crate::model::writer::Side;
+use crate::plan::operations::Plan;
+use crate::plan::repair_limit::Restraint;
+use crate::report::metrics::Metrics;
 
 /// How often everything is compared with the kernel, and lifetimes are renewed.
 pub(super) const COMPARE: Duration = Duration::from_secs(30);

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::Kernel;
-use lbnodeagent::observed::AddressKey;
-use lbnodeagent::reconcile::{Entry, Operation, Why};
-use lbnodeagent::state::Address;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::AddressKey;
+use lbnodeagent::model::operation::{Entry, Operation, Why};
+use lbnodeagent::model::placement::{Kind, Placement};
+use lbnodeagent::report::state::Address;
 use serde_json::json;
 
 use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_on, local_is_there, remote_is_there, service, works};
@@ -316,7 +316,7 @@ fn what_is_lost_with_notifications_comes_back() {
             (0..5_000).map(|n| Operation::Put(Entry { mark: None, ..Entry::ours(&put(n)) }, Why::Add)).collect();
         let deletes: Vec<Operation> = (0..5_000).map(|n| Operation::Delete(key(n))).collect();
         // It hears as much as the agent, which shares this thread: that does not run before the next await.
-        let mut beside = lbnodeagent::netlink::Monitor::open().unwrap();
+        let mut beside = lbnodeagent::kernel::netlink::monitor::Monitor::open().unwrap();
         for _ in 0..6 {
             kernel.apply(&puts).unwrap();
             kernel.apply(&deletes).unwrap();

@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::{Change, KernelAddress, MARK, Observed};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::{KernelAddress, MARK};
+use lbnodeagent::model::observed::{Change, Observed};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use lbnodeagent::packet::frames::{announcement, probe, reach};
-use lbnodeagent::packet::listener::Listener;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::frames::{announcement, probe, reach};
+use lbnodeagent::kernel::packet::listener::Listener;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::net::if_::if_nametoindex;
 use ownership::Frame;
 use tokio::time::{sleep, timeout};

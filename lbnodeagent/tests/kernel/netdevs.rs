@@ -4,10 +4,11 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use api_types::Family;
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::Change;
-use lbnodeagent::packet::frames::announcement;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::kernel::packet::frames::announcement;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
+use lbnodeagent::model::observed::Change;
 use nix::net::if_::if_nametoindex;
 use serde_json::json;
 
@@ -144,7 +145,7 @@ async fn announced(interface: &str) -> Node {
 /// Waits until the agent says that the local addresses are there.
 async fn said(node: &Node, interface: &str) {
     for ip in LOCAL {
-        let here = |address: &lbnodeagent::state::Address| {
+        let here = |address: &lbnodeagent::report::state::Address| {
             address.announced && address.error.is_none() && address.interface.as_deref() == Some(interface)
         };
         node.says(interface, ip, here).await;

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::{AddressKey, MARK, Observed};
-use lbnodeagent::reconcile::{Entry, Operation, Plan, Side, Why};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::{AddressKey, MARK};
+use lbnodeagent::model::observed::Observed;
+use lbnodeagent::model::operation::{Entry, Operation, Why};
+use lbnodeagent::model::placement::{Kind, Placement};
+use lbnodeagent::model::writer::Side;
+use lbnodeagent::plan::operations::Plan;
 use nix::errno::Errno;
 use runtime::BootTime;
 

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::AddressKey;
-use lbnodeagent::reconcile::{Entry, Operation, Why};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::AddressKey;
+use lbnodeagent::model::operation::{Entry, Operation, Why};
+use lbnodeagent::model::placement::{Kind, Placement};
 
 use crate::node::{Node, interfaces, service, service_group};
 use crate::support::{add_dummy, cidrs, eventually, in_namespace};

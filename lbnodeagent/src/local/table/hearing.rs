@@ -8,11 +8,13 @@ use ipnetwork::IpNetwork;
 use runtime::BootTime;
 
 use super::{News, Table};
-use crate::interfaces::own_addresses;
-use crate::local::{Placed, Report};
-use crate::netlink::{Heard, marks_addresses};
-use crate::observed::{AddressKey, Change, MARK};
-use crate::reconcile::Operation;
+use crate::decide::networks::own_addresses;
+use crate::kernel::marks::marks_addresses;
+use crate::kernel::netlink::monitor::Heard;
+use crate::local::messages::{Placed, Report};
+use crate::model::address::{AddressKey, MARK};
+use crate::model::observed::Change;
+use crate::model::operation::Operation;
 
 /// After so long it is looked again whether the host's own address of the network is back.
 const UNCONNECTED: Duration = Duration::from_millis(10);

@@ -8,11 +8,11 @@ use ownership::NodeId;
 use runtime::BootTime;
 
 use super::Table;
-use crate::desired::Placement;
-use crate::local::{Placed, Report};
-use crate::netlink::{BATCH, Kernel};
-use crate::observed::AddressKey;
-use crate::reconcile::{Failure, Operation, Why};
+use crate::kernel::netlink::requests::{BATCH, Kernel};
+use crate::local::messages::{Placed, Report};
+use crate::model::address::AddressKey;
+use crate::model::operation::{Failure, Operation, Why};
+use crate::model::placement::Placement;
 
 impl Table {
     /// The place of an address that this node takes part in; if it is here already, it becomes as it should be.

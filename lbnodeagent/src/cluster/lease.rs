@@ -1,0 +1,74 @@
+//! What we keep of a Lease.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use api_types::lease;
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use ownership::{Mac, NodeId, Peer, Place};
+
+/// What we keep of a Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The node.
+    pub node: String,
+    /// Its subnets.
+    pub subnets: Vec<IpNetwork>,
+    /// Its own addresses; none of an agent of an earlier release.
+    pub places: Vec<Place>,
+    /// The hardware addresses of its interfaces; none of an agent of an earlier release.
+    pub macs: Vec<Mac>,
+    /// Where its agent listens for gossip, the best first; nowhere, if it is of an earlier release.
+    pub endpoints: Vec<SocketAddr>,
+    /// Its last renewal by the node's own clock.
+    pub renewed: Option<Timestamp>,
+    /// How long it is valid after that.
+    pub duration: Duration,
+}
+
+impl LeaseView {
+    /// Reads a Lease; nothing if it is not an agent's.
+    #[must_use]
+    pub fn new(object: &Lease) -> Option<Self> {
+        let spec = object.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
+        let places = lease::addresses(object);
+        Some(Self {
+            node: lease::node(object)?.to_owned(),
+            subnets: lease::subnets(object),
+            places: places.iter().filter_map(|network| Place::new(network.ip(), network.prefix())).collect(),
+            macs: lease::macs(object).into_iter().map(Mac).collect(),
+            endpoints: lease::endpoints(object),
+            renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
+            duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+        })
+    }
+
+    /// Whether it is valid by the clocks on the wall; those of two nodes need not agree, so this counts only as long as
+    /// no renewal was seen.
+    pub(crate) fn unexpired(&self, now: Timestamp) -> bool {
+        self.renewed.is_some_and(|renewed| {
+            Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO) < self.duration
+        })
+    }
+
+    /// Whether both say the same but for the time.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let Self { node, subnets, places, macs, endpoints, renewed: _, duration: _ } = self;
+        (node, subnets, places, macs, endpoints)
+            == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints)
+    }
+
+    /// As the protocol between the agents knows it; nothing if no node can have this name.
+    pub(crate) fn peer(&self, lease_alive: bool) -> Option<Peer> {
+        Some(Peer {
+            node: NodeId::new(&self.node)?,
+            endpoints: self.endpoints.clone(),
+            places: self.places.clone(),
+            macs: self.macs.clone(),
+            lease_alive,
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! The interfaces on which local addresses may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::decide::interfaces::Selection;
+
+/// Where local addresses may be, and where not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// The interfaces for local addresses.
+    pub selection: Selection,
+    /// The interfaces for remote addresses: not ours to touch.
+    pub remote_links: BTreeSet<u32>,
+    /// The node's own addresses: never touched.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// The next hops of default routes, by interface.
+    pub gateways: BTreeMap<u32, BTreeSet<IpAddr>>,
+}
+
+impl Scope {
+    /// With the interfaces of an earlier scope too, unless they are for remote addresses now.
+    #[must_use]
+    pub fn joined(mut self, before: &Self) -> Self {
+        for selected in before.selection.iter().filter(|selected| !self.remote_links.contains(&selected.index)) {
+            if self.selection.keep(selected) {
+                let gateways = before.gateways.get(&selected.index);
+                self.gateways.extend(gateways.map(|gateways| (selected.index, gateways.clone())));
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,64 @@
+//! The thread on which the protocol for local addresses runs.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::local::driver;
+use crate::local::messages::{Command, Report, Start};
+use crate::report::metrics::Metrics;
+use crate::report::state::Picture;
+
+/// How long the thread may take to end.
+const END: Duration = Duration::from_secs(2);
+
+/// The running thread; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Local {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Local {
+    /// Starts the thread, in the network namespace of this one.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start(start: Start, metrics: Metrics, reports: mpsc::UnboundedSender<Report>) -> std::io::Result<Self> {
+        let (commands, received) = mpsc::unbounded_channel();
+        let run = move || driver::run(start, metrics, received, reports);
+        std::thread::Builder::new().name("ownership".to_owned()).spawn(run)?;
+        Ok(Self { commands })
+    }
+
+    /// Tells the thread; returns whether it still runs.
+    #[must_use]
+    pub fn tell(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
+    }
+
+    /// Asks for a picture of now.
+    #[must_use]
+    pub fn show(&self) -> oneshot::Receiver<Picture> {
+        let (sender, receiver) = oneshot::channel();
+        // If the thread has ended the receiver hears so.
+        let _ended = self.tell(Command::Show(sender));
+        receiver
+    }
+
+    /// Ends the protocol, and returns when it has ended; `Leaving` waits until everything is handed over, at most for
+    /// `limit`.
+    pub async fn stop(self, stop: ownership::Stop, limit: Duration) {
+        let (sender, mut receiver) = oneshot::channel();
+        if !self.tell(Command::Stop(stop, sender)) {
+            return;
+        }
+        if tokio::time::timeout(limit, &mut receiver).await.is_err() {
+            tracing::warn!(op = "stop", "not every local address could be handed over");
+            // Ends it at once.
+            drop(self);
+            if tokio::time::timeout(END, receiver).await.is_err() {
+                tracing::error!(op = "stop", "the protocol for local addresses does not end");
+            }
+        }
+    }
+}

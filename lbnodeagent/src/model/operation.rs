@@ -1,0 +1,144 @@
+//! One change of the kernel's addresses, and what the kernel refused.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use nix::errno::Errno;
+use runtime::BootTime;
+
+use crate::model::address::{AddressKey, KernelAddress, MARK};
+use crate::model::placement::Placement;
+
+/// An address as it is to be entered into the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub key: AddressKey,
+    /// Seconds valid; nothing means for ever.
+    pub valid: Option<u32>,
+    /// Seconds preferred; nothing means for ever.
+    pub preferred: Option<u32>,
+    /// Without the connected route.
+    pub no_prefix_route: bool,
+    /// `IFA_PROTO`.
+    pub mark: Option<u8>,
+    /// The scope, 0 for global.
+    pub scope: u8,
+    /// IPv4: the broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+    /// IPv4: a label other than the interface's name.
+    pub label: Option<Box<str>>,
+}
+
+impl Entry {
+    /// An address of ours.
+    #[must_use]
+    pub fn ours(placement: &Placement) -> Self {
+        let Placement { key, attributes, .. } = placement;
+        Self {
+            key: *key,
+            valid: attributes.valid_lifetime,
+            preferred: attributes.preferred_lifetime,
+            no_prefix_route: attributes.no_prefix_route,
+            mark: Some(MARK),
+            scope: 0,
+            broadcast: broadcast(key),
+            label: None,
+        }
+    }
+
+    /// An address as the kernel has it, with a new lifetime.
+    #[must_use]
+    pub fn extended(key: AddressKey, address: &KernelAddress, seconds: u32, now: BootTime) -> Self {
+        let entry = Self::found(key, address, now);
+        // A deprecated address stays deprecated.
+        let preferred = if entry.preferred == Some(0) { 0 } else { seconds };
+        Self { valid: Some(seconds), preferred: Some(preferred), ..entry }
+    }
+
+    /// An address as the kernel has it, with what is left of its lifetimes.
+    #[must_use]
+    pub fn found(key: AddressKey, address: &KernelAddress, now: BootTime) -> Self {
+        let passed = u32::try_from(now.since(address.seen).as_secs()).unwrap_or(u32::MAX);
+        Self {
+            key,
+            valid: address.remaining(now),
+            preferred: address.preferred.map(|preferred| preferred.saturating_sub(passed)),
+            no_prefix_route: address.no_prefix_route,
+            mark: address.mark,
+            scope: address.scope,
+            broadcast: address.broadcast,
+            label: address.label.clone(),
+        }
+    }
+}
+
+/// Set for prefixes up to /30 (specification, announcing.md 7).
+fn broadcast(key: &AddressKey) -> Option<Ipv4Addr> {
+    match (key.network()?.broadcast(), key.prefix_len) {
+        (IpAddr::V4(address), ..=30) => Some(address),
+        _ => None,
+    }
+}
+
+/// One change of the kernel's addresses; both kinds can be repeated without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Create, or replace attributes and lifetimes.
+    Put(Entry, Why),
+    /// Delete.
+    Delete(AddressKey),
+}
+
+impl Operation {
+    /// The address it is about.
+    #[must_use]
+    pub const fn key(&self) -> &AddressKey {
+        match self {
+            Self::Put(entry, _) => &entry.key,
+            Self::Delete(key) => key,
+        }
+    }
+}
+
+/// An operation that the kernel refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The address, and where.
+    pub key: AddressKey,
+    /// Whether it was to be deleted.
+    pub deleting: bool,
+    /// What the kernel said.
+    pub errno: Errno,
+}
+
+impl Failure {
+    /// The failure of this operation.
+    #[must_use]
+    pub const fn of(operation: &Operation, errno: Errno) -> Self {
+        Self { key: *operation.key(), deleting: matches!(operation, Operation::Delete(_)), errno }
+    }
+}
+
+/// What a [`Operation::Put`] is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The address is not there.
+    Add,
+    /// It is there; its lifetime runs down, or its mark or lifetime is not what it should be.
+    Renew,
+    /// The kernel takes it along with another one that is deleted.
+    Restore,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::key;
+
+    #[test]
+    fn broadcast_is_set_up_to_slash_30() {
+        assert_eq!(broadcast(&key(2, "192.0.2.1/24")), Some("192.0.2.255".parse().unwrap()));
+        assert_eq!(broadcast(&key(2, "192.0.2.1/31")), None);
+        assert_eq!(broadcast(&key(2, "2001:db8::1/64")), None);
+    }
+}

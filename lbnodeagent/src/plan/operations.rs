@@ -1,0 +1,271 @@
+//! From what should be and what is to the operations that make them agree.
+//!
+//! The plan adopts what matches, repairs what does not, and deletes only what is ours. It is made
+//! for a set of addresses at a time, and is empty when nothing is to be done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use runtime::BootTime;
+
+use crate::model::address::{AddressKey, KernelAddress, MARK};
+use crate::model::observed::Observed;
+use crate::model::operation::{Entry, Operation, Why};
+use crate::model::placement::Placement;
+use crate::model::writer::Side;
+
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// Where addresses should be.
+    pub wanted: &'a BTreeMap<IpAddr, Placement>,
+    /// What the kernel has.
+    pub observed: &'a Observed,
+    /// Addresses that earlier runs recorded as ours, for kernels without marks.
+    pub recorded: &'a BTreeSet<AddressKey>,
+    /// The node's own addresses: never deleted.
+    pub node_addresses: &'a BTreeSet<IpAddr>,
+    /// The interfaces for remote addresses ([`crate::decide::interfaces::remote_links`]).
+    pub remote_links: &'a BTreeSet<u32>,
+    /// Whose interfaces this is about.
+    pub side: Side,
+    /// Whether unwanted addresses may be deleted: every first list is complete.
+    pub sweep: bool,
+    /// How long until the next full comparison: whoever would expire soon after it is renewed.
+    pub interval: u32,
+    /// The time.
+    pub now: BootTime,
+}
+
+impl Plan<'_> {
+    /// The operations for these addresses, in the order in which they must be done.
+    #[must_use]
+    pub fn operations(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Operation> {
+        let mut puts = Vec::new();
+        let mut deletes = Vec::new();
+        let mut addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        let usurped = self.usurped(&addresses);
+        if !usurped.is_empty() {
+            let there = |key: &AddressKey| network(key).is_some_and(|network| usurped.contains(&network));
+            addresses.extend(self.wanted.values().map(|wanted| wanted.key).filter(there).map(|key| key.ip));
+        }
+        for ip in addresses {
+            let wanted = self.wanted.get(&ip);
+            if let Some(placement) = wanted {
+                self.put(placement, &usurped, &mut puts, &mut deletes);
+            }
+            if wanted.is_none() && !self.sweep {
+                continue;
+            }
+            let superfluous = self.observed.of(ip).filter(|(key, found)| {
+                let elsewhere = |placement: &Placement| placement.key != **key && !self.waits(key, placement);
+                wanted.is_none_or(elsewhere) && self.is_ours(key, found)
+            });
+            deletes.extend(superfluous.map(|(key, _)| *key));
+        }
+        self.ordered(puts, deletes)
+    }
+
+    /// Addresses that the kernel has from us and nobody may want.
+    pub fn ours_in_kernel(&self) -> impl Iterator<Item = IpAddr> {
+        self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found)).map(|(key, _)| key.ip)
+    }
+
+    /// Whether we may delete an address.
+    #[must_use]
+    pub fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
+        self.covers(key.index)
+            && (found.mark == Some(MARK) || self.recorded.contains(key))
+            && !self.node_addresses.contains(&key.ip)
+    }
+
+    /// Whether an address waits for its successor on another dummy interface before it goes. The kernel accepts an IPv6
+    /// address some time before it reports it and has its routes; with the old one gone at once, those who import the
+    /// routes would see none for a moment.
+    fn waits(&self, key: &AddressKey, successor: &Placement) -> bool {
+        let to = &successor.key;
+        to.ip.is_ipv6()
+            && to.index != key.index
+            && self.remote_links.contains(&to.index)
+            && !self.observed.addresses.contains_key(to)
+    }
+
+    fn covers(&self, index: u32) -> bool {
+        match self.side {
+            Side::Remote => self.remote_links.contains(&index),
+            Side::Local => !self.remote_links.contains(&index),
+            Side::Both => true,
+        }
+    }
+
+    /// Gives our addresses a lifetime of `grace` seconds, so that they outlive a time in which
+    /// nobody knows what the cluster wants. With `only_running_out`, those that live for more than
+    /// half of that are left as they are.
+    #[must_use]
+    pub fn extensions(&self, grace: u32, only_running_out: bool) -> Vec<Operation> {
+        let ours = self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found));
+        ours.filter(|(_, found)| !only_running_out || found.remaining(self.now).is_some_and(|left| left < grace / 2))
+            .map(|(key, found)| Operation::Put(Entry::extended(*key, found, grace, self.now), Why::Renew))
+            .collect()
+    }
+
+    /// The networks of real interfaces in which one of these addresses is the primary one and the host's own a secondary
+    /// one, as after a renumbering with `promote_secondaries`. The kernel makes the connected route of the primary
+    /// address only, and ours has none: until the host's own is the primary one, the host has no way to its network.
+    fn usurped(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<(u32, IpNetwork)> {
+        let local = |key: &&AddressKey| key.ip.is_ipv4() && !self.remote_links.contains(&key.index);
+        let keys = addresses.iter().filter_map(|ip| self.wanted.get(ip)).map(|placement| &placement.key).filter(local);
+        let primary = keys.filter(|key| {
+            self.observed.addresses.get(key).is_some_and(|found| !found.secondary && self.is_ours(key, found))
+        });
+        let mut networks: BTreeSet<(u32, IpNetwork)> = primary.filter_map(network).collect();
+        networks.retain(|place| {
+            let own = |(key, found): (&AddressKey, &KernelAddress)| {
+                found.secondary && network(key) == Some(*place) && !self.is_ours(key, found)
+            };
+            self.observed.addresses.iter().any(own)
+        });
+        networks
+    }
+
+    fn put(
+        &self,
+        placement: &Placement,
+        usurped: &BTreeSet<(u32, IpNetwork)>,
+        puts: &mut Vec<Operation>,
+        deletes: &mut Vec<AddressKey>,
+    ) {
+        let entry = Entry::ours(placement);
+        let Some(found) = self.observed.addresses.get(&placement.key) else {
+            if !self.observed.expects(&placement.key) {
+                puts.push(Operation::Put(entry, Why::Add));
+            }
+            return;
+        };
+        if network(&placement.key).is_some_and(|network| usurped.contains(&network)) {
+            deletes.push(placement.key);
+            puts.push(Operation::Put(entry, Why::Restore));
+        } else if found.no_prefix_route != entry.no_prefix_route
+            && placement.key.ip.is_ipv4()
+            && self.is_ours(&placement.key, found)
+        {
+            // The kernel does not change this flag of an IPv4 address; that of an IPv6 one it does, with the route.
+            deletes.push(placement.key);
+            puts.push(Operation::Put(entry, Why::Add));
+        } else if self.needs_renewal(&entry, found) {
+            if entry.no_prefix_route {
+                puts.extend(self.made_permanent(&placement.key));
+            }
+            puts.push(Operation::Put(entry, Why::Renew));
+        }
+    }
+
+    /// What comes before an IPv6 address goes, or its connected route: the kernel takes the route along of an address
+    /// without a lifetime only, and otherwise leaves it until that is over (`ipv6_del_addr`, `inet6_addr_modify`).
+    fn made_permanent(&self, key: &AddressKey) -> Option<Operation> {
+        let found = self.observed.addresses.get(key)?;
+        let stays = key.ip.is_ipv6() && found.valid.is_some() && !found.no_prefix_route;
+        stays.then(|| {
+            let found = Entry::found(*key, found, self.now);
+            let preferred = found.preferred.filter(|preferred| *preferred == 0);
+            Operation::Put(Entry { valid: None, preferred, ..found }, Why::Renew)
+        })
+    }
+
+    fn needs_renewal(&self, entry: &Entry, found: &KernelAddress) -> bool {
+        let unmarked = found.mark != Some(MARK) && !self.recorded.contains(&entry.key);
+        let lifetime = match (entry.valid, found.remaining(self.now)) {
+            (None, None) => false,
+            // Half of the lifetime (specification, announcing.md 7), looked at in time.
+            (Some(wanted), Some(left)) => left <= (wanted / 2).saturating_add(self.interval) || left > wanted,
+            _ => true,
+        };
+        let route = entry.key.ip.is_ipv6() && found.no_prefix_route != entry.no_prefix_route;
+        unmarked || lifetime || route
+    }
+
+    /// Make before break, with two exceptions: what is put where something is deleted comes after
+    /// it, and whatever goes with a deleted primary address is restored after it.
+    fn ordered(&self, puts: Vec<Operation>, mut deletes: Vec<AddressKey>) -> Vec<Operation> {
+        let leaving: BTreeSet<AddressKey> = deletes.iter().copied().collect();
+        let broken = self.broken_networks(&leaving);
+        let restored = self.restored(&leaving, &broken);
+        // Secondary addresses first: deleting them takes nobody along.
+        deletes.sort_by_key(|key| self.is_primary(key));
+        let comes_after = |key: &AddressKey| {
+            // IPv6 knows an address once per interface, whatever its prefix length.
+            let replaced = if key.ip.is_ipv6() {
+                let first = AddressKey { prefix_len: 0, ..*key };
+                leaving.range(first..=AddressKey { prefix_len: u8::MAX, ..*key }).next().is_some()
+            } else {
+                leaving.contains(key)
+            };
+            replaced || self.shared(key).is_some_and(|network| broken.contains(&network))
+        };
+        let (after, mut operations): (Vec<_>, Vec<_>) = puts.into_iter().partition(|put| comes_after(put.key()));
+        let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
+        // Deleted by hand on the dummy interface, so that it does not matter whether the kernel
+        // promotes secondary addresses: BIRD 1.6 loses the route when it does.
+        operations.extend(
+            restored.iter().filter(|key| self.remote_links.contains(&key.index)).map(|key| Operation::Delete(*key)),
+        );
+        for key in deletes {
+            operations.extend(self.made_permanent(&key));
+            operations.push(Operation::Delete(key));
+        }
+        for key in restored.iter().filter(|key| !put_again.contains(key)) {
+            if let Some(found) = self.observed.addresses.get(key) {
+                let wanted = self.wanted.get(&key.ip).filter(|placement| placement.key == *key);
+                let entry = wanted.map_or_else(|| Entry::found(*key, found, self.now), Entry::ours);
+                operations.push(Operation::Put(entry, Why::Restore));
+            }
+        }
+        operations.extend(after);
+        operations
+    }
+
+    fn is_primary(&self, key: &AddressKey) -> bool {
+        self.observed.addresses.get(key).is_some_and(|found| !found.secondary)
+    }
+
+    /// The interface and network that an address shares with others, so that they are concerned when it leaves: the
+    /// kernel's business for IPv4; for IPv6, which knows no primary addresses, that of whoever watches the dummy
+    /// interface. BIRD 1.6 drops the network's route with any one of its addresses.
+    fn shared(&self, key: &AddressKey) -> Option<(u32, IpNetwork)> {
+        let watched = key.prefix_len < 128 && self.remote_links.contains(&key.index);
+        if key.ip.is_ipv6() && watched { Some((key.index, key.network()?)) } else { network(key) }
+    }
+
+    /// The networks whose primary address leaves; for IPv6 any address.
+    fn broken_networks(&self, leaving: &BTreeSet<AddressKey>) -> BTreeSet<(u32, IpNetwork)> {
+        leaving.iter().filter(|key| self.is_primary(key)).filter_map(|key| self.shared(key)).collect()
+    }
+
+    /// The IPv4 addresses that stay, but that the kernel deletes or promotes together with a primary one: those of the
+    /// same network and prefix length on the same interface. For IPv6 one of ours, whose return brings the route back.
+    fn restored(&self, leaving: &BTreeSet<AddressKey>, broken: &BTreeSet<(u32, IpNetwork)>) -> Vec<AddressKey> {
+        if broken.is_empty() {
+            return Vec::new();
+        }
+        let goes_along = |(key, found): &(&AddressKey, &KernelAddress)| {
+            let ours = key.ip.is_ipv4() || self.is_ours(key, found);
+            ours && !leaving.contains(key) && self.shared(key).is_some_and(|network| broken.contains(&network))
+        };
+        let mut restored: Vec<_> = self.observed.addresses.iter().filter(goes_along).collect();
+        // The first one becomes the primary address, which has the connected route: the host's own.
+        restored.sort_by_key(|(key, found)| self.is_ours(key, found));
+        let mut networks = BTreeSet::new();
+        restored.retain(|(key, _)| key.ip.is_ipv4() || networks.insert(self.shared(key)));
+        restored.into_iter().map(|(key, _)| *key).collect()
+    }
+}
+
+/// The interface and network that an IPv4 address shares with others; a host route is shared with none.
+fn network(key: &AddressKey) -> Option<(u32, IpNetwork)> {
+    (key.ip.is_ipv4() && key.prefix_len < 32).then(|| key.network().map(|network| (key.index, network)))?
+}
+
+#[cfg(test)]
+#[path = "operations_tests.rs"]
+mod tests;
