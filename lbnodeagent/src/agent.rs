@@ -41,25 +41,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::local::Side;
+use self::local::Local;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::input::{Input, Inputs};
-use crate::cluster::store::World;
+use crate::cluster::store::Store;
 use crate::decide::decision::Decision;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
 use crate::kernel::netlink::error::KernelError;
 use crate::kernel::netlink::monitor::Monitor;
 use crate::kernel::netlink::requests::Kernel;
-use crate::local::messages::Report;
+use crate::local::messages::Update;
 use crate::model::observed::Observed;
 use crate::model::operation::Failure;
 use crate::model::placement::Placement;
-use crate::model::writer;
+use crate::model::writer::Writer;
 use crate::plan::operations::Plan;
 use crate::plan::record::Record;
-use crate::plan::repair_limit::Restraint;
-use crate::report::annotation_queue::Queue;
+use crate::plan::repair_limit::RepairLimit;
+use crate::report::annotation_queue::AnnotationQueue;
 use crate::report::lease::content::Content;
 use crate::report::metrics::Metrics;
 use crate::report::state::StateRequest;
@@ -132,7 +132,7 @@ const INPUTS_AT_ONCE: usize = 4096;
 pub struct Agent {
     settings: Settings,
     outside: Outside,
-    world: World,
+    cluster: Store,
     /// Nothing only while a thread uses it, or after it failed.
     kernel: Option<Kernel>,
     monitor: Monitor,
@@ -146,18 +146,18 @@ pub struct Agent {
     /// When it is tried again to make the dummy interface that is configured, or to set it up.
     dummy_retry: Option<BootTime>,
     interfaces_changed: bool,
-    side: Side,
+    local: Local,
     /// The remote addresses.
-    wanted: BTreeMap<IpAddr, Placement>,
+    desired: BTreeMap<IpAddr, Placement>,
     status: BTreeMap<IpAddr, Status>,
     retries: BTreeMap<IpAddr, Retry>,
-    restraint: Restraint,
-    slots: Queue,
+    repair_limit: RepairLimit,
+    slots: AnnotationQueue,
     slot_write: Option<Task<bool>>,
     endpoint_watch: Option<Task>,
     compared: BootTime,
     /// The kernel said more than was heard.
-    unsure: bool,
+    stale: bool,
     first_pass_done: bool,
 }
 
@@ -172,12 +172,12 @@ impl Agent {
         let mut kernel = Kernel::open()?;
         let observed = kernel.dump()?;
         let record = Record::load(&settings.run_dir);
-        let world = World::new(&settings.node);
+        let cluster = Store::new(&settings.node);
         outside.metrics.announced.set_node(&settings.node);
         Ok(Self {
             settings,
             outside,
-            world,
+            cluster,
             kernel: Some(kernel),
             monitor,
             observed,
@@ -189,16 +189,16 @@ impl Agent {
             dummy: None,
             dummy_retry: None,
             interfaces_changed: true,
-            side: Side::default(),
-            wanted: BTreeMap::new(),
+            local: Local::default(),
+            desired: BTreeMap::new(),
             status: BTreeMap::new(),
             retries: BTreeMap::new(),
-            restraint: Restraint::default(),
-            slots: Queue::default(),
+            repair_limit: RepairLimit::default(),
+            slots: AnnotationQueue::default(),
             slot_write: None,
             endpoint_watch: None,
             compared: BootTime::now(),
-            unsure: false,
+            stale: false,
             first_pass_done: false,
         })
     }
@@ -222,8 +222,8 @@ impl Agent {
                 Some(answer) = requests.recv() => {
                     self.report_state(answer);
                 }
-                report = self.side.next() => match report {
-                    Some(report) => self.heed_all(report),
+                report = self.local.next() => match report {
+                    Some(report) => self.handle_updates(report),
                     None => return,
                 },
                 _ = tick.tick() => self.tick().await,
@@ -231,7 +231,7 @@ impl Agent {
                 written = written(&mut self.slot_write) => self.slot_written(written),
             }
             self.pass().await;
-            if self.side.has_failed() {
+            if self.local.has_failed() {
                 return;
             }
             self.tell();
@@ -242,7 +242,7 @@ impl Agent {
     /// When there is something to do or to tell; a day from now if nothing.
     fn wake(&self) -> Instant {
         // A pass leaves work behind when the kernel reported something while it wrote.
-        if self.first_pass_done && (self.world.is_dirty() || self.interfaces_changed) {
+        if self.first_pass_done && (self.cluster.is_dirty() || self.interfaces_changed) {
             return Instant::now();
         }
         let now = BootTime::now();
@@ -252,31 +252,31 @@ impl Agent {
 
     fn take(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
         let (now, wall) = (BootTime::now(), Timestamp::now());
-        self.world.take(first, now, wall);
+        self.cluster.apply(first, now, wall);
         for _ in 0..INPUTS_AT_ONCE {
             let Ok(input) = inputs.try_recv() else { return };
-            self.world.take(input, now, wall);
+            self.cluster.apply(input, now, wall);
         }
     }
 
-    fn heed_all(&mut self, first: Report) {
-        self.heed(first);
+    fn handle_updates(&mut self, first: Update) {
+        self.handle_update(first);
         for _ in 0..INPUTS_AT_ONCE {
-            let Some(report) = self.side.try_next() else { return };
-            self.heed(report);
+            let Some(report) = self.local.try_next() else { return };
+            self.handle_update(report);
         }
     }
 
     async fn tick(&mut self) {
         let now = BootTime::now();
-        self.world.expire(now);
+        self.cluster.expire(now);
         self.hand_over_ends(now);
         self.note_exclusion(now);
         let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
-        self.world.mark(due);
-        if now.since(self.compared) >= if self.unsure { COMPARE_AGAIN } else { COMPARE } {
+        self.cluster.mark(due);
+        if now.since(self.compared) >= if self.stale { COMPARE_AGAIN } else { COMPARE } {
             self.compare().await;
-            if self.world.missing().is_some() {
+            if self.cluster.missing().is_some() {
                 self.hold().await;
             }
         }
@@ -288,13 +288,13 @@ impl Agent {
 
     fn plan(&self, now: BootTime) -> Plan<'_> {
         Plan {
-            wanted: &self.wanted,
+            desired: &self.desired,
             observed: &self.observed,
             recorded: self.record.keys(),
             node_addresses: self.node_addresses(),
-            remote_links: self.side.remote_links(),
-            side: if self.side.is_running() { writer::Side::Remote } else { writer::Side::Both },
-            sweep: self.world.missing().is_none(),
+            remote_links: self.local.remote_links(),
+            writer: if self.local.is_running() { Writer::Remote } else { Writer::Sole },
+            sweep: self.cluster.missing().is_none(),
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now,
         }
@@ -302,7 +302,7 @@ impl Agent {
 
     fn node_addresses(&self) -> &BTreeSet<IpAddr> {
         static NONE: BTreeSet<IpAddr> = BTreeSet::new();
-        self.world.node.as_ref().map_or(&NONE, |node| &node.addresses)
+        self.cluster.node.as_ref().map_or(&NONE, |node| &node.addresses)
     }
 }
 

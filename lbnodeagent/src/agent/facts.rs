@@ -12,7 +12,7 @@ use crate::report::metrics::ownership::{cause_word, why_word};
 
 impl Agent {
     /// Something that the protocol noticed.
-    pub(super) fn heed_fact(&self, fact: Fact) {
+    pub(super) fn report_fact(&self, fact: Fact) {
         let node = &self.settings.node;
         let warn = |address: IpAddr, reason: &'static str, text: &str| {
             tracing::warn!(op = "ownership", event = reason, ip = %address, "{text}");
@@ -67,12 +67,12 @@ impl Agent {
             Fact::MoveFailed { address, to } => {
                 tracing::warn!(op = "move", ip = %address, %to, "the successor did not claim the address: taken back");
             }
-            fact => self.heed_rare(fact),
+            fact => self.report_rare_fact(fact),
         }
     }
 
     /// What concerns no single address.
-    fn heed_rare(&self, fact: Fact) {
+    fn report_rare_fact(&self, fact: Fact) {
         let name = |link: ownership::LinkId| self.observed.name_of(link.0);
         match fact {
             Fact::ProxyArp { link, mac } => {
@@ -125,7 +125,7 @@ impl Agent {
             api_version: Some("v1".to_owned()),
             kind: Some("Node".to_owned()),
             name: Some(self.settings.node.clone()),
-            uid: self.world.node.as_ref().map(|node| node.uid.clone()),
+            uid: self.cluster.node.as_ref().map(|node| node.uid.clone()),
             ..ObjectReference::default()
         };
         self.outside.events.publish(Event {

@@ -11,11 +11,11 @@ use super::{Agent, Status};
 use crate::decide::reason::Reason;
 use crate::kernel::marks::marks_addresses;
 use crate::kernel::netlink::error::KernelError;
-use crate::kernel::netlink::monitor::Heard;
+use crate::kernel::netlink::monitor::Notifications;
 use crate::kernel::netlink::requests::Kernel;
 use crate::model::address::{AddressKey, KernelAddress, MARK};
 use crate::model::link::DefaultRoute;
-use crate::model::observed::{Change, Changes};
+use crate::model::observed::{Affected, Change};
 
 /// A call to the kernel, on a thread of its own.
 type Running<T> = JoinHandle<(Kernel, Result<T, KernelError>)>;
@@ -23,21 +23,21 @@ type Running<T> = JoinHandle<(Kernel, Result<T, KernelError>)>;
 impl Agent {
     /// Takes over what the kernel reports, and reads everything where that is not enough.
     pub(super) async fn hear(&mut self) {
-        let before = self.unsure;
+        let before = self.stale;
         self.listen();
         // Otherwise it has just failed.
-        if self.unsure && !before {
+        if self.stale && !before {
             self.compare().await;
         }
     }
 
     /// Takes over what the kernel reports.
     fn listen(&mut self) {
-        let Heard { changes, lost } = self.monitor.hear();
-        self.unsure |= lost;
+        let Notifications { changes, lost } = self.monitor.hear();
+        self.stale |= lost;
         for change in changes {
             // Of several IPv6 routes with the same metric the kernel replaces one, and does not say which.
-            self.unsure |= matches!(change, Change::Replacement(DefaultRoute { family: Family::V6, .. }));
+            self.stale |= matches!(change, Change::Replacement(DefaultRoute { family: Family::V6, .. }));
             let changes = self.observed.apply(change);
             self.concerns(&changes);
         }
@@ -47,7 +47,7 @@ impl Agent {
     }
 
     /// Notes what a change in the kernel may concern.
-    fn concerns(&mut self, changes: &Changes) {
+    fn concerns(&mut self, changes: &Affected) {
         self.interfaces_changed |= changes.links || changes.routes;
         for ip in &changes.addresses {
             // Of other people's addresses only those matter that make a host part of a network.
@@ -60,13 +60,13 @@ impl Agent {
         let ours = |ip: IpAddr| self.observed.of(ip).any(|(key, found)| plan.is_ours(key, found));
         let concerned = changes.addresses.iter().filter(|ip| self.status.contains_key(*ip) || ours(**ip));
         let concerned: Vec<IpAddr> = concerned.copied().collect();
-        self.world.mark(concerned);
+        self.cluster.mark(concerned);
     }
 
     /// Whether the address is, or may become, one that we put somewhere.
     fn is_own(&self, ip: IpAddr) -> bool {
         let placed = self.status.get(&ip).is_some_and(|status| status.placed.is_some());
-        placed || self.wanted.contains_key(&ip) || self.side.wanted.contains_key(&ip)
+        placed || self.desired.contains_key(&ip) || self.local.candidacies.contains_key(&ip)
     }
 
     /// Whether somebody else has one of the Services' addresses on an interface for local ones, or the address was
@@ -75,7 +75,7 @@ impl Agent {
         let refused = |status: &Status| matches!(status.decision.reason, Reason::Refused(_));
         // Where the kernel cannot mark an address, it is ours from the moment on in which the protocol may put it there.
         let placed = |key: &AddressKey| {
-            !marks_addresses() && self.side.wanted.get(&ip).is_some_and(|wanted| wanted.placement.key == *key)
+            !marks_addresses() && self.local.candidacies.get(&ip).is_some_and(|wanted| wanted.placement.key == *key)
         };
         let foreign = |key: &AddressKey, found: &KernelAddress| {
             let ours = found.mark == Some(MARK) || self.record.keys().contains(key) || placed(key);
@@ -91,7 +91,7 @@ impl Agent {
         let _announced = self.monitor.hear();
         match self.with_kernel(Kernel::dump).await {
             Ok(observed) => {
-                self.unsure = false;
+                self.stale = false;
                 let differences = self.observed.differences(&observed);
                 self.observed = observed;
                 if !differences.is_empty() {
@@ -101,16 +101,16 @@ impl Agent {
             Err(error) => {
                 tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables");
                 // What was announced before is lost.
-                self.unsure = true;
+                self.stale = true;
                 self.observed.expect_nothing();
             }
         }
         // Lifetimes run down without notice, and what never came cannot be missed.
-        let due = self.wanted.iter().filter(|(_, placement)| {
+        let due = self.desired.iter().filter(|(_, placement)| {
             placement.attributes.valid_lifetime.is_some() || !self.observed.addresses.contains_key(&placement.key)
         });
         let due: Vec<IpAddr> = due.map(|(ip, _)| *ip).collect();
-        self.world.mark(due);
+        self.cluster.mark(due);
         runtime::memory::trim();
     }
 
@@ -139,7 +139,7 @@ impl Agent {
         };
         let result = self.end(outcome);
         self.listen();
-        if self.unsure {
+        if self.stale {
             self.compare().await;
         }
         result

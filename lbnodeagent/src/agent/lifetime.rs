@@ -10,7 +10,7 @@ use super::Agent;
 use crate::decide::decision::Exclusion;
 use crate::kernel::netlink::requests::BATCH;
 use crate::model::operation::Operation;
-use crate::model::writer::Side;
+use crate::model::writer::Writer;
 use crate::plan::operations::Plan;
 
 /// How long handing over may take when the node is left for good; the pod's grace period is 30 s.
@@ -38,15 +38,15 @@ impl Agent {
     /// run comes, the kernel removes it, and the routes with it.
     pub(super) async fn stop(&mut self) {
         let excluded = self.exclusion(BootTime::now()) == Exclusion::Yes;
-        let leaves = excluded || self.world.node.as_ref().is_some_and(|node| node.leaving);
+        let leaves = excluded || self.cluster.node.as_ref().is_some_and(|node| node.leaving);
         let (stop, limit) = if leaves { (Stop::Leaving, LEAVING) } else { (Stop::Restart, END) };
-        if let Some(thread) = self.side.take() {
+        if let Some(thread) = self.local.take() {
             if leaves {
-                tracing::info!(op = "stop", addresses = self.side.held.len(), "handing local addresses over");
+                tracing::info!(op = "stop", addresses = self.local.held.len(), "handing local addresses over");
             }
             thread.stop(stop, limit).await;
-            while let Some(report) = self.side.try_next() {
-                self.heed(report);
+            while let Some(report) = self.local.try_next() {
+                self.handle_update(report);
             }
         }
         self.compare().await;
@@ -67,8 +67,8 @@ impl Agent {
 
     /// Takes the remote addresses away, so that routers send nothing here any more.
     async fn withdraw_remote(&mut self) {
-        self.wanted.clear();
-        let plan = Plan { side: Side::Remote, sweep: true, ..self.plan(BootTime::now()) };
+        self.desired.clear();
+        let plan = Plan { writer: Writer::Remote, sweep: true, ..self.plan(BootTime::now()) };
         let operations: Vec<Operation> = plan.operations(plan.ours_in_kernel());
         for batch in operations.chunks(BATCH) {
             let batch = batch.to_vec();

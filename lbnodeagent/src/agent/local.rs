@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 
 use super::Agent;
 use crate::cluster::service::ServiceName;
-use crate::decide::decision::{Candidacy, Exclusion};
-use crate::local::interfaces::Scope;
-use crate::local::messages::{Command, Placed, Report, Rules};
-use crate::local::thread::Local;
-use crate::model::candidacy::Wanted;
-use crate::model::operation::Why;
+use crate::decide::decision::{Exclusion, Participation};
+use crate::local::interfaces::LocalInterfaces;
+use crate::local::messages::{Applied, Command, ProtocolSettings, Update};
+use crate::local::thread::ProtocolThread;
+use crate::model::candidacy::Candidacy;
+use crate::model::operation::Purpose;
 use crate::model::placement::Placement;
 
 /// How long a node that is not selected any more keeps what it cannot hand over.
@@ -27,20 +27,20 @@ pub(super) const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// The agent's view of the protocol's thread.
 #[derive(Debug, Default)]
-pub(super) struct Side {
+pub(super) struct Local {
     /// Runs from the first complete picture of the cluster on.
-    pub(super) thread: Option<Local>,
-    pub(super) reports: Option<mpsc::UnboundedReceiver<Report>>,
+    pub(super) thread: Option<ProtocolThread>,
+    pub(super) updates: Option<mpsc::UnboundedReceiver<Update>>,
     /// The local addresses that the kernel has because of us.
     pub(super) held: BTreeMap<IpAddr, Placement>,
     /// What is to be said of those that came since the last pass.
-    pub(super) placed: BTreeMap<IpAddr, Placed>,
+    pub(super) placed: BTreeMap<IpAddr, Applied>,
     /// The Services with the traffic policy `Local` that were told that it counts for this address.
     pub(super) policy_told: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
     /// What the thread was told.
-    pub(super) wanted: BTreeMap<IpAddr, Wanted>,
-    pub(super) scope: Scope,
-    pub(super) rules: Rules,
+    pub(super) candidacies: BTreeMap<IpAddr, Candidacy>,
+    pub(super) interfaces: LocalInterfaces,
+    pub(super) settings: ProtocolSettings,
     /// What the thread says of the members.
     pub(super) members: Option<Vec<MemberState>>,
     pub(super) silent: bool,
@@ -57,18 +57,18 @@ pub(super) struct Side {
     pub(super) exclusion: Option<Exclusion>,
 }
 
-impl Side {
-    /// The next report; never, while there is no thread. Nothing when the thread has ended.
-    pub(super) async fn next(&mut self) -> Option<Report> {
-        match &mut self.reports {
-            Some(reports) => reports.recv().await,
+impl Local {
+    /// The next update; never, while there is no thread. Nothing when the thread has ended.
+    pub(super) async fn next(&mut self) -> Option<Update> {
+        match &mut self.updates {
+            Some(updates) => updates.recv().await,
             None => std::future::pending().await,
         }
     }
 
-    /// A report that is there already.
-    pub(super) fn try_next(&mut self) -> Option<Report> {
-        self.reports.as_mut()?.try_recv().ok()
+    /// A update that is there already.
+    pub(super) fn try_next(&mut self) -> Option<Update> {
+        self.updates.as_mut()?.try_recv().ok()
     }
 
     /// Whether local addresses cannot be dealt with.
@@ -80,23 +80,23 @@ impl Side {
         self.thread.is_some()
     }
 
-    pub(super) const fn thread(&self) -> Option<&Local> {
+    pub(super) const fn thread(&self) -> Option<&ProtocolThread> {
         self.thread.as_ref()
     }
 
     /// Ends the conversation.
-    pub(super) fn take(&mut self) -> Option<Local> {
+    pub(super) fn take(&mut self) -> Option<ProtocolThread> {
         self.thread.take()
     }
 
     /// The interfaces for remote addresses.
     pub(super) const fn remote_links(&self) -> &BTreeSet<u32> {
-        &self.scope.remote_links
+        &self.interfaces.remote_links
     }
 
     pub(super) fn tell(&self, command: Command) {
         if let Some(thread) = &self.thread {
-            // If it has ended, the end of its reports says so.
+            // If it has ended, the end of its updates says so.
             let _ended = thread.tell(command);
         }
     }
@@ -109,26 +109,26 @@ impl Side {
 
 impl Agent {
     /// Tells the thread whether this node takes part in an address.
-    pub(super) fn tell_candidacy(&mut self, ip: IpAddr, candidacy: Candidacy) {
+    pub(super) fn tell_candidacy(&mut self, ip: IpAddr, candidacy: Participation) {
         match candidacy {
-            Candidacy::AsBefore => {}
-            Candidacy::Yes(wanted) => {
+            Participation::Unchanged => {}
+            Participation::Yes(wanted) => {
                 self.count_fallback(ip, &wanted.want.qualified);
                 let mut wanted = wanted;
-                wanted.want.rebalance = request(self.side.wanted.get(&ip), &wanted.requests);
-                if self.side.wanted.get(&ip) != Some(&*wanted) {
+                wanted.want.rebalance = request(self.local.candidacies.get(&ip), &wanted.requests);
+                if self.local.candidacies.get(&ip) != Some(&*wanted) {
                     self.tell_nobody(ip, &wanted.want.qualified);
-                    self.side.wanted.insert(ip, (*wanted).clone());
-                    self.side.tell(Command::Want(wanted));
+                    self.local.candidacies.insert(ip, (*wanted).clone());
+                    self.local.tell(Command::Candidate(wanted));
                 }
             }
-            Candidacy::No => {
-                let handing_over = self.side.unselected.is_some_and(|since| BootTime::now().since(since) < HAND_OVER);
-                if handing_over && self.side.held.contains_key(&ip) {
+            Participation::No => {
+                let handing_over = self.local.unselected.is_some_and(|since| BootTime::now().since(since) < HAND_OVER);
+                if handing_over && self.local.held.contains_key(&ip) {
                     return;
                 }
-                if self.side.wanted.remove(&ip).is_some() {
-                    self.side.tell(Command::Unwant(ip));
+                if self.local.candidacies.remove(&ip).is_some() {
+                    self.local.tell(Command::NoCandidate(ip));
                 }
             }
         }
@@ -138,10 +138,10 @@ impl Agent {
     /// it, whoever would be the first to take it does.
     fn tell_nobody(&self, ip: IpAddr, qualified: &Qualified) {
         let nobody = matches!(qualified, Qualified::Tiers(tiers) if tiers.iter().all(BTreeSet::is_empty));
-        if !nobody || self.side.members.is_none() || self.world.services.of(ip).nth(1).is_none() {
+        if !nobody || self.local.members.is_none() || self.cluster.services.of(ip).nth(1).is_none() {
             return;
         }
-        let what = if self.side.held.contains_key(&ip) {
+        let what = if self.local.held.contains_key(&ip) {
             format!("node {} keeps it", self.settings.node)
         } else if self.is_announced(ip) || !self.is_first(ip) {
             return;
@@ -156,15 +156,15 @@ impl Agent {
 
     /// Whether a Service says that a node announces the address which lives.
     fn is_announced(&self, ip: IpAddr) -> bool {
-        let announcing = self.world.services.of(ip).filter_map(|service| service.announcing(Family::of(ip)));
+        let announcing = self.cluster.services.of(ip).filter_map(|service| service.announcing(Family::of(ip)));
         let mut nodes = announcing.filter_map(|text| text.split(',').next());
-        nodes.any(|node| node == self.settings.node || self.side.live().any(|member| member.node.as_str() == node))
+        nodes.any(|node| node == self.settings.node || self.local.live().any(|member| member.node.as_str() == node))
     }
 
     /// Whether this node is the first in order of those that reach the address and live.
     fn is_first(&self, ip: IpAddr) -> bool {
         let Some(node) = NodeId::new(&self.settings.node) else { return false };
-        let mut others = self.side.live().filter(|member| self.world.members.reaches(member.node.as_str(), ip));
+        let mut others = self.local.live().filter(|member| self.cluster.members.reaches(member.node.as_str(), ip));
         others.all(|other| order::precedes(&node, &other.node, &ip))
     }
 
@@ -172,74 +172,76 @@ impl Agent {
     fn count_fallback(&self, ip: IpAddr, qualified: &Qualified) {
         let Qualified::Preferred(nodes) = qualified else { return };
         let live =
-            |node: &NodeId| node.as_str() == self.settings.node || self.side.live().any(|member| member.node == *node);
+            |node: &NodeId| node.as_str() == self.settings.node || self.local.live().any(|member| member.node == *node);
         if !nodes.is_empty() && !nodes.iter().any(live) {
             self.outside.metrics.affinity_fallback.with_label_values(&[&ip.to_string()]).inc();
         }
     }
 
     /// Takes over what the thread says.
-    pub(super) fn heed(&mut self, report: Report) {
-        match report {
-            Report::Placed(placed) => {
+    pub(super) fn handle_update(&mut self, update: Update) {
+        match update {
+            Update::Applied(placed) => {
                 let ip = placed.placement.key.ip;
-                if let Some(before) = self.side.held.insert(ip, placed.placement)
+                if let Some(before) = self.local.held.insert(ip, placed.placement)
                     && before.key != placed.placement.key
                 {
                     self.record.remove(&before.key);
                 }
                 // Of several writes since the last pass, what the first one was for counts.
-                let earlier = self.side.placed.remove(&ip);
+                let earlier = self.local.placed.remove(&ip);
                 let news = match earlier {
-                    Some(earlier) if earlier.why == Some(Why::Add) => Placed { placement: placed.placement, ..earlier },
+                    Some(earlier) if earlier.why == Some(Purpose::Add) => {
+                        Applied { placement: placed.placement, ..earlier }
+                    }
                     _ => placed,
                 };
-                self.side.placed.insert(ip, news);
-                self.world.mark([ip]);
+                self.local.placed.insert(ip, news);
+                self.cluster.mark([ip]);
             }
-            Report::Withdrawn(key) => {
-                self.side.held.remove(&key.ip);
-                self.side.placed.remove(&key.ip);
+            Update::Withdrawn(key) => {
+                self.local.held.remove(&key.ip);
+                self.local.placed.remove(&key.ip);
                 self.record.remove(&key);
-                self.world.mark([key.ip]);
+                self.cluster.mark([key.ip]);
             }
-            Report::Failed(failure) => self.report_failure(failure),
-            Report::Members { members, silent } => self.heed_members(members, silent),
-            Report::Port(Ok(())) => tracing::info!(op = "gossip", port = self.settings.gossip_port, "listening"),
-            Report::Port(Err(error)) => {
+            Update::Failed(failure) => self.report_failure(failure),
+            Update::Members { members, silent } => self.handle_members(members, silent),
+            Update::Port(Ok(())) => tracing::info!(op = "gossip", port = self.settings.gossip_port, "listening"),
+            Update::Port(Err(error)) => {
                 tracing::warn!(op = "gossip", %error, "no gossip: Leases tell who lives, and failover takes seconds");
                 let text = format!("no gossip with the other agents, so that failover takes seconds: {error}");
                 self.tell_node(reason::GOSSIP_PORT_UNAVAILABLE, &text);
             }
-            Report::Fact(fact) => self.heed_fact(fact),
+            Update::Fact(fact) => self.report_fact(fact),
         }
     }
 
-    fn heed_members(&mut self, members: Vec<MemberState>, silent: bool) {
-        let names = |side: &Side| -> Vec<String> { side.live().map(|member| member.node.to_string()).collect() };
-        let (first, before) = (self.side.members.is_none(), names(&self.side));
-        self.side.members = Some(members);
-        let after = names(&self.side);
+    fn handle_members(&mut self, members: Vec<MemberState>, silent: bool) {
+        let names = |side: &Local| -> Vec<String> { side.live().map(|member| member.node.to_string()).collect() };
+        let (first, before) = (self.local.members.is_none(), names(&self.local));
+        self.local.members = Some(members);
+        let after = names(&self.local);
         if before != after {
             tracing::info!(op = "members", members = after.join(","), "members changed");
         }
         // Our own Lease has to hurry then.
-        self.interfaces_changed |= silent != self.side.silent;
-        self.side.silent = silent;
+        self.interfaces_changed |= silent != self.local.silent;
+        self.local.silent = silent;
         let metrics = &self.outside.metrics;
         let count = |vital: Vital| {
-            let count = self.side.members.iter().flatten().filter(|member| member.vital == vital).count();
+            let count = self.local.members.iter().flatten().filter(|member| member.vital == vital).count();
             i64::try_from(count).unwrap_or(i64::MAX)
         };
         metrics.members.set(count(Vital::Alive).saturating_add(1));
         metrics.ownership.suspects.set(count(Vital::Suspect));
         metrics.ownership.silent.set(count(Vital::Silent));
         metrics.ownership.gossip_silent.set(i64::from(silent));
-        let subnets = self.world.members.count_subnets(after.iter().map(String::as_str));
+        let subnets = self.cluster.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
         self.note_exclusion(BootTime::now());
         if first || before != after {
-            for (ip, wanted) in &self.side.wanted {
+            for (ip, wanted) in &self.local.candidacies {
                 self.tell_nobody(*ip, &wanted.want.qualified);
             }
         }
@@ -248,7 +250,7 @@ impl Agent {
 
 /// The request for a move that counts: a new value, if there is one. That a Service which shares the address comes or
 /// goes with an old one, or that the annotation is taken away, asks for nothing.
-fn request(before: Option<&Wanted>, requests: &BTreeSet<u64>) -> u64 {
+fn request(before: Option<&Candidacy>, requests: &BTreeSet<u64>) -> u64 {
     let Some(before) = before else { return requests.first().copied().unwrap_or(0) };
     requests.difference(&before.requests).next().copied().unwrap_or(before.want.rebalance)
 }
@@ -262,7 +264,7 @@ mod tests {
     use crate::model::placement::Kind;
     use crate::model::testing::key;
 
-    fn wanted(rebalance: u64, requests: &[u64]) -> Wanted {
+    fn wanted(rebalance: u64, requests: &[u64]) -> Candidacy {
         let key = key(2, "192.0.2.1/24");
         let want = Want {
             address: key.ip,
@@ -273,7 +275,7 @@ mod tests {
             skip_probe: false,
         };
         let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
-        Wanted { want, placement, requests: requests.iter().copied().collect() }
+        Candidacy { want, placement, requests: requests.iter().copied().collect() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use nix::errno::Errno;
 use runtime::BootTime;
 
-use super::report::Change;
+use super::report::Outcome;
 use super::{Agent, Retry, Status};
 use crate::cluster::service::ServiceView;
 use crate::cluster::watches;
@@ -18,7 +18,7 @@ use crate::decide::context::Context;
 use crate::decide::decision::Decision;
 use crate::decide::reason::Reason;
 use crate::model::address::MARK;
-use crate::model::operation::{Failure, Operation, Why};
+use crate::model::operation::{Failure, Operation, Purpose};
 use crate::model::placement::{Kind, Placement};
 
 /// The longest wait between two tries of a failed operation.
@@ -27,32 +27,32 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 impl Agent {
     /// Looks at everything that changed since the last pass.
     pub(super) async fn pass(&mut self) {
-        if let Some(missing) = self.world.missing() {
+        if let Some(missing) = self.cluster.missing() {
             self.outside.readiness.unready(format!("waiting for {missing}"));
             return;
         }
         self.watch_endpoints();
-        let mut dirty = self.world.take_dirty();
+        let mut dirty = self.cluster.take_dirty();
         if dirty.config {
             self.refresh_config();
             self.interfaces_changed = true;
         }
-        let circumstances = dirty.circumstances || self.interfaces_changed;
+        let circumstances = dirty.protocol || self.interfaces_changed;
         if self.interfaces_changed {
             self.refresh_interfaces().await;
         }
-        let more = self.world.take_dirty();
+        let more = self.cluster.take_dirty();
         dirty.addresses.extend(more.addresses);
         if dirty.all || more.all {
             dirty.addresses.extend(self.everything());
         }
-        if circumstances || !self.side.is_running() {
+        if circumstances || !self.local.is_running() {
             self.tell_circumstances();
         }
         self.tell_members();
         self.decide(&dirty.addresses);
         if circumstances {
-            self.narrow_scope();
+            self.narrow_interfaces();
         }
         if !dirty.addresses.is_empty() {
             self.write(&dirty.addresses).await;
@@ -64,25 +64,25 @@ impl Agent {
             // The first lists are through.
             runtime::memory::trim();
             self.outside.readiness.ready();
-            tracing::info!(op = "start", remoteAddresses = self.wanted.len(), "first pass done");
+            tracing::info!(op = "start", remoteAddresses = self.desired.len(), "first pass done");
         }
     }
 
     /// Every address that anybody has to do with.
     fn everything(&self) -> BTreeSet<IpAddr> {
         let plan = self.plan(BootTime::now());
-        self.world.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
+        self.cluster.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
     }
 
     /// The watch of `EndpointSlices` runs only while some Service needs it.
     fn watch_endpoints(&mut self) {
-        match (self.world.services.need_endpoints(), &self.endpoint_watch) {
+        match (self.cluster.services.need_endpoints(), &self.endpoint_watch) {
             (true, None) => {
                 self.endpoint_watch = Some(watches::endpoint_slices(&self.outside.client, &self.outside.inputs));
             }
             (false, Some(_)) => {
                 self.endpoint_watch = None;
-                self.world.endpoints.clear();
+                self.cluster.endpoints.clear();
             }
             _ => {}
         }
@@ -93,15 +93,15 @@ impl Agent {
         for ip in addresses {
             let context = Context {
                 mode: &self.mode,
-                groups: &self.world.groups,
+                groups: &self.cluster.groups,
                 selection: &self.selection,
-                services: &self.world.services,
-                members: &self.world.members,
-                held: &self.side.held,
-                places: &self.side.wanted,
-                remote: &self.wanted,
+                services: &self.cluster.services,
+                members: &self.cluster.members,
+                held: &self.local.held,
+                candidacies: &self.local.candidacies,
+                remote: &self.desired,
                 exclusion: self.exclusion(now),
-                endpoints: &self.world.endpoints,
+                endpoints: &self.cluster.endpoints,
                 observed: &self.observed,
                 connected: &self.connected,
                 recorded: self.record.keys(),
@@ -109,11 +109,11 @@ impl Agent {
                 dummy: self.dummy,
                 now,
             };
-            let users: Vec<&ServiceView> = self.world.services.of(*ip).collect();
+            let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
             let (decision, candidacy) = decide(&context, *ip, &users);
             match decision.placement.filter(|placement| placement.kind == Kind::Remote) {
-                Some(placement) => self.wanted.insert(*ip, placement),
-                None => self.wanted.remove(ip),
+                Some(placement) => self.desired.insert(*ip, placement),
+                None => self.desired.remove(ip),
             };
             self.tell_candidacy(*ip, candidacy);
             self.decided(*ip, decision);
@@ -142,8 +142,8 @@ impl Agent {
     async fn write(&mut self, addresses: &BTreeSet<IpAddr>) {
         let now = BootTime::now();
         let mut addresses = addresses.clone();
-        addresses.retain(|ip| match self.restraint.until(*ip, now) {
-            Some(at) if self.wanted.contains_key(ip) => {
+        addresses.retain(|ip| match self.repair_limit.until(*ip, now) {
+            Some(at) if self.desired.contains_key(ip) => {
                 self.retries.insert(*ip, Retry { at, failures: 0 });
                 false
             }
@@ -151,12 +151,12 @@ impl Agent {
         });
         let operations: Arc<[Operation]> = self.plan(now).operations(addresses.iter().copied()).into();
         for operation in operations.iter() {
-            if let Operation::Put(entry, Why::Add | Why::Restore) = operation {
+            if let Operation::Put(entry, Purpose::Add | Purpose::Restore) = operation {
                 self.observed.expect(entry.key);
             }
         }
         let mut failed: BTreeMap<IpAddr, Failure> = BTreeMap::new();
-        let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
+        let mut done: BTreeMap<IpAddr, Purpose> = BTreeMap::new();
         for (operation, result) in operations.iter().zip(self.carry_out(&operations).await) {
             self.outside.metrics.count_operation(operation, result);
             match (operation, result) {
@@ -192,9 +192,9 @@ impl Agent {
     }
 
     /// What became of an address.
-    fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Failure>) {
+    fn settle(&mut self, ip: IpAddr, done: Option<Purpose>, failed: Option<Failure>) {
         let now = BootTime::now();
-        let wanted = self.wanted.get(&ip).copied();
+        let wanted = self.desired.get(&ip).copied();
         if let Some(failure) = failed {
             let failures = self.retries.get(&ip).map_or(0, |retry| retry.failures).saturating_add(1);
             let wait = Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(MAX_RETRY);
@@ -211,12 +211,12 @@ impl Agent {
             self.record.insert(placement.key);
         }
         let seen = found.is_some();
-        let placed = self.side.placed.remove(&ip);
+        let placed = self.local.placed.remove(&ip);
         let done = done.or_else(|| placed.as_ref().and_then(|placed| placed.why));
         // IPv6 addresses are reported some milliseconds after the kernel has taken them.
         let taken = |placement: &Placement| seen || done.is_some() || self.observed.expects(&placement.key);
-        let there = wanted.filter(taken).or_else(|| self.side.held.get(&ip).copied());
-        if let Some(held) = self.side.held.get(&ip)
+        let there = wanted.filter(taken).or_else(|| self.local.held.get(&ip).copied());
+        if let Some(held) = self.local.held.get(&ip)
             && self.observed.addresses.get(&held.key).is_some_and(|found| found.mark != Some(MARK))
         {
             self.record.insert(held.key);
@@ -229,22 +229,22 @@ impl Agent {
         let over = status.failure.is_some_and(|failure| {
             let gone = !self.observed.addresses.contains_key(&failure.key);
             let wanted_there = there.is_some_and(|placement| placement.key == failure.key);
-            if failure.deleting { gone || wanted_there } else { accepted || !self.side.wanted.contains_key(&ip) }
+            if failure.deleting { gone || wanted_there } else { accepted || !self.local.candidacies.contains_key(&ip) }
         });
         if over {
             status.failure = None;
         }
-        let repaired = was_seen && done == Some(Why::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
-        let change = Change {
+        let repaired = was_seen && done == Some(Purpose::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
+        let outcome = Outcome {
             before,
             repaired: repaired || placed.as_ref().is_some_and(|placed| placed.repaired),
             done,
             from: placed.and_then(|placed| placed.from),
         };
-        self.report_placement(ip, change);
+        self.report_outcome(ip, outcome);
         let left = self.observed.of(ip).next().is_some();
         let unused = self.status.get(&ip).is_some_and(|status| status.decision.reason == Reason::NotWanted);
-        if unused && (!left || wanted.is_none()) && !self.side.held.contains_key(&ip) {
+        if unused && (!left || wanted.is_none()) && !self.local.held.contains_key(&ip) {
             self.status.remove(&ip);
         }
     }

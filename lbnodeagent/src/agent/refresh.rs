@@ -19,7 +19,7 @@ use crate::report::lease::content::Content;
 impl Agent {
     /// Chooses the configuration anew.
     pub(super) fn refresh_config(&mut self) {
-        let (mode, notices) = self.world.configuration();
+        let (mode, notices) = self.cluster.configuration();
         let notices: BTreeSet<Notice> = notices.into_iter().collect();
         for notice in notices.difference(&self.notices) {
             tracing::warn!(op = "setConfig", agent = notice.agent.1, reason = notice.reason, "{}", notice.text);
@@ -37,7 +37,7 @@ impl Agent {
             self.mode = mode;
             self.note_selected(BootTime::now());
             self.interfaces_changed = true;
-            self.world.mark_all();
+            self.cluster.mark_all();
         }
     }
 
@@ -71,7 +71,7 @@ impl Agent {
             .map_or_else(Selection::default, |config| Selection::new(config, &self.observed, is_vip, &self.selection));
         let connected = Connected::new(&self.observed, is_vip);
         if dummy != self.dummy || selection != self.selection || connected != self.connected {
-            self.world.mark_all();
+            self.cluster.mark_all();
         }
         self.dummy = dummy;
         (self.selection, self.connected) = (selection, connected);
@@ -130,10 +130,10 @@ impl Agent {
         let subnets = self.selection.subnets();
         let count = i64::try_from(subnets.len()).unwrap_or(i64::MAX);
         self.outside.metrics.local_subnets.set(count);
-        if self.world.members.set_own_subnets(subnets.clone(), BootTime::now()) {
+        if self.cluster.members.set_own_subnets(subnets.clone(), BootTime::now()) {
             let text = api_types::lease::subnets_value(&subnets);
             tracing::info!(op = "subnets", event = "subnetsChanged", subnets = text, "this node's subnets changed");
-            self.world.mark_all();
+            self.cluster.mark_all();
         }
         let Some(content) = self.content(subnets) else { return };
         self.outside.lease.send_if_modified(|current| {
@@ -150,7 +150,7 @@ impl Agent {
 
     /// What our Lease is to say.
     fn content(&self, subnets: Vec<IpNetwork>) -> Option<Content> {
-        let node = self.world.node.as_ref()?;
+        let node = self.cluster.node.as_ref()?;
         let is_vip = self.vips();
         // Those of interfaces without a cable too: others must know whose they are.
         let own = self.selection.iter().flat_map(|selected| own_addresses(&self.observed, selected.index, is_vip));
@@ -177,7 +177,7 @@ impl Agent {
             addresses: own.into_iter().filter_map(|(ip, length)| IpNetwork::new(ip, length).ok()).collect(),
             macs: macs.into_iter().collect(),
             endpoints,
-            hurry: self.side.silent,
+            gossip_silent: self.local.silent,
         })
     }
 }

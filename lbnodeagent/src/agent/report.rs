@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::Agent;
 use crate::cluster::service::{ServiceName, ServiceView};
 use crate::decide::reason::Reason;
-use crate::local::thread::Local;
-use crate::model::operation::{Failure, Why};
+use crate::local::thread::ProtocolThread;
+use crate::model::operation::{Failure, Purpose};
 use crate::model::placement::{Kind, Placement};
 use crate::report::state;
 
@@ -25,13 +25,13 @@ use crate::report::state;
 const PICTURE: Duration = Duration::from_secs(2);
 
 /// What became of an address in the kernel.
-pub(super) struct Change {
+pub(super) struct Outcome {
     /// Where it was.
     pub before: Option<Placement>,
     /// Somebody else had taken it out.
     pub repaired: bool,
     /// By which operation it is there; nothing if it was.
-    pub done: Option<Why>,
+    pub done: Option<Purpose>,
     /// Who answered for it before.
     pub from: Option<NodeId>,
 }
@@ -86,8 +86,8 @@ impl Agent {
     }
 
     /// What the kernel has of an address after a write.
-    pub(super) fn report_placement(&mut self, ip: IpAddr, change: Change) {
-        let Change { before, repaired, done, from } = change;
+    pub(super) fn report_outcome(&mut self, ip: IpAddr, outcome: Outcome) {
+        let Outcome { before, repaired, done, from } = outcome;
         let Some(status) = self.status.get(&ip) else { return };
         let (after, why) = (status.placed, status.decision.reason.clone());
         match (before, after) {
@@ -104,7 +104,7 @@ impl Agent {
             (None, None) => {}
         }
         self.update_users(ip, after.is_some());
-        self.report_policy(ip, before.is_none() && done != Some(Why::Add));
+        self.report_policy(ip, before.is_none() && done != Some(Purpose::Add));
         self.note_slots(ip);
     }
 
@@ -113,10 +113,10 @@ impl Agent {
     fn report_policy(&mut self, ip: IpAddr, adopted: bool) {
         let placed = self.status.get(&ip).and_then(|status| status.placed);
         let local = placed.is_some_and(|placed| placed.kind == Kind::Local);
-        let users = || self.world.services.of(ip).filter(|service| local && service.traffic_local);
+        let users = || self.cluster.services.of(ip).filter(|service| local && service.traffic_local);
         let now: BTreeSet<ServiceName> = users().map(|user| user.name.clone()).collect();
         let told =
-            if now.is_empty() { self.side.policy_told.remove(&ip) } else { self.side.policy_told.insert(ip, now) };
+            if now.is_empty() { self.local.policy_told.remove(&ip) } else { self.local.policy_told.insert(ip, now) };
         let told = told.unwrap_or_default();
         for service in users().filter(|service| !adopted && !told.contains(&service.name)) {
             let note = format!(
@@ -128,14 +128,14 @@ impl Agent {
         }
     }
 
-    fn report_announced(&self, ip: IpAddr, placement: &Placement, done: Option<Why>, from: Option<&NodeId>) {
+    fn report_announced(&self, ip: IpAddr, placement: &Placement, done: Option<Purpose>, from: Option<&NodeId>) {
         let interface = self.observed.name_of(placement.key.index).to_owned();
         let node = &self.settings.node;
         let (word, event) = match placement.kind {
             Kind::Local => ("electionWon", reason::ANNOUNCING_LOCAL),
             Kind::Remote => ("announcingNonLocal", reason::ANNOUNCING_NON_LOCAL),
         };
-        let adopted = done != Some(Why::Add);
+        let adopted = done != Some(Purpose::Add);
         tracing::info!(op = "announce", event = word, ip = %ip, interface, prefix = placement.key.prefix_len, adopted, "announcing");
         if !adopted {
             let from = from.map(|from| format!(", taken over from node {from}")).unwrap_or_default();
@@ -152,26 +152,26 @@ impl Agent {
         );
         tracing::warn!(op = "repair", event = "addressRepaired", ip = %ip, interface, "{text}");
         self.outside.metrics.repairs.inc();
-        self.restraint.repaired(ip, BootTime::now());
+        self.repair_limit.repaired(ip, BootTime::now());
         self.tell_users(ip, Urgency::Warning, reason::ADDRESS_REPAIRED, &text);
     }
 
     /// Keeps the series of announced addresses in step with the Services that use them.
     fn update_users(&self, ip: IpAddr, announced: bool) {
-        let users = self.world.services.of(ip).filter(|_| announced).map(|service| service.name.clone());
+        let users = self.cluster.services.of(ip).filter(|_| announced).map(|service| service.name.clone());
         self.outside.metrics.announced.set(ip, users.collect());
     }
 
     pub(super) fn tell_users(&self, ip: IpAddr, kind: Urgency, reason: &'static str, note: &str) {
-        for service in self.world.services.of(ip) {
+        for service in self.cluster.services.of(ip) {
             self.outside.events.publish(Event { object: reference(service), kind, reason, note: note.to_owned() });
         }
     }
 
     /// Answers `/state`. What the protocol knows is asked for meanwhile, and the agent goes on.
-    pub(super) fn report_state(&self, answer: oneshot::Sender<state::Report>) {
+    pub(super) fn report_state(&self, answer: oneshot::Sender<state::NodeState>) {
         let mut report = self.own_state();
-        let picture = self.side.thread().map(Local::show);
+        let picture = self.local.thread().map(ProtocolThread::state);
         tokio::spawn(async move {
             if let Some(picture) = picture
                 && let Ok(Ok(picture)) = timeout(PICTURE, picture).await
@@ -182,12 +182,12 @@ impl Agent {
         });
     }
 
-    fn own_state(&self) -> state::Report {
+    fn own_state(&self) -> state::NodeState {
         let addresses = self.status.iter().map(|(ip, status)| {
             let placement = status.placed.or(status.decision.placement);
-            state::Address {
+            state::AddressEntry {
                 ip: *ip,
-                services: self.world.services.of(*ip).map(|service| service.name.to_string()).collect(),
+                services: self.cluster.services.of(*ip).map(|service| service.name.to_string()).collect(),
                 announced: status.placed.is_some(),
                 kind: placement.map(|placement| placement.kind),
                 interface: placement.map(|placement| self.observed.name_of(placement.key.index).to_owned()),
@@ -200,16 +200,16 @@ impl Agent {
             }
         });
         let addresses = addresses.collect();
-        state::Report {
+        state::NodeState {
             node: self.settings.node.clone(),
             time: Timestamp::now(),
             config: self.mode.state(),
-            missing: self.world.missing(),
+            missing: self.cluster.missing(),
             dummy_interface: self.mode.config().map(|config| config.dummy_interface.clone()),
             subnets: self.selection.subnets().iter().map(ToString::to_string).collect(),
             members: Vec::new(),
-            gossip_silent: self.side.silent,
-            current: self.world.watches_current(),
+            gossip_silent: self.local.silent,
+            current: self.cluster.watches_current(),
             addresses,
         }
     }

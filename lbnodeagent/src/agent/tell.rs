@@ -19,7 +19,7 @@ use super::Agent;
 use crate::cluster::service::{ServiceName, ServiceView};
 use crate::decide::reason::Reason;
 use crate::model::placement::Kind;
-use crate::report::annotation::{Edit, Part, edit};
+use crate::report::annotation::{Edit, Role, edit};
 use crate::report::lease::content::FIELD_MANAGER;
 
 /// How long one write may take.
@@ -31,8 +31,8 @@ impl Agent {
         let now = BootTime::now();
         // All nodes see a change at once; they need not write at once.
         let jitter = Duration::from_millis(u64::from(now.as_millis().to_le_bytes()[0]) / 4);
-        let local = self.side.held.contains_key(&ip);
-        for service in self.world.services.of(ip) {
+        let local = self.local.held.contains_key(&ip);
+        for service in self.cluster.services.of(ip) {
             // Remote addresses have no entries, unless they were local before.
             if !local && service.announcing(Family::of(ip)).is_none() {
                 continue;
@@ -53,7 +53,7 @@ impl Agent {
 
     /// Starts the write of a Service's announcing annotations; returns whether there is one.
     fn write_slots(&mut self, name: &ServiceName, now: BootTime) -> bool {
-        let Some(service) = self.world.services.get(name) else {
+        let Some(service) = self.cluster.services.get(name) else {
             self.slots.forget(name);
             return false;
         };
@@ -107,18 +107,18 @@ impl Agent {
 
     fn edit(&self, service: &ServiceView, family: Family) -> Option<Edit> {
         let of_family = service.addresses.iter().filter(|address| Family::of(**address) == family);
-        let parts: BTreeMap<IpAddr, Part> = of_family.map(|address| (*address, self.part(*address))).collect();
-        edit(service.announcing(family), &self.settings.node, &parts)
+        let roles: BTreeMap<IpAddr, Role> = of_family.map(|address| (*address, self.role(*address))).collect();
+        edit(service.announcing(family), &self.settings.node, &roles)
     }
 
-    fn part(&self, address: IpAddr) -> Part {
-        let Some(status) = self.status.get(&address) else { return Part::Leaves };
+    fn role(&self, address: IpAddr) -> Role {
+        let Some(status) = self.status.get(&address) else { return Role::NotOwner };
         match (status.placed, &status.decision.reason) {
             (Some(placed), _) if placed.kind == Kind::Local => {
-                Part::Announces(self.observed.name_of(placed.key.index).to_owned())
+                Role::Announces(self.observed.name_of(placed.key.index).to_owned())
             }
-            (None, Reason::NotOwner | Reason::Undecided) => Part::Leaves,
-            _ => Part::Cannot,
+            (None, Reason::NotOwner | Reason::Undecided) => Role::NotOwner,
+            _ => Role::CannotAnnounce,
         }
     }
 }

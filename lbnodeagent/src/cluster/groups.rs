@@ -15,7 +15,7 @@ impl Groups {
     /// Takes a group over; returns whether anything changed.
     ///
     /// # Errors
-    /// Why the group cannot be used; an earlier form of it is forgotten.
+    /// Purpose the group cannot be used; an earlier form of it is forgotten.
     pub fn apply(&mut self, object: &ServiceGroup) -> Result<bool, GroupError> {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         match Group::new(name, &object.spec) {

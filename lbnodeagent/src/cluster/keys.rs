@@ -28,7 +28,7 @@ pub struct KeyWatch {
 
 impl KeyWatch {
     /// Takes an event over; returns the keys if they are not those that were told last.
-    pub fn take(&mut self, event: &Event<Secret>) -> Option<Input> {
+    pub fn apply(&mut self, event: &Event<Secret>) -> Option<Input> {
         match event {
             Event::Init => {
                 self.listed = false;
@@ -92,7 +92,7 @@ mod tests {
 
     /// Whether there were news, and keys in them.
     fn told(watch: &mut KeyWatch, event: &Event<Secret>) -> (bool, bool) {
-        let news = watch.take(event);
+        let news = watch.apply(event);
         (news.is_some(), matches!(news, Some(Input::Keys(Some(_)))))
     }
 

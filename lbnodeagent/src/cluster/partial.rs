@@ -15,10 +15,10 @@ use serde::{Deserialize, Deserializer};
 
 /// An object without what nobody here looks at.
 #[derive(Debug, Clone)]
-pub struct Lean<K>(pub K);
+pub struct Partial<K>(pub K);
 
 /// A kind of objects that is read in part.
-pub trait Parts: Resource<DynamicType = ()> {
+pub trait ReadInPart: Resource<DynamicType = ()> {
     /// What is read.
     type Fields: DeserializeOwned;
 
@@ -26,13 +26,13 @@ pub trait Parts: Resource<DynamicType = ()> {
     fn from_fields(fields: Self::Fields) -> Self;
 }
 
-impl<'de, K: Parts> Deserialize<'de> for Lean<K> {
+impl<'de, K: ReadInPart> Deserialize<'de> for Partial<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         K::Fields::deserialize(deserializer).map(|fields| Self(K::from_fields(fields)))
     }
 }
 
-impl<K: Parts> Resource for Lean<K> {
+impl<K: ReadInPart> Resource for Partial<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
@@ -97,7 +97,7 @@ struct Spec {
     external_traffic_policy: Option<String>,
 }
 
-impl Parts for Service {
+impl ReadInPart for Service {
     type Fields = ServiceFields;
 
     fn from_fields(ServiceFields { metadata, spec, status }: ServiceFields) -> Self {
@@ -126,7 +126,7 @@ struct EndpointFields {
     node_name: Option<String>,
 }
 
-impl Parts for EndpointSlice {
+impl ReadInPart for EndpointSlice {
     type Fields = SliceFields;
 
     fn from_fields(SliceFields { metadata, endpoints }: SliceFields) -> Self {
@@ -172,10 +172,10 @@ mod tests {
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1", "ipMode": "VIP"}]}}
         });
         let whole: Service = serde_json::from_value(object.clone()).unwrap();
-        let Lean(lean): Lean<Service> = serde_json::from_str(&object.to_string()).unwrap();
-        assert_eq!(ServiceView::new(&lean, false), ServiceView::new(&whole, false));
-        assert_eq!(ServiceView::new(&lean, false).addresses.len(), 2);
-        assert_eq!(lean.metadata.managed_fields, None);
+        let Partial(partial): Partial<Service> = serde_json::from_str(&object.to_string()).unwrap();
+        assert_eq!(ServiceView::new(&partial, false), ServiceView::new(&whole, false));
+        assert_eq!(ServiceView::new(&partial, false).addresses.len(), 2);
+        assert_eq!(partial.metadata.managed_fields, None);
     }
 
     #[test]
@@ -189,17 +189,17 @@ mod tests {
             "ports": [{"port": 80}]
         });
         let whole: EndpointSlice = serde_json::from_value(object.clone()).unwrap();
-        let Lean(lean): Lean<EndpointSlice> = serde_json::from_str(&object.to_string()).unwrap();
-        assert!(SliceView::new(&lean).is_some());
-        assert_eq!(SliceView::new(&lean), SliceView::new(&whole));
+        let Partial(partial): Partial<EndpointSlice> = serde_json::from_str(&object.to_string()).unwrap();
+        assert!(SliceView::new(&partial).is_some());
+        assert_eq!(SliceView::new(&partial), SliceView::new(&whole));
     }
 
     #[test]
     fn an_object_with_hardly_anything_is_read_from_the_same_place() {
-        let Lean(service): Lean<Service> = serde_json::from_str("{}").unwrap();
+        let Partial(service): Partial<Service> = serde_json::from_str("{}").unwrap();
         assert!(ServiceView::new(&service, true).addresses.is_empty());
-        let Lean(slice): Lean<EndpointSlice> = serde_json::from_str(r#"{"endpoints": null}"#).unwrap();
+        let Partial(slice): Partial<EndpointSlice> = serde_json::from_str(r#"{"endpoints": null}"#).unwrap();
         assert_eq!(SliceView::new(&slice), None);
-        assert_eq!(Lean::<Service>::url_path(&(), None), Service::url_path(&(), None));
+        assert_eq!(Partial::<Service>::url_path(&(), None), Service::url_path(&(), None));
     }
 }

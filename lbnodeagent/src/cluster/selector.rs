@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Labels of the node.
 pub type Labels = BTreeMap<String, String>;
 
-/// Why a node selector cannot be used.
+/// Purpose a node selector cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SelectorError {
     /// An operator that does not exist.

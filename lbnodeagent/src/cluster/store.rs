@@ -1,7 +1,7 @@
 //! The cluster as this node sees it: inputs in, addresses to look at again out.
 //!
 //! Synchronous and without access to anything: what arrives is taken over, and what it may concern
-//! is noted in [`World::take_dirty`].
+//! is noted in [`Store::take_dirty`].
 
 mod listing;
 mod objects;
@@ -37,12 +37,12 @@ pub struct Dirty {
     pub config: bool,
     /// What the protocol for local addresses is told of this node: its addresses, its exclusion, whether the watches
     /// are current.
-    pub circumstances: bool,
+    pub protocol: bool,
 }
 
 /// The cluster as this node sees it.
 #[derive(Debug)]
-pub struct World {
+pub struct Store {
     /// The Services with addresses.
     pub services: Services,
     /// The usable ServiceGroups.
@@ -63,7 +63,7 @@ pub struct World {
     listing: Listings,
 }
 
-impl World {
+impl Store {
     /// Knows nothing but the name of this node.
     #[must_use]
     pub fn new(node: &str) -> Self {
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// Takes an input over.
-    pub fn take(&mut self, input: Input, now: BootTime, wall: Timestamp) {
+    pub fn apply(&mut self, input: Input, now: BootTime, wall: Timestamp) {
         match input {
             Input::Service(event) => self.service(event),
             Input::Group(event) => self.group(event),
@@ -167,7 +167,7 @@ impl World {
             Input::Slice(event) => self.slice(event),
             Input::Keys(keys) => self.keys(keys),
             Input::Watch { name, current } => {
-                self.dirty.circumstances |= self.watches.insert(name, current) != Some(current);
+                self.dirty.protocol |= self.watches.insert(name, current) != Some(current);
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::cluster::input::{Input, Inputs};
 use crate::cluster::keys::KeyWatch;
 use crate::cluster::lease::LeaseView;
 use crate::cluster::node::NodeView;
-use crate::cluster::partial::Lean;
+use crate::cluster::partial::Partial;
 use crate::cluster::service::ServiceView;
 
 /// Starts all watches but the one of `EndpointSlices`; they end with the result. `lease_gone` hears when this node's
@@ -40,7 +40,7 @@ pub fn start(
 ) -> Vec<Task> {
     // A Service of another type is none of our business, and one that changes its type is seen as deleted.
     let load_balancers = watcher::Config::default().fields("spec.type=LoadBalancer");
-    let service = move |Lean(service): Lean<Service>| Some(ServiceView::new(&service, default_announcer));
+    let service = move |Partial(service): Partial<Service>| Some(ServiceView::new(&service, default_announcer));
     let all = watcher::Config::default;
     let source = |what| Source { what, client: client.clone(), inputs: inputs.clone() };
     vec![
@@ -65,7 +65,7 @@ pub fn start(
 pub fn endpoint_slices(client: &Client, inputs: &Inputs) -> Task {
     let config = watcher::Config::default().labels("kubernetes.io/service-name");
     let source = Source { what: "endpointslices", client: client.clone(), inputs: inputs.clone() };
-    source.watch(Api::all, config, each(|Lean(slice): Lean<EndpointSlice>| SliceView::new(&slice), Input::Slice))
+    source.watch(Api::all, config, each(|Partial(slice): Partial<EndpointSlice>| SliceView::new(&slice), Input::Slice))
 }
 
 /// The object of this name. A role that grants watching by name asks for just this selector.
@@ -106,7 +106,7 @@ fn leases(own: String, gone: Arc<Notify>) -> impl FnMut(Event<Lease>) -> Option<
 
 fn keys() -> impl FnMut(Event<Secret>) -> Option<Input> {
     let mut watch = KeyWatch::default();
-    move |event| watch.take(&event)
+    move |event| watch.apply(&event)
 }
 
 /// Where a watch gets its objects from, and where it hands them.

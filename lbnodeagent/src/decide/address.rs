@@ -2,7 +2,7 @@
 //!
 //! One function, [`decide`], looks at one address at a time, so a change of one Service costs the
 //! same whether there are ten or ten thousand. For a local address the outcome is whether this node
-//! takes part ([`Candidacy`]); which node then has it, the protocol between the agents says
+//! takes part ([`Participation`]); which node then has it, the protocol between the agents says
 //! ([`crate::local::thread`]).
 
 use std::collections::BTreeSet;
@@ -14,16 +14,16 @@ use ownership::{LinkId, Qualified, Want};
 
 use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
-use crate::decide::decision::{Candidacy, Decision, Exclusion};
+use crate::decide::decision::{Decision, Exclusion, Participation};
 use crate::decide::reason::Reason;
 use crate::decide::traffic_policy::{TrafficPolicy, qualified};
 use crate::model::address::AddressKey;
-use crate::model::candidacy::Wanted;
+use crate::model::candidacy::Candidacy;
 use crate::model::placement::{Kind, Placement};
 
 /// Decides about an address; `users` are the Services with it.
 #[must_use]
-pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) -> (Decision, Candidacy) {
+pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) -> (Decision, Participation) {
     let Some(config) = context.mode.config() else { return nothing(Reason::NoConfig(context.mode.state())) };
     if users.is_empty() {
         return nothing(Reason::NotWanted);
@@ -50,12 +50,12 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     } else {
         let found = on_dummy.map(|key| key.prefix_len);
         let prefix_len = pool.map(Pool::prefix_len).or(found).unwrap_or(Family::of(address).bits());
-        (decide_remote(context, address, users, prefix_len, config.remote), Candidacy::No)
+        (decide_remote(context, address, users, prefix_len, config.remote), Participation::No)
     }
 }
 
-const fn nothing(reason: Reason) -> (Decision, Candidacy) {
-    (Decision::new(None, reason), Candidacy::No)
+const fn nothing(reason: Reason) -> (Decision, Participation) {
+    (Decision::new(None, reason), Participation::No)
 }
 
 fn decide_local(
@@ -64,7 +64,7 @@ fn decide_local(
     users: &[&ServiceView],
     pool: Option<&Pool>,
     attributes: AddressAttributes,
-) -> (Decision, Candidacy) {
+) -> (Decision, Participation) {
     let Some((interface, network)) = context.selection.containing(address) else {
         return nothing(Reason::NoLocalInterface);
     };
@@ -84,7 +84,7 @@ fn decide_local(
         None if nobody => Decision::new(None, Reason::NoEligibleNodes),
         None => Decision::new(None, Reason::NotOwner),
     };
-    let Some(qualified) = qualified else { return (decision, Candidacy::AsBefore) };
+    let Some(qualified) = qualified else { return (decision, Participation::Unchanged) };
     let want = Want {
         address,
         link: LinkId(interface.index),
@@ -96,7 +96,7 @@ fn decide_local(
     };
     let placement = Placement { kind: Kind::Local, key, attributes };
     let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
-    (decision, Candidacy::Yes(Box::new(Wanted { want, placement, requests })))
+    (decision, Participation::Yes(Box::new(Candidacy { want, placement, requests })))
 }
 
 /// How many addresses of a pool are looked at for a free one.

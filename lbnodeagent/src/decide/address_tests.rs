@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    fn decide(&mut self, address: &str, users: &[ServiceView]) -> (Decision, Candidacy) {
+    fn decide(&mut self, address: &str, users: &[ServiceView]) -> (Decision, Participation) {
         let config = AgentConfig::default();
         let selection =
             Selection::new(self.mode.config().unwrap_or(&config), &self.observed, |_, _| false, &Selection::default());
@@ -63,7 +63,7 @@ impl World {
             selection: &selection,
             services: &Services::default(),
             held: &self.held,
-            places: &BTreeMap::new(),
+            candidacies: &BTreeMap::new(),
             remote: &self.remote,
             exclusion: self.exclusion,
             members: &self.members,
@@ -78,9 +78,9 @@ impl World {
     }
 
     /// What the protocol is told.
-    fn wanted(&mut self, address: &str, users: &[ServiceView]) -> Option<Wanted> {
+    fn wanted(&mut self, address: &str, users: &[ServiceView]) -> Option<Candidacy> {
         match self.decide(address, users).1 {
-            Candidacy::Yes(wanted) => Some(*wanted),
+            Participation::Yes(wanted) => Some(*wanted),
             _ => None,
         }
     }
@@ -88,7 +88,7 @@ impl World {
     /// The outcome as one line.
     fn line(&mut self, address: &str, users: &[ServiceView]) -> String {
         let (decision, candidacy) = self.decide(address, users);
-        if let Candidacy::Yes(wanted) = candidacy {
+        if let Participation::Yes(wanted) = candidacy {
             let key = wanted.placement.key;
             return format!("candidate on {}/{}", self.observed.name_of(key.index), key.prefix_len);
         }
@@ -153,11 +153,11 @@ fn a_local_address_is_where_the_protocol_says() {
     let users = [service("192.168.50.200")];
     let (decision, candidacy) = world.decide("192.168.50.200", &users);
     assert_eq!((decision.placement, decision.reason), (None, Reason::NotOwner));
-    let Candidacy::Yes(wanted) = candidacy else { panic!("{candidacy:?}") };
+    let Participation::Yes(wanted) = candidacy else { panic!("{candidacy:?}") };
     world.held.insert(wanted.placement.key.ip, wanted.placement);
     let (decision, again) = world.decide("192.168.50.200", &users);
     assert_eq!((decision.placement, decision.reason), (Some(wanted.placement), Reason::Owner));
-    assert_eq!(again, Candidacy::Yes(wanted));
+    assert_eq!(again, Participation::Yes(wanted));
 }
 
 #[test]
@@ -262,9 +262,9 @@ fn while_endpoints_are_not_known_all_stays_as_it_is() {
     let mut world = World::new(&seed());
     world.endpoints = Endpoints::default();
     let user = ServiceView { traffic_local: true, ..service("192.168.50.200") };
-    assert_eq!(world.decide("192.168.50.200", &[user]).1, Candidacy::AsBefore);
+    assert_eq!(world.decide("192.168.50.200", &[user]).1, Participation::Unchanged);
     let preferring = ServiceView { node_affinity: true, ..service("192.168.50.200") };
-    assert_eq!(world.decide("192.168.50.200", &[preferring]).1, Candidacy::AsBefore);
+    assert_eq!(world.decide("192.168.50.200", &[preferring]).1, Participation::Unchanged);
 }
 
 #[test]

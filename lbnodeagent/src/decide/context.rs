@@ -15,7 +15,7 @@ use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
 use crate::kernel::marks::marks_addresses;
 use crate::model::address::{AddressKey, KernelAddress, MARK};
-use crate::model::candidacy::Wanted;
+use crate::model::candidacy::Candidacy;
 use crate::model::observed::Observed;
 use crate::model::placement::Placement;
 
@@ -35,7 +35,7 @@ pub struct Context<'a> {
     /// The local addresses that this node answers for.
     pub held: &'a BTreeMap<IpAddr, Placement>,
     /// Where those go that it takes part in.
-    pub places: &'a BTreeMap<IpAddr, Wanted>,
+    pub candidacies: &'a BTreeMap<IpAddr, Candidacy>,
     /// Where remote addresses were to be until now.
     pub remote: &'a BTreeMap<IpAddr, Placement>,
     /// Whether the node is excluded from load balancers.
@@ -60,7 +60,7 @@ impl Context<'_> {
     fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
         // Where the kernel cannot mark an address, it is ours from the moment on in which the protocol may put it there.
         let placed =
-            || !marks_addresses() && self.places.get(&key.ip).is_some_and(|wanted| wanted.placement.key == *key);
+            || !marks_addresses() && self.candidacies.get(&key.ip).is_some_and(|wanted| wanted.placement.key == *key);
         found.mark == Some(MARK) || self.recorded.contains(key) || placed()
     }
 

@@ -1,7 +1,7 @@
 //! Decisions about addresses.
 
 use crate::decide::reason::Reason;
-use crate::model::candidacy::Wanted;
+use crate::model::candidacy::Candidacy;
 use crate::model::placement::Placement;
 
 /// What to do about an address.
@@ -9,7 +9,7 @@ use crate::model::placement::Placement;
 pub struct Decision {
     /// Where it is, if local, or goes, if remote; nothing if not here.
     pub placement: Option<Placement>,
-    /// Why.
+    /// Purpose.
     pub reason: Reason,
 }
 
@@ -21,13 +21,13 @@ impl Decision {
 
 /// Whether this node takes part in answering for a local address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Candidacy {
+pub enum Participation {
     /// No, or the address is not local.
     No,
     /// Not known now: as before.
-    AsBefore,
+    Unchanged,
     /// Yes, and so.
-    Yes(Box<Wanted>),
+    Yes(Box<Candidacy>),
 }
 
 /// Whether a node is excluded from load balancers, which counts only as long as not every node is.

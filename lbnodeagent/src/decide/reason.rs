@@ -1,8 +1,8 @@
-//! Why an address is where it is.
+//! Purpose an address is where it is.
 
 use std::fmt;
 
-/// Why an address is placed here, or not.
+/// Purpose an address is placed here, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// This node answers for it.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Socket, Type};
 
-use crate::kernel::polled_socket::Ear;
+use crate::kernel::polled_socket::PolledSocket;
 
 /// How often a free port is looked for that both families have free.
 const ATTEMPTS: usize = 8;
@@ -20,9 +20,9 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub struct Gossip {
     port: u16,
-    v4: Ear,
+    v4: PolledSocket,
     /// Missing where the host has no IPv6.
-    v6: Option<Ear>,
+    v6: Option<PolledSocket>,
 }
 
 impl Gossip {
@@ -45,14 +45,14 @@ impl Gossip {
     fn attempt(port: u16) -> io::Result<Self> {
         let (v4, port) = open((Ipv4Addr::UNSPECIFIED, port).into())?;
         let v6 = match open((Ipv6Addr::UNSPECIFIED, port).into()) {
-            Ok((socket, _)) => Some(Ear::new(socket)?),
+            Ok((socket, _)) => Some(PolledSocket::new(socket)?),
             Err(error) if is_without_ipv6(&error) => {
                 tracing::debug!(op = "gossip", %error, "no IPv6 on this host");
                 None
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { port, v4: Ear::new(v4)?, v6 })
+        Ok(Self { port, v4: PolledSocket::new(v4)?, v6 })
     }
 
     /// The port on which it listens.

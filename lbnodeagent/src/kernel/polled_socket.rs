@@ -13,13 +13,13 @@ const BUFFER: usize = 1 << 20;
 
 /// A socket for hearing. It is registered with the tokio runtime in whose context it was made.
 #[derive(Debug)]
-pub(crate) struct Ear {
+pub(crate) struct PolledSocket {
     socket: AsyncFd<OwnedFd>,
     /// Something may be left unread: nobody will call again because of it.
     more: bool,
 }
 
-impl Ear {
+impl PolledSocket {
     /// Takes a socket that does not block.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         // Beyond the system's limit by CAP_NET_ADMIN, without it as far as that allows.
@@ -64,7 +64,7 @@ impl Ear {
     }
 }
 
-impl AsFd for Ear {
+impl AsFd for PolledSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

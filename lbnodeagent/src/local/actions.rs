@@ -1,6 +1,6 @@
 //! The protocol's actions, in their order: what a later one says must be true by then.
 //!
-//! Changes of the kernel's addresses that follow each other are written together. Announcements and messages for
+//! Affected of the kernel's addresses that follow each other are written together. Announcements and messages for
 //! people in between come right after them, everything else waits for them to be done.
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ struct Pending {
 }
 
 impl Driver {
-    /// Carries actions out; returns what the protocol must be told of that.
-    pub(super) fn carry_out(&mut self, actions: Vec<Action>) -> Vec<Event> {
+    /// Carries actions out; returns what the protocol must be reported of that.
+    pub(super) fn perform(&mut self, actions: Vec<Action>) -> Vec<Event> {
         let mut pending = Pending::default();
         let mut events = Vec::new();
         for action in actions {
@@ -42,7 +42,7 @@ impl Driver {
                 Action::Announce { .. } | Action::Tell(_) => pending.after.push(action),
                 other => {
                     self.flush(&mut pending, &mut events);
-                    self.carry(other, &mut events);
+                    self.perform_one(other, &mut events);
                 }
             }
         }
@@ -61,17 +61,17 @@ impl Driver {
             events.extend(failed.into_iter().map(Event::AddFailed));
         }
         for action in after {
-            self.carry(action, events);
+            self.perform_one(action, events);
         }
     }
 
-    fn carry(&mut self, action: Action, events: &mut Vec<Event>) {
+    fn perform_one(&mut self, action: Action, events: &mut Vec<Event>) {
         match action {
             Action::Send { to, bytes } => self.send(to, &bytes),
-            Action::Probe { link, target, to, ask } => self.wire.ask(link, target, to, ask),
+            Action::Probe { link, target, to, ask } => self.links.ask(link, target, to, ask),
             Action::Announce { address, link } => {
                 if self.table.holds(address) {
-                    self.wire.announce(link, address);
+                    self.links.announce(link, address);
                 }
             }
             Action::Renew => self.table.extend(),

@@ -7,7 +7,7 @@ use crate::decide::interfaces::Selection;
 
 /// Where local addresses may be, and where not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scope {
+pub struct LocalInterfaces {
     /// The interfaces for local addresses.
     pub selection: Selection,
     /// The interfaces for remote addresses: not ours to touch.
@@ -18,8 +18,8 @@ pub struct Scope {
     pub gateways: BTreeMap<u32, BTreeSet<IpAddr>>,
 }
 
-impl Scope {
-    /// With the interfaces of an earlier scope too, unless they are for remote addresses now.
+impl LocalInterfaces {
+    /// With the interfaces of an earlier interfaces too, unless they are for remote addresses now.
     #[must_use]
     pub fn joined(mut self, before: &Self) -> Self {
         for selected in before.selection.iter().filter(|selected| !self.remote_links.contains(&selected.index)) {

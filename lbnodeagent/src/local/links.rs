@@ -23,7 +23,7 @@ use crate::report::metrics::Metrics;
 const GROUP: Duration = Duration::from_secs(2);
 
 /// An interface.
-struct Port {
+struct Interface {
     link: Link,
     name: String,
     /// The source of neighbour discovery.
@@ -32,8 +32,8 @@ struct Port {
 }
 
 /// All interfaces for local addresses.
-pub(super) struct Wire {
-    ports: BTreeMap<LinkId, Port>,
+pub(super) struct Links {
+    interfaces: BTreeMap<LinkId, Interface>,
     socket: PacketSocket,
     /// The hardware addresses of this host.
     own: BTreeSet<[u8; 6]>,
@@ -42,11 +42,11 @@ pub(super) struct Wire {
     metrics: Metrics,
 }
 
-impl Wire {
+impl Links {
     /// Without interfaces yet.
     pub(super) fn open(metrics: Metrics) -> Result<Self, Errno> {
         let socket = PacketSocket::open()?;
-        Ok(Self { ports: BTreeMap::new(), socket, own: BTreeSet::new(), groups: BTreeMap::new(), metrics })
+        Ok(Self { interfaces: BTreeMap::new(), socket, own: BTreeSet::new(), groups: BTreeMap::new(), metrics })
     }
 
     /// Looks at the interfaces anew; returns what the protocol must be told.
@@ -54,32 +54,33 @@ impl Wire {
         let mut events = Vec::new();
         self.own = table.observed().links.values().filter_map(|link| link.mac).collect();
         let found: BTreeMap<LinkId, (Link, &Selected)> = table
-            .scope()
+            .interfaces()
             .selection
             .iter()
             .filter_map(|selected| Some((LinkId(selected.index), (link(table, selected)?, selected))))
             .collect();
-        let gone: Vec<LinkId> = self.ports.keys().filter(|id| !found.contains_key(id)).copied().collect();
+        let gone: Vec<LinkId> = self.interfaces.keys().filter(|id| !found.contains_key(id)).copied().collect();
         for id in gone {
-            self.ports.remove(&id);
+            self.interfaces.remove(&id);
             self.groups.retain(|(link, _), _| *link != id);
             events.push(Event::LinkGone(id));
         }
         for (id, (link, selected)) in found {
             let link_local = link_local(table, selected.index);
-            if let Some(port) = self.ports.get_mut(&id) {
-                port.link_local = link_local;
-                port.name.clone_from(&selected.name);
-                if port.listener.is_none() {
-                    port.listener = listen(selected);
+            if let Some(interface) = self.interfaces.get_mut(&id) {
+                interface.link_local = link_local;
+                interface.name.clone_from(&selected.name);
+                if interface.listener.is_none() {
+                    interface.listener = listen(selected);
                 }
-                if port.link == link {
+                if interface.link == link {
                     continue;
                 }
-                port.link = link.clone();
+                interface.link = link.clone();
             } else {
                 let listener = listen(selected);
-                self.ports.insert(id, Port { link: link.clone(), name: selected.name.clone(), link_local, listener });
+                self.interfaces
+                    .insert(id, Interface { link: link.clone(), name: selected.name.clone(), link_local, listener });
             }
             events.push(Event::Link(link));
         }
@@ -88,7 +89,7 @@ impl Wire {
 
     /// Waits until there may be a frame; [`Self::hear`] must follow.
     pub(super) async fn ready(&self) -> std::io::Result<()> {
-        let listeners = self.ports.values().filter_map(|port| port.listener.as_ref());
+        let listeners = self.interfaces.values().filter_map(|interface| interface.listener.as_ref());
         let waiting: Vec<_> = listeners.map(|listener| Box::pin(listener.ready())).collect();
         if waiting.is_empty() {
             return std::future::pending().await;
@@ -100,9 +101,9 @@ impl Wire {
     /// itself where two of them are on one network.
     pub(super) fn hear(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        for (id, port) in &mut self.ports {
-            let Some(listener) = &mut port.listener else { continue };
-            let frames = listener.hear(port.link.mac.0).into_iter().filter(|(mac, _)| !self.own.contains(mac));
+        for (id, interface) in &mut self.interfaces {
+            let Some(listener) = &mut interface.listener else { continue };
+            let frames = listener.hear(interface.link.mac.0).into_iter().filter(|(mac, _)| !self.own.contains(mac));
             events.extend(frames.map(|(mac, frame)| Event::Seen { link: *id, mac: Mac(mac), frame }));
         }
         events
@@ -113,7 +114,7 @@ impl Wire {
         let over: Vec<_> = self.groups.iter().filter(|(_, at)| **at <= now).map(|(group, _)| *group).collect();
         for (id, target) in over {
             self.groups.remove(&(id, target));
-            if let Some(listener) = self.ports.get_mut(&id).and_then(|port| port.listener.as_mut()) {
+            if let Some(listener) = self.interfaces.get_mut(&id).and_then(|interface| interface.listener.as_mut()) {
                 listener.leave(target);
             }
         }
@@ -121,24 +122,24 @@ impl Wire {
 
     /// The name of an interface.
     pub(super) fn name(&self, id: LinkId) -> &str {
-        self.ports.get(&id).map_or("", |port| port.name.as_str())
+        self.interfaces.get(&id).map_or("", |interface| interface.name.as_str())
     }
 
     /// Asks.
     pub(super) fn ask(&mut self, id: LinkId, target: IpAddr, to: Option<Mac>, ask: Ask) {
-        let Some(port) = self.ports.get_mut(&id) else { return };
-        let (mac, to) = (port.link.mac.0, to.map(|to| to.0));
+        let Some(interface) = self.interfaces.get_mut(&id) else { return };
+        let (mac, to) = (interface.link.mac.0, to.map(|to| to.0));
         let frame = match ask {
             Ask::Duplicate => {
                 if let IpAddr::V6(target) = target
-                    && let Some(listener) = &mut port.listener
+                    && let Some(listener) = &mut interface.listener
                     && self.groups.insert((id, target), BootTime::now() + GROUP).is_none()
                 {
                     listener.join(target);
                 }
-                probe(target, mac, port.source(target).and_then(v6), to)
+                probe(target, mac, interface.source(target).and_then(v6), to)
             }
-            Ask::Reach => port.source(target).and_then(|source| reach(target, mac, source, to)),
+            Ask::Reach => interface.source(target).and_then(|source| reach(target, mac, source, to)),
         };
         let Some(frame) = frame else { return };
         if let Err(errno) = self.socket.send(id.0, &frame) {
@@ -149,8 +150,8 @@ impl Wire {
 
     /// Says once where an address is.
     pub(super) fn announce(&self, id: LinkId, address: IpAddr) {
-        let Some(port) = self.ports.get(&id) else { return };
-        let frames = announcement(address, port.link.mac.0, port.link_local);
+        let Some(interface) = self.interfaces.get(&id) else { return };
+        let frames = announcement(address, interface.link.mac.0, interface.link_local);
         let (good, bad) = match Family::of(address) {
             Family::V4 => (&self.metrics.garp_sent, &self.metrics.garp_errors),
             Family::V6 => (&self.metrics.na_sent, &self.metrics.na_errors),
@@ -159,13 +160,13 @@ impl Wire {
             Ok(()) => good.inc(),
             Err(errno) => {
                 bad.inc();
-                tracing::debug!(op = "announce", ip = %address, interface = port.name, %errno, "announcement not sent");
+                tracing::debug!(op = "announce", ip = %address, interface = interface.name, %errno, "announcement not sent");
             }
         }
     }
 }
 
-impl Port {
+impl Interface {
     /// The own address by which to ask for this one: of its network, else any; for IPv6 first the link-local one,
     /// which every neighbour answers.
     fn source(&self, target: IpAddr) -> Option<IpAddr> {
@@ -196,7 +197,7 @@ fn link(table: &Table, selected: &Selected) -> Option<Link> {
         mac: Mac(found.mac.unwrap_or_default()),
         carrier: found.works(),
         places: places.filter_map(|key| Place::new(key.ip, key.prefix_len)).collect(),
-        gateways: table.scope().gateways.get(&selected.index).into_iter().flatten().copied().collect(),
+        gateways: table.interfaces().gateways.get(&selected.index).into_iter().flatten().copied().collect(),
     })
 }
 

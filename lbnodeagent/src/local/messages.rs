@@ -9,12 +9,12 @@ use ownership::machine::MemberState;
 use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer};
 use tokio::sync::oneshot;
 
-use crate::local::interfaces::Scope;
+use crate::local::interfaces::LocalInterfaces;
 use crate::model::address::AddressKey;
-use crate::model::candidacy::Wanted;
-use crate::model::operation::{Failure, Why};
+use crate::model::candidacy::Candidacy;
+use crate::model::operation::{Failure, Purpose};
 use crate::model::placement::Placement;
-use crate::report::state::Picture;
+use crate::report::state::ProtocolState;
 
 /// What the protocol knows from the beginning.
 #[derive(Debug, Clone)]
@@ -34,14 +34,14 @@ pub struct Start {
     /// Addresses that are ours though the kernel could not mark them.
     pub recorded: BTreeSet<AddressKey>,
     /// The interfaces.
-    pub scope: Scope,
+    pub interfaces: LocalInterfaces,
     /// What applies to this node.
-    pub rules: Rules,
+    pub settings: ProtocolSettings,
 }
 
 /// What the node's configuration and its Node object say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rules {
+pub struct ProtocolSettings {
     /// What to do about foreign hosts.
     pub policy: ConflictPolicy,
     /// When to announce an address, counted from its claim.
@@ -58,30 +58,30 @@ pub struct Rules {
 #[derive(Debug)]
 pub enum Command {
     /// Interfaces changed.
-    Scope(Box<Scope>),
+    LocalInterfaces(Box<LocalInterfaces>),
     /// Configuration or labels changed.
-    Rules(Rules),
+    ProtocolSettings(ProtocolSettings),
     /// The complete list of peers.
     Members(Vec<Peer>),
     /// An address is wanted, or its conditions changed.
-    Want(Box<Wanted>),
+    Candidate(Box<Candidacy>),
     /// An address is not wanted any more.
-    Unwant(IpAddr),
+    NoCandidate(IpAddr),
     /// Every address of the first lists was given.
-    WantsComplete,
+    CandidatesComplete,
     /// The Secret changed.
     Keys(Box<Keys>),
     /// What does it look like?
-    Show(oneshot::Sender<Picture>),
+    State(oneshot::Sender<ProtocolState>),
     /// End; the answer comes when everything that could be handed over is.
     Stop(ownership::Stop, oneshot::Sender<()>),
 }
 
 /// What the thread tells the agent.
 #[derive(Debug)]
-pub enum Report {
+pub enum Update {
     /// The kernel has the address because of us.
-    Placed(Placed),
+    Applied(Applied),
     /// The kernel does not have it any more.
     Withdrawn(AddressKey),
     /// The kernel refused.
@@ -101,11 +101,11 @@ pub enum Report {
 
 /// An address that the kernel has because of us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct Applied {
     /// Where and how.
     pub placement: Placement,
     /// By which operation; nothing if it was there.
-    pub why: Option<Why>,
+    pub why: Option<Purpose>,
     /// Somebody had taken it out.
     pub repaired: bool,
     /// The node that answered for it before, if we took over from one.

@@ -2,7 +2,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `hearing` | what the kernel reports |
+//! | `hearing` | what the kernel updates |
 //! | `writing` | putting addresses there and taking them out |
 
 mod hearing;
@@ -16,8 +16,8 @@ use ownership::Epoch;
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
-use super::interfaces::Scope;
-use super::messages::{Report, Start};
+use super::interfaces::LocalInterfaces;
+use super::messages::{Start, Update};
 use crate::decide::interfaces::remote_links;
 use crate::kernel::marks::marks_addresses;
 use crate::kernel::netlink::error::KernelError;
@@ -27,9 +27,9 @@ use crate::model::address::{AddressKey, MARK};
 use crate::model::observed::Observed;
 use crate::model::operation::Operation;
 use crate::model::placement::Placement;
-use crate::model::writer::Side;
+use crate::model::writer::Writer;
 use crate::plan::operations::Plan;
-use crate::plan::repair_limit::Restraint;
+use crate::plan::repair_limit::RepairLimit;
 use crate::report::metrics::Metrics;
 
 /// How often everything is compared with the kernel, and lifetimes are renewed.
@@ -37,13 +37,13 @@ pub(super) const COMPARE: Duration = Duration::from_secs(30);
 
 /// What the kernel did of its own, or by somebody else's hand.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(super) struct Findings {
     /// Addresses that we hold and that are gone.
     pub lost: BTreeSet<IpAddr>,
     /// Interfaces, routes, or addresses that are not ours changed.
     pub interfaces: bool,
     /// Something is not as we believe: the kernel must be read anew.
-    pub unsure: bool,
+    pub stale: bool,
 }
 
 /// The local addresses, as they should be and as they are.
@@ -51,26 +51,26 @@ pub(super) struct Table {
     kernel: Kernel,
     monitor: Monitor,
     observed: Observed,
-    scope: Scope,
+    interfaces: LocalInterfaces,
     /// The interfaces that are not ours to touch.
     remote_links: BTreeSet<u32>,
     /// Ours, though the kernel could not mark them.
     recorded: BTreeSet<AddressKey>,
     /// Where the addresses go that this node takes part in.
-    places: BTreeMap<IpAddr, Placement>,
+    placements: BTreeMap<IpAddr, Placement>,
     /// Those that the protocol holds; some may be adopted and their place not known yet.
     ours: BTreeSet<IpAddr>,
     /// Those of them whose place is known.
     held: BTreeMap<IpAddr, Placement>,
     /// Those that somebody else took out of the kernel.
     missing: BTreeSet<IpAddr>,
-    restraint: Restraint,
+    repair_limit: RepairLimit,
     /// Losses that are told later.
     later: BTreeMap<IpAddr, BootTime>,
-    news: News,
+    findings: Findings,
     grace: u32,
     metrics: Metrics,
-    reports: mpsc::UnboundedSender<Report>,
+    updates: mpsc::UnboundedSender<Update>,
 }
 
 impl Table {
@@ -78,31 +78,31 @@ impl Table {
     pub(super) fn open(
         start: &Start,
         metrics: Metrics,
-        reports: mpsc::UnboundedSender<Report>,
+        updates: mpsc::UnboundedSender<Update>,
     ) -> Result<Self, KernelError> {
         // Listen first, or what changes between the two would be missed.
         let monitor = Monitor::of_addresses()?;
         let mut kernel = Kernel::open()?;
         // The addresses of interfaces for remote ones, of which there may be very many, are none of our business.
-        let remote = &start.scope.remote_links;
+        let remote = &start.interfaces.remote_links;
         let observed = kernel.dump_addresses(|index| !remote.contains(&index))?;
         let mut table = Self {
             kernel,
             monitor,
             observed,
-            scope: start.scope.clone(),
+            interfaces: start.interfaces.clone(),
             remote_links: BTreeSet::new(),
             recorded: start.recorded.clone(),
-            places: BTreeMap::new(),
+            placements: BTreeMap::new(),
             ours: BTreeSet::new(),
             held: BTreeMap::new(),
             missing: BTreeSet::new(),
-            restraint: Restraint::default(),
+            repair_limit: RepairLimit::default(),
             later: BTreeMap::new(),
-            news: News::default(),
+            findings: Findings::default(),
             grace: u32::try_from(start.stop_grace.as_secs()).unwrap_or(u32::MAX - 1),
             metrics,
-            reports,
+            updates,
         };
         table.note_remote_links();
         Ok(table)
@@ -113,21 +113,21 @@ impl Table {
         &self.observed
     }
 
-    pub(super) const fn scope(&self) -> &Scope {
-        &self.scope
+    pub(super) const fn interfaces(&self) -> &LocalInterfaces {
+        &self.interfaces
     }
 
-    pub(super) fn set_scope(&mut self, scope: Scope) {
-        self.scope = scope;
+    pub(super) fn set_interfaces(&mut self, interfaces: LocalInterfaces) {
+        self.interfaces = interfaces;
         self.note_remote_links();
     }
 
     /// An interface of that kind which has just appeared is not ours either, before the agent has said so.
     fn note_remote_links(&mut self) {
-        let mut links = remote_links(&self.observed, None, &self.scope.selection);
-        links.extend(&self.scope.remote_links);
+        let mut links = remote_links(&self.observed, None, &self.interfaces.selection);
+        links.extend(&self.interfaces.remote_links);
         // What is on one that counts again is not known.
-        self.news.unsure |= !self.remote_links.is_subset(&links);
+        self.findings.stale |= !self.remote_links.is_subset(&links);
         self.observed.addresses.retain(|key, _| !links.contains(&key.index));
         self.remote_links = links;
     }
@@ -181,12 +181,12 @@ impl Table {
 
     fn plan(&self) -> Plan<'_> {
         Plan {
-            wanted: &self.held,
+            desired: &self.held,
             observed: &self.observed,
             recorded: &self.recorded,
-            node_addresses: &self.scope.node_addresses,
+            node_addresses: &self.interfaces.node_addresses,
             remote_links: &self.remote_links,
-            side: Side::Local,
+            writer: Writer::Local,
             sweep: true,
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now: BootTime::now(),
@@ -200,7 +200,7 @@ impl Table {
         let remote = &self.remote_links;
         match self.kernel.dump_addresses(|index| !remote.contains(&index)) {
             Ok(observed) => {
-                self.news.interfaces |= !self.observed.differences(&observed).is_empty();
+                self.findings.interfaces |= !self.observed.differences(&observed).is_empty();
                 self.observed = observed;
                 self.note_remote_links();
             }
@@ -220,8 +220,8 @@ impl Table {
         true
     }
 
-    fn report(&self, report: Report) {
+    fn update(&self, update: Update) {
         // Without an agent to tell, the thread is about to end.
-        let _ended = self.reports.send(report);
+        let _ended = self.updates.send(update);
     }
 }

@@ -5,27 +5,27 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local::driver;
-use crate::local::messages::{Command, Report, Start};
+use crate::local::messages::{Command, Start, Update};
 use crate::report::metrics::Metrics;
-use crate::report::state::Picture;
+use crate::report::state::ProtocolState;
 
 /// How long the thread may take to end.
 const END: Duration = Duration::from_secs(2);
 
 /// The running thread; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Local {
+pub struct ProtocolThread {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-impl Local {
+impl ProtocolThread {
     /// Starts the thread, in the network namespace of this one.
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub fn start(start: Start, metrics: Metrics, reports: mpsc::UnboundedSender<Report>) -> std::io::Result<Self> {
+    pub fn start(start: Start, metrics: Metrics, updates: mpsc::UnboundedSender<Update>) -> std::io::Result<Self> {
         let (commands, received) = mpsc::unbounded_channel();
-        let run = move || driver::run(start, metrics, received, reports);
+        let run = move || driver::run(start, metrics, received, updates);
         std::thread::Builder::new().name("ownership".to_owned()).spawn(run)?;
         Ok(Self { commands })
     }
@@ -38,10 +38,10 @@ impl Local {
 
     /// Asks for a picture of now.
     #[must_use]
-    pub fn show(&self) -> oneshot::Receiver<Picture> {
+    pub fn state(&self) -> oneshot::Receiver<ProtocolState> {
         let (sender, receiver) = oneshot::channel();
         // If the thread has ended the receiver hears so.
-        let _ended = self.tell(Command::Show(sender));
+        let _ended = self.tell(Command::State(sender));
         receiver
     }
 

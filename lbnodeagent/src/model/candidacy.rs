@@ -8,7 +8,7 @@ use crate::model::placement::Placement;
 
 /// A local address that this node takes part in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Candidacy {
     /// For the protocol.
     pub want: Want,
     /// Where and how it goes into the kernel.

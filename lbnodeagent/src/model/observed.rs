@@ -33,7 +33,7 @@ pub enum Change {
 
 /// What [`Observed::apply`] found changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
+pub struct Affected {
     /// Addresses that appeared, changed or went.
     pub addresses: BTreeSet<IpAddr>,
     /// An interface appeared, changed or went.
@@ -42,7 +42,7 @@ pub struct Changes {
     pub routes: bool,
 }
 
-impl Changes {
+impl Affected {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -73,8 +73,8 @@ pub struct Observed {
 
 impl Observed {
     /// Takes over one change and says what it changed.
-    pub fn apply(&mut self, change: Change) -> Changes {
-        let mut changes = Changes::default();
+    pub fn apply(&mut self, change: Change) -> Affected {
+        let mut changes = Affected::default();
         match change {
             Change::Link(index, link) => {
                 // The kernel sends a message for every counter; most change nothing for us.
@@ -177,7 +177,7 @@ impl Observed {
 
     /// What differs in another state, lifetimes apart.
     #[must_use]
-    pub fn differences(&self, other: &Self) -> Changes {
+    pub fn differences(&self, other: &Self) -> Affected {
         let same = |one: &KernelAddress, two: &KernelAddress| {
             one.mark == two.mark && one.no_prefix_route == two.no_prefix_route && one.secondary == two.secondary
         };
@@ -188,7 +188,7 @@ impl Observed {
             from.addresses.iter().filter(differs).map(|(key, _)| key.ip).collect()
         };
         let addresses = missing(self, other).into_iter().chain(missing(other, self)).collect();
-        Changes { addresses, links: self.links != other.links, routes: self.routes != other.routes }
+        Affected { addresses, links: self.links != other.links, routes: self.routes != other.routes }
     }
 
     /// Everything that the kernel has for an address.

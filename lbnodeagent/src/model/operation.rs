@@ -84,7 +84,7 @@ fn broadcast(key: &AddressKey) -> Option<Ipv4Addr> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     /// Create, or replace attributes and lifetimes.
-    Put(Entry, Why),
+    Put(Entry, Purpose),
     /// Delete.
     Delete(AddressKey),
 }
@@ -121,7 +121,7 @@ impl Failure {
 
 /// What a [`Operation::Put`] is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum Purpose {
     /// The address is not there.
     Add,
     /// It is there; its lifetime runs down, or its mark or lifetime is not what it should be.

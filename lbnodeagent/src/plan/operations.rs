@@ -11,15 +11,15 @@ use runtime::BootTime;
 
 use crate::model::address::{AddressKey, KernelAddress, MARK};
 use crate::model::observed::Observed;
-use crate::model::operation::{Entry, Operation, Why};
+use crate::model::operation::{Entry, Operation, Purpose};
 use crate::model::placement::Placement;
-use crate::model::writer::Side;
+use crate::model::writer::Writer;
 
 /// What a plan is made from.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
     /// Where addresses should be.
-    pub wanted: &'a BTreeMap<IpAddr, Placement>,
+    pub desired: &'a BTreeMap<IpAddr, Placement>,
     /// What the kernel has.
     pub observed: &'a Observed,
     /// Addresses that earlier runs recorded as ours, for kernels without marks.
@@ -29,7 +29,7 @@ pub struct Plan<'a> {
     /// The interfaces for remote addresses ([`crate::decide::interfaces::remote_links`]).
     pub remote_links: &'a BTreeSet<u32>,
     /// Whose interfaces this is about.
-    pub side: Side,
+    pub writer: Writer,
     /// Whether unwanted addresses may be deleted: every first list is complete.
     pub sweep: bool,
     /// How long until the next full comparison: whoever would expire soon after it is renewed.
@@ -48,19 +48,19 @@ impl Plan<'_> {
         let usurped = self.usurped(&addresses);
         if !usurped.is_empty() {
             let there = |key: &AddressKey| network(key).is_some_and(|network| usurped.contains(&network));
-            addresses.extend(self.wanted.values().map(|wanted| wanted.key).filter(there).map(|key| key.ip));
+            addresses.extend(self.desired.values().map(|desired| desired.key).filter(there).map(|key| key.ip));
         }
         for ip in addresses {
-            let wanted = self.wanted.get(&ip);
-            if let Some(placement) = wanted {
+            let desired = self.desired.get(&ip);
+            if let Some(placement) = desired {
                 self.put(placement, &usurped, &mut puts, &mut deletes);
             }
-            if wanted.is_none() && !self.sweep {
+            if desired.is_none() && !self.sweep {
                 continue;
             }
             let superfluous = self.observed.of(ip).filter(|(key, found)| {
                 let elsewhere = |placement: &Placement| placement.key != **key && !self.waits(key, placement);
-                wanted.is_none_or(elsewhere) && self.is_ours(key, found)
+                desired.is_none_or(elsewhere) && self.is_ours(key, found)
             });
             deletes.extend(superfluous.map(|(key, _)| *key));
         }
@@ -92,10 +92,10 @@ impl Plan<'_> {
     }
 
     fn covers(&self, index: u32) -> bool {
-        match self.side {
-            Side::Remote => self.remote_links.contains(&index),
-            Side::Local => !self.remote_links.contains(&index),
-            Side::Both => true,
+        match self.writer {
+            Writer::Remote => self.remote_links.contains(&index),
+            Writer::Local => !self.remote_links.contains(&index),
+            Writer::Sole => true,
         }
     }
 
@@ -106,7 +106,7 @@ impl Plan<'_> {
     pub fn extensions(&self, grace: u32, only_running_out: bool) -> Vec<Operation> {
         let ours = self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found));
         ours.filter(|(_, found)| !only_running_out || found.remaining(self.now).is_some_and(|left| left < grace / 2))
-            .map(|(key, found)| Operation::Put(Entry::extended(*key, found, grace, self.now), Why::Renew))
+            .map(|(key, found)| Operation::Put(Entry::extended(*key, found, grace, self.now), Purpose::Renew))
             .collect()
     }
 
@@ -115,7 +115,7 @@ impl Plan<'_> {
     /// address only, and ours has none: until the host's own is the primary one, the host has no way to its network.
     fn usurped(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<(u32, IpNetwork)> {
         let local = |key: &&AddressKey| key.ip.is_ipv4() && !self.remote_links.contains(&key.index);
-        let keys = addresses.iter().filter_map(|ip| self.wanted.get(ip)).map(|placement| &placement.key).filter(local);
+        let keys = addresses.iter().filter_map(|ip| self.desired.get(ip)).map(|placement| &placement.key).filter(local);
         let primary = keys.filter(|key| {
             self.observed.addresses.get(key).is_some_and(|found| !found.secondary && self.is_ours(key, found))
         });
@@ -139,25 +139,25 @@ impl Plan<'_> {
         let entry = Entry::ours(placement);
         let Some(found) = self.observed.addresses.get(&placement.key) else {
             if !self.observed.expects(&placement.key) {
-                puts.push(Operation::Put(entry, Why::Add));
+                puts.push(Operation::Put(entry, Purpose::Add));
             }
             return;
         };
         if network(&placement.key).is_some_and(|network| usurped.contains(&network)) {
             deletes.push(placement.key);
-            puts.push(Operation::Put(entry, Why::Restore));
+            puts.push(Operation::Put(entry, Purpose::Restore));
         } else if found.no_prefix_route != entry.no_prefix_route
             && placement.key.ip.is_ipv4()
             && self.is_ours(&placement.key, found)
         {
             // The kernel does not change this flag of an IPv4 address; that of an IPv6 one it does, with the route.
             deletes.push(placement.key);
-            puts.push(Operation::Put(entry, Why::Add));
+            puts.push(Operation::Put(entry, Purpose::Add));
         } else if self.needs_renewal(&entry, found) {
             if entry.no_prefix_route {
                 puts.extend(self.made_permanent(&placement.key));
             }
-            puts.push(Operation::Put(entry, Why::Renew));
+            puts.push(Operation::Put(entry, Purpose::Renew));
         }
     }
 
@@ -169,7 +169,7 @@ impl Plan<'_> {
         stays.then(|| {
             let found = Entry::found(*key, found, self.now);
             let preferred = found.preferred.filter(|preferred| *preferred == 0);
-            Operation::Put(Entry { valid: None, preferred, ..found }, Why::Renew)
+            Operation::Put(Entry { valid: None, preferred, ..found }, Purpose::Renew)
         })
     }
 
@@ -178,7 +178,7 @@ impl Plan<'_> {
         let lifetime = match (entry.valid, found.remaining(self.now)) {
             (None, None) => false,
             // Half of the lifetime (specification, announcing.md 7), looked at in time.
-            (Some(wanted), Some(left)) => left <= (wanted / 2).saturating_add(self.interval) || left > wanted,
+            (Some(desired), Some(left)) => left <= (desired / 2).saturating_add(self.interval) || left > desired,
             _ => true,
         };
         let route = entry.key.ip.is_ipv6() && found.no_prefix_route != entry.no_prefix_route;
@@ -216,9 +216,9 @@ impl Plan<'_> {
         }
         for key in restored.iter().filter(|key| !put_again.contains(key)) {
             if let Some(found) = self.observed.addresses.get(key) {
-                let wanted = self.wanted.get(&key.ip).filter(|placement| placement.key == *key);
-                let entry = wanted.map_or_else(|| Entry::found(*key, found, self.now), Entry::ours);
-                operations.push(Operation::Put(entry, Why::Restore));
+                let desired = self.desired.get(&key.ip).filter(|placement| placement.key == *key);
+                let entry = desired.map_or_else(|| Entry::found(*key, found, self.now), Entry::ours);
+                operations.push(Operation::Put(entry, Purpose::Restore));
             }
         }
         operations.extend(after);

@@ -9,10 +9,10 @@ use crate::model::observed::Change;
 use crate::model::placement::Kind;
 use crate::model::testing::{key, node, ours, plain};
 
-/// A kernel and what is wanted of it.
+/// A kernel and what is desired of it.
 struct Case {
     observed: Observed,
-    wanted: BTreeMap<IpAddr, Placement>,
+    desired: BTreeMap<IpAddr, Placement>,
     recorded: BTreeSet<AddressKey>,
     sweep: bool,
     now: u64,
@@ -20,7 +20,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        Self { observed: node(), wanted: BTreeMap::new(), recorded: BTreeSet::new(), sweep: true, now: 0 }
+        Self { observed: node(), desired: BTreeMap::new(), recorded: BTreeSet::new(), sweep: true, now: 0 }
     }
 
     fn has(mut self, index: u32, cidr: &str, address: KernelAddress) -> Self {
@@ -35,7 +35,7 @@ impl Case {
         } else {
             (Kind::Local, AddressAttributes::LOCAL)
         };
-        self.wanted.insert(key.ip, Placement { kind, key, attributes });
+        self.desired.insert(key.ip, Placement { kind, key, attributes });
         self
     }
 
@@ -47,18 +47,18 @@ impl Case {
     /// The operations for every address that is known anywhere, one per line.
     fn plan(&self) -> String {
         let plan = Plan {
-            wanted: &self.wanted,
+            desired: &self.desired,
             observed: &self.observed,
             recorded: &self.recorded,
             node_addresses: &["192.168.50.11".parse().unwrap()].into(),
             remote_links: &[3].into(),
-            side: Side::Both,
+            writer: Writer::Sole,
             sweep: self.sweep,
             interval: 30,
             now: at(self.now),
         };
         let all: BTreeSet<IpAddr> =
-            self.observed.addresses.keys().map(|key| key.ip).chain(self.wanted.keys().copied()).collect();
+            self.observed.addresses.keys().map(|key| key.ip).chain(self.desired.keys().copied()).collect();
         plan.operations(all).iter().fold(String::new(), |mut text, operation| {
             let key = operation.key();
             let place = format!("{}/{} {}", key.ip, key.prefix_len, self.observed.name_of(key.index));
@@ -224,8 +224,8 @@ fn the_hosts_own_address_is_the_primary_one() {
     assert_eq!(case.plan(), expected);
     // Of what the kernel takes along, the host's own comes first.
     let mut case = case;
-    case.wanted.remove(&"192.168.50.200".parse().unwrap());
-    case.wanted.remove(&"192.168.50.5".parse().unwrap());
+    case.desired.remove(&"192.168.50.200".parse().unwrap());
+    case.desired.remove(&"192.168.50.5".parse().unwrap());
     let case = case.wants(2, "192.168.50.5/24");
     let expected = "Delete 192.168.50.200/24 eth0\n\
                     Restore 192.168.50.11/24 eth0 None None\n\
@@ -254,7 +254,7 @@ fn an_ipv6_address_with_a_lifetime_does_not_leave_its_route_behind() {
     let case = Case::new().has(3, "2001:db8::1/128", without);
     assert_eq!(case.plan(), "Delete 2001:db8::1/128 kube-lb0\n");
     let mut case = Case::new().has(3, "2001:db8::1/128", runs_out).wants(3, "2001:db8::1/128");
-    for placement in case.wanted.values_mut() {
+    for placement in case.desired.values_mut() {
         placement.attributes.no_prefix_route = true;
     }
     let renewed = "Renew 2001:db8::1/128 kube-lb0 None Some(76)\n";
@@ -327,21 +327,21 @@ fn placements() -> impl Strategy<Value = BTreeMap<IpAddr, Placement>> {
 }
 
 proptest! {
-    /// From any state to any other: everything wanted is there, nothing of ours is left over,
+    /// From any state to any other: everything desired is there, nothing of ours is left over,
     /// nobody else's address is lost, and a second plan is empty.
     #[test]
     fn a_plan_leads_where_it_should(before in placements(), after in placements(), promote in any::<bool>()) {
         let mut observed = node();
         observed.apply(Change::Address(key(3, "10.9.0.100/24"), plain()));
-        for wanted in [&before, &after] {
+        for desired in [&before, &after] {
             let nobody = BTreeSet::new();
             let recorded = BTreeSet::new();
             let kernel = observed.clone();
-            let plan = Plan { wanted, observed: &kernel, recorded: &recorded, node_addresses: &nobody, remote_links: &[3].into(), side: Side::Both, sweep: true, interval: 30, now: at(0) };
-            let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(wanted.keys().copied()).collect();
+            let plan = Plan { desired, observed: &kernel, recorded: &recorded, node_addresses: &nobody, remote_links: &[3].into(), writer: Writer::Sole, sweep: true, interval: 30, now: at(0) };
+            let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(desired.keys().copied()).collect();
             carry_out(&mut observed, &plan.operations(all.iter().copied()), promote);
             let ours: BTreeSet<AddressKey> = observed.addresses.iter().filter(|(_, found)| found.mark.is_some()).map(|(key, _)| *key).collect();
-            prop_assert_eq!(&ours, &wanted.values().map(|placement| placement.key).collect());
+            prop_assert_eq!(&ours, &desired.values().map(|placement| placement.key).collect());
             prop_assert!(observed.addresses.contains_key(&key(3, "10.9.0.100/24")));
             let again = Plan { observed: &observed, ..plan };
             prop_assert_eq!(again.operations(all), vec![]);

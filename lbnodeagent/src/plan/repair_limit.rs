@@ -1,4 +1,4 @@
-//! Restraint with an address that somebody else keeps removing.
+//! RepairLimit with an address that somebody else keeps removing.
 //!
 //! The first repairs are immediate. Whoever removes an address again and again (another address
 //! manager, a second agent) would otherwise make this program and the log run hot.
@@ -16,12 +16,12 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts repairs.
 #[derive(Debug, Default)]
-pub(crate) struct Restraint {
+pub(crate) struct RepairLimit {
     counts: BTreeMap<IpAddr, (BootTime, u32)>,
     purged: BootTime,
 }
 
-impl Restraint {
+impl RepairLimit {
     /// The address was put back.
     pub(crate) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
         if now.since(self.purged) >= WINDOW {
@@ -49,16 +49,16 @@ mod tests {
     #[test]
     fn ten_repairs_and_then_a_pause() {
         let at = |seconds| BootTime::from_duration(Duration::from_secs(seconds));
-        let mut restraint = Restraint::default();
+        let mut repair_limit = RepairLimit::default();
         let (ip, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         for _ in 0..MAX {
-            assert_eq!(restraint.until(ip, at(1)), None);
-            restraint.repaired(ip, at(1));
+            assert_eq!(repair_limit.until(ip, at(1)), None);
+            repair_limit.repaired(ip, at(1));
         }
-        assert_eq!(restraint.until(ip, at(2)), Some(at(11)));
-        assert_eq!(restraint.until(other, at(2)), None);
-        assert_eq!(restraint.until(ip, at(11)), None);
-        restraint.repaired(other, at(12));
-        assert_eq!(restraint.counts.len(), 1);
+        assert_eq!(repair_limit.until(ip, at(2)), Some(at(11)));
+        assert_eq!(repair_limit.until(other, at(2)), None);
+        assert_eq!(repair_limit.until(ip, at(11)), None);
+        repair_limit.repaired(other, at(12));
+        assert_eq!(repair_limit.counts.len(), 1);
     }
 }

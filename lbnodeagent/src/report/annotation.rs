@@ -31,15 +31,15 @@ impl Slots {
     }
 }
 
-/// This node's part in an address.
+/// This node's role in an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum Role {
     /// It announces the address on this interface.
     Announces(String),
     /// Another node does, or nobody: its entry, if it is there, will be replaced by the next owner.
-    Leaves,
+    NotOwner,
     /// It cannot announce it: its own entry goes.
-    Cannot,
+    CannotAnnounce,
 }
 
 /// What to write.
@@ -53,31 +53,31 @@ pub struct Edit {
 
 /// Brings an annotation up to date for this node; nothing if it is already.
 ///
-/// `parts` has every address of this family in the Service's status; entries of others are dropped.
+/// `roles` has every address of this family in the Service's status; entries of others are dropped.
 #[must_use]
-pub fn edit(present: Option<&str>, node: &str, parts: &BTreeMap<IpAddr, Part>) -> Option<Edit> {
+pub fn edit(present: Option<&str>, node: &str, roles: &BTreeMap<IpAddr, Role>) -> Option<Edit> {
     let before = Slots::parse(present.unwrap_or_default());
     let mut slots = before.clone();
     let mut replaced = BTreeSet::new();
     let mut concerned = false;
-    for (ip, part) in parts {
+    for (ip, role) in roles {
         let own = before.0.get(ip).is_some_and(|(owner, _)| owner == node);
-        match part {
-            Part::Announces(interface) => {
+        match role {
+            Role::Announces(interface) => {
                 concerned = true;
                 let old = slots.0.insert(*ip, (node.to_owned(), interface.clone()));
                 replaced.extend(old.map(|(owner, _)| owner).filter(|owner| owner != node));
             }
-            Part::Cannot if own => {
+            Role::CannotAnnounce if own => {
                 concerned = true;
                 slots.0.remove(ip);
             }
-            Part::Leaves | Part::Cannot => {}
+            Role::NotOwner | Role::CannotAnnounce => {}
         }
     }
     // Entries of addresses that the Service no longer has are dropped by whoever writes, and by
     // the node that is named in them.
-    let stale = |ip: &IpAddr| !parts.contains_key(ip);
+    let stale = |ip: &IpAddr| !roles.contains_key(ip);
     concerned |= before.0.iter().any(|(ip, (owner, _))| stale(ip) && owner == node);
     slots.0.retain(|ip, _| !stale(ip));
     let text = slots.text();
@@ -98,30 +98,30 @@ mod tests {
     }
 
     #[rstest]
-    // (present, part of 192.0.2.1, new text; "-" for no write, "" for deletion)
-    #[case(None, Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
-    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Announces("eth0".into())), "-")]
-    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
-    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Leaves), "-")]
-    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Leaves), "-")]
-    #[case(Some("me,eth0,192.0.2.1"), Some(Part::Cannot), "")]
-    #[case(Some("other,eth0,192.0.2.1"), Some(Part::Cannot), "-")]
-    #[case(Some("me,eth0,192.0.2.7"), Some(Part::Leaves), "")]
-    #[case(Some("other,eth0,192.0.2.7"), Some(Part::Leaves), "-")]
-    #[case(Some("kube-lb0"), Some(Part::Announces("eth0".into())), "me,eth0,192.0.2.1")]
-    fn edits(#[case] present: Option<&str>, #[case] part: Option<Part>, #[case] expected: &str) {
-        let parts = part.into_iter().map(|part| ("192.0.2.1".parse().unwrap(), part)).collect();
-        let text = edit(present, "me", &parts).map_or("-".to_owned(), |edit| edit.text.unwrap_or_default());
+    // (present, role of 192.0.2.1, new text; "-" for no write, "" for deletion)
+    #[case(None, Some(Role::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Role::Announces("eth0".into())), "-")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Role::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Role::NotOwner), "-")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Role::NotOwner), "-")]
+    #[case(Some("me,eth0,192.0.2.1"), Some(Role::CannotAnnounce), "")]
+    #[case(Some("other,eth0,192.0.2.1"), Some(Role::CannotAnnounce), "-")]
+    #[case(Some("me,eth0,192.0.2.7"), Some(Role::NotOwner), "")]
+    #[case(Some("other,eth0,192.0.2.7"), Some(Role::NotOwner), "-")]
+    #[case(Some("kube-lb0"), Some(Role::Announces("eth0".into())), "me,eth0,192.0.2.1")]
+    fn edits(#[case] present: Option<&str>, #[case] role: Option<Role>, #[case] expected: &str) {
+        let roles = role.into_iter().map(|role| ("192.0.2.1".parse().unwrap(), role)).collect();
+        let text = edit(present, "me", &roles).map_or("-".to_owned(), |edit| edit.text.unwrap_or_default());
         assert_eq!(text, expected);
     }
 
     #[test]
     fn other_addresses_keep_their_entries_and_replaced_nodes_are_named() {
-        let parts = [
-            ("192.0.2.1".parse().unwrap(), Part::Announces("eth0".into())),
-            ("192.0.2.2".parse().unwrap(), Part::Leaves),
+        let roles = [
+            ("192.0.2.1".parse().unwrap(), Role::Announces("eth0".into())),
+            ("192.0.2.2".parse().unwrap(), Role::NotOwner),
         ];
-        let edit = edit(Some("b,eth1,192.0.2.1 c,eth0,192.0.2.2 d,eth0,192.0.2.3"), "me", &parts.into()).unwrap();
+        let edit = edit(Some("b,eth1,192.0.2.1 c,eth0,192.0.2.2 d,eth0,192.0.2.3"), "me", &roles.into()).unwrap();
         assert_eq!(edit.text.unwrap(), "me,eth0,192.0.2.1 c,eth0,192.0.2.2");
         assert_eq!(edit.replaced, ["b".to_owned()].into());
     }

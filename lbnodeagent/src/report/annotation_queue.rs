@@ -27,14 +27,14 @@ struct Waiting {
 
 /// Services that wait for their turn.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct AnnotationQueue {
     waiting: BTreeMap<ServiceName, Waiting>,
     /// The write that is under way.
     busy: Option<ServiceName>,
     next: BootTime,
 }
 
-impl Queue {
+impl AnnotationQueue {
     /// The annotations of this Service may need a change; looked at in `delay`.
     pub fn note(&mut self, name: &ServiceName, now: BootTime, delay: Duration) {
         self.waiting.entry(name.clone()).or_insert(Waiting { due: now + delay, failures: 0 });
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_and_twenty_a_second() {
-        let mut queue = Queue::default();
+        let mut queue = AnnotationQueue::default();
         let (a, b) = (ServiceName::new("x", "a"), ServiceName::new("x", "b"));
         queue.note(&a, at(1000), Duration::ZERO);
         queue.note(&b, at(1001), Duration::ZERO);
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_failed_write_waits_longer_each_time() {
-        let mut queue = Queue::default();
+        let mut queue = AnnotationQueue::default();
         let a = ServiceName::new("x", "a");
         queue.note(&a, at(0), Duration::ZERO);
         queue.begin(&a, at(0));

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | [`content`] | what the Lease says |
 //! | `body` | the Lease as it is written |
-//! | `rhythm` | when it is written |
+//! | `schedule` | when it is written |
 //! | [`renewal`] | writing it |
 
 mod body;
 pub mod content;
 pub mod renewal;
-mod rhythm;
+mod schedule;

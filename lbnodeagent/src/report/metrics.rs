@@ -13,7 +13,7 @@ use self::announced::Announced;
 use self::ownership::OwnershipMetrics;
 use self::registration::counters;
 use crate::cluster::configuration::Mode;
-use crate::model::operation::{Operation, Why};
+use crate::model::operation::{Operation, Purpose};
 
 /// All series of the agent.
 #[derive(Debug, Clone)]
@@ -129,9 +129,9 @@ impl Metrics {
     /// Counts an operation of the kernel and its outcome.
     pub fn count_operation(&self, operation: &Operation, result: Result<(), Errno>) {
         match (operation, result) {
-            (Operation::Put(_, Why::Add), Ok(())) => self.additions.inc(),
-            (Operation::Put(_, Why::Renew), Ok(())) => self.address_renewals.inc(),
-            (Operation::Put(_, Why::Renew), Err(_)) => self.address_renewal_errors.inc(),
+            (Operation::Put(_, Purpose::Add), Ok(())) => self.additions.inc(),
+            (Operation::Put(_, Purpose::Renew), Ok(())) => self.address_renewals.inc(),
+            (Operation::Put(_, Purpose::Renew), Err(_)) => self.address_renewal_errors.inc(),
             (Operation::Delete(_), Ok(())) => self.withdrawals.inc(),
             _ => {}
         }

@@ -19,11 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::placement::Kind;
 
 /// A question of `/state`, with the way back for the answer.
-pub type StateRequest = oneshot::Sender<Report>;
+pub type StateRequest = oneshot::Sender<NodeState>;
 
 /// What the protocol knows.
 #[derive(Debug)]
-pub struct Picture {
+pub struct ProtocolState {
     /// The members.
     pub snapshot: Snapshot,
     /// The addresses that this node takes part in.
@@ -33,7 +33,7 @@ pub struct Picture {
 /// Everything about this node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct NodeState {
     /// The node.
     pub node: String,
     /// When this was said.
@@ -47,23 +47,23 @@ pub struct Report {
     /// The subnets on which this node can answer.
     pub subnets: Vec<String>,
     /// The other members.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberEntry>,
     /// There are others, and none answers: Leases tell who lives.
     pub gossip_silent: bool,
-    /// Whether this node's picture of the cluster's objects is current.
+    /// Whether this node's protocol of the cluster's objects is current.
     pub current: bool,
     /// Every address.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<AddressEntry>,
 }
 
-impl Report {
+impl NodeState {
     /// Adds what the protocol for local addresses knows.
-    pub fn complete(&mut self, picture: Picture) {
-        self.members = picture.snapshot.members.iter().map(Member::new).collect();
+    pub fn complete(&mut self, protocol: ProtocolState) {
+        self.members = protocol.snapshot.members.iter().map(MemberEntry::new).collect();
         let mut known: BTreeMap<IpAddr, AddressState> =
-            picture.addresses.into_iter().map(|address| (address.address, address)).collect();
+            protocol.addresses.into_iter().map(|address| (address.address, address)).collect();
         for address in &mut self.addresses {
-            address.ownership = known.remove(&address.ip).as_ref().map(Ownership::new);
+            address.ownership = known.remove(&address.ip).as_ref().map(OwnershipEntry::new);
         }
     }
 }
@@ -71,7 +71,7 @@ impl Report {
 /// One address.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Address {
+pub struct AddressEntry {
     /// The address.
     pub ip: IpAddr,
     /// The Services that use it, as `namespace/name`.
@@ -93,13 +93,13 @@ pub struct Address {
     /// Since when this is so.
     pub since: Timestamp,
     /// Of a local address that this node takes part in: what the protocol between the agents says.
-    pub ownership: Option<Ownership>,
+    pub ownership: Option<OwnershipEntry>,
 }
 
 /// Another member.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Member {
+pub struct MemberEntry {
     /// Its node.
     pub node: String,
     /// `alive`, `suspect` or `silent`.
@@ -112,7 +112,7 @@ pub struct Member {
     pub limits: Vec<&'static str>,
 }
 
-impl Member {
+impl MemberEntry {
     /// As the protocol knows it.
     #[must_use]
     pub fn new(member: &MemberState) -> Self {
@@ -141,7 +141,7 @@ impl Member {
 /// Who answers for a local address, as this node knows it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ownership {
+pub struct OwnershipEntry {
     /// Who answers for it.
     pub owner: Option<String>,
     /// The number of the claim: grows whenever somebody takes the address.
@@ -154,7 +154,7 @@ pub struct Ownership {
     pub last: &'static str,
 }
 
-impl Ownership {
+impl OwnershipEntry {
     /// As the protocol knows it.
     #[must_use]
     pub fn new(address: &AddressState) -> Self {

@@ -145,7 +145,7 @@ async fn announced(interface: &str) -> Node {
 /// Waits until the agent says that the local addresses are there.
 async fn said(node: &Node, interface: &str) {
     for ip in LOCAL {
-        let here = |address: &lbnodeagent::report::state::Address| {
+        let here = |address: &lbnodeagent::report::state::AddressEntry| {
             address.announced && address.error.is_none() && address.interface.as_deref() == Some(interface)
         };
         node.says(interface, ip, here).await;

@@ -8,9 +8,9 @@ use lbnodeagent::kernel::netlink::monitor::Monitor;
 use lbnodeagent::kernel::netlink::requests::Kernel;
 use lbnodeagent::model::address::{AddressKey, MARK};
 use lbnodeagent::model::observed::Observed;
-use lbnodeagent::model::operation::{Entry, Operation, Why};
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
 use lbnodeagent::model::placement::{Kind, Placement};
-use lbnodeagent::model::writer::Side;
+use lbnodeagent::model::writer::Writer;
 use lbnodeagent::plan::operations::Plan;
 use nix::errno::Errno;
 use runtime::BootTime;
@@ -27,7 +27,7 @@ fn placement(index: u32, cidr: &str, attributes: AddressAttributes) -> Placement
 }
 
 fn put(index: u32, cidr: &str, attributes: AddressAttributes) -> Operation {
-    Operation::Put(Entry::ours(&placement(index, cidr, attributes)), Why::Add)
+    Operation::Put(Entry::ours(&placement(index, cidr, attributes)), Purpose::Add)
 }
 
 fn dummy(kernel: &mut Kernel) -> u32 {
@@ -146,9 +146,9 @@ fn a_missing_interface_is_created() {
     });
 }
 
-/// The plan for a set of wanted addresses, carried out.
+/// The plan for a set of desired addresses, carried out.
 fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
-    let wanted: BTreeMap<IpAddr, Placement> = cidr
+    let desired: BTreeMap<IpAddr, Placement> = cidr
         .iter()
         .map(|cidr| placement(index, cidr, AddressAttributes::REMOTE))
         .map(|placement| (placement.key.ip, placement))
@@ -157,17 +157,17 @@ fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
     let none = BTreeSet::new();
     let nobody = BTreeSet::new();
     let plan = Plan {
-        wanted: &wanted,
+        desired: &desired,
         observed: &observed,
         recorded: &none,
         node_addresses: &nobody,
         remote_links: &[index].into(),
-        side: Side::Both,
+        writer: Writer::Sole,
         sweep: true,
         interval: 30,
         now: BootTime::now(),
     };
-    let all: BTreeSet<IpAddr> = wanted.keys().copied().chain(plan.ours_in_kernel()).collect();
+    let all: BTreeSet<IpAddr> = desired.keys().copied().chain(plan.ours_in_kernel()).collect();
     let operations = plan.operations(all);
     let results = kernel.apply(&operations).unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -202,13 +202,13 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
     in_namespace(|| async {
         let mut kernel = Kernel::open().unwrap();
         let index = dummy(&mut kernel);
-        let wanted = ["172.30.200.155/32", "10.9.0.1/16", "10.9.0.2/16", "2001:db8::1/128", "2001:db8::2/64"];
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 5);
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 0);
+        let desired = ["172.30.200.155/32", "10.9.0.1/16", "10.9.0.2/16", "2001:db8::1/128", "2001:db8::2/64"];
+        assert_eq!(carry_out(&mut kernel, index, &desired), 5);
+        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
         // Other aggregations.
-        let wanted = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
-        assert!(carry_out(&mut kernel, index, &wanted) > 0);
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 0);
+        let desired = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
+        assert!(carry_out(&mut kernel, index, &desired) > 0);
+        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
         assert_eq!(
             cidrs("kube-lb0"),
             ["10.9.0.1/32", "10.9.0.2/16", "172.30.200.155/24", "2001:db8::1/64", "2001:db8::2/128"]

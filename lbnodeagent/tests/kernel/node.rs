@@ -14,7 +14,7 @@ use lbnodeagent::cluster::node::NodeView;
 use lbnodeagent::cluster::service::ServiceView;
 use lbnodeagent::report::lease::content::Content;
 use lbnodeagent::report::metrics::Metrics;
-use lbnodeagent::report::state::Report;
+use lbnodeagent::report::state::NodeState;
 use lbnodeagent::report::state::StateRequest;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
@@ -264,7 +264,7 @@ impl Node {
     }
 
     /// Waits until `/state` says something of an address.
-    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::Address) -> bool) {
+    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool) {
         let start = std::time::Instant::now();
         loop {
             let state = self.state().await;
@@ -297,7 +297,7 @@ impl Node {
         self.state().await;
     }
 
-    pub async fn state(&self) -> Report {
+    pub async fn state(&self) -> NodeState {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
         receiver.await.unwrap()

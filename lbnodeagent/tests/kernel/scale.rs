@@ -6,7 +6,7 @@ use api_types::AddressAttributes;
 use lbnodeagent::kernel::netlink::monitor::Monitor;
 use lbnodeagent::kernel::netlink::requests::Kernel;
 use lbnodeagent::model::address::AddressKey;
-use lbnodeagent::model::operation::{Entry, Operation, Why};
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
 use lbnodeagent::model::placement::{Kind, Placement};
 
 use crate::node::{Node, interfaces, service, service_group};
@@ -65,7 +65,7 @@ fn lost_notifications_are_noticed() {
         });
         let puts: Vec<Operation> = keys
             .map(|key| Placement { kind: Kind::Remote, key, attributes: AddressAttributes::REMOTE })
-            .map(|placement| Operation::Put(Entry::ours(&placement), Why::Add))
+            .map(|placement| Operation::Put(Entry::ours(&placement), Purpose::Add))
             .collect();
         let deletes: Vec<Operation> = puts.iter().map(|put| Operation::Delete(*put.key())).collect();
         for operations in [&puts, &deletes, &puts, &deletes, &puts] {

@@ -211,7 +211,7 @@ fn a_refusal_is_shown_until_the_address_is_there() {
         ip("address add 192.168.50.11/24 dev eth0 scope link");
         ip("route replace default via 192.168.50.1 dev eth0");
         let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
-        let refused = |address: &lbnodeagent::report::state::Address| {
+        let refused = |address: &lbnodeagent::report::state::AddressEntry| {
             !address.announced && address.error.as_deref().is_some_and(|error| error.contains("EINVAL"))
         };
         node.says("refused", LOCAL[0], refused).await;

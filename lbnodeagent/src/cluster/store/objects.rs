@@ -6,13 +6,13 @@ use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use runtime::BootTime;
 
-use super::World;
+use super::Store;
 use crate::cluster::endpoints::SliceView;
 use crate::cluster::lease::LeaseView;
 use crate::cluster::node::NodeView;
 use crate::cluster::service::{ServiceName, ServiceView};
 
-impl World {
+impl Store {
     pub(super) fn service(&mut self, event: Event<ServiceView>) {
         match event {
             Event::Init => self.listing.services.seen.clear(),
@@ -112,7 +112,7 @@ impl World {
                         known.labels != view.labels || known.uid != view.uid || known.internal != view.internal;
                     let changed = known.addresses != view.addresses || known.excluded != view.excluded;
                     self.dirty.all |= changed;
-                    self.dirty.circumstances |= changed;
+                    self.dirty.protocol |= changed;
                 } else {
                     self.dirty.config = true;
                     self.dirty.all = true;

@@ -9,7 +9,7 @@ use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::model::address::{AddressKey, MARK};
-use crate::model::operation::{Entry, Operation, Why};
+use crate::model::operation::{Entry, Operation, Purpose};
 
 /// A message with its flags, those of every request apart.
 type Request = (RouteNetlinkMessage, u16);
@@ -36,7 +36,7 @@ pub(super) fn dumps(with_routes: bool) -> Vec<(&'static str, RouteNetlinkMessage
 pub(super) fn operation(operation: &Operation) -> Request {
     match operation {
         // What the kernel did not take along stays as it is: not everything about another's address is known here.
-        Operation::Put(entry, Why::Restore) if entry.mark != Some(MARK) => {
+        Operation::Put(entry, Purpose::Restore) if entry.mark != Some(MARK) => {
             (RouteNetlinkMessage::NewAddress(put(entry)), NLM_F_CREATE | NLM_F_EXCL)
         }
         Operation::Put(entry, _) => (RouteNetlinkMessage::NewAddress(put(entry)), NLM_F_CREATE | NLM_F_REPLACE),

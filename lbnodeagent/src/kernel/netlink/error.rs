@@ -1,9 +1,9 @@
-//! Why a request to the kernel failed.
+//! Purpose a request to the kernel failed.
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-/// Why the kernel did not answer as expected.
+/// Purpose the kernel did not answer as expected.
 #[derive(Debug, Error)]
 pub enum KernelError {
     /// The kernel refused.

@@ -18,7 +18,7 @@ const ROUTES: u32 = 1 << 6 | 1 << 10;
 
 /// What one reading gave.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct Notifications {
     /// The changes, in order.
     pub changes: Vec<Change>,
     /// Some were lost: everything must be read anew.
@@ -68,8 +68,8 @@ impl Monitor {
     }
 
     /// Reads everything there is, without waiting.
-    pub fn hear(&mut self) -> Heard {
-        let mut heard = Heard::default();
+    pub fn hear(&mut self) -> Notifications {
+        let mut heard = Notifications::default();
         loop {
             let now = BootTime::now();
             let result = self.socket.get_mut().receive();

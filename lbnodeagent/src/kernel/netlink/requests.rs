@@ -23,7 +23,7 @@ use super::error::KernelError;
 use super::socket::Socket;
 use super::{decode, encode};
 use crate::model::observed::{Change, Observed};
-use crate::model::operation::{Operation, Why};
+use crate::model::operation::{Operation, Purpose};
 
 /// Requests to the kernel.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Kernel {
             results.extend(answers.into_iter().zip(batch).map(|(errno, operation)| match (errno, operation) {
                 (Errno::UnknownErrno, _)
                 | (Errno::EADDRNOTAVAIL | Errno::ENODEV, Operation::Delete(_))
-                | (Errno::EEXIST, Operation::Put(_, Why::Restore)) => Ok(()),
+                | (Errno::EEXIST, Operation::Put(_, Purpose::Restore)) => Ok(()),
                 (errno, _) => Err(errno),
             }));
         }

@@ -15,7 +15,7 @@ use super::filter;
 use super::frames::Mac;
 use super::groups::Groups;
 use super::socket::link_address;
-use crate::kernel::polled_socket::Ear;
+use crate::kernel::polled_socket::PolledSocket;
 
 /// Frames read by one call: more are left for the next, so that a storm cannot keep the caller from everything else.
 const FRAMES: usize = 512;
@@ -33,8 +33,8 @@ const LONGEST: usize = 2048;
 /// again: an interface of the same name is another one.
 #[derive(Debug)]
 pub struct Listener {
-    arp: Ear,
-    neighbours: Ear,
+    arp: PolledSocket,
+    neighbours: PolledSocket,
     groups: Groups,
     buffer: Box<[u8; LONGEST]>,
 }
@@ -112,13 +112,13 @@ impl Listener {
 
 /// A socket for one protocol on one interface. Until it is bound it has no protocol and hears nothing, so that
 /// neither frames of other interfaces nor unfiltered ones come in.
-fn ear(index: u32, protocol: i32, filter: &[SockFilter]) -> Result<Ear, Errno> {
+fn ear(index: u32, protocol: i32, filter: &[SockFilter]) -> Result<PolledSocket, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
     SockRef::from(&socket).attach_filter(filter).map_err(|error| errno(&error))?;
     let protocol = u16::try_from(protocol).map_err(|_| Errno::EINVAL)?;
     bind(socket.as_raw_fd(), &link_address(index, protocol).ok_or(Errno::ENODEV)?)?;
-    Ear::new(socket).map_err(|error| errno(&error))
+    PolledSocket::new(socket).map_err(|error| errno(&error))
 }
 
 fn errno(error: &io::Error) -> Errno {

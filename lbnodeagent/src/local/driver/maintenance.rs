@@ -1,4 +1,4 @@
-//! What is looked at from time to time, and what may wait for a moment.
+//! What is maintained at from time to time, and what may wait for a moment.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use runtime::BootTime;
 
 use super::{AT_ONCE, Driver};
 use crate::kernel::gossip::Gossip;
-use crate::local::messages::Report;
+use crate::local::messages::Update;
 use crate::local::table::COMPARE;
 
-/// How often it is looked whether people must be told something of the members.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often it is maintained whether people must be reported something of the members.
+const MAINTAIN: Duration = Duration::from_millis(250);
 /// Between two attempts to get the gossip port.
 const BIND: Duration = Duration::from_secs(5);
 /// Between two readings of the kernel, whatever the occasion.
@@ -23,42 +23,42 @@ const SAVE: Duration = Duration::from_millis(50);
 impl Driver {
     /// When something of this is due.
     pub(super) fn regular_wake(&self) -> BootTime {
-        let read = self.compared + if self.unsure { READ } else { COMPARE };
+        let read = self.compared + if self.stale { READ } else { COMPARE };
         // The state file is behind by no more than that either.
         let other = [self.table.wake(), self.save_at()].into_iter().flatten();
-        other.fold(read.min(self.looked + LOOK), BootTime::min)
+        other.fold(read.min(self.maintained + MAINTAIN), BootTime::min)
     }
 
     /// Goes on with a picture that somebody wants.
-    pub(super) fn draw(&mut self) {
-        let Some((answer, mut picture)) = self.pictures.pop() else { return };
+    pub(super) fn continue_state_queries(&mut self) {
+        let Some((answer, mut picture)) = self.state_queries.pop() else { return };
         let after = picture.addresses.last().map(|address| address.address);
         let before = picture.addresses.len();
         picture.addresses.extend(self.machine.addresses(after).take(AT_ONCE));
         if picture.addresses.len() == before {
             let _nobody_waits = answer.send(picture);
         } else {
-            self.pictures.push((answer, picture));
+            self.state_queries.push((answer, picture));
         }
     }
 
-    /// What is looked at from time to time.
-    pub(super) fn look(&mut self) {
+    /// What is maintained at from time to time.
+    pub(super) fn maintain(&mut self) {
         let now = BootTime::now();
-        if now.since(self.compared) >= if self.unsure { READ } else { COMPARE } {
+        if now.since(self.compared) >= if self.stale { READ } else { COMPARE } {
             if let Some(event) = self.read_kernel() {
-                self.feed(event);
+                self.dispatch(event);
             }
             self.refresh();
         }
-        if now.since(self.looked) < LOOK {
+        if now.since(self.maintained) < MAINTAIN {
             return;
         }
-        self.looked = now;
+        self.maintained = now;
         if self.gossip.is_none() && now >= self.bind_at {
             self.bind();
         }
-        self.wire.leave(now);
+        self.links.leave(now);
         self.tell_members();
         self.metrics.ownership.held.set(i64::try_from(self.table.count()).unwrap_or(i64::MAX));
     }
@@ -68,9 +68,9 @@ impl Driver {
         let brief = members.iter().map(|member| (member.node.clone(), (member.vital, member.flags))).collect();
         let silent = self.machine.is_gossip_silent();
         let brief = Some((brief, silent));
-        if brief != self.told {
-            self.told = brief;
-            self.report(Report::Members { members, silent });
+        if brief != self.reported {
+            self.reported = brief;
+            self.update(Update::Members { members, silent });
         }
     }
 
@@ -79,7 +79,7 @@ impl Driver {
         let bound = Gossip::bind(self.port).map(|gossip| self.gossip = Some(gossip));
         self.metrics.ownership.port_bound.set(i64::from(bound.is_ok()));
         if self.port_told.replace(bound.is_ok()) != Some(bound.is_ok()) {
-            self.report(Report::Port(bound.map_err(|error| error.to_string())));
+            self.update(Update::Port(bound.map_err(|error| error.to_string())));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the kernel reports, and which of it was not our own doing.
+//! What the kernel updates, and which of it was not our own doing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use runtime::BootTime;
 
-use super::{News, Table};
+use super::{Findings, Table};
 use crate::decide::networks::own_addresses;
 use crate::kernel::marks::marks_addresses;
-use crate::kernel::netlink::monitor::Heard;
-use crate::local::messages::{Placed, Report};
+use crate::kernel::netlink::monitor::Notifications;
+use crate::local::messages::{Applied, Update};
 use crate::model::address::{AddressKey, MARK};
 use crate::model::observed::Change;
 use crate::model::operation::Operation;
@@ -20,10 +20,10 @@ use crate::model::operation::Operation;
 const UNCONNECTED: Duration = Duration::from_millis(10);
 
 impl Table {
-    /// Takes over what the kernel reports.
+    /// Takes over what the kernel updates.
     pub(in crate::local) fn hear(&mut self) {
-        let Heard { changes, lost } = self.monitor.hear();
-        self.news.unsure |= lost;
+        let Notifications { changes, lost } = self.monitor.hear();
+        self.findings.stale |= lost;
         let mut gone = BTreeSet::new();
         let mut touched = BTreeSet::new();
         for change in changes {
@@ -43,7 +43,7 @@ impl Table {
                 _ => false,
             };
             // It was reported after we had deleted it, or somebody else uses our mark.
-            self.news.unsure |= stray;
+            self.findings.stale |= stray;
             // Where the kernel cannot mark an address, it is ours from the moment on in which we put it there.
             if let Change::Address(key, found) = &change
                 && !marks_addresses()
@@ -60,13 +60,13 @@ impl Table {
             let changes = self.observed.apply(change);
             if changes.links {
                 self.note_remote_links();
-                self.news.interfaces = true;
+                self.findings.interfaces = true;
             }
             for ip in changes.addresses {
                 if self.ours.contains(&ip) {
                     touched.insert(ip);
                 } else {
-                    self.news.interfaces = true;
+                    self.findings.interfaces = true;
                 }
             }
         }
@@ -75,19 +75,19 @@ impl Table {
         // Somebody changed one of ours: it gets its attributes back.
         touched.retain(|ip| {
             self.held.get(ip).is_some_and(|held| self.observed.addresses.contains_key(&held.key))
-                && self.restraint.until(*ip, now).is_none()
+                && self.repair_limit.until(*ip, now).is_none()
         });
         let operations = self.plan().operations(touched);
         let repaired: BTreeSet<IpAddr> = operations.iter().map(|operation| operation.key().ip).collect();
         for ip in repaired {
-            self.restraint.repaired(ip, now);
+            self.repair_limit.repaired(ip, now);
         }
         let (done, refused) = self.write(&operations);
         // What was to be put again may be gone.
         self.lose(&refused.into_keys().collect(), now);
         for (ip, why) in done {
             if let Some(placement) = self.held.get(&ip).copied() {
-                self.report(Report::Placed(Placed { placement, why: Some(why), repaired: true, from: None }));
+                self.update(Update::Applied(Applied { placement, why: Some(why), repaired: true, from: None }));
             }
         }
     }
@@ -109,7 +109,7 @@ impl Table {
             }
             match self.put_off(&placement.key, &networks, now) {
                 Some(at) => drop(self.later.insert(*ip, at)),
-                None => drop(self.news.lost.insert(*ip)),
+                None => drop(self.findings.lost.insert(*ip)),
             }
         }
     }
@@ -117,7 +117,7 @@ impl Table {
     /// When the loss of an address is to be told, if not now.
     fn put_off(&self, key: &AddressKey, networks: &[(u32, IpNetwork)], now: BootTime) -> Option<BootTime> {
         let connected = networks.iter().any(|(index, own)| *index == key.index && own.contains(key.ip));
-        self.restraint.until(key.ip, now).or_else(|| (!connected).then(|| now + UNCONNECTED))
+        self.repair_limit.until(key.ip, now).or_else(|| (!connected).then(|| now + UNCONNECTED))
     }
 
     /// What a reading of the kernel shows to be gone: what is not to be told now is told later.
@@ -158,22 +158,22 @@ impl Table {
     }
 
     /// What happened since the last call.
-    pub(in crate::local) fn news(&mut self) -> News {
+    pub(in crate::local) fn findings(&mut self) -> Findings {
         let now = BootTime::now();
         let due: BTreeSet<IpAddr> = self.later.iter().filter(|(_, at)| **at <= now).map(|(ip, _)| *ip).collect();
         for ip in &due {
             self.later.remove(ip);
         }
         self.lose(&due, now);
-        let news = std::mem::take(&mut self.news);
-        self.missing.extend(news.lost.iter().copied());
-        news
+        let findings = std::mem::take(&mut self.findings);
+        self.missing.extend(findings.lost.iter().copied());
+        findings
     }
 
     /// Takes over what our own writing changed, so that it is not mistaken for somebody else's.
     pub(super) fn settle(&mut self, batch: &[Operation]) {
-        let Heard { changes, lost } = self.monitor.hear();
-        self.news.unsure |= lost;
+        let Notifications { changes, lost } = self.monitor.hear();
+        self.findings.stale |= lost;
         let own: BTreeSet<IpAddr> = batch.iter().map(|operation| operation.key().ip).collect();
         let mut gone = Vec::new();
         for change in changes {
@@ -190,7 +190,7 @@ impl Table {
                 self.note_remote_links();
             }
             let foreign = changes.addresses.iter().any(|ip| !own.contains(ip));
-            self.news.interfaces |= changes.links || foreign;
+            self.findings.interfaces |= changes.links || foreign;
         }
         // Whoever took it out was faster than this look.
         gone.retain(|key| {

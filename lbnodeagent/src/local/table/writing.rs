@@ -9,9 +9,9 @@ use runtime::BootTime;
 
 use super::Table;
 use crate::kernel::netlink::requests::{BATCH, Kernel};
-use crate::local::messages::{Placed, Report};
+use crate::local::messages::{Applied, Update};
 use crate::model::address::AddressKey;
-use crate::model::operation::{Failure, Operation, Why};
+use crate::model::operation::{Failure, Operation, Purpose};
 use crate::model::placement::Placement;
 
 impl Table {
@@ -19,14 +19,14 @@ impl Table {
     /// Returns whether the kernel refused that.
     pub(in crate::local) fn place(&mut self, placement: Placement) -> bool {
         let ip = placement.key.ip;
-        self.places.insert(ip, placement);
+        self.placements.insert(ip, placement);
         let here = self.ours.contains(&ip) && self.held.get(&ip) != Some(&placement);
         here && !self.add(&[ip], &BTreeMap::new()).is_empty()
     }
 
     /// This node takes no part in the address any more.
     pub(in crate::local) fn forget(&mut self, ip: IpAddr) {
-        self.places.remove(&ip);
+        self.placements.remove(&ip);
     }
 
     /// Puts addresses into the kernel; returns those that it refused, which the protocol has taken out then, for a part
@@ -36,7 +36,7 @@ impl Table {
         let now = BootTime::now();
         let mut failed = Vec::new();
         for ip in addresses {
-            match self.places.get(ip) {
+            match self.placements.get(ip) {
                 Some(placement) => drop(self.held.insert(*ip, *placement)),
                 // The protocol holds nothing that it was not asked to.
                 None => failed.push(*ip),
@@ -47,16 +47,16 @@ impl Table {
         for ip in addresses {
             let Some(placement) = self.held.get(ip).copied() else { continue };
             if let Some(failure) = refused.get(ip) {
-                self.report(Report::Failed(*failure));
+                self.update(Update::Failed(*failure));
                 failed.push(*ip);
                 continue;
             }
             let repaired = self.missing.remove(ip);
             if repaired {
-                self.restraint.repaired(*ip, now);
+                self.repair_limit.repaired(*ip, now);
             }
             let why = done.get(ip).copied();
-            self.report(Report::Placed(Placed { placement, why, repaired, from: from.get(ip).cloned() }));
+            self.update(Update::Applied(Applied { placement, why, repaired, from: from.get(ip).cloned() }));
         }
         failed
     }
@@ -71,17 +71,17 @@ impl Table {
             keys.extend(self.held.remove(ip).map(|placement| placement.key));
         }
         let mut operations = self.plan().operations(addresses.iter().copied());
-        // The kernel reports a new IPv6 address some time after it has it.
+        // The kernel updates a new IPv6 address some time after it has it.
         let planned: BTreeSet<AddressKey> = operations.iter().map(|operation| *operation.key()).collect();
         let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed.addresses.contains_key(key));
         operations.extend(unseen.map(|key| Operation::Delete(*key)).collect::<Vec<_>>());
         let (_, refused) = self.write(&operations);
-        self.news.unsure |= !refused.is_empty();
+        self.findings.stale |= !refused.is_empty();
         for key in keys {
             if let Some(failure) = refused.get(&key.ip) {
-                self.report(Report::Failed(*failure));
+                self.update(Update::Failed(*failure));
             }
-            self.report(Report::Withdrawn(key));
+            self.update(Update::Withdrawn(key));
         }
     }
 
@@ -91,7 +91,7 @@ impl Table {
         self.write(&operations);
     }
 
-    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Failure>) {
+    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Purpose>, BTreeMap<IpAddr, Failure>) {
         let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for batch in operations.chunks(BATCH) {
             let results = self.kernel.apply(batch).unwrap_or_else(|error| {

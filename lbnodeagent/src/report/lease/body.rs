@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 
 use super::content::{Content, Identity};
-use super::rhythm;
+use super::schedule;
 
 /// The whole Lease each time, so that whatever somebody changed is right again.
 pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
@@ -33,7 +33,7 @@ pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Va
         },
         "spec": {
             "holderIdentity": identity.node,
-            "leaseDurationSeconds": rhythm::duration(content.hurry).as_secs(),
+            "leaseDurationSeconds": schedule::duration(content.gossip_silent).as_secs(),
             "renewTime": MicroTime(now),
         }
     })
@@ -48,20 +48,20 @@ mod tests {
     use super::*;
     use crate::cluster::lease::LeaseView;
 
-    fn content(hurry: bool) -> Content {
+    fn content(gossip_silent: bool) -> Content {
         Content {
             node_uid: "node".to_owned(),
             subnets: vec!["192.0.2.0/24".parse().unwrap()],
             addresses: vec!["192.0.2.11/24".parse().unwrap()],
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
-            hurry,
+            gossip_silent,
         }
     }
 
-    fn lease(hurry: bool) -> Value {
+    fn lease(gossip_silent: bool) -> Value {
         let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
-        body(&identity, &content(hurry), Timestamp::from_microsecond(1_000_001).unwrap())
+        body(&identity, &content(gossip_silent), Timestamp::from_microsecond(1_000_001).unwrap())
     }
 
     #[test]

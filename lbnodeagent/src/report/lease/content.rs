@@ -21,7 +21,7 @@ pub struct Content {
     /// Where we listen for gossip, the best first.
     pub endpoints: Vec<SocketAddr>,
     /// Gossip is silent, so that Leases have to tell who lives: they are renewed often and are short.
-    pub hurry: bool,
+    pub gossip_silent: bool,
 }
 
 /// Who writes the Lease, and where.

@@ -15,13 +15,13 @@ use tokio::sync::{Notify, watch};
 
 use super::body::body;
 use super::content::{Content, FIELD_MANAGER, Identity};
-use super::rhythm::{self, Rhythm};
+use super::schedule::{self, Schedule};
 use crate::report::metrics::Metrics;
 
 /// How long one renewal may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Renews the Lease in its rhythm, and at once when its content changes or `gone` says that somebody deleted it.
+/// Renews the Lease in its schedule, and at once when its content changes or `gone` says that somebody deleted it.
 pub fn start(
     client: Client,
     identity: Identity,
@@ -30,7 +30,7 @@ pub fn start(
     metrics: Metrics,
 ) -> Task {
     let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-    Task::spawn(renewer.run(Rhythm::new(content, gone), metrics))
+    Task::spawn(renewer.run(Schedule::new(content, gone), metrics))
 }
 
 struct Renewer {
@@ -39,23 +39,23 @@ struct Renewer {
 }
 
 impl Renewer {
-    async fn run(self, mut rhythm: Rhythm, metrics: Metrics) {
+    async fn run(self, mut schedule: Schedule, metrics: Metrics) {
         // Until when the Lease is valid.
         let mut valid = BootTime::now();
-        while let Some(content) = rhythm.next().await {
+        while let Some(content) = schedule.next().await {
             let sent = BootTime::now();
             let result = metrics.writes.count("lease", self.renew(&content).await);
             if let Err(error) = &result {
                 metrics.renewal_failures.inc();
-                if rhythm.failures() == 0 {
+                if schedule.failures() == 0 {
                     tracing::warn!(op = "lease", error = %ErrorChain(error), "cannot renew the Lease, trying again");
                 }
             } else {
                 metrics.renewals.inc();
-                valid = sent + rhythm::duration(content.hurry);
+                valid = sent + schedule::duration(content.gossip_silent);
             }
             metrics.client.lease_healthy.set(i64::from(BootTime::now() < valid));
-            rhythm.written(result.is_ok(), content.hurry);
+            schedule.written(result.is_ok(), content.gossip_silent);
         }
     }
 

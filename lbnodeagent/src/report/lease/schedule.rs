@@ -13,7 +13,7 @@ use super::content::Content;
 /// Usual renewals, and how long each is valid: two may be lost.
 const USUAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
 /// The same while Leases have to tell who lives.
-const HURRY: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+const GOSSIP_SILENT: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 /// What may be added to an interval, as a part of it, so that agents that were started together do not renew together.
 const JITTER: f64 = 0.1;
 /// News wait until this long after the last attempt: interfaces come and go in bursts.
@@ -22,18 +22,18 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
 /// How long a Lease is valid.
-pub(super) const fn duration(hurry: bool) -> Duration {
-    if hurry { HURRY.1 } else { USUAL.1 }
+pub(super) const fn duration(gossip_silent: bool) -> Duration {
+    if gossip_silent { GOSSIP_SILENT.1 } else { USUAL.1 }
 }
 
 /// The time to the next renewal; `random` is from 0 up to 1.
-fn interval(hurry: bool, random: f64) -> Duration {
-    let interval = if hurry { HURRY.0 } else { USUAL.0 };
+fn interval(gossip_silent: bool, random: f64) -> Duration {
+    let interval = if gossip_silent { GOSSIP_SILENT.0 } else { USUAL.0 };
     interval.mul_f64(JITTER.mul_add(random, 1.0))
 }
 
 /// The times at which to write.
-pub(super) struct Rhythm {
+pub(super) struct Schedule {
     content: watch::Receiver<Option<Content>>,
     /// Somebody deleted the Lease.
     gone: Arc<Notify>,
@@ -42,7 +42,7 @@ pub(super) struct Rhythm {
     last: Option<(Instant, Duration)>,
 }
 
-impl Rhythm {
+impl Schedule {
     pub(super) fn new(content: watch::Receiver<Option<Content>>, gone: Arc<Notify>) -> Self {
         Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None }
     }
@@ -79,10 +79,10 @@ impl Rhythm {
     }
 
     /// The outcome of the attempt, of this content's urgency.
-    pub(super) fn written(&mut self, succeeded: bool, hurry: bool) {
+    pub(super) fn written(&mut self, succeeded: bool, gossip_silent: bool) {
         let pause = if succeeded {
             self.backoff.reset();
-            interval(hurry, random_unit())
+            interval(gossip_silent, random_unit())
         } else {
             self.backoff.next_delay()
         };
@@ -101,14 +101,14 @@ mod tests {
 
     use super::*;
 
-    fn content(hurry: bool, uid: &str) -> Content {
+    fn content(gossip_silent: bool, uid: &str) -> Content {
         Content {
             node_uid: uid.to_owned(),
             subnets: Vec::new(),
             addresses: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
-            hurry,
+            gossip_silent,
         }
     }
 
@@ -120,16 +120,16 @@ mod tests {
         _task: Task,
     }
 
-    /// The rhythm at work, with writes that take no time.
+    /// The schedule at work, with writes that take no time.
     fn field(first: Option<Content>) -> Field {
         let (content, contents) = watch::channel(first);
         let (gone, works, written) = (Arc::default(), Arc::new(Mutex::new(true)), Arc::<Mutex<Vec<_>>>::default());
         let (task_gone, task_works, task_written) = (Arc::clone(&gone), works.clone(), written.clone());
         let task = Task::spawn(async move {
-            let mut rhythm = Rhythm::new(contents, task_gone);
-            while let Some(content) = rhythm.next().await {
+            let mut schedule = Schedule::new(contents, task_gone);
+            while let Some(content) = schedule.next().await {
                 task_written.lock().unwrap().push((Instant::now(), content.node_uid));
-                rhythm.written(*task_works.lock().unwrap(), content.hurry);
+                schedule.written(*task_works.lock().unwrap(), content.gossip_silent);
             }
         });
         Field { content, gone, works, written, _task: task }
