@@ -25,5 +25,5 @@ pub mod kernel;
 pub mod local;
 pub mod model;
 pub mod plan;
-
+pub mod remote;
 pub mod report;

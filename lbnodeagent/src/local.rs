@@ -6,6 +6,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | [`handle`] | the agent's view of the thread |
 //! | [`thread`] | the running thread |
 //! | [`messages`] | what the agent and the thread send each other |
 //! | [`interfaces`] | the interfaces on which local addresses may be |
@@ -18,6 +19,7 @@
 mod actions;
 pub mod claims;
 mod driver;
+pub mod handle;
 pub mod interfaces;
 mod links;
 pub mod messages;

@@ -16,6 +16,7 @@ pub mod candidacy;
 pub mod link;
 pub mod observed;
 pub mod operation;
+pub mod ours;
 
 pub mod placement;
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`operations`] | the operations for a set of addresses |
-//! | [`order`] | the order in which they are done |
-//! | [`lifetimes`] | extended lifetimes for the time in which nobody knows what the cluster wants |
+//! | `order` | the order in which they are done |
 //! | [`record`] | the file that remembers which addresses are ours |
 //! | [`retries`] | backoff after operations that failed |
 //! | [`repair_limit`] | the limit for repairs of an address that somebody keeps removing |
 
 pub mod operations;
-
+mod order;
 pub mod record;
 pub mod repair_limit;
+pub mod retries;

@@ -12,9 +12,10 @@ use api_types::{AgentConfig, Family, InterfaceChoice};
 use ipnetwork::IpNetwork;
 
 use crate::decide::networks::networks;
-use crate::model::address::{AddressKey, KernelAddress};
+use crate::model::address::AddressKey;
 use crate::model::link::Link;
 use crate::model::observed::Observed;
+use crate::model::ours::Ours;
 
 /// An interface for local addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +47,10 @@ impl Selection {
     /// interface part of a subnet. `before` is the selection until now: while a family has no
     /// default route at all, as when a DHCP client exchanges it, its interface stays.
     #[must_use]
-    pub fn new(
-        config: &AgentConfig,
-        observed: &Observed,
-        is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
-        before: &Self,
-    ) -> Self {
+    pub fn new(config: &AgentConfig, observed: &Observed, ours: Ours<'_>, before: &Self) -> Self {
         let mut selection = Self { defaults: before.defaults, ..Self::default() };
         let eligible = |link: &Link| link.up && link.name != config.dummy_interface;
-        let networks = |index: u32, family: Option<Family>| networks(observed, index, family, &is_vip);
+        let networks = |index: u32, family: Option<Family>| networks(observed, index, family, ours);
         match &config.local_interface {
             InterfaceChoice::DefaultRoute => {
                 // The default interface of one family says nothing of the other family.
@@ -184,7 +180,7 @@ mod tests {
     }
 
     fn select(spec: serde_json::Value, observed: &Observed) -> Selection {
-        Selection::new(&config(spec), observed, |_, _| false, &Selection::default())
+        Selection::new(&config(spec), observed, Ours::new(&BTreeSet::new()), &Selection::default())
     }
 
     fn texts(selection: &Selection) -> Vec<String> {
@@ -275,8 +271,8 @@ mod tests {
         let mut observed = node();
         observed.apply(Change::Address(key(2, "198.51.100.1/24"), ours()));
         observed.apply(Change::Address(key(2, "203.0.113.1/24"), plain()));
-        let recorded = |key: &AddressKey, _: &KernelAddress| key.ip == "203.0.113.1".parse::<IpAddr>().unwrap();
-        let selection = Selection::new(&AgentConfig::default(), &observed, recorded, &Selection::default());
+        let recorded = [key(2, "203.0.113.1/24")].into();
+        let selection = Selection::new(&AgentConfig::default(), &observed, Ours::new(&recorded), &Selection::default());
         assert_eq!(texts(&selection), ["192.168.50.0/24", "fd00:50::/64"]);
     }
 

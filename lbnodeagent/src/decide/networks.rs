@@ -5,22 +5,26 @@ use std::net::IpAddr;
 use api_types::Family;
 use ipnetwork::IpNetwork;
 
-use crate::model::address::{AddressKey, KernelAddress, MARK};
+use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::observed::Observed;
+use crate::model::ours::Ours;
 
-/// The networks that interfaces are part of by other people's addresses, whatever the interface is
-/// for. A remote address whose prefix shares addresses with one of them would cut its hosts off.
+/// The networks that interfaces are part of by addresses that are not ours, whatever the interface is for.
+///
+/// A remote address whose prefix overlaps one of them would cut that network's hosts off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connected(Vec<(IpNetwork, u32)>);
 
 impl Connected {
-    /// Collects them. Host routes are no networks, or kube-proxy's `kube-ipvs0`, which has every
-    /// address as one, would block everything.
+    /// Collects them. An address with the full prefix length counts for nothing: kube-proxy's `kube-ipvs0` has every
+    /// Service's address that way, and would block all of them.
     #[must_use]
-    pub fn new(observed: &Observed, is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool) -> Self {
+    pub fn new(observed: &Observed, ours: Ours<'_>) -> Self {
         let shared = |key: &AddressKey| key.prefix_len < Family::of(key.ip).bits();
-        let foreign =
-            observed.addresses.iter().filter(|(key, found)| shared(key) && found.scope == 0 && !is_vip(key, found));
+        let foreign = observed
+            .addresses
+            .iter()
+            .filter(|(key, found)| shared(key) && found.scope == 0 && !ours.includes(key, found));
         Self(foreign.filter_map(|(key, _)| key.network().map(|network| (network, key.index))).collect())
     }
 
@@ -35,14 +39,9 @@ impl Connected {
 }
 
 /// The networks of an interface's own addresses.
-pub(super) fn networks(
-    observed: &Observed,
-    index: u32,
-    family: Option<Family>,
-    is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
-) -> Vec<IpNetwork> {
+pub(super) fn networks(observed: &Observed, index: u32, family: Option<Family>, ours: Ours<'_>) -> Vec<IpNetwork> {
     let mut networks = Vec::new();
-    for key in own_addresses(observed, index, is_vip) {
+    for key in own_addresses(observed, index, ours) {
         if family.is_some_and(|family| Family::of(key.ip) != family) {
             continue;
         }
@@ -53,20 +52,15 @@ pub(super) fn networks(
     networks
 }
 
-/// The interface's own addresses, by which it is part of networks: no announced ones, no
-/// link-local ones.
-pub fn own_addresses(
-    observed: &Observed,
-    index: u32,
-    is_vip: impl Fn(&AddressKey, &KernelAddress) -> bool,
-) -> impl Iterator<Item = &AddressKey> {
+/// The addresses by which an interface is part of networks: neither ours nor link-local.
+pub fn own_addresses<'a>(observed: &'a Observed, index: u32, ours: Ours<'a>) -> impl Iterator<Item = &'a AddressKey> {
     let own = observed.addresses.iter().filter(move |(key, address)| {
-        key.index == index && address.mark != Some(MARK) && !is_vip(key, address) && fit(key.ip, address)
+        key.index == index && !ours.includes(key, address) && names_a_network(key.ip, address)
     });
     own.map(|(key, _)| key)
 }
 
-fn fit(ip: IpAddr, address: &KernelAddress) -> bool {
+fn names_a_network(ip: IpAddr, address: &KernelAddress) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback(),
         IpAddr::V6(ip) => address.usable && !ip.is_unicast_link_local() && !ip.is_loopback(),

@@ -76,7 +76,7 @@ impl Driver {
             }
             Action::Renew => self.table.extend(),
             Action::ReadKernel => events.extend(self.read_kernel()),
-            Action::Tell(fact) => self.tell(fact),
+            Action::Tell(fact) => self.report(fact),
             // Written together with others, above.
             Action::Add { .. } | Action::Remove { .. } => {}
         }

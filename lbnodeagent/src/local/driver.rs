@@ -1,6 +1,7 @@
-//! The loop: what happens becomes events of the protocol, and its actions are carried out at once.
+//! The thread's loop: commands, notifications, datagrams and frames become events of the protocol, and the actions that
+//! it answers with are carried out at once.
 //!
-//! What is maintained at from time to time only is in `regular`.
+//! The module `maintenance` has the work that is done from time to time.
 
 mod maintenance;
 
@@ -22,19 +23,19 @@ use crate::model::candidacy::Candidacy;
 use crate::report::metrics::Metrics;
 use crate::report::state::ProtocolState;
 
-/// Commands and datagrams taken at once: then the others are heard.
+/// Commands, or datagrams, that are taken at once before the other sources have their turn.
 const AT_ONCE: usize = 64;
-/// Between two updates that somebody uses another key: anybody can make us notice that.
+/// The time between two updates that an agent uses another key. Anybody can send such datagrams.
 const WRONG_KEY: Duration = Duration::from_secs(10);
-/// Losses that are dealt with one by one; more of them are read from the kernel and dealt with together.
+/// Up to so many lost addresses are reported to the protocol one by one; more are reported as a new list of all.
 const LOSSES: usize = 16;
-/// After so long with the protocol's own actions the clock is set, lest it takes them for a pause.
+/// Actions that take longer are excused, or the protocol would take their duration for a pause of the process.
 const BUSY: Duration = Duration::from_millis(100);
 
-/// What people were reported: of each member, and whether all are silent.
+/// What the last update said: the state and flags of each member, and whether all are silent.
 type Reported = (BTreeMap<NodeId, (Vital, u8)>, bool);
 
-/// The protocol and all that it needs.
+/// The protocol with its kernel, sockets and clock.
 pub(super) struct Driver {
     pub(super) machine: Machine,
     pub(super) table: Table,
@@ -46,24 +47,22 @@ pub(super) struct Driver {
     bind_at: BootTime,
     claims: Claims,
     saved: Option<(u64, BootTime)>,
-    /// The kernel must be read anew.
-    stale: bool,
-    /// When it was reported that the port is taken, or not.
-    port_told: Option<bool>,
+    /// Whether the port was bound when that was last reported.
+    port_reported: Option<bool>,
     wrong_key: Option<BootTime>,
-    /// Pictures that are being made.
+    /// Questions for the protocol's state with the answers so far.
     state_queries: Vec<(oneshot::Sender<ProtocolState>, ProtocolState)>,
     settings: ProtocolSettings,
     compared: BootTime,
     maintained: BootTime,
-    /// What was reported last.
+    /// What was last reported of the members.
     reported: Option<Reported>,
-    /// Whoever asked for the end.
+    /// Receives a message when the protocol has ended.
     stop: Option<oneshot::Sender<()>>,
     ended: bool,
 }
 
-/// Runs until it is reported to stop, or nobody is left to tell it.
+/// Runs the protocol until a command stops it or no sender of commands is left.
 pub(super) fn run(
     start: Start,
     metrics: Metrics,
@@ -121,8 +120,7 @@ impl Driver {
             bind_at: now,
             claims: Claims::new(&start.run_dir),
             saved: None,
-            stale: false,
-            port_told: None,
+            port_reported: None,
             wrong_key: None,
             state_queries: Vec::new(),
             settings: start.settings,
@@ -136,7 +134,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// What is known from the beginning, in the protocol's order.
+    /// Reports what is known from the beginning, in the order that the protocol expects.
     fn begin(&mut self) {
         self.bind();
         let epochs = self.claims.load();
@@ -151,7 +149,7 @@ impl Driver {
 
     async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         while !self.ended {
-            self.hear_kernel();
+            self.read_notifications();
             for _ in 0..AT_ONCE {
                 match commands.try_recv() {
                     Ok(command) => self.handle_command(command),
@@ -159,8 +157,8 @@ impl Driver {
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
-            self.hear();
-            // What came until now counts before what is due now.
+            self.receive();
+            // An answer that has arrived must count before a deadline that has passed.
             if clock() >= self.machine.next_deadline() {
                 self.dispatch(Event::Tick);
             }
@@ -173,7 +171,7 @@ impl Driver {
             let wake = self.wake();
             tokio::select! {
                 _ = self.table.wait() => {}
-                () = heard(self.gossip.as_ref()) => {}
+                () = datagram_ready(self.gossip.as_ref()) => {}
                 _ = self.links.ready() => {}
                 command = commands.recv() => match command {
                     Some(command) => self.handle_command(command),
@@ -187,11 +185,11 @@ impl Driver {
     fn wake(&self) -> Instant {
         let now = BootTime::now();
         let protocol = self.machine.next_deadline().since(clock());
-        let own = self.regular_wake();
+        let own = self.maintenance_wake();
         Instant::now() + own.since(now).min(protocol)
     }
 
-    /// Gives the protocol an event, carries out what it says, and what follows from that.
+    /// Gives the protocol an event, carries out its actions, and does the same with the events that follow from them.
     pub(super) fn dispatch(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
@@ -205,11 +203,10 @@ impl Driver {
         }
     }
 
-    fn hear_kernel(&mut self) {
-        self.table.hear();
-        let findings = self.table.findings();
-        self.stale |= findings.stale;
-        // What is lost with its interface is lost because of that.
+    fn read_notifications(&mut self) {
+        self.table.listen();
+        let findings = self.table.take_findings();
+        // Before the losses: an address that is lost with its interface must count as lost because of that.
         if findings.interfaces {
             self.refresh();
         }
@@ -222,12 +219,10 @@ impl Driver {
         }
     }
 
-    /// Reads the kernel anew; returns what the protocol is to be reported of it.
+    /// Reads everything from the kernel; returns the new list of addresses if that succeeded.
     pub(super) fn read_kernel(&mut self) -> Option<Event> {
         self.compared = BootTime::now();
-        // What could not be read is read in a second.
-        self.stale = !self.table.compare();
-        (!self.stale).then(|| self.listed())
+        self.table.compare().then(|| self.listed())
     }
 
     /// The addresses that the kernel has because of us.
@@ -241,28 +236,28 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         let datagrams = self.gossip.as_mut().map(|gossip| gossip.receive(AT_ONCE)).unwrap_or_default();
         for (from, bytes) in datagrams {
             self.dispatch(Event::Datagram { from, bytes });
         }
-        for event in self.links.hear() {
+        for event in self.links.receive() {
             self.dispatch(event);
         }
     }
 
     pub(super) fn handle_command(&mut self, command: Command) {
         match command {
-            Command::LocalInterfaces(interfaces) => {
+            Command::Interfaces(interfaces) => {
                 self.table.set_interfaces(*interfaces);
                 self.refresh();
             }
-            Command::ProtocolSettings(settings) => self.apply_settings(settings),
+            Command::Settings(settings) => self.apply_settings(settings),
             Command::Members(peers) => {
                 self.dispatch(Event::Members(peers));
                 self.maintained = BootTime::default();
             }
-            Command::Candidate(wanted) => self.want(*wanted),
+            Command::Candidate(candidacy) => self.set_candidacy(*candidacy),
             Command::NoCandidate(ip) => {
                 self.table.forget(ip);
                 self.dispatch(Event::Unwant(ip));
@@ -270,8 +265,8 @@ impl Driver {
             Command::CandidatesComplete => self.dispatch(Event::WantsComplete),
             Command::Keys(keys) => self.dispatch(Event::Keys(*keys)),
             Command::State(answer) => {
-                let picture = ProtocolState { snapshot: self.machine.snapshot(), addresses: Vec::new() };
-                self.state_queries.push((answer, picture));
+                let state = ProtocolState { snapshot: self.machine.snapshot(), addresses: Vec::new() };
+                self.state_queries.push((answer, state));
             }
             Command::Stop(stop, answer) => {
                 self.stop = Some(answer);
@@ -281,9 +276,9 @@ impl Driver {
         }
     }
 
-    fn want(&mut self, Candidacy { want, placement, .. }: Candidacy) {
+    fn set_candidacy(&mut self, Candidacy { want, placement, .. }: Candidacy) {
         let ip = want.address;
-        // First, so that what the protocol then announces is so.
+        // First, for the protocol may announce the address at once.
         let refused = self.table.place(placement);
         self.dispatch(Event::Want(want));
         if refused {
@@ -310,7 +305,7 @@ impl Driver {
         }
     }
 
-    /// Sends a datagram. Whoever cannot be reached is silent, which the protocol notices by itself.
+    /// Sends a datagram. The protocol notices by itself that a member which cannot be reached is silent.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let sent = self.gossip.as_ref().map(|gossip| gossip.send(to, bytes));
         if let Some(Err(error)) = sent {
@@ -319,20 +314,20 @@ impl Driver {
         }
     }
 
-    pub(super) fn update(&self, update: Update) {
-        // Without an agent to tell, the thread is about to end.
+    pub(super) fn send_update(&self, update: Update) {
+        // Without an agent that receives it the thread is about to end.
         let _ended = self.updates.send(update);
     }
 
-    /// Tells people, and whoever waits for the end.
-    pub(super) fn tell(&mut self, fact: Fact) {
+    /// Counts a fact and passes it on to the agent.
+    pub(super) fn report(&mut self, fact: Fact) {
         self.metrics.ownership.count(&fact);
         if fact == Fact::Left {
             self.ended = true;
         }
         let now = BootTime::now();
-        // Counted they are all; there may be very many of some.
-        let quiet = match &fact {
+        // Some facts may be very many: those are only counted.
+        let only_counted = match &fact {
             Fact::Refused(ownership::Refusal::WrongKey) => {
                 let reported = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
                 if !reported {
@@ -343,8 +338,8 @@ impl Driver {
             Fact::Refused(_) | Fact::Probed { .. } => true,
             _ => false,
         };
-        if !quiet {
-            self.update(Update::Fact(fact));
+        if !only_counted {
+            self.send_update(Update::Fact(fact));
         }
     }
 }
@@ -358,8 +353,8 @@ impl Drop for Driver {
     }
 }
 
-/// Waits until there may be a datagram; never, without a port.
-async fn heard(gossip: Option<&Gossip>) {
+/// Waits until there may be a datagram; forever without a port.
+async fn datagram_ready(gossip: Option<&Gossip>) {
     match gossip {
         Some(gossip) => drop(gossip.ready().await),
         None => std::future::pending().await,

@@ -87,7 +87,7 @@ impl Links {
         events
     }
 
-    /// Waits until there may be a frame; [`Self::hear`] must follow.
+    /// Waits until there may be a frame; [`Self::receive`] must follow.
     pub(super) async fn ready(&self) -> std::io::Result<()> {
         let listeners = self.interfaces.values().filter_map(|interface| interface.listener.as_ref());
         let waiting: Vec<_> = listeners.map(|listener| Box::pin(listener.ready())).collect();
@@ -99,11 +99,11 @@ impl Links {
 
     /// The frames that came from other hosts: this one answers on one interface for the addresses of another, and hears
     /// itself where two of them are on one network.
-    pub(super) fn hear(&mut self) -> Vec<Event> {
+    pub(super) fn receive(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         for (id, interface) in &mut self.interfaces {
             let Some(listener) = &mut interface.listener else { continue };
-            let frames = listener.hear(interface.link.mac.0).into_iter().filter(|(mac, _)| !self.own.contains(mac));
+            let frames = listener.receive(interface.link.mac.0).into_iter().filter(|(mac, _)| !self.own.contains(mac));
             events.extend(frames.map(|(mac, frame)| Event::Seen { link: *id, mac: Mac(mac), frame }));
         }
         events
@@ -189,7 +189,7 @@ const fn v6(ip: IpAddr) -> Option<Ipv6Addr> {
 fn link(table: &Table, selected: &Selected) -> Option<Link> {
     let observed = table.observed();
     let found = observed.links.get(&selected.index)?;
-    let own = own_addresses(observed, selected.index, |key, found| table.is_vip(key, found.mark));
+    let own = own_addresses(observed, selected.index, table.ours());
     let in_use = |network: &IpNetwork| selected.networks.contains(network);
     let places = own.filter(|key| key.network().as_ref().is_some_and(in_use));
     Some(Link {

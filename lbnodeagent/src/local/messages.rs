@@ -58,9 +58,9 @@ pub struct ProtocolSettings {
 #[derive(Debug)]
 pub enum Command {
     /// Interfaces changed.
-    LocalInterfaces(Box<LocalInterfaces>),
+    Interfaces(Box<LocalInterfaces>),
     /// Configuration or labels changed.
-    ProtocolSettings(ProtocolSettings),
+    Settings(ProtocolSettings),
     /// The complete list of peers.
     Members(Vec<Peer>),
     /// An address is wanted, or its conditions changed.
@@ -105,7 +105,7 @@ pub struct Applied {
     /// Where and how.
     pub placement: Placement,
     /// By which operation; nothing if it was there.
-    pub why: Option<Purpose>,
+    pub purpose: Option<Purpose>,
     /// Somebody had taken it out.
     pub repaired: bool,
     /// The node that answered for it before, if we took over from one.

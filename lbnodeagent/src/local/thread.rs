@@ -32,7 +32,7 @@ impl ProtocolThread {
 
     /// Tells the thread; returns whether it still runs.
     #[must_use]
-    pub fn tell(&self, command: Command) -> bool {
+    pub fn send(&self, command: Command) -> bool {
         self.commands.send(command).is_ok()
     }
 
@@ -41,7 +41,7 @@ impl ProtocolThread {
     pub fn state(&self) -> oneshot::Receiver<ProtocolState> {
         let (sender, receiver) = oneshot::channel();
         // If the thread has ended the receiver hears so.
-        let _ended = self.tell(Command::State(sender));
+        let _ended = self.send(Command::State(sender));
         receiver
     }
 
@@ -49,7 +49,7 @@ impl ProtocolThread {
     /// `limit`.
     pub async fn stop(self, stop: ownership::Stop, limit: Duration) {
         let (sender, mut receiver) = oneshot::channel();
-        if !self.tell(Command::Stop(stop, sender)) {
+        if !self.send(Command::Stop(stop, sender)) {
             return;
         }
         if tokio::time::timeout(limit, &mut receiver).await.is_err() {

@@ -49,7 +49,7 @@ impl Case {
         let plan = Plan {
             desired: &self.desired,
             observed: &self.observed,
-            recorded: &self.recorded,
+            ours: Ours::new(&self.recorded),
             node_addresses: &["192.168.50.11".parse().unwrap()].into(),
             remote_links: &[3].into(),
             writer: Writer::Sole,
@@ -337,7 +337,7 @@ proptest! {
             let nobody = BTreeSet::new();
             let recorded = BTreeSet::new();
             let kernel = observed.clone();
-            let plan = Plan { desired, observed: &kernel, recorded: &recorded, node_addresses: &nobody, remote_links: &[3].into(), writer: Writer::Sole, sweep: true, interval: 30, now: at(0) };
+            let plan = Plan { desired, observed: &kernel, ours: Ours::new(&recorded), node_addresses: &nobody, remote_links: &[3].into(), writer: Writer::Sole, sweep: true, interval: 30, now: at(0) };
             let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(desired.keys().copied()).collect();
             carry_out(&mut observed, &plan.operations(all.iter().copied()), promote);
             let ours: BTreeSet<AddressKey> = observed.addresses.iter().filter(|(_, found)| found.mark.is_some()).map(|(key, _)| *key).collect();

@@ -1,4 +1,4 @@
-//! RepairLimit with an address that somebody else keeps removing.
+//! The limit of repairs with an address that somebody else keeps removing.
 //!
 //! The first repairs are immediate. Whoever removes an address again and again (another address
 //! manager, a second agent) would otherwise make this program and the log run hot.
@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use runtime::BootTime;
 
-/// So many repairs of one address ...
+/// So many repairs of one address are immediate within [`WINDOW`].
 const MAX: u32 = 10;
-/// ... are immediate within this time; further ones wait until it is over.
+/// Further repairs wait until this time is over.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts repairs.
 #[derive(Debug, Default)]
-pub(crate) struct RepairLimit {
+pub struct RepairLimit {
     counts: BTreeMap<IpAddr, (BootTime, u32)>,
     purged: BootTime,
 }
 
 impl RepairLimit {
     /// The address was put back.
-    pub(crate) fn repaired(&mut self, ip: IpAddr, now: BootTime) {
+    pub fn repaired(&mut self, ip: IpAddr, now: BootTime) {
         if now.since(self.purged) >= WINDOW {
             self.purged = now;
             self.counts.retain(|_, (since, _)| now.since(*since) < WINDOW);
@@ -35,8 +35,9 @@ impl RepairLimit {
         *count = count.saturating_add(1);
     }
 
-    /// Until when the address must wait; nothing if it need not.
-    pub(crate) fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
+    /// Until when a further repair must wait; nothing if it may be done now.
+    #[must_use]
+    pub fn until(&self, ip: IpAddr, now: BootTime) -> Option<BootTime> {
         let (since, count) = self.counts.get(&ip)?;
         (*count >= MAX && now.since(*since) < WINDOW).then(|| *since + WINDOW)
     }

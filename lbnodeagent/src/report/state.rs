@@ -16,6 +16,8 @@ use ownership::{Snapshot, Vital};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::status::Status;
+use crate::model::observed::Observed;
 use crate::model::placement::Kind;
 
 /// A question of `/state`, with the way back for the answer.
@@ -50,7 +52,7 @@ pub struct NodeState {
     pub members: Vec<MemberEntry>,
     /// There are others, and none answers: Leases tell who lives.
     pub gossip_silent: bool,
-    /// Whether this node's protocol of the cluster's objects is current.
+    /// Whether what this node knows of the cluster's objects is current.
     pub current: bool,
     /// Every address.
     pub addresses: Vec<AddressEntry>,
@@ -94,6 +96,27 @@ pub struct AddressEntry {
     pub since: Timestamp,
     /// Of a local address that this node takes part in: what the protocol between the agents says.
     pub ownership: Option<OwnershipEntry>,
+}
+
+impl AddressEntry {
+    /// As this node knows it, without what the protocol knows.
+    #[must_use]
+    pub fn new(ip: IpAddr, status: &Status, services: Vec<String>, observed: &Observed) -> Self {
+        let placement = status.placed.or(status.decision.placement);
+        Self {
+            ip,
+            services,
+            announced: status.placed.is_some(),
+            kind: placement.map(|placement| placement.kind),
+            interface: placement.map(|placement| observed.name_of(placement.key.index).to_owned()),
+            prefix_length: placement.map(|placement| placement.key.prefix_len),
+            reason: status.decision.reason.word(),
+            why: status.decision.reason.to_string(),
+            error: status.failure.map(|failure| failure.errno.to_string()),
+            since: status.since,
+            ownership: None,
+        }
+    }
 }
 
 /// Another member.

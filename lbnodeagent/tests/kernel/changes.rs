@@ -321,7 +321,7 @@ fn what_is_lost_with_notifications_comes_back() {
             kernel.apply(&puts).unwrap();
             kernel.apply(&deletes).unwrap();
         }
-        assert!(beside.hear().lost, "the buffer holds more than was thought: make this test larger");
+        assert!(beside.read().lost, "the buffer holds more than was thought: make this test larger");
         node.forgets();
         ip("address del 172.30.200.155/32 dev kube-lb0");
         let took = eventually("back", remote_is_there).await;

@@ -189,7 +189,7 @@ fn the_next_run_adopts_it() {
             node.kill();
         }
         let gone = |change: &Change| matches!(change, Change::NoLink(_) | Change::NoAddress(_));
-        assert!(!monitor.hear().changes.iter().any(gone));
+        assert!(!monitor.read().changes.iter().any(gone));
         assert_eq!(index(), before);
         assert_eq!(kind(), "dummy");
     });

@@ -120,7 +120,7 @@ async fn answers(mac: &str, far: &Far, end: &'static str) {
 
 /// The addresses that went from any interface since the last call.
 fn lost(monitor: &mut Monitor) -> Vec<String> {
-    let heard = monitor.hear().changes.into_iter();
+    let heard = monitor.read().changes.into_iter();
     heard
         .filter_map(|change| if let Change::NoAddress(key) = change { Some(key.ip.to_string()) } else { None })
         .collect()
@@ -385,7 +385,7 @@ fn a_nic_goes_into_a_bond() {
         known_at(MACS[1], &lan, "far").await;
         let below = if_nametoindex("eth0").unwrap();
         let placed = |change: &Change| matches!(change, Change::Address(key, _) if key.index == below && key.ip == addr(LOCAL[0]));
-        assert!(!monitor.hear().changes.iter().any(placed));
+        assert!(!monitor.read().changes.iter().any(placed));
         ip("address flush dev eth0 scope global");
         answers(MACS[1], &lan, "far").await;
         subnets(&node, &SUBNETS[0]).await;

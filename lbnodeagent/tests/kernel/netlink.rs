@@ -9,6 +9,7 @@ use lbnodeagent::kernel::netlink::requests::Kernel;
 use lbnodeagent::model::address::{AddressKey, MARK};
 use lbnodeagent::model::observed::Observed;
 use lbnodeagent::model::operation::{Entry, Operation, Purpose};
+use lbnodeagent::model::ours::Ours;
 use lbnodeagent::model::placement::{Kind, Placement};
 use lbnodeagent::model::writer::Writer;
 use lbnodeagent::plan::operations::Plan;
@@ -159,7 +160,7 @@ fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
     let plan = Plan {
         desired: &desired,
         observed: &observed,
-        recorded: &none,
+        ours: Ours::new(&none),
         node_addresses: &nobody,
         remote_links: &[index].into(),
         writer: Writer::Sole,
@@ -253,7 +254,7 @@ fn routes_of_others_wake_nobody() {
         // IPv6 addresses are reported some time after they are there, the interface's link-local one too.
         catch_up(&mut monitor, &mut observed, &mut kernel).await;
         while tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait()).await.is_ok() {
-            monitor.hear();
+            monitor.read();
         }
         ip("route add 10.0.0.0/8 via 192.0.2.254");
         ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
@@ -265,7 +266,7 @@ fn routes_of_others_wake_nobody() {
             ip(&format!("{family}route del default {route}"));
             let heard = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
             heard.await.expect("default routes are heard of").unwrap();
-            assert_eq!(monitor.hear().changes.len(), 2);
+            assert_eq!(monitor.read().changes.len(), 2);
         }
     });
 }
@@ -273,7 +274,7 @@ fn routes_of_others_wake_nobody() {
 /// Listens until the state is the kernel's.
 async fn catch_up(monitor: &mut Monitor, observed: &mut Observed, kernel: &mut Kernel) {
     loop {
-        for change in monitor.hear().changes {
+        for change in monitor.read().changes {
             observed.apply(change);
         }
         if observed.differences(&kernel.dump().unwrap()).is_empty() {

@@ -79,7 +79,7 @@ async fn announcements(lan: &Lan, time: Duration, what: impl Future<Output = ()>
     let listen = async {
         loop {
             ear.ready().await.unwrap();
-            for (_, frame) in ear.hear([2, 0, 0, 0, 0, 0xff]) {
+            for (_, frame) in ear.receive([2, 0, 0, 0, 0, 0xff]) {
                 if let Frame::Announcement(address) = frame {
                     *heard.entry(address.to_string()).or_insert(0) += 1;
                 }

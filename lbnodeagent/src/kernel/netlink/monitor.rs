@@ -58,7 +58,7 @@ impl Monitor {
         Ok(Self { socket })
     }
 
-    /// Waits until there is something to hear; [`Self::hear`] must follow.
+    /// Waits until there is something to hear; [`Self::read`] must follow.
     ///
     /// # Errors
     /// When the runtime shuts down.
@@ -68,7 +68,7 @@ impl Monitor {
     }
 
     /// Reads everything there is, without waiting.
-    pub fn hear(&mut self) -> Notifications {
+    pub fn read(&mut self) -> Notifications {
         let mut heard = Notifications::default();
         loop {
             let now = BootTime::now();

@@ -53,7 +53,7 @@ impl Listener {
         })
     }
 
-    /// Waits until there may be something to hear; [`Self::hear`] must follow.
+    /// Waits until there may be something to hear; [`Self::receive`] must follow.
     ///
     /// # Errors
     /// When the runtime shuts down.
@@ -68,7 +68,7 @@ impl Listener {
     ///
     /// A question with a sender is followed by an announcement of the sender's address. At most some hundred frames;
     /// if there are more, [`Self::ready`] returns at once.
-    pub fn hear(&mut self, own: Mac) -> Vec<(Mac, Frame)> {
+    pub fn receive(&mut self, own: Mac) -> Vec<(Mac, Frame)> {
         let mut heard = Vec::new();
         for ear in [&mut self.arp, &mut self.neighbours] {
             let mut more = true;

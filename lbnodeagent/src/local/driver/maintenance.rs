@@ -1,4 +1,4 @@
-//! What is maintained at from time to time, and what may wait for a moment.
+//! Work that is done from time to time, or that may wait for a moment.
 
 use std::time::Duration;
 
@@ -22,30 +22,30 @@ const SAVE: Duration = Duration::from_millis(50);
 
 impl Driver {
     /// When something of this is due.
-    pub(super) fn regular_wake(&self) -> BootTime {
-        let read = self.compared + if self.stale { READ } else { COMPARE };
+    pub(super) fn maintenance_wake(&self) -> BootTime {
+        let read = self.compared + if self.table.is_stale() { READ } else { COMPARE };
         // The state file is behind by no more than that either.
         let other = [self.table.wake(), self.save_at()].into_iter().flatten();
         other.fold(read.min(self.maintained + MAINTAIN), BootTime::min)
     }
 
-    /// Goes on with a picture that somebody wants.
+    /// Goes on with a state that somebody wants.
     pub(super) fn continue_state_queries(&mut self) {
-        let Some((answer, mut picture)) = self.state_queries.pop() else { return };
-        let after = picture.addresses.last().map(|address| address.address);
-        let before = picture.addresses.len();
-        picture.addresses.extend(self.machine.addresses(after).take(AT_ONCE));
-        if picture.addresses.len() == before {
-            let _nobody_waits = answer.send(picture);
+        let Some((answer, mut state)) = self.state_queries.pop() else { return };
+        let after = state.addresses.last().map(|address| address.address);
+        let before = state.addresses.len();
+        state.addresses.extend(self.machine.addresses(after).take(AT_ONCE));
+        if state.addresses.len() == before {
+            let _nobody_waits = answer.send(state);
         } else {
-            self.state_queries.push((answer, picture));
+            self.state_queries.push((answer, state));
         }
     }
 
     /// What is maintained at from time to time.
     pub(super) fn maintain(&mut self) {
         let now = BootTime::now();
-        if now.since(self.compared) >= if self.stale { READ } else { COMPARE } {
+        if now.since(self.compared) >= if self.table.is_stale() { READ } else { COMPARE } {
             if let Some(event) = self.read_kernel() {
                 self.dispatch(event);
             }
@@ -59,18 +59,18 @@ impl Driver {
             self.bind();
         }
         self.links.leave(now);
-        self.tell_members();
+        self.report_members();
         self.metrics.ownership.held.set(i64::try_from(self.table.count()).unwrap_or(i64::MAX));
     }
 
-    fn tell_members(&mut self) {
+    fn report_members(&mut self) {
         let members: Vec<MemberState> = self.machine.member_states().collect();
         let brief = members.iter().map(|member| (member.node.clone(), (member.vital, member.flags))).collect();
         let silent = self.machine.is_gossip_silent();
         let brief = Some((brief, silent));
         if brief != self.reported {
             self.reported = brief;
-            self.update(Update::Members { members, silent });
+            self.send_update(Update::Members { members, silent });
         }
     }
 
@@ -78,8 +78,8 @@ impl Driver {
         self.bind_at = BootTime::now() + BIND;
         let bound = Gossip::bind(self.port).map(|gossip| self.gossip = Some(gossip));
         self.metrics.ownership.port_bound.set(i64::from(bound.is_ok()));
-        if self.port_told.replace(bound.is_ok()) != Some(bound.is_ok()) {
-            self.update(Update::Port(bound.map_err(|error| error.to_string())));
+        if self.port_reported.replace(bound.is_ok()) != Some(bound.is_ok()) {
+            self.send_update(Update::Port(bound.map_err(|error| error.to_string())));
         }
     }
 

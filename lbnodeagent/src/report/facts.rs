@@ -1,22 +1,23 @@
-//! What the protocol has to tell people: logs and events.
+//! Facts that the protocol for local addresses notices, as logs and Kubernetes events.
 
 use std::net::IpAddr;
 
 use api_types::names::reason;
-use k8s_openapi::api::core::v1::ObjectReference;
 use ownership::{Fact, Refusal};
-use runtime::events::{Event, Kind as Urgency};
+use runtime::events::Kind as Severity;
 
-use super::Agent;
-use crate::report::metrics::ownership::{cause_word, why_word};
+use super::metrics::ownership::{cause_word, why_word};
+use super::reporter::Reporter;
+use crate::cluster::store::Store;
+use crate::model::observed::Observed;
 
-impl Agent {
-    /// Something that the protocol noticed.
-    pub(super) fn report_fact(&self, fact: Fact) {
-        let node = &self.settings.node;
+impl Reporter {
+    /// A fact that the protocol noticed.
+    pub fn fact(&self, cluster: &Store, observed: &Observed, fact: Fact) {
+        let node = &self.node;
         let warn = |address: IpAddr, reason: &'static str, text: &str| {
             tracing::warn!(op = "ownership", event = reason, ip = %address, "{text}");
-            self.tell_users(address, Urgency::Warning, reason, text);
+            self.services(&cluster.services, address, Severity::Warning, reason, text);
         };
         match fact {
             Fact::Claimed { address, epoch, cause, from, without } => {
@@ -67,13 +68,13 @@ impl Agent {
             Fact::MoveFailed { address, to } => {
                 tracing::warn!(op = "move", ip = %address, %to, "the successor did not claim the address: taken back");
             }
-            fact => self.report_rare_fact(fact),
+            fact => self.other_fact(cluster, observed, fact),
         }
     }
 
-    /// What concerns no single address.
-    fn report_rare_fact(&self, fact: Fact) {
-        let name = |link: ownership::LinkId| self.observed.name_of(link.0);
+    /// A fact that concerns no single address.
+    fn other_fact(&self, cluster: &Store, observed: &Observed, fact: Fact) {
+        let name = |link: ownership::LinkId| observed.name_of(link.0);
         match fact {
             Fact::ProxyArp { link, mac } => {
                 let interface = name(link);
@@ -81,7 +82,7 @@ impl Agent {
                     "{mac} on interface {interface} answers ARP for free addresses (proxy ARP): its answers are not counted"
                 );
                 tracing::warn!(op = "ownership", event = reason::PROXY_ARP, interface, %mac, "{text}");
-                self.tell_node(reason::PROXY_ARP, &text);
+                self.node(cluster, reason::PROXY_ARP, &text);
             }
             Fact::Deaf { link } => {
                 let interface = name(link);
@@ -89,20 +90,20 @@ impl Agent {
                     "nobody answers on interface {interface}, neither nodes nor gateway: nothing is claimed there"
                 );
                 tracing::warn!(op = "ownership", event = reason::LINK_DEAF, interface, "{text}");
-                self.tell_node(reason::LINK_DEAF, &text);
+                self.node(cluster, reason::LINK_DEAF, &text);
             }
             Fact::GossipSilent => {
-                let port = self.settings.gossip_port;
+                let port = self.gossip_port;
                 let text = format!(
                     "no other agent answers on UDP port {port} (a firewall?): Leases tell which nodes live, and failover takes seconds"
                 );
                 tracing::warn!(op = "gossip", event = reason::GOSSIP_SILENT, "{text}");
-                self.tell_node(reason::GOSSIP_SILENT, &text);
+                self.node(cluster, reason::GOSSIP_SILENT, &text);
             }
             Fact::Refused(Refusal::WrongKey) => {
                 let text = "an agent uses another gossip key than this one and is not heard: is the Secret purelb-gossip the same for all?";
                 tracing::debug!(op = "gossip", event = reason::GOSSIP_KEY_MISMATCH, "{text}");
-                self.tell_node(reason::GOSSIP_KEY_MISMATCH, text);
+                self.node(cluster, reason::GOSSIP_KEY_MISMATCH, text);
             }
             Fact::Alarm { node, link, own } => {
                 tracing::warn!(op = "alarm", %node, interface = name(link), own, "node silent in every way");
@@ -117,22 +118,5 @@ impl Agent {
             Fact::Member { node, vital } => tracing::debug!(op = "members", %node, ?vital, "member"),
             other => tracing::debug!(op = "ownership", fact = ?other, "fact"),
         }
-    }
-
-    /// An event of this node.
-    pub(super) fn tell_node(&self, reason: &'static str, note: &str) {
-        let object = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Node".to_owned()),
-            name: Some(self.settings.node.clone()),
-            uid: self.cluster.node.as_ref().map(|node| node.uid.clone()),
-            ..ObjectReference::default()
-        };
-        self.outside.events.publish(Event {
-            object,
-            kind: Urgency::Warning,
-            reason,
-            note: format!("node {}: {note}", self.settings.node),
-        });
     }
 }
