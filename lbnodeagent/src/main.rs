@@ -19,7 +19,7 @@ use runtime::log::ErrorChain;
 use runtime::server::{Readiness, Server};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Inputs on their way to the agent.
+/// Capacity of the channel of inputs.
 const INPUTS: usize = 1024;
 /// How long requests under way may take after the stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let flags = Flags::parse();
     runtime::log::init();
-    // Two threads: one for the agent, one so that probes are answered while it works.
+    // One thread for the agent, and one that answers the kubelet's probes while the agent works.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(flags)));
     match result {
@@ -82,14 +82,14 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let server_ended = tokio::select! {
         () = &mut agent => {
             if !stop.token().is_cancelled() {
-                // The next run adopts what is in the kernel.
+                // The next run adopts the addresses in the kernel.
                 return Err("the protocol for local addresses has ended".into());
             }
             false
         }
         ended = server.join() => {
             if !stop.token().is_cancelled() {
-                // Without its server the program cannot be seen; let the kubelet start it anew.
+                // Without its server the program cannot be observed. The kubelet restarts it.
                 ended??;
                 return Err("the HTTP server has ended".into());
             }

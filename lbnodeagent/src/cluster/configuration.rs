@@ -7,14 +7,14 @@ use kube::ResourceExt;
 
 use crate::cluster::selector::{Labels, selects};
 
-/// How this node is configured.
+/// The configuration of this node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mode {
-    /// No LBNodeAgent configures any node: built-in values.
+    /// No LBNodeAgent configures any node: the built-in values apply.
     Default(AgentConfig),
-    /// This LBNodeAgent, as `namespace/name`, configures it.
+    /// The LBNodeAgent of this name (`namespace/name`) configures it.
     Configured(String, AgentConfig),
-    /// There are LBNodeAgents, and none selects this node.
+    /// There are LBNodeAgents, and none of them selects this node.
     Deselected,
     /// The LBNodeAgent that selects this node cannot be used.
     Invalid(String),
@@ -45,21 +45,21 @@ impl Mode {
     }
 }
 
-/// Something to tell the author of an LBNodeAgent.
+/// A message for the author of an LBNodeAgent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notice {
     /// Namespace and name of the LBNodeAgent.
     pub agent: (String, String),
     /// One of `InvalidNodeSelector`, `ConfigIgnored`, `ConfigError`.
     pub reason: &'static str,
-    /// The sentence.
+    /// The message.
     pub text: String,
 }
 
 /// Chooses among all LBNodeAgents of all namespaces.
 ///
-/// Specific selectors come before those that select every node; within each, by namespace and
-/// name. The first with `spec.local` wins; fields are never merged.
+/// Those with a specific selector come before those that select every node, and each kind is ordered by namespace
+/// and name. The first one with `spec.local` is used. Fields of several are never merged.
 #[must_use]
 pub fn choose<'a>(
     agents: impl IntoIterator<Item = &'a LBNodeAgent>,

@@ -1,4 +1,4 @@
-//! Where the endpoints of a Service are.
+//! The nodes with endpoints of a Service.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,10 +6,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::cluster::service::ServiceName;
 
-/// The label that names an EndpointSlice's Service.
+/// The label of an EndpointSlice that names its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// What we keep of an EndpointSlice: the nodes of its endpoints.
+/// The part of an EndpointSlice that matters here: the nodes of its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SliceView {
     /// Name of the slice.
@@ -18,7 +18,7 @@ pub struct SliceView {
     pub service: ServiceName,
     /// Nodes with a ready endpoint.
     pub ready: BTreeSet<Box<str>>,
-    /// Nodes with an endpoint that still serves while it ends.
+    /// Nodes with an endpoint that terminates and still serves.
     pub serving: BTreeSet<Box<str>>,
 }
 
@@ -59,7 +59,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Takes a slice over; returns whether anything changed.
+    /// Adds or replaces a slice; returns whether anything changed.
     pub fn apply(&mut self, view: SliceView) -> bool {
         let slices = self.slices.entry(view.service.clone()).or_default();
         if slices.get(&view.name) == Some(&view) {
@@ -69,7 +69,7 @@ impl Endpoints {
         true
     }
 
-    /// Forgets a slice.
+    /// Removes a slice.
     pub fn remove(&mut self, service: &ServiceName, slice: &str) {
         if let Some(slices) = self.slices.get_mut(service) {
             slices.remove(slice);
@@ -89,27 +89,27 @@ impl Endpoints {
         self.complete = true;
     }
 
-    /// Forgets everything: nobody needs endpoints any more.
+    /// Forgets everything, because no Service needs endpoints any more.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The nodes to prefer for a Service: those with a ready endpoint, else those with one that
-    /// still serves; nothing while the endpoints are not known yet.
+    /// The preferred nodes of a Service: those with a ready endpoint, or else those with one that terminates
+    /// and still serves. Nothing as long as the endpoints are not known.
     #[must_use]
     pub fn nodes(&self, service: &ServiceName) -> Option<BTreeSet<&str>> {
         let [ready, either] = self.tiers(service)?;
         Some(if ready.is_empty() { either } else { ready })
     }
 
-    /// Whether the first list was complete.
+    /// Whether the first list is complete.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The nodes with a ready endpoint of a Service, and those with one that is ready or still serves while it ends;
-    /// nothing while the endpoints are not known yet.
+    /// The nodes with a ready endpoint of a Service, and those with one that is ready or that terminates and
+    /// still serves. Nothing as long as the endpoints are not known.
     #[must_use]
     pub fn tiers(&self, service: &ServiceName) -> Option<[BTreeSet<&str>; 2]> {
         if !self.complete {

@@ -1,4 +1,4 @@
-//! ServiceGroups: which pool an address comes from.
+//! The ServiceGroups: which pool an address comes from.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,10 +12,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Takes a group over; returns whether anything changed.
+    /// Adds or replaces a group; returns whether anything changed.
     ///
     /// # Errors
-    /// Purpose the group cannot be used; an earlier form of it is forgotten.
+    ///
+    /// When the group cannot be used. An earlier form of it is removed then.
     pub fn apply(&mut self, object: &ServiceGroup) -> Result<bool, GroupError> {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         match Group::new(name, &object.spec) {
@@ -31,7 +32,7 @@ impl Groups {
         }
     }
 
-    /// Forgets a group.
+    /// Removes a group.
     pub fn remove(&mut self, name: &str) {
         self.groups.remove(name);
     }
@@ -41,8 +42,8 @@ impl Groups {
         self.groups.keys().map(String::as_str)
     }
 
-    /// The group and the pool that hold the address: local groups first, in order of their names
-    /// (specification, announcing.md 8).
+    /// The group and the pool that contain the address. Local groups come first; groups of a kind are ordered
+    /// by name (specification, announcing.md 8).
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<(&Group, &Pool)> {
         let by_kind = |kind: Announce| {

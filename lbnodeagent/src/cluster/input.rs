@@ -10,13 +10,14 @@ use crate::cluster::lease::LeaseView;
 use crate::cluster::node::NodeView;
 use crate::cluster::service::ServiceView;
 
-/// The watches that decisions depend on. Endpoints matter to some Services only, and the key to nobody who has one.
+/// The watches that decisions depend on. Endpoints matter to some Services only, and a new gossip key is not
+/// urgent.
 pub const REQUIRED: [&str; 5] = ["services", "servicegroups", "lbnodeagents", "nodes", "leases"];
 
 /// Where inputs go.
 pub type Inputs = mpsc::Sender<Input>;
 
-/// Something that happened outside.
+/// A change in the cluster.
 #[derive(Debug)]
 pub enum Input {
     /// A Service.
@@ -31,13 +32,13 @@ pub enum Input {
     Lease(Event<LeaseView>),
     /// An EndpointSlice.
     Slice(Event<SliceView>),
-    /// The gossip's key, when it changes; nothing if there is none.
+    /// New gossip keys; nothing if the Secret has none.
     Keys(Option<Keys>),
-    /// A watch shows what there is, or it does not any more.
+    /// A watch has become current, or is not current any more.
     Watch {
-        /// Which: one of the names in [`crate::cluster::watches`].
+        /// Its name.
         name: &'static str,
-        /// Whether it shows what there is.
+        /// Whether it shows the present objects.
         current: bool,
     },
 }

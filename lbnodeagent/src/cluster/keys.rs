@@ -1,4 +1,4 @@
-//! The key of the gossip, from the Secret that all agents share.
+//! The gossip keys, from the Secret that all agents share.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher::Event;
@@ -7,27 +7,27 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::input::Input;
 
-/// What the Secret calls the key by which we send.
+/// The name in the Secret of the key for sending.
 pub const CURRENT: &str = "current";
-/// What the Secret calls the key that is accepted too, while agents are told of a new one.
+/// The name in the Secret of the key that is accepted as well, while a new one is distributed.
 pub const PREVIOUS: &str = "previous";
-/// The least length of a key in bytes; a shorter one can be guessed.
+/// The minimum length of a key in bytes. A shorter one could be guessed.
 pub const LEAST: usize = 16;
 
-/// Stands for no key: no digest that anybody can find.
+/// Stands for the absence of a key. No key has this digest.
 const NONE: [u8; 32] = [0; 32];
 
 /// The Secret as its watch shows it.
 #[derive(Debug, Default)]
 pub struct KeyWatch {
-    /// The digest of what was told last, if anything was: a new list is no change.
+    /// The digest of the keys that were delivered last, so that a new list does not count as a change.
     told: Option<[u8; 32]>,
-    /// The list in progress has brought it.
+    /// Whether the list in progress contains the Secret.
     listed: bool,
 }
 
 impl KeyWatch {
-    /// Takes an event over; returns the keys if they are not those that were told last.
+    /// Handles an event of the watch; returns the keys if they differ from those that were delivered last.
     pub fn apply(&mut self, event: &Event<Secret>) -> Option<Input> {
         match event {
             Event::Init => {
@@ -50,7 +50,7 @@ impl KeyWatch {
     }
 }
 
-/// The keys of the Secret and a digest that tells them from others; nothing without a current one.
+/// The keys of the Secret with their digest; nothing without a current key.
 fn read(secret: &Secret) -> Option<(Keys, [u8; 32])> {
     let current = key(secret, CURRENT)?;
     let previous = key(secret, PREVIOUS);
@@ -63,7 +63,7 @@ fn read(secret: &Secret) -> Option<(Keys, [u8; 32])> {
 fn key<'a>(secret: &'a Secret, name: &'static str) -> Option<&'a [u8]> {
     let key = secret.data.as_ref()?.get(name)?.0.as_slice();
     match key.len() {
-        // As the manifests ship it.
+        // The manifests contain an empty key.
         0 => None,
         bytes if bytes < LEAST => {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! What we keep of a Lease.
+//! The part of a Lease that matters here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use ownership::{Mac, NodeId, Peer, Place};
 
-/// What we keep of a Lease.
+/// The part of a Lease that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseView {
-    /// The node.
+    /// The node whose Lease it is.
     pub node: String,
     /// Its subnets.
     pub subnets: Vec<IpNetwork>,
-    /// Its own addresses; none of an agent of an earlier release.
+    /// The node's own addresses. Agents of earlier releases publish none.
     pub places: Vec<Place>,
-    /// The hardware addresses of its interfaces; none of an agent of an earlier release.
+    /// The hardware addresses of its interfaces. Agents of earlier releases publish none.
     pub macs: Vec<Mac>,
-    /// Where its agent listens for gossip, the best first; nowhere, if it is of an earlier release.
+    /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
     pub endpoints: Vec<SocketAddr>,
-    /// Its last renewal by the node's own clock.
+    /// The time of its last renewal by that node's clock.
     pub renewed: Option<Timestamp>,
-    /// How long it is valid after that.
+    /// How long it is valid after a renewal.
     pub duration: Duration,
 }
 
@@ -46,22 +46,22 @@ impl LeaseView {
         })
     }
 
-    /// Whether it is valid by the clocks on the wall; those of two nodes need not agree, so this counts only as long as
-    /// no renewal was seen.
+    /// Whether it is valid by the wall clocks. The clocks of two nodes may differ, so this counts only until a
+    /// renewal is seen.
     pub(crate) fn unexpired(&self, now: Timestamp) -> bool {
         self.renewed.is_some_and(|renewed| {
             Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO) < self.duration
         })
     }
 
-    /// Whether both say the same but for the time.
+    /// Whether both have the same content, apart from the time.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         let Self { node, subnets, places, macs, endpoints, renewed: _, duration: _ } = self;
         (node, subnets, places, macs, endpoints)
             == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints)
     }
 
-    /// As the protocol between the agents knows it; nothing if no node can have this name.
+    /// The member as the protocol between the agents knows it; nothing if this cannot be the name of a node.
     pub(crate) fn peer(&self, lease_alive: bool) -> Option<Peer> {
         Some(Peer {
             node: NodeId::new(&self.node)?,

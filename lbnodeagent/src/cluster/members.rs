@@ -1,7 +1,8 @@
-//! The nodes that can answer for local addresses, known by their Leases (specification, api.md 9).
+//! The members: nodes that can answer for local addresses, known by their Leases (specification, api.md 9).
 //!
-//! Who is alive is a question for the protocol between the agents ([`::ownership`]). It learns from here whom there is
-//! to talk to, and where ([`Members::peers`]), and falls back on the Leases while nobody talks to it.
+//! The protocol between the agents ([`::ownership`]) determines who is alive. From here it learns who the members
+//! are and where they listen ([`Members::peers`]). It falls back on the validity of their Leases while gossip is
+//! silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,28 +15,28 @@ use runtime::BootTime;
 
 use crate::cluster::lease::LeaseView;
 
-/// A subnet counts as known this long after its last member left, so that its addresses do not
-/// become remote while a node restarts.
+/// How long a subnet counts as known after its last member has left, so that its addresses do not become remote
+/// while a node restarts.
 pub const LINGER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Member {
     view: LeaseView,
-    /// When its Lease was last seen to be renewed; nothing if it was expired when first seen.
+    /// When a renewal of its Lease was last seen; nothing if the Lease was expired when first seen.
     alive: Option<BootTime>,
-    /// Whether it was in time when that was last told to anybody.
+    /// Whether its Lease was valid when that was last reported.
     told: bool,
 }
 
 impl Member {
-    /// Whether the Lease is valid: by the local clock since the last renewal that was seen, for clocks of different
-    /// nodes need not agree.
+    /// Whether the Lease is valid. This is measured by the local clock from the last renewal that was seen,
+    /// because the clocks of two nodes may differ.
     fn lease_alive(&self, now: BootTime) -> bool {
         self.alive.is_some_and(|alive| now.since(alive) < self.view.duration)
     }
 }
 
-/// All members but this node, and this node's own part.
+/// All members. This node is represented by its own subnets.
 #[derive(Debug)]
 pub struct Members {
     node: String,
@@ -45,7 +46,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// Knows only this node.
+    /// Without other members.
     #[must_use]
     pub fn new(node: &str) -> Self {
         Self { node: node.to_owned(), subnets: Vec::new(), others: BTreeMap::new(), left: BTreeMap::new() }
@@ -67,7 +68,7 @@ impl Members {
         true
     }
 
-    /// Takes a Lease over; returns whether it says anything new, or was not valid before and is now.
+    /// Adds or replaces a Lease; returns whether it has new content, or is valid again.
     pub fn apply(&mut self, view: LeaseView, now: BootTime, wall: Timestamp) -> bool {
         if view.node == self.node {
             return false;
@@ -86,13 +87,13 @@ impl Members {
         changed
     }
 
-    /// All others, as the protocol between the agents knows them.
+    /// All other members as the protocol between the agents knows them.
     #[must_use]
     pub fn peers(&self, now: BootTime) -> Vec<Peer> {
         self.others.values().filter_map(|member| member.view.peer(member.lease_alive(now))).collect()
     }
 
-    /// Forgets a Lease; returns whether there was one.
+    /// Removes a Lease; returns whether there was one.
     pub fn remove(&mut self, node: &str, now: BootTime) -> bool {
         let Some(gone) = self.others.remove(node) else { return false };
         self.note_left(&gone.view.subnets, now);
@@ -112,8 +113,8 @@ impl Members {
         self.others.keys().map(String::as_str)
     }
 
-    /// Whether any known member, alive or not, advertises a subnet with the address, or did so
-    /// within the last minute.
+    /// Whether any member, alive or not, advertises a subnet with the address, or did so within the last
+    /// minute.
     #[must_use]
     pub fn know_subnet_of(&self, address: IpAddr, now: BootTime) -> bool {
         self.advertised().any(|subnet| subnet.contains(address))
@@ -130,15 +131,15 @@ impl Members {
         self.others.values().flat_map(|member| member.view.subnets.iter()).chain(&self.subnets).copied()
     }
 
-    /// How many subnets these nodes and this one reach.
+    /// How many different subnets these nodes and this one advertise.
     #[must_use]
     pub fn count_subnets<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> usize {
         let others = nodes.filter_map(|node| self.others.get(node)).flat_map(|member| &member.view.subnets);
         others.chain(&self.subnets).collect::<BTreeSet<_>>().len()
     }
 
-    /// What time alone changes: forgets what lingered long enough, and looks for Leases that ran out. Returns whether
-    /// there was anything of the kind.
+    /// Handles the passing of time: removes subnets that have lingered long enough, and finds Leases that have
+    /// expired. Returns whether there were any.
     pub fn expire(&mut self, now: BootTime) -> bool {
         let before = self.left.len();
         self.left.retain(|_, left| now.since(*left) < LINGER);

@@ -1,4 +1,4 @@
-//! What we keep of this node's Node object.
+//! The part of this node's Node object that matters here.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 
 use crate::cluster::selector::Labels;
 
-/// What the keys of Kubernetes' own taints start with: conditions of the node, which the manifests' `DaemonSet` tolerates.
+/// The prefix of Kubernetes' own taints. They represent conditions of the node, which the `DaemonSet` tolerates.
 const CONDITION: &str = "node.kubernetes.io/";
 
-/// This node as the API server knows it.
+/// The part of this node's Node object that matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeView {
-    /// Its UID: owner of the Lease.
+    /// Its UID: the node owns the Lease.
     pub uid: String,
-    /// Its labels: the LBNodeAgents select by them.
+    /// Its labels, by which LBNodeAgents select nodes.
     pub labels: Labels,
-    /// Its own addresses: never touched.
+    /// Its own addresses, which are never touched.
     pub addresses: BTreeSet<IpAddr>,
-    /// Of those the internal ones, in the order of the status: the first is the one by which Kubernetes reaches it.
+    /// The internal ones among them, in the order of the status. Kubernetes reaches the node by the first.
     pub internal: Vec<IpAddr>,
-    /// The label that takes it out of load balancing is there. As for Kubernetes' own service controller, its value
-    /// does not matter: `false` excludes too.
+    /// Whether the label that excludes the node from load balancers is there. As for Kubernetes' own service
+    /// controller its value does not matter: `false` excludes the node too.
     pub excluded: bool,
-    /// The node is shut down, as the kubelet says, or the agent is evicted: a taint with the effect `NoExecute` that the
+    /// The node is shut down, or the agent is evicted by a taint with the effect `NoExecute` that the
     /// `DaemonSet` does not tolerate.
     pub leaving: bool,
 }
@@ -51,7 +51,8 @@ impl NodeView {
     }
 }
 
-/// The kubelet's word while systemd holds the shutdown back for it ("Graceful node shutdown").
+/// Whether systemd delays a shutdown for the kubelet ("Graceful node shutdown"). The kubelet says so in this
+/// condition.
 fn is_shutdown(condition: &NodeCondition) -> bool {
     let said = condition.message.as_deref().is_some_and(|message| message.contains("node is shutting down"));
     condition.type_ == "Ready" && condition.status == "False" && said

@@ -1,7 +1,8 @@
-//! Objects as they are read from the API server: only the fields that decide about addresses.
+//! Objects of which only the needed fields are read from the API server.
 //!
-//! Most of an object is of no use here, its managed fields above all: as values in memory they are many times as large
-//! as what is kept of it, and a page of a list holds hundreds. What is skipped while it is read costs nothing.
+//! Most fields are of no use here, the managed fields above all. As values in memory they are many times as large
+//! as what is kept of an object, and a page of a list has hundreds of objects. Fields that are skipped while
+//! reading cost no memory.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,16 +14,16 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-/// An object without what nobody here looks at.
+/// An object with only the needed fields.
 #[derive(Debug, Clone)]
 pub struct Partial<K>(pub K);
 
-/// A kind of objects that is read in part.
+/// A kind of objects of which only some fields are read.
 pub trait ReadInPart: Resource<DynamicType = ()> {
-    /// What is read.
+    /// The fields that are read.
     type Fields: DeserializeOwned;
 
-    /// The object with these fields, and nothing else.
+    /// An object with only these fields.
     fn from_fields(fields: Self::Fields) -> Self;
 }
 
@@ -79,7 +80,7 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// What is read of a Service.
+/// The fields that are read of a Service.
 #[derive(Deserialize)]
 pub struct ServiceFields {
     #[serde(default)]
@@ -111,7 +112,7 @@ impl ReadInPart for Service {
     }
 }
 
-/// What is read of an `EndpointSlice`.
+/// The fields that are read of an `EndpointSlice`.
 #[derive(Deserialize)]
 pub struct SliceFields {
     #[serde(default)]

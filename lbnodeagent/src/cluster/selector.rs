@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Labels of the node.
 pub type Labels = BTreeMap<String, String>;
 
-/// Purpose a node selector cannot be used.
+/// Why a node selector cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SelectorError {
     /// An operator that does not exist.
@@ -17,7 +17,7 @@ pub enum SelectorError {
         /// As written.
         operator: String,
     },
-    /// In and `NotIn` need values, Exists and `DoesNotExist` refuse them.
+    /// `In` and `NotIn` need values; `Exists` and `DoesNotExist` must have none.
     #[error("nodeSelector: operator {operator} of key {key:?} {rule}")]
     Values {
         /// The operator.
@@ -45,7 +45,7 @@ pub fn selects(selector: &LabelSelector, labels: &Labels) -> Result<bool, Select
             "In" | "NotIn" if values.is_empty() => return invalid("needs values"),
             "Exists" | "DoesNotExist" if !values.is_empty() => return invalid("takes no values"),
             "In" => value.is_some_and(|value| values.contains(value)),
-            // A node without the label is selected: Kubernetes API conventions.
+            // A node without the label is selected (Kubernetes API conventions).
             "NotIn" => value.is_none_or(|value| !values.contains(value)),
             "Exists" => value.is_some(),
             "DoesNotExist" => value.is_none(),

@@ -1,4 +1,4 @@
-//! What we keep of a Service.
+//! The part of a Service that matters here.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use api_types::{Announce, Family};
 use k8s_openapi::api::core::v1::Service;
 use sha2::{Digest, Sha256};
 
-/// Namespace and name.
+/// The namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
     /// The namespace.
@@ -39,9 +39,9 @@ impl fmt::Display for ServiceName {
 pub struct ServiceView {
     /// Namespace and name.
     pub name: ServiceName,
-    /// Tells it from an earlier one of the same name.
+    /// Its UID, which distinguishes it from an earlier Service of the same name.
     pub uid: Box<str>,
-    /// The version that this was read from: precondition of our writes.
+    /// The version that was read, as the precondition of our writes.
     pub resource_version: Box<str>,
     /// The addresses in its status; empty if the Service is not ours to announce.
     pub addresses: Vec<IpAddr>,
@@ -49,11 +49,11 @@ pub struct ServiceView {
     pub pool_type: Option<Announce>,
     /// `externalTrafficPolicy: Local`.
     pub traffic_local: bool,
-    /// Annotation `node-affinity: service-endpoints`, without effect on shared addresses.
+    /// The annotation `node-affinity: service-endpoints`, which has no effect on shared addresses.
     pub node_affinity: bool,
-    /// Which value the annotation `rebalance` has, the same number on all nodes; 0 without it.
+    /// A hash of the annotation `rebalance`, the same on all nodes; 0 without the annotation.
     pub rebalance: u64,
-    /// The group says `skipIPv6DAD`: the link is not asked before an IPv6 address is used.
+    /// The group says `skipIPv6DAD`: IPv6 addresses are used without a probe.
     pub skip_dad: bool,
     /// The announcing annotations, IPv4 and IPv6.
     pub announcing: [Option<Box<str>>; 2],
@@ -66,7 +66,7 @@ impl ServiceView {
         let metadata = &object.metadata;
         let announced = is_ours(object, default_announcer) && is_allocated_by_us(object);
         let mut addresses = if announced { ingress_addresses(object) } else { Vec::new() };
-        // The API server guards the status of a Service badly: nothing harmful may reach the kernel.
+        // Many users may write the status of a Service. No harmful address may reach the kernel.
         addresses.retain(|address| names_a_host(*address));
         let text = |value: Option<&str>| value.map(Box::from);
         let spec = object.spec.as_ref();
@@ -106,8 +106,8 @@ impl ServiceView {
     }
 }
 
-/// The beginning of a SHA-256, for agents of different builds must agree; never 0, which means that there is no
-/// annotation.
+/// The first bytes of a SHA-256, because agents of different builds must agree. Never 0, which means that there is
+/// no annotation.
 fn rebalance(value: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(value).into();
     hash.first_chunk::<8>().map_or(1, |first| u64::from_be_bytes(*first).max(1))

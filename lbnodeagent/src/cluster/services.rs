@@ -1,22 +1,22 @@
-//! Services: what we keep of each, and which of them use an address.
+//! All Services, by name and by address.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::cluster::service::{ServiceName, ServiceView};
 
-/// All Services that have addresses of ours, by name and by address.
+/// All Services with addresses that are ours to announce.
 #[derive(Debug, Default)]
 pub struct Services {
-    /// In boxes, for up to half of a hash map is empty.
+    /// In boxes, because up to half of a hash map is empty.
     by_name: HashMap<ServiceName, Box<ServiceView>>,
-    /// In order of their names; almost always one.
+    /// The users of an address in order of their names. Almost always there is one.
     by_address: BTreeMap<IpAddr, Box<[ServiceName]>>,
     needing_endpoints: usize,
 }
 
 impl Services {
-    /// Takes a Service over; returns the addresses to look at again.
+    /// Adds or replaces a Service; returns the addresses to decide about again.
     pub fn apply(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let old = self.by_name.get(&view.name);
         if old.is_some_and(|old| same_but_for_bookkeeping(old, &view)) {
@@ -38,7 +38,7 @@ impl Services {
         touched
     }
 
-    /// Forgets a Service; returns the addresses to look at again.
+    /// Removes a Service; returns the addresses to decide about again.
     pub fn remove(&mut self, name: &ServiceName) -> BTreeSet<IpAddr> {
         let Some(old) = self.by_name.remove(name) else { return BTreeSet::new() };
         self.needing_endpoints -= usize::from(old.needs_endpoints());
@@ -58,7 +58,7 @@ impl Services {
         }
     }
 
-    /// A Service.
+    /// The Service of this name.
     #[must_use]
     pub fn get(&self, name: &ServiceName) -> Option<&ServiceView> {
         self.by_name.get(name).map(Box::as_ref)
@@ -75,12 +75,12 @@ impl Services {
         self.by_address.keys().copied()
     }
 
-    /// All names.
+    /// The names of all Services.
     pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
         self.by_name.keys()
     }
 
-    /// Whether any Service's endpoints matter.
+    /// Whether any Service needs endpoints.
     #[must_use]
     pub const fn need_endpoints(&self) -> bool {
         self.needing_endpoints > 0

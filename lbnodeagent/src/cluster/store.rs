@@ -1,7 +1,7 @@
-//! The cluster as this node sees it: inputs in, addresses to look at again out.
+//! All objects of the cluster that matter here: inputs in, addresses to decide about again out.
 //!
-//! Synchronous and without access to anything: what arrives is taken over, and what it may concern
-//! is noted in [`Store::take_dirty`].
+//! The store is synchronous and has no access to the outside. It applies inputs and notes what they may concern
+//! ([`Store::take_dirty`]).
 
 mod listing;
 mod objects;
@@ -26,7 +26,7 @@ use crate::cluster::node::NodeView;
 use crate::cluster::selector::Labels;
 use crate::cluster::services::Services;
 
-/// What must be looked at again.
+/// What must be decided about again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dirty {
     /// Everything.
@@ -35,12 +35,12 @@ pub struct Dirty {
     pub addresses: BTreeSet<IpAddr>,
     /// The configuration of this node.
     pub config: bool,
-    /// What the protocol for local addresses is told of this node: its addresses, its exclusion, whether the watches
-    /// are current.
+    /// What the protocol for local addresses is sent of this node: its addresses, its exclusion, and whether
+    /// the watches are current.
     pub protocol: bool,
 }
 
-/// The cluster as this node sees it.
+/// All objects of the cluster that matter here.
 #[derive(Debug)]
 pub struct Store {
     /// The Services with addresses.
@@ -49,11 +49,11 @@ pub struct Store {
     pub groups: Groups,
     /// The members.
     pub members: Members,
-    /// Endpoints, while needed.
+    /// The endpoints, as long as a Service needs them.
     pub endpoints: Endpoints,
     /// This node, once known.
     pub node: Option<NodeView>,
-    /// The gossip's keys, once known; they are never forgotten.
+    /// The gossip keys, once known. They are never forgotten.
     pub keys: Option<Keys>,
     keys_changed: bool,
     members_changed: bool,
@@ -64,7 +64,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Knows nothing but the name of this node.
+    /// Without any object.
     #[must_use]
     pub fn new(node: &str) -> Self {
         Self {
@@ -83,8 +83,7 @@ impl Store {
         }
     }
 
-    /// What is still missing before anything is decided; nothing when every watch has delivered
-    /// its first list.
+    /// What is still missing before anything is decided; nothing when every watch has delivered its first list.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         let listing = &self.listing;
@@ -110,7 +109,7 @@ impl Store {
         std::mem::replace(&mut self.members_changed, false)
     }
 
-    /// Time has passed: Leases may have run out.
+    /// Handles the passing of time: Leases may have expired.
     pub fn expire(&mut self, now: BootTime) {
         let changed = self.members.expire(now);
         self.note_members(changed);
@@ -121,29 +120,30 @@ impl Store {
         self.dirty.all |= changed;
     }
 
-    /// Whether every watch that decisions depend on shows what there is. What it shows stays when it does not.
+    /// Whether every watch that decisions depend on is current. The objects of a watch that is not current
+    /// stay.
     #[must_use]
     pub fn watches_current(&self) -> bool {
         REQUIRED.iter().all(|name| self.watches.get(name).copied().unwrap_or(false))
     }
 
-    /// Everything must be looked at again.
+    /// Everything must be decided about again.
     pub const fn mark_all(&mut self) {
         self.dirty.all = true;
     }
 
-    /// These addresses must be looked at again.
+    /// These addresses must be decided about again.
     pub fn mark(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
         self.dirty.addresses.extend(addresses);
     }
 
-    /// Whether anything must be looked at again.
+    /// Whether anything must be decided about again.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.dirty != Dirty::default()
     }
 
-    /// What must be looked at again since the last call.
+    /// What must be decided about again since the last call.
     pub fn take_dirty(&mut self) -> Dirty {
         std::mem::take(&mut self.dirty)
     }
@@ -156,7 +156,7 @@ impl Store {
         configuration::choose(self.agents.values(), labels, self.members.node())
     }
 
-    /// Takes an input over.
+    /// Applies an input.
     pub fn apply(&mut self, input: Input, now: BootTime, wall: Timestamp) {
         match input {
             Input::Service(event) => self.service(event),
@@ -175,12 +175,13 @@ impl Store {
     fn keys(&mut self, keys: Option<Keys>) {
         match (keys, &self.keys) {
             (Some(keys), _) => {
-                // The last thing that was missing, perhaps.
+                // The first keys may be the last thing that was missing.
                 self.dirty.all |= self.keys.is_none();
                 self.keys = Some(keys);
                 self.keys_changed = true;
             }
-            // Without a key the agents would not hear each other any more; whoever empties the Secret means no such thing.
+            // Without a key the agents could not hear each other, which nobody intends who empties the
+            // Secret.
             (None, Some(_)) => tracing::warn!(
                 op = "gossipKey",
                 secret = GOSSIP_SECRET,

@@ -1,7 +1,7 @@
 //! The watches: objects of the cluster become inputs of the agent.
 //!
-//! Each object is reduced to what we keep of it before it is handed on. Of those that there may be many of, no more is
-//! read than that takes ([`crate::cluster::partial`]).
+//! Each object is reduced to the part that matters before it is passed on. Of kinds with very many objects only the
+//! needed fields are read at all ([`crate::cluster::partial`]).
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::cluster::node::NodeView;
 use crate::cluster::partial::Partial;
 use crate::cluster::service::ServiceView;
 
-/// Starts all watches but the one of `EndpointSlices`; they end with the result. `lease_gone` hears when this node's
-/// own Lease was deleted.
+/// Starts all watches but the one of `EndpointSlices`. They end when the result is dropped. `lease_gone` is
+/// notified when this node's own Lease was deleted.
 #[must_use]
 pub fn start(
     client: &Client,
@@ -38,7 +38,7 @@ pub fn start(
     inputs: &Inputs,
     lease_gone: Arc<Notify>,
 ) -> Vec<Task> {
-    // A Service of another type is none of our business, and one that changes its type is seen as deleted.
+    // Services of other types are not needed. One whose type changes is seen as deleted.
     let load_balancers = watcher::Config::default().fields("spec.type=LoadBalancer");
     let service = move |Partial(service): Partial<Service>| Some(ServiceView::new(&service, default_announcer));
     let all = watcher::Config::default;
@@ -61,19 +61,19 @@ pub fn start(
     ]
 }
 
-/// Starts the watch of `EndpointSlices`, which runs only while a Service needs it.
+/// Starts the watch of `EndpointSlices`, which is needed only as long as a Service needs endpoints.
 pub fn endpoint_slices(client: &Client, inputs: &Inputs) -> Task {
     let config = watcher::Config::default().labels("kubernetes.io/service-name");
     let source = Source { what: "endpointslices", client: client.clone(), inputs: inputs.clone() };
     source.watch(Api::all, config, each(|Partial(slice): Partial<EndpointSlice>| SliceView::new(&slice), Input::Slice))
 }
 
-/// The object of this name. A role that grants watching by name asks for just this selector.
+/// Selects the object of this name. A role that grants watching by name requires this selector.
 fn only(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-/// Hands on what is kept of each object.
+/// Passes on the needed part of each object.
 fn each<K, V>(
     view: impl Fn(K) -> Option<V>,
     wrap: impl Fn(Event<V>) -> Input,
@@ -90,8 +90,8 @@ fn each<K, V>(
     }
 }
 
-/// As [`each`]. Whoever deletes our own Lease has it again at once: without it the others do not know us, and the next
-/// renewal may be a minute away.
+/// As [`each`], and reports the deletion of this node's own Lease. Without it the other members do not know this
+/// node, and the next renewal may be a minute away, so it is written again at once.
 fn leases(own: String, gone: Arc<Notify>) -> impl FnMut(Event<Lease>) -> Option<Input> {
     let mut hand_on = each(|lease: Lease| LeaseView::new(&lease), Input::Lease);
     move |event| {
@@ -109,7 +109,7 @@ fn keys() -> impl FnMut(Event<Secret>) -> Option<Input> {
     move |event| watch.apply(&event)
 }
 
-/// Where a watch gets its objects from, and where it hands them.
+/// The source of a watch's objects, and their destination.
 struct Source {
     what: &'static str,
     client: Client,

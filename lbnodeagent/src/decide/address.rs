@@ -1,9 +1,8 @@
-//! What this node should do about an address: objects in, placement and reason out.
+//! The decision about one address.
 //!
-//! One function, [`decide`], looks at one address at a time, so a change of one Service costs the
-//! same whether there are ten or ten thousand. For a local address the outcome is whether this node
-//! takes part ([`Participation`]); which node then has it, the protocol between the agents says
-//! ([`crate::local::thread`]).
+//! The cost of a change of one Service is the same whether there are ten Services or ten thousand, because
+//! [`decide`] looks at one address at a time. For a local address it decides whether this node is a candidate
+//! ([`Participation`]). Which candidate owns the address is decided by the protocol between the agents.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,7 +20,7 @@ use crate::model::address::AddressKey;
 use crate::model::candidacy::Candidacy;
 use crate::model::placement::{Kind, Placement};
 
-/// Decides about an address; `users` are the Services with it.
+/// Decides about an address. `users` are the Services that have it.
 #[must_use]
 pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) -> (Decision, Participation) {
     let Some(config) = context.mode.config() else { return nothing(Reason::NoConfig(context.mode.state())) };
@@ -34,14 +33,15 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     }
     let pool = context.groups.find(address);
     let announce = pool.map(|(group, _)| group.announce).or_else(|| users.iter().find_map(|user| user.pool_type));
-    // As the kernel has it, or had it until somebody took it away.
+    // As the kernel has it, or had it until somebody removed it.
     let on_dummy = context.observed.of(address).map(|(key, _)| *key).find(|key| Some(key.index) == context.dummy);
     let on_dummy = on_dummy.or_else(|| context.remote.get(&address).map(|placement| placement.key));
     let known_subnet = context.members.know_subnet_of(address, context.now);
     let local = match announce {
         Some(Announce::Local) => true,
         Some(Announce::SubnetOrRouted) => known_subnet,
-        // Allocated by a release that did not record the kind, from a group that is gone: as it is.
+        // The address comes from a release that did not record the kind and from a group that is gone: it
+        // stays what it is.
         None => known_subnet || on_dummy.is_none(),
     };
     let pool = pool.map(|(_, pool)| pool);
@@ -89,7 +89,7 @@ fn decide_local(
         address,
         link: LinkId(interface.index),
         qualified,
-        // Whether a request is a new one, whoever knows the former ones says.
+        // Whoever knows the former requests sets it.
         rebalance: 0,
         free: pool.and_then(|pool| free_address(context, address, pool)),
         skip_probe: users.iter().any(|user| user.skip_dad),
@@ -99,11 +99,11 @@ fn decide_local(
     (decision, Participation::Yes(Box::new(Candidacy { want, placement, requests })))
 }
 
-/// How many addresses of a pool are looked at for a free one.
+/// How many addresses of a pool are tried to find a free one.
 const FREE: u128 = 64;
 
-/// An address of the pool that no Service has, from the pool's end: whoever answers for it answers
-/// for everything.
+/// An address of the pool that no Service has, searched from the pool's end. A host that answers for it answers for
+/// every address.
 fn free_address(context: &Context<'_>, address: IpAddr, pool: &Pool) -> Option<IpAddr> {
     let (first, last) = (to_bits(pool.range.first()), to_bits(pool.range.last()));
     let unused = |candidate: &IpAddr| *candidate != address && context.services.of(*candidate).next().is_none();
@@ -111,8 +111,8 @@ fn free_address(context: &Context<'_>, address: IpAddr, pool: &Pool) -> Option<I
     candidates.find_map(|bits| from_bits(Family::of(address), bits).filter(unused))
 }
 
-/// IPv6 addresses on real interfaces are deprecated, so that they are never chosen as a source
-/// (specification, announcing.md 7).
+/// The attributes of a local address. IPv6 addresses on real interfaces are deprecated, so that they are never
+/// chosen as a source (specification, announcing.md 7).
 fn local_attributes(address: IpAddr, attributes: AddressAttributes) -> AddressAttributes {
     match (address, attributes.valid_lifetime) {
         (IpAddr::V6(_), Some(_)) => AddressAttributes { preferred_lifetime: Some(0), ..attributes },

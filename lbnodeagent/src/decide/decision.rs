@@ -4,12 +4,12 @@ use crate::decide::reason::Reason;
 use crate::model::candidacy::Candidacy;
 use crate::model::placement::Placement;
 
-/// What to do about an address.
+/// The decision about an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Where it is, if local, or goes, if remote; nothing if not here.
+    /// For a local address, where it is; for a remote one, where it goes; nothing if it does not belong here.
     pub placement: Option<Placement>,
-    /// Purpose.
+    /// The reason.
     pub reason: Reason,
 }
 
@@ -19,24 +19,24 @@ impl Decision {
     }
 }
 
-/// Whether this node takes part in answering for a local address.
+/// Whether this node is a candidate for a local address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Participation {
-    /// No, or the address is not local.
+    /// It is not, or the address is not local.
     No,
-    /// Not known now: as before.
+    /// It is not known now, so nothing changes.
     Unchanged,
-    /// Yes, and so.
+    /// It is.
     Yes(Box<Candidacy>),
 }
 
-/// Whether a node is excluded from load balancers, which counts only as long as not every node is.
+/// Whether a node is excluded from load balancers. The label has an effect only as long as not every node has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exclusion {
-    /// No.
+    /// The node is not excluded.
     No,
-    /// Yes.
+    /// The node is excluded.
     Yes,
-    /// It carries the label, and whether all others do too is not known yet.
+    /// The node has the label, and it is not known yet whether all others have it too.
     Unknown,
 }

@@ -1,9 +1,8 @@
-//! On which interfaces local addresses may go, and which subnets they reach (specification,
-//! announcing.md 3).
+//! The interfaces for local addresses, and the subnets that they reach (specification, announcing.md 3).
 //!
-//! One computation serves both sides: the Lease advertises nothing that an address cannot be placed
-//! on, so a node never wins an address that it has no interface for. An interface without a cable is
-//! not advertised, and keeps its place for the moment in which that may be over again.
+//! The same selection decides where an address goes and which subnets the Lease advertises, so a node never becomes
+//! the owner of an address that it has no interface for. An interface whose cable is unplugged is not advertised
+//! but stays selected, because the cable may be plugged in again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +11,6 @@ use api_types::{AgentConfig, Family, InterfaceChoice};
 use ipnetwork::IpNetwork;
 
 use crate::decide::networks::networks;
-use crate::model::address::AddressKey;
 use crate::model::link::Link;
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
@@ -26,8 +24,8 @@ pub struct Selected {
     pub name: String,
     /// The networks that its addresses make it part of, without duplicates.
     pub networks: Vec<IpNetwork>,
-    /// The cable is in. An interface without keeps its place for the moment: that it fell out is for the protocol
-    /// between the agents to judge.
+    /// The cable is plugged in. If it is not, the interface stays selected, and the protocol between the agents
+    /// decides what becomes of its addresses.
     pub works: bool,
 }
 
@@ -42,10 +40,9 @@ pub struct Selection {
 impl Selection {
     /// Applies the configuration to what the kernel has.
     ///
-    /// Only interfaces that are set up are selected; only those with a cable are advertised
-    /// ([`Self::subnets`]). `is_vip` says which addresses are announced ones: they never make an
-    /// interface part of a subnet. `before` is the selection until now: while a family has no
-    /// default route at all, as when a DHCP client exchanges it, its interface stays.
+    /// Only interfaces that are set up are selected. Our own addresses never make an interface part of a
+    /// subnet. `before` is the selection until now: while a family has no default route at all, as when a DHCP
+    /// client replaces it, its interface stays selected.
     #[must_use]
     pub fn new(config: &AgentConfig, observed: &Observed, ours: Ours<'_>, before: &Self) -> Self {
         let mut selection = Self { defaults: before.defaults, ..Self::default() };
@@ -53,7 +50,7 @@ impl Selection {
         let networks = |index: u32, family: Option<Family>| networks(observed, index, family, ours);
         match &config.local_interface {
             InterfaceChoice::DefaultRoute => {
-                // The default interface of one family says nothing of the other family.
+                // The default interface of one family has no meaning for the other.
                 for (family, default) in Family::ALL.into_iter().zip(0..) {
                     let known = default_interface(observed, family, eligible).or_else(|| {
                         let index = before.defaults.get(default).copied().flatten()?;
@@ -97,7 +94,7 @@ impl Selection {
         }
     }
 
-    /// Adds an interface of an earlier selection after its own; returns whether it was not here.
+    /// Appends an interface of an earlier selection; returns whether it was missing.
     pub fn keep(&mut self, selected: &Selected) -> bool {
         let missing = !self.has(selected.index);
         if missing {
@@ -106,8 +103,8 @@ impl Selection {
         missing
     }
 
-    /// The first interface in the subnet of the address, with the narrowest network that holds it. One that works is
-    /// preferred.
+    /// The first interface in the subnet of the address, with the narrowest network that contains it.
+    /// Interfaces that work come first.
     #[must_use]
     pub fn containing(&self, ip: IpAddr) -> Option<(&Selected, IpNetwork)> {
         let working = self.interfaces.iter().filter(|selected| selected.works);
@@ -117,7 +114,7 @@ impl Selection {
         })
     }
 
-    /// The subnets to advertise, sorted, without duplicates.
+    /// The subnets to advertise: those of interfaces that work, sorted, without duplicates.
     #[must_use]
     pub fn subnets(&self) -> Vec<IpNetwork> {
         let working = self.interfaces.iter().filter(|selected| selected.works);
@@ -139,9 +136,8 @@ impl Selection {
     }
 }
 
-/// The interfaces that are for remote addresses: the dummy interface, and whatever else is deaf
-/// and mute and not selected for local ones, such as a dummy interface of an earlier
-/// configuration.
+/// The interfaces for remote addresses: the dummy interface, and every other one without ARP that is not selected
+/// for local addresses, such as the dummy interface of an earlier configuration.
 #[must_use]
 pub fn remote_links(observed: &Observed, dummy: Option<u32>, selection: &Selection) -> BTreeSet<u32> {
     let mute = observed.links.iter().filter(|(index, link)| !link.resolves && !selection.has(**index));
@@ -151,11 +147,11 @@ pub fn remote_links(observed: &Observed, dummy: Option<u32>, selection: &Selecti
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
 
-/// The interface of the best default route of a family, of those whose interface can be used.
+/// The interface of a family's best default route among those with a usable interface.
 ///
-/// The table `main` comes before those of VRFs and of policy routing, then the lowest metric counts. A route through an
-/// interface that knows no ARP comes last wherever it is: it leads into a VRF (the VRF's own device) or a tunnel, where
-/// nobody asks for an address.
+/// Routes of the table `main` come before those of VRFs and of policy routing; among them the lowest metric is
+/// preferred. A route through an interface without ARP comes last in any case: it leads into a VRF (through the
+/// VRF's own device) or a tunnel, where nobody asks for an address.
 fn default_interface(observed: &Observed, family: Family, eligible: impl Fn(&Link) -> bool) -> Option<(u32, &Link)> {
     let routes = observed.routes.iter().filter(|route| route.family == family);
     let usable = routes.filter_map(|route| {
@@ -171,6 +167,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::address::KernelAddress;
     use crate::model::link::DefaultRoute;
     use crate::model::observed::Change;
     use crate::model::testing::{key, node, ours, plain};

@@ -1,8 +1,8 @@
-//! Purpose an address is where it is.
+//! The reasons of decisions.
 
 use std::fmt;
 
-/// Purpose an address is placed here, or not.
+/// Why an address is placed here or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// This node answers for it.
@@ -30,7 +30,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The word that tools look for (specification, announcing.md 14).
+    /// The word that tools match on (specification, announcing.md 14).
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {

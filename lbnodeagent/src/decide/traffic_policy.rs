@@ -1,4 +1,4 @@
-//! What traffic policies and affinities demand of the node that announces an address.
+//! What traffic policies and affinities require of the node that announces an address.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use ownership::{NodeId, Qualified};
 use crate::cluster::endpoints::Endpoints;
 use crate::cluster::service::ServiceView;
 
-/// Who may own the address; nothing while the endpoints are not known.
+/// Which nodes may own the address; nothing as long as the endpoints are not known.
 ///
-/// Sharers of an address with the policy `Local` need a node that has endpoints of each of them.
-/// Where there is none, nobody qualifies, and the present owner stays.
+/// Services that share an address under the policy `Local` need a node with endpoints of each of them. If there is
+/// none, no node qualifies and the present owner keeps the address.
 pub(super) fn qualified(endpoints: &Endpoints, users: &[&ServiceView]) -> Option<Qualified> {
     let local: Vec<_> = users.iter().filter(|user| user.traffic_local).collect();
     if !local.is_empty() {
@@ -34,18 +34,19 @@ fn nodes(names: &BTreeSet<&str>) -> BTreeSet<NodeId> {
     names.iter().filter_map(|name| NodeId::new(name)).collect()
 }
 
-/// What the traffic policies of a remote address's Services demand together.
+/// What the traffic policies of a remote address's Services require together.
 pub(super) enum TrafficPolicy<'a> {
-    /// None is `Local`.
+    /// No policy is `Local`.
     Cluster,
-    /// Some are: these nodes have endpoints of every one of those, or of any if no node has all.
+    /// Some policies are `Local`: the nodes with endpoints of each of these Services, or of any of them if no
+    /// node has endpoints of all.
     Local(BTreeSet<&'a str>),
-    /// Some are, and their endpoints are not known yet.
+    /// Some policies are `Local`, and the endpoints are not known yet.
     LocalUnknown,
 }
 
 impl<'a> TrafficPolicy<'a> {
-    /// Looks at all of them.
+    /// Combines the policies of these Services.
     pub(super) fn of(endpoints: &'a Endpoints, users: &[&'a ServiceView]) -> Self {
         let local: Vec<_> = users.iter().filter(|user| user.traffic_local).collect();
         if local.is_empty() {

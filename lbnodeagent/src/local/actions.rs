@@ -1,7 +1,8 @@
-//! The protocol's actions, in their order: what a later one says must be true by then.
+//! Carrying out the protocol's actions in their order: when an action is carried out, those before it must have had
+//! their effect.
 //!
-//! Affected of the kernel's addresses that follow each other are written together. Announcements and messages for
-//! people in between come right after them, everything else waits for them to be done.
+//! Successive changes of the kernel's addresses are written together. Announcements and facts between them come
+//! right after the write. Every other action waits for the write.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use ownership::{Action, Event, Fact, NodeId};
 use super::driver::Driver;
 use crate::kernel::netlink::requests::BATCH;
 
-/// Writes to the kernel that are still to be done, all of one kind.
+/// Writes to the kernel that are still to be done. All are of one kind.
 #[derive(Default)]
 struct Pending {
     adds: Vec<IpAddr>,
@@ -21,7 +22,7 @@ struct Pending {
 }
 
 impl Driver {
-    /// Carries actions out; returns what the protocol must be reported of that.
+    /// Carries actions out; returns the events that follow for the protocol.
     pub(super) fn perform(&mut self, actions: Vec<Action>) -> Vec<Event> {
         let mut pending = Pending::default();
         let mut events = Vec::new();
@@ -77,13 +78,13 @@ impl Driver {
             Action::Renew => self.table.extend(),
             Action::ReadKernel => events.extend(self.read_kernel()),
             Action::Tell(fact) => self.report(fact),
-            // Written together with others, above.
+            // Written together with others by `flush`.
             Action::Add { .. } | Action::Remove { .. } => {}
         }
     }
 }
 
-/// The address that is taken over by this action, and from whom.
+/// The address that this action takes over, and its previous owner.
 fn taken_over(action: &Action) -> Option<(IpAddr, NodeId)> {
     match action {
         Action::Tell(Fact::Claimed { address, from: Some(from), .. }) => Some((*address, from.clone())),

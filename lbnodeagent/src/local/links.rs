@@ -1,4 +1,4 @@
-//! The interfaces for local addresses: questions and announcements out, frames in.
+//! The interfaces for local addresses: probes and announcements out, other hosts' frames in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,15 +18,15 @@ use crate::kernel::packet::listener::Listener;
 use crate::kernel::packet::socket::PacketSocket;
 use crate::report::metrics::Metrics;
 
-/// How long after a question for an IPv6 address its group is heard: until well after the kernel's own membership has
-/// begun, if the address becomes ours.
+/// How long after a probe for an IPv6 address its group stays joined. If the address becomes ours, the kernel's own
+/// membership has begun long before.
 const GROUP: Duration = Duration::from_secs(2);
 
 /// An interface.
 struct Interface {
     link: Link,
     name: String,
-    /// The source of neighbour discovery.
+    /// The source address of neighbour discovery.
     link_local: Option<Ipv6Addr>,
     listener: Option<Listener>,
 }
@@ -37,19 +37,19 @@ pub(super) struct Links {
     socket: PacketSocket,
     /// The hardware addresses of this host.
     own: BTreeSet<[u8; 6]>,
-    /// Groups to leave, and when.
+    /// Joined groups, and when to leave them.
     groups: BTreeMap<(LinkId, Ipv6Addr), BootTime>,
     metrics: Metrics,
 }
 
 impl Links {
-    /// Without interfaces yet.
+    /// Without any interface yet.
     pub(super) fn open(metrics: Metrics) -> Result<Self, Errno> {
         let socket = PacketSocket::open()?;
         Ok(Self { interfaces: BTreeMap::new(), socket, own: BTreeSet::new(), groups: BTreeMap::new(), metrics })
     }
 
-    /// Looks at the interfaces anew; returns what the protocol must be told.
+    /// Compares the interfaces with what the kernel has; returns the events for the protocol.
     pub(super) fn refresh(&mut self, table: &Table) -> Vec<Event> {
         let mut events = Vec::new();
         self.own = table.observed().links.values().filter_map(|link| link.mac).collect();
@@ -97,8 +97,8 @@ impl Links {
         futures::future::select_all(waiting).await.0
     }
 
-    /// The frames that came from other hosts: this one answers on one interface for the addresses of another, and hears
-    /// itself where two of them are on one network.
+    /// Receives frames of other hosts. This host's own frames are left out: it answers on one interface for the
+    /// addresses of another, and receives its own frames where two interfaces are on one network.
     pub(super) fn receive(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         for (id, interface) in &mut self.interfaces {
@@ -125,7 +125,7 @@ impl Links {
         self.interfaces.get(&id).map_or("", |interface| interface.name.as_str())
     }
 
-    /// Asks.
+    /// Sends a probe.
     pub(super) fn ask(&mut self, id: LinkId, target: IpAddr, to: Option<Mac>, ask: Ask) {
         let Some(interface) = self.interfaces.get_mut(&id) else { return };
         let (mac, to) = (interface.link.mac.0, to.map(|to| to.0));
@@ -148,7 +148,7 @@ impl Links {
         }
     }
 
-    /// Says once where an address is.
+    /// Announces an address once.
     pub(super) fn announce(&self, id: LinkId, address: IpAddr) {
         let Some(interface) = self.interfaces.get(&id) else { return };
         let frames = announcement(address, interface.link.mac.0, interface.link_local);
@@ -167,8 +167,8 @@ impl Links {
 }
 
 impl Interface {
-    /// The own address by which to ask for this one: of its network, else any; for IPv6 first the link-local one,
-    /// which every neighbour answers.
+    /// The own address from which to ask for this one: one of the same network if possible. For IPv6 it is the
+    /// link-local one, which every neighbour answers.
     fn source(&self, target: IpAddr) -> Option<IpAddr> {
         if target.is_ipv6() && self.link_local.is_some() {
             return self.link_local.map(IpAddr::V6);

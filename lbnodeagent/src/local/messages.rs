@@ -16,98 +16,98 @@ use crate::model::operation::{Failure, Purpose};
 use crate::model::placement::Placement;
 use crate::report::state::ProtocolState;
 
-/// What the protocol knows from the beginning.
+/// What the protocol is given at its start.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// This node.
     pub node: NodeId,
     /// The gossip keys.
     pub keys: Keys,
-    /// UDP port of the gossip; the same on every node unless their Leases say otherwise.
+    /// UDP port of the gossip. Other nodes use the same one, unless their Leases name another.
     pub port: u16,
-    /// Between two questions to the link before a claim.
+    /// The time between two probes before a claim.
     pub probe_interval: Duration,
     /// Directory of the state file.
     pub run_dir: PathBuf,
     /// How long addresses outlive this program.
     pub stop_grace: Duration,
-    /// Addresses that are ours though the kernel could not mark them.
+    /// Addresses that are ours although the kernel could not mark them.
     pub recorded: BTreeSet<AddressKey>,
-    /// The interfaces.
+    /// The interfaces for local addresses.
     pub interfaces: LocalInterfaces,
-    /// What applies to this node.
+    /// The settings that apply to this node.
     pub settings: ProtocolSettings,
 }
 
-/// What the node's configuration and its Node object say.
+/// What follows from this node's configuration and its Node object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProtocolSettings {
-    /// What to do about foreign hosts.
+    /// What to do about hosts that are not members.
     pub policy: ConflictPolicy,
-    /// When to announce an address, counted from its claim.
+    /// When an address is announced, counted from its claim.
     pub announcements: Vec<Duration>,
     /// An LBNodeAgent, or the built-in configuration, applies to this node.
     pub selected: bool,
-    /// The node carries the exclusion label.
+    /// The node has the label that excludes it from load balancers.
     pub excluded: bool,
-    /// The watches of the API are current.
+    /// The watches of the API server are current.
     pub current: bool,
 }
 
-/// What the agent tells the thread.
+/// What the agent sends to the thread.
 #[derive(Debug)]
 pub enum Command {
-    /// Interfaces changed.
+    /// The interfaces changed.
     Interfaces(Box<LocalInterfaces>),
-    /// Configuration or labels changed.
+    /// The settings changed.
     Settings(ProtocolSettings),
-    /// The complete list of peers.
+    /// The complete list of the other members.
     Members(Vec<Peer>),
-    /// An address is wanted, or its conditions changed.
+    /// This node is a candidate for an address, or its candidacy changed.
     Candidate(Box<Candidacy>),
-    /// An address is not wanted any more.
+    /// This node is no candidate for an address any more.
     NoCandidate(IpAddr),
-    /// Every address of the first lists was given.
+    /// All candidacies that follow from the first lists were sent.
     CandidatesComplete,
-    /// The Secret changed.
+    /// The gossip keys changed.
     Keys(Box<Keys>),
-    /// What does it look like?
+    /// A question for the protocol's state.
     State(oneshot::Sender<ProtocolState>),
-    /// End; the answer comes when everything that could be handed over is.
+    /// The end. The answer comes when everything that can be handed over has been.
     Stop(ownership::Stop, oneshot::Sender<()>),
 }
 
-/// What the thread tells the agent.
+/// What the thread reports to the agent.
 #[derive(Debug)]
 pub enum Update {
-    /// The kernel has the address because of us.
+    /// The thread added an address to the kernel or changed it.
     Applied(Applied),
-    /// The kernel does not have it any more.
+    /// The thread removed an address from the kernel.
     Withdrawn(AddressKey),
-    /// The kernel refused.
+    /// The kernel refused an operation.
     Failed(Failure),
-    /// Something to be told to people.
+    /// The protocol noticed something.
     Fact(Fact),
     /// The members changed.
     Members {
-        /// All but this node.
+        /// All members but this node.
         members: Vec<MemberState>,
-        /// There are some, and none has answered for seconds: Leases tell who lives.
+        /// There are other members, and none has answered for seconds, so that Leases show who lives.
         silent: bool,
     },
-    /// The gossip port can be used, or why not.
+    /// The gossip port could be bound, or why not.
     Port(Result<(), String>),
 }
 
 /// An address that the kernel has because of us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Where and how.
+    /// Where it is.
     pub placement: Placement,
-    /// By which operation; nothing if it was there.
+    /// The purpose of the operation; nothing if the address was there already.
     pub purpose: Option<Purpose>,
-    /// Somebody had taken it out.
+    /// Whether somebody else had removed or changed it.
     pub repaired: bool,
-    /// The node that answered for it before, if we took over from one.
+    /// The previous owner, if the address was taken over from one.
     pub from: Option<NodeId>,
 }

@@ -12,7 +12,7 @@ use crate::report::state::ProtocolState;
 /// How long the thread may take to end.
 const END: Duration = Duration::from_secs(2);
 
-/// The running thread; it ends when this is dropped.
+/// The running thread. It ends when this is dropped.
 #[derive(Debug)]
 pub struct ProtocolThread {
     commands: mpsc::UnboundedSender<Command>,
@@ -30,23 +30,23 @@ impl ProtocolThread {
         Ok(Self { commands })
     }
 
-    /// Tells the thread; returns whether it still runs.
+    /// Sends a command; returns whether the thread still runs.
     #[must_use]
     pub fn send(&self, command: Command) -> bool {
         self.commands.send(command).is_ok()
     }
 
-    /// Asks for a picture of now.
+    /// Asks for the protocol's state.
     #[must_use]
     pub fn state(&self) -> oneshot::Receiver<ProtocolState> {
         let (sender, receiver) = oneshot::channel();
-        // If the thread has ended the receiver hears so.
+        // If the thread has ended, the receiver notices.
         let _ended = self.send(Command::State(sender));
         receiver
     }
 
-    /// Ends the protocol, and returns when it has ended; `Leaving` waits until everything is handed over, at most for
-    /// `limit`.
+    /// Ends the protocol and returns when it has ended. `Leaving` waits until everything is handed over, for at
+    /// most `limit`.
     pub async fn stop(self, stop: ownership::Stop, limit: Duration) {
         let (sender, mut receiver) = oneshot::channel();
         if !self.send(Command::Stop(stop, sender)) {
@@ -54,7 +54,7 @@ impl ProtocolThread {
         }
         if tokio::time::timeout(limit, &mut receiver).await.is_err() {
             tracing::warn!(op = "stop", "not every local address could be handed over");
-            // Ends it at once.
+            // This ends the thread at once.
             drop(self);
             if tokio::time::timeout(END, receiver).await.is_err() {
                 tracing::error!(op = "stop", "the protocol for local addresses does not end");

@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use runtime::BootTime;
 
-/// The mark (`IFA_PROTO`, Linux 5.18) on every address that we add: `ip address` shows it as
-/// `proto 0x4c` (an L, for load balancer). The kernel uses 1 to 3; other programs are free to use
-/// any number, so the mark counts only together with what we want or with an interface of ours.
+/// The mark (`IFA_PROTO`, Linux 5.18) on every address that we add. `ip address` shows it as `proto 0x4c` (an L,
+/// for load balancer). The kernel itself uses 1 to 3, and other programs may use any number.
 pub const MARK: u8 = 0x4c;
 
-/// Names one address of the kernel: the kernel tells addresses apart by just these.
+/// The key by which the kernel tells addresses apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddressKey {
     /// The address.
@@ -36,17 +35,18 @@ impl AddressKey {
 pub struct KernelAddress {
     /// Who added it (`IFA_PROTO`).
     pub mark: Option<u8>,
-    /// Seconds that it is valid, counted from `seen`; nothing means for ever.
+    /// Seconds that it is valid, counted from `seen`; nothing means forever.
     pub valid: Option<u32>,
-    /// Seconds that it is preferred, counted from `seen`; nothing means for ever.
+    /// Seconds that it is preferred, counted from `seen`; nothing means forever.
     pub preferred: Option<u32>,
-    /// When the kernel said so.
+    /// When the kernel reported it.
     pub seen: BootTime,
     /// IPv4: another address of the same network is the primary one.
     pub secondary: bool,
-    /// Without the connected route.
+    /// Added without a connected route.
     pub no_prefix_route: bool,
-    /// Not tentative, not deprecated, not failed: fit to say which subnet the interface is in.
+    /// Neither tentative nor deprecated nor failed. Only such an address shows which subnet the interface is
+    /// in.
     pub usable: bool,
     /// The scope (`RT_SCOPE_*`), 0 for global.
     pub scope: u8,
@@ -57,7 +57,7 @@ pub struct KernelAddress {
 }
 
 impl KernelAddress {
-    /// Seconds that it is still valid; nothing means for ever.
+    /// Seconds that it is still valid; nothing means forever.
     #[must_use]
     pub fn remaining(&self, now: BootTime) -> Option<u32> {
         let passed = u32::try_from(now.since(self.seen).as_secs()).unwrap_or(u32::MAX);

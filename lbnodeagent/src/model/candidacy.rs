@@ -6,13 +6,14 @@ use ownership::Want;
 
 use crate::model::placement::Placement;
 
-/// A local address that this node takes part in.
+/// This node's candidacy for a local address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidacy {
-    /// For the protocol.
+    /// What the protocol is told.
     pub want: Want,
-    /// Where and how it goes into the kernel.
+    /// Where the address goes in the kernel if this node becomes its owner.
     pub placement: Placement,
-    /// The values of `purelb.io/rebalance` of the Services that use it. A new one asks for a move.
+    /// The values of the annotation `purelb.io/rebalance` of the Services that use the address. A new value
+    /// requests a move.
     pub requests: BTreeSet<u64>,
 }

@@ -12,11 +12,11 @@ pub struct Link {
     pub name: String,
     /// Set up by the administrator (`IFF_UP`).
     pub up: bool,
-    /// The cable is in (`IFF_LOWER_UP`).
+    /// The cable is plugged in (`IFF_LOWER_UP`).
     pub carrier: bool,
     /// The loopback interface.
     pub loopback: bool,
-    /// Asks and answers by ARP and neighbour discovery: no `IFF_NOARP`, which dummy interfaces have.
+    /// Uses ARP and neighbour discovery. Dummy interfaces do not: they have the flag `IFF_NOARP`.
     pub resolves: bool,
     /// Its Ethernet address, if it has one.
     pub mac: Option<[u8; 6]>,
@@ -30,19 +30,20 @@ impl Link {
     }
 }
 
-/// A route to everywhere.
+/// A default route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefaultRoute {
     /// Its family.
     pub family: Family,
-    /// The lowest metric wins.
+    /// Its metric; the lowest one is preferred.
     pub metric: u32,
     /// Number of its routing table.
     pub table: u32,
-    /// Index of its interface; of a route with several next hops, of the first.
+    /// Index of its interface; that of the first next hop, if there are several.
     pub index: u32,
-    /// The next hop there; nothing if the network itself is on the link.
+    /// The next hop; nothing if all destinations are on the link.
     pub gateway: Option<IpAddr>,
-    /// IPv4: the source address that it gives to packets, if it says so. It does not outlive that address.
+    /// IPv4: the source address that it gives to packets, if it names one. The kernel drops the route together
+    /// with that address.
     pub source: Option<Ipv4Addr>,
 }

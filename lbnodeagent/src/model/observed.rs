@@ -1,7 +1,6 @@
-//! What the kernel has: links, addresses, default routes.
+//! The kernel's state as last heard: links, addresses, default routes.
 //!
-//! Filled by a dump, kept current by notifications, and asked by everything that decides. It knows
-//! nothing of netlink, so tests build one by hand.
+//! A dump fills it and notifications keep it current. It does not depend on netlink, so tests build one by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use api_types::Family;
 use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::link::{DefaultRoute, Link};
 
-/// One thing that changed.
+/// One change in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// An interface appeared or changed.
@@ -24,32 +23,32 @@ pub enum Change {
     NoAddress(AddressKey),
     /// A default route appeared.
     Route(DefaultRoute),
-    /// A default route appeared in the place of the one with the same metric in the same table. IPv6 may have several of
-    /// these, of different interfaces.
+    /// A default route has replaced the one with the same metric in the same table. For IPv6 there may be
+    /// several of those, through different interfaces.
     Replacement(DefaultRoute),
     /// A default route is gone.
     NoRoute(DefaultRoute),
 }
 
-/// What [`Observed::apply`] found changed.
+/// What a change affects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Affected {
-    /// Addresses that appeared, changed or went.
+    /// Addresses that appeared, changed or disappeared.
     pub addresses: BTreeSet<IpAddr>,
-    /// An interface appeared, changed or went.
+    /// An interface appeared, changed or disappeared.
     pub links: bool,
-    /// A default route appeared or went.
+    /// A default route appeared or disappeared.
     pub routes: bool,
 }
 
 impl Affected {
-    /// Whether nothing changed.
+    /// Whether it affects nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.addresses.is_empty() && !self.links && !self.routes
     }
 
-    /// Adds what another found.
+    /// Adds what another change affects.
     pub fn extend(&mut self, other: Self) {
         self.addresses.extend(other.addresses);
         self.links |= other.links;
@@ -62,22 +61,23 @@ impl Affected {
 pub struct Observed {
     /// Interfaces by index.
     pub links: BTreeMap<u32, Link>,
-    /// Addresses, those of one IP together.
+    /// Addresses in order of their IP.
     pub addresses: BTreeMap<AddressKey, KernelAddress>,
     /// Default routes of both families.
     pub routes: BTreeSet<DefaultRoute>,
-    /// IPv6 addresses that the kernel was given and has not reported: it does so when duplicate address detection is
-    /// through, which even without any is done later and elsewhere (`addrconf_dad_work`).
+    /// IPv6 addresses that were added and that the kernel has not reported yet. It reports them when duplicate
+    /// address detection is over, and does so later and on another thread even if there is none
+    /// (`addrconf_dad_work`).
     underway: BTreeSet<AddressKey>,
 }
 
 impl Observed {
-    /// Takes over one change and says what it changed.
+    /// Applies a change; returns what it affects.
     pub fn apply(&mut self, change: Change) -> Affected {
         let mut changes = Affected::default();
         match change {
             Change::Link(index, link) => {
-                // The kernel sends a message for every counter; most change nothing for us.
+                // The kernel sends such a message for every change of a counter.
                 changes.links = self.links.get(&index) != Some(&link);
                 changes.routes = !link.up && self.forget_ipv4_routes(|route| route.index == index);
                 self.links.insert(index, link);
@@ -98,7 +98,8 @@ impl Observed {
                 changes.addresses.insert(key.ip);
             }
             Change::NoAddress(key) => {
-                // What is deleted and put again in one go is underway before the deletion is reported.
+                // An address that is deleted and added again at once is underway before its deletion
+                // is reported.
                 if self.addresses.remove(&key).is_some() {
                     changes.addresses.insert(key.ip);
                     changes.routes = self.forget_routes_with(&key);
@@ -122,25 +123,25 @@ impl Observed {
         changes
     }
 
-    /// The kernel is about to be given an address that it does not have. IPv4 addresses are reported at once.
+    /// An address is about to be added that the kernel does not have. IPv4 addresses are reported at once.
     pub fn expect(&mut self, key: AddressKey) {
         if key.ip.is_ipv6() {
             self.underway.insert(key);
         }
     }
 
-    /// The kernel refused it.
+    /// The kernel refused the address.
     pub fn expect_no_more(&mut self, key: &AddressKey) {
         self.underway.remove(key);
     }
 
-    /// Nobody can say any more what the kernel was given.
+    /// It is not known any more which addresses were added.
     pub fn expect_nothing(&mut self) {
         self.underway.clear();
     }
 
-    /// IPv6 knows an address once per interface. Given with another prefix length, the one that is there stays as it is,
-    /// and is not reported as what was given.
+    /// Expects no report of this address any more. The kernel knows an IPv6 address once per interface: one
+    /// that is added with another prefix length changes nothing and is not reported.
     fn expect_nothing_of(&mut self, ip: IpAddr, index: u32) {
         let lengths = AddressKey { ip, index, prefix_len: 0 }..=AddressKey { ip, index, prefix_len: u8::MAX };
         while let Some(key) = self.underway.range(lengths.clone()).next().copied() {
@@ -148,14 +149,14 @@ impl Observed {
         }
     }
 
-    /// Whether the kernel was given the address and will report it.
+    /// Whether the address was added and will be reported.
     #[must_use]
     pub fn expects(&self, key: &AddressKey) -> bool {
         self.underway.contains(key)
     }
 
-    /// Drops the IPv4 routes that go with an address: all of its interface with the last one there, and those that
-    /// name it as their source when the host has it no more.
+    /// Removes the IPv4 default routes that the kernel drops together with an address: all of its interface if
+    /// it was the last one there, and those that name it as their source if the host has it nowhere else.
     fn forget_routes_with(&mut self, gone: &AddressKey) -> bool {
         let IpAddr::V4(ip) = gone.ip else { return false };
         let concerns = |route: &DefaultRoute| route.index == gone.index || route.source == Some(ip);
@@ -167,15 +168,15 @@ impl Observed {
         self.forget_ipv4_routes(|route| last && route.index == gone.index || nowhere && route.source == Some(ip))
     }
 
-    /// The kernel reports no IPv4 route that it drops by itself (`fib_flush`), as when an interface is set down; it
-    /// does report IPv6 ones. Returns whether there was any.
+    /// Removes IPv4 default routes that the kernel drops by itself (`fib_flush`), for example when an interface
+    /// is set down. It reports such drops for IPv6 only. Returns whether there was any.
     fn forget_ipv4_routes(&mut self, dropped: impl Fn(&DefaultRoute) -> bool) -> bool {
         let before = self.routes.len();
         self.routes.retain(|route| route.family == Family::V6 || !dropped(route));
         self.routes.len() != before
     }
 
-    /// What differs in another state, lifetimes apart.
+    /// What differs in another state. Lifetimes are not compared.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Affected {
         let same = |one: &KernelAddress, two: &KernelAddress| {
@@ -191,7 +192,7 @@ impl Observed {
         Affected { addresses, links: self.links != other.links, routes: self.routes != other.routes }
     }
 
-    /// Everything that the kernel has for an address.
+    /// All occurrences of an address.
     pub fn of(&self, ip: IpAddr) -> impl Iterator<Item = (&AddressKey, &KernelAddress)> {
         let first = AddressKey { ip, index: 0, prefix_len: 0 };
         let last = AddressKey { ip, index: u32::MAX, prefix_len: u8::MAX };

@@ -8,16 +8,16 @@ use runtime::BootTime;
 use crate::model::address::{AddressKey, KernelAddress, MARK};
 use crate::model::placement::Placement;
 
-/// An address as it is to be entered into the kernel.
+/// An address as it is to be written to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where.
+    /// Which address, and where.
     pub key: AddressKey,
-    /// Seconds valid; nothing means for ever.
+    /// Seconds that it is valid; nothing means forever.
     pub valid: Option<u32>,
-    /// Seconds preferred; nothing means for ever.
+    /// Seconds that it is preferred; nothing means forever.
     pub preferred: Option<u32>,
-    /// Without the connected route.
+    /// Without a connected route.
     pub no_prefix_route: bool,
     /// `IFA_PROTO`.
     pub mark: Option<u8>,
@@ -30,7 +30,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An address of ours.
+    /// An address of ours at its placement.
     #[must_use]
     pub fn ours(placement: &Placement) -> Self {
         let Placement { key, attributes, .. } = placement;
@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-/// Set for prefixes up to /30 (specification, announcing.md 7).
+/// The broadcast address, which prefixes up to /30 have (specification, announcing.md 7).
 fn broadcast(key: &AddressKey) -> Option<Ipv4Addr> {
     match (key.network()?.broadcast(), key.prefix_len) {
         (IpAddr::V4(address), ..=30) => Some(address),
@@ -80,17 +80,17 @@ fn broadcast(key: &AddressKey) -> Option<Ipv4Addr> {
     }
 }
 
-/// One change of the kernel's addresses; both kinds can be repeated without harm.
+/// One change of the kernel's addresses. Both kinds can be repeated without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Create, or replace attributes and lifetimes.
+    /// Creates the address, or replaces its attributes and lifetimes.
     Put(Entry, Purpose),
-    /// Delete.
+    /// Deletes the address.
     Delete(AddressKey),
 }
 
 impl Operation {
-    /// The address it is about.
+    /// The address that it changes.
     #[must_use]
     pub const fn key(&self) -> &AddressKey {
         match self {
@@ -103,30 +103,30 @@ impl Operation {
 /// An operation that the kernel refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// The address, and where.
+    /// Which address, and where.
     pub key: AddressKey,
     /// Whether it was to be deleted.
     pub deleting: bool,
-    /// What the kernel said.
+    /// The kernel's answer.
     pub errno: Errno,
 }
 
 impl Failure {
-    /// The failure of this operation.
+    /// The failure of an operation.
     #[must_use]
     pub const fn of(operation: &Operation, errno: Errno) -> Self {
         Self { key: *operation.key(), deleting: matches!(operation, Operation::Delete(_)), errno }
     }
 }
 
-/// What a [`Operation::Put`] is for.
+/// The purpose of an [`Operation::Put`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The address is not there.
+    /// Adds a missing address.
     Add,
-    /// It is there; its lifetime runs down, or its mark or lifetime is not what it should be.
+    /// Renews a lifetime, or corrects the mark or a lifetime.
     Renew,
-    /// The kernel takes it along with another one that is deleted.
+    /// Puts back an address that the kernel removes together with a deleted one.
     Restore,
 }
 

@@ -9,19 +9,19 @@ use crate::model::address::AddressKey;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// On a network interface of this node alone.
+    /// On a network interface of its owner alone.
     Local,
     /// On the dummy interface of every node.
     Remote,
 }
 
-/// Where an address goes and how.
+/// Where on this node an address goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// How it is announced.
     pub kind: Kind,
-    /// Where.
+    /// The interface and the prefix length.
     pub key: AddressKey,
-    /// With which lifetimes and flags.
+    /// Lifetimes and flags.
     pub attributes: AddressAttributes,
 }

@@ -1,13 +1,13 @@
 //! Who writes to which interfaces.
 
-/// Whose interfaces a plan is about. Remote addresses are written by the agent, local ones by the
-/// thread that knows who owns them ([`crate::local::thread`]); neither touches what is the other's.
+/// Who makes a plan. The agent writes remote addresses, and the thread of the protocol writes local ones. Neither
+/// touches the other's interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// The interfaces for remote addresses.
+    /// The agent: only interfaces for remote addresses.
     Remote,
-    /// All others.
+    /// The thread: all other interfaces.
     Local,
-    /// All: only one of the two is at work.
+    /// The agent while the thread does not run: all interfaces.
     Sole,
 }

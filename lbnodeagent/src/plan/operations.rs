@@ -1,7 +1,7 @@
 //! From what should be and what is to the operations that make them agree.
 //!
-//! The plan adopts what matches, repairs what does not, and deletes only what is ours. It is made
-//! for a set of addresses at a time, and is empty when nothing is to be done.
+//! A plan adopts what matches, repairs what does not, and deletes only what is ours. It is made for a set of
+//! addresses at a time, and is empty when there is nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,19 +21,19 @@ use crate::model::writer::Writer;
 pub struct Plan<'a> {
     /// Where addresses should be.
     pub desired: &'a BTreeMap<IpAddr, Placement>,
-    /// What the kernel has.
+    /// The kernel's state as last heard.
     pub observed: &'a Observed,
     /// Which addresses in the kernel are ours.
     pub ours: Ours<'a>,
-    /// The node's own addresses: never deleted.
+    /// The node's own addresses, which are never deleted.
     pub node_addresses: &'a BTreeSet<IpAddr>,
     /// The interfaces for remote addresses ([`crate::decide::interfaces::remote_links`]).
     pub remote_links: &'a BTreeSet<u32>,
-    /// Whose interfaces this is about.
+    /// Who makes the plan, and so which interfaces it covers.
     pub writer: Writer,
-    /// Whether unwanted addresses may be deleted: every first list is complete.
+    /// Whether addresses that are not desired are deleted: every first list is complete.
     pub sweep: bool,
-    /// How long until the next full comparison: whoever would expire soon after it is renewed.
+    /// Seconds until the next full comparison. Addresses that would expire soon after it are renewed now.
     pub interval: u32,
     /// The time.
     pub now: BootTime,
@@ -68,20 +68,20 @@ impl Plan<'_> {
         self.ordered(puts, deletes)
     }
 
-    /// Addresses that the kernel has from us and nobody may want.
+    /// All addresses of ours in the kernel, whether they are desired or not.
     pub fn ours_in_kernel(&self) -> impl Iterator<Item = IpAddr> {
         self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found)).map(|(key, _)| key.ip)
     }
 
-    /// Whether we may delete an address.
+    /// Whether the address is ours and the plan may delete it.
     #[must_use]
     pub fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
         self.covers(key.index) && self.ours.includes(key, found) && !self.node_addresses.contains(&key.ip)
     }
 
-    /// Whether an address waits for its successor on another dummy interface before it goes. The kernel accepts an IPv6
-    /// address some time before it reports it and has its routes; with the old one gone at once, those who import the
-    /// routes would see none for a moment.
+    /// Whether an address stays until its successor on another dummy interface is reported. The kernel accepts
+    /// an IPv6 address some time before it has its routes and reports it. If the old address went at once,
+    /// programs that import the routes would see none for a moment.
     fn waits(&self, key: &AddressKey, successor: &Placement) -> bool {
         let to = &successor.key;
         to.ip.is_ipv6()
@@ -98,9 +98,9 @@ impl Plan<'_> {
         }
     }
 
-    /// Gives our addresses a lifetime of `grace` seconds, so that they outlive a time in which
-    /// nobody knows what the cluster wants. With `only_running_out`, those that live for more than
-    /// half of that are left as they are.
+    /// Gives our addresses a lifetime of `grace` seconds, so that they outlive a time in which nobody knows
+    /// what the cluster wants. With `only_running_out`, those that live for more than half of that are left as
+    /// they are.
     #[must_use]
     pub fn extensions(&self, grace: u32, only_running_out: bool) -> Vec<Operation> {
         let ours = self.observed.addresses.iter().filter(|(key, found)| self.is_ours(key, found));
@@ -109,9 +109,10 @@ impl Plan<'_> {
             .collect()
     }
 
-    /// The networks of real interfaces in which one of these addresses is the primary one and the host's own a secondary
-    /// one, as after a renumbering with `promote_secondaries`. The kernel makes the connected route of the primary
-    /// address only, and ours has none: until the host's own is the primary one, the host has no way to its network.
+    /// The networks of real interfaces in which one of these addresses is the primary one and the host's own
+    /// address a secondary one, for example after a renumbering with `promote_secondaries`. The kernel makes
+    /// the connected route only for the primary address, and ours has none. Until the host's own address is the
+    /// primary one, the host cannot reach its network.
     fn usurped(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<(u32, IpNetwork)> {
         let local = |key: &&AddressKey| key.ip.is_ipv4() && !self.remote_links.contains(&key.index);
         let keys = addresses.iter().filter_map(|ip| self.desired.get(ip)).map(|placement| &placement.key).filter(local);
@@ -149,7 +150,8 @@ impl Plan<'_> {
             && placement.key.ip.is_ipv4()
             && self.is_ours(&placement.key, found)
         {
-            // The kernel does not change this flag of an IPv4 address; that of an IPv6 one it does, with the route.
+            // The kernel cannot change this flag of an IPv4 address. Of an IPv6 address it can, together
+            // with the route.
             deletes.push(placement.key);
             puts.push(Operation::Put(entry, Purpose::Add));
         } else if self.needs_renewal(&entry, found) {
@@ -160,8 +162,9 @@ impl Plan<'_> {
         }
     }
 
-    /// What comes before an IPv6 address goes, or its connected route: the kernel takes the route along of an address
-    /// without a lifetime only, and otherwise leaves it until that is over (`ipv6_del_addr`, `inet6_addr_modify`).
+    /// What is done before an IPv6 address or its connected route is removed. The kernel removes the route
+    /// together with an address only if that has no lifetime; otherwise it keeps the route until the lifetime
+    /// is over (`ipv6_del_addr`, `inet6_addr_modify`).
     pub(super) fn made_permanent(&self, key: &AddressKey) -> Option<Operation> {
         let found = self.observed.addresses.get(key)?;
         let stays = key.ip.is_ipv6() && found.valid.is_some() && !found.no_prefix_route;
@@ -176,7 +179,8 @@ impl Plan<'_> {
         let foreign = !self.ours.includes(&entry.key, found);
         let lifetime = match (entry.valid, found.remaining(self.now)) {
             (None, None) => false,
-            // Half of the lifetime (specification, announcing.md 7), looked at in time.
+            // Renewed after half of the lifetime (specification, announcing.md 7), and before the next
+            // comparison would be too late.
             (Some(desired), Some(left)) => left <= (desired / 2).saturating_add(self.interval) || left > desired,
             _ => true,
         };
@@ -185,7 +189,7 @@ impl Plan<'_> {
     }
 }
 
-/// The interface and network that an IPv4 address shares with others; a host route is shared with none.
+/// The interface and network that an IPv4 address shares with others. A host route shares its network with none.
 pub(super) fn network(key: &AddressKey) -> Option<(u32, IpNetwork)> {
     (key.ip.is_ipv4() && key.prefix_len < 32).then(|| key.network().map(|network| (key.index, network)))?
 }

@@ -9,16 +9,16 @@ use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::operation::{Entry, Operation, Purpose};
 
 impl Plan<'_> {
-    /// Make before break, with two exceptions: what is put where something is deleted comes after
-    /// it, and whatever goes with a deleted primary address is restored after it.
+    /// Orders operations: make before break, with two exceptions. A put that replaces a deleted address comes
+    /// after the deletion, and addresses that go with a deleted primary one are restored after it.
     pub(super) fn ordered(&self, puts: Vec<Operation>, mut deletes: Vec<AddressKey>) -> Vec<Operation> {
         let leaving: BTreeSet<AddressKey> = deletes.iter().copied().collect();
         let broken = self.broken_networks(&leaving);
         let restored = self.restored(&leaving, &broken);
-        // Secondary addresses first: deleting them takes nobody along.
+        // Secondary addresses first: their deletion affects no other address.
         deletes.sort_by_key(|key| self.is_primary(key));
         let comes_after = |key: &AddressKey| {
-            // IPv6 knows an address once per interface, whatever its prefix length.
+            // The kernel knows an IPv6 address once per interface, whatever its prefix length.
             let replaced = if key.ip.is_ipv6() {
                 let first = AddressKey { prefix_len: 0, ..*key };
                 leaving.range(first..=AddressKey { prefix_len: u8::MAX, ..*key }).next().is_some()
@@ -29,7 +29,7 @@ impl Plan<'_> {
         };
         let (after, mut operations): (Vec<_>, Vec<_>) = puts.into_iter().partition(|put| comes_after(put.key()));
         let put_again: BTreeSet<AddressKey> = after.iter().map(|put| *put.key()).collect();
-        // Deleted by hand on the dummy interface, so that it does not matter whether the kernel
+        // On the dummy interface these are deleted explicitly, so that it does not matter whether the kernel
         // promotes secondary addresses: BIRD 1.6 loses the route when it does.
         operations.extend(
             restored.iter().filter(|key| self.remote_links.contains(&key.index)).map(|key| Operation::Delete(*key)),
@@ -53,21 +53,22 @@ impl Plan<'_> {
         self.observed.addresses.get(key).is_some_and(|found| !found.secondary)
     }
 
-    /// The interface and network that an address shares with others, so that they are concerned when it leaves: the
-    /// kernel's business for IPv4; for IPv6, which knows no primary addresses, that of whoever watches the dummy
-    /// interface. BIRD 1.6 drops the network's route with any one of its addresses.
+    /// The interface and network that an address shares with others which are affected when it is deleted. For
+    /// IPv4 the kernel affects them. IPv6 has no primary addresses, but on the dummy interface routing daemons
+    /// import the network's route, and BIRD 1.6 drops it together with any one of its addresses.
     fn shared(&self, key: &AddressKey) -> Option<(u32, IpNetwork)> {
         let watched = key.prefix_len < 128 && self.remote_links.contains(&key.index);
         if key.ip.is_ipv6() && watched { Some((key.index, key.network()?)) } else { network(key) }
     }
 
-    /// The networks whose primary address leaves; for IPv6 any address.
+    /// The networks whose primary address is deleted; for IPv6, any address.
     fn broken_networks(&self, leaving: &BTreeSet<AddressKey>) -> BTreeSet<(u32, IpNetwork)> {
         leaving.iter().filter(|key| self.is_primary(key)).filter_map(|key| self.shared(key)).collect()
     }
 
-    /// The IPv4 addresses that stay, but that the kernel deletes or promotes together with a primary one: those of the
-    /// same network and prefix length on the same interface. For IPv6 one of ours, whose return brings the route back.
+    /// The remaining addresses that are put again. For IPv4 those are the addresses that the kernel deletes or
+    /// promotes together with a primary one: those of the same network and prefix length on the same interface.
+    /// For IPv6 one of ours in each network is enough to bring its route back.
     fn restored(&self, leaving: &BTreeSet<AddressKey>, broken: &BTreeSet<(u32, IpNetwork)>) -> Vec<AddressKey> {
         if broken.is_empty() {
             return Vec::new();
@@ -77,7 +78,8 @@ impl Plan<'_> {
             ours && !leaving.contains(key) && self.shared(key).is_some_and(|network| broken.contains(&network))
         };
         let mut restored: Vec<_> = self.observed.addresses.iter().filter(goes_along).collect();
-        // The first one becomes the primary address, which has the connected route: the host's own.
+        // The first one becomes the primary address, which has the connected route. It should be the host's
+        // own.
         restored.sort_by_key(|(key, found)| self.is_ours(key, found));
         let mut networks = BTreeSet::new();
         restored.retain(|(key, _)| key.ip.is_ipv4() || networks.insert(self.shared(key)));

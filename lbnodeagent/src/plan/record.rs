@@ -1,7 +1,7 @@
-//! Remembers what is ours, for kernels that cannot mark addresses (before Linux 5.18).
+//! The record of which addresses are ours, for kernels that cannot mark addresses (before Linux 5.18).
 //!
-//! One line for each address in a file on a tmpfs: it lives as long as the addresses do. Without
-//! the file nothing is ours, so nothing is deleted.
+//! It is a file with one line for each address, on a tmpfs, so that it lives as long as the addresses do. Without
+//! the file no address counts as ours, and none is deleted.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads the file; lines that make no sense are left out.
+    /// Reads the file. Lines that cannot be understood are ignored.
     #[must_use]
     pub fn load(directory: &Path) -> Self {
         let path = directory.join("addresses");
@@ -35,17 +35,17 @@ impl Record {
         &self.keys
     }
 
-    /// Remembers an address.
+    /// Adds an address.
     pub fn insert(&mut self, key: AddressKey) {
         self.changed |= self.keys.insert(key);
     }
 
-    /// Forgets an address.
+    /// Removes an address.
     pub fn remove(&mut self, key: &AddressKey) {
         self.changed |= self.keys.remove(key);
     }
 
-    /// Writes the file if it is to change: whole, or not at all.
+    /// Writes the file if anything changed: as a whole, or not at all.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -63,7 +63,7 @@ impl Record {
     }
 }
 
-/// Writes a file whole, or not at all; its directory is made if it is missing.
+/// Writes a file as a whole, or not at all. Makes its directory if it is missing.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;

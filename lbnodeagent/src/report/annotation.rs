@@ -1,15 +1,15 @@
-//! The text of the annotations `purelb.io/announcing-IPv4` and `-IPv6` (specification,
-//! announcing.md 9): entries `node,interface,ip`, joined by blanks, one for each IP.
+//! The text of the annotations `purelb.io/announcing-IPv4` and `-IPv6` (specification, announcing.md 9): entries
+//! `node,interface,ip`, separated by blanks, one for each IP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// What an annotation says: who announces each address, and on which interface.
+/// The entries of an annotation: which node announces each address, and on which interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Slots(BTreeMap<IpAddr, (String, String)>);
 
 impl Slots {
-    /// Reads an annotation; entries that are none are dropped.
+    /// Reads an annotation. Texts that are no entries are dropped.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let entry = |entry: &str| {
@@ -22,7 +22,7 @@ impl Slots {
         Self(text.split_whitespace().filter_map(entry).collect())
     }
 
-    /// The text: sorted by IP. Nothing if there is no entry: the annotation is then deleted.
+    /// The text, sorted by IP. Nothing if there is no entry, which deletes the annotation.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         let entries: Vec<String> =
@@ -31,29 +31,29 @@ impl Slots {
     }
 }
 
-/// This node's role in an address.
+/// This node's role for an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// It announces the address on this interface.
+    /// This node announces the address on this interface.
     Announces(String),
-    /// Another node does, or nobody: its entry, if it is there, will be replaced by the next owner.
+    /// Another node announces it, or none does. An entry of this node is left for the next owner to replace.
     NotOwner,
-    /// It cannot announce it: its own entry goes.
+    /// This node cannot announce it. An entry of this node is removed.
     CannotAnnounce,
 }
 
 /// What to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// The new text; nothing deletes the annotation.
+    /// The new text; nothing to delete the annotation.
     pub text: Option<String>,
     /// The nodes whose entries are replaced.
     pub replaced: BTreeSet<String>,
 }
 
-/// Brings an annotation up to date for this node; nothing if it is already.
+/// Updates an annotation for this node; returns nothing if it is up to date.
 ///
-/// `roles` has every address of this family in the Service's status; entries of others are dropped.
+/// `roles` contains every address of this family in the Service's status. Entries of other addresses are dropped.
 #[must_use]
 pub fn edit(present: Option<&str>, node: &str, roles: &BTreeMap<IpAddr, Role>) -> Option<Edit> {
     let before = Slots::parse(present.unwrap_or_default());
@@ -75,8 +75,8 @@ pub fn edit(present: Option<&str>, node: &str, roles: &BTreeMap<IpAddr, Role>) -
             Role::NotOwner | Role::CannotAnnounce => {}
         }
     }
-    // Entries of addresses that the Service no longer has are dropped by whoever writes, and by
-    // the node that is named in them.
+    // An entry of an address that the Service does not have any more is dropped by any node that writes, and by
+    // the node that it names.
     let stale = |ip: &IpAddr| !roles.contains_key(ip);
     concerned |= before.0.iter().any(|(ip, (owner, _))| stale(ip) && owner == node);
     slots.0.retain(|ip, _| !stale(ip));

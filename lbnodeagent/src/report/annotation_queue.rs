@@ -1,7 +1,7 @@
-//! Which Services' announcing annotations are to be looked at, and when.
+//! Which Services' announcing annotations are to be written, and when.
 //!
-//! Written after the fact and never in the way: at most [`RATE`] writes a second for each node, and
-//! what is to be written is computed when its turn comes, from the newest state.
+//! Annotations are written after an address is announced and never delay that. There are at most [`RATE`] writes a
+//! second for each node. The text is computed from the newest state just before it is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use runtime::BootTime;
 
 use crate::cluster::service::ServiceName;
 
-/// Writes per second.
+/// Writes per second of a node.
 pub const RATE: u32 = 20;
 
-/// Between two writes.
+/// The time between two writes.
 const GAP: Duration = Duration::from_millis(50);
 
 /// The longest wait after failures.
@@ -25,7 +25,7 @@ struct Waiting {
     failures: u32,
 }
 
-/// Services that wait for their turn.
+/// The Services that wait.
 #[derive(Debug, Default)]
 pub struct AnnotationQueue {
     waiting: BTreeMap<ServiceName, Waiting>,
@@ -35,12 +35,12 @@ pub struct AnnotationQueue {
 }
 
 impl AnnotationQueue {
-    /// The annotations of this Service may need a change; looked at in `delay`.
+    /// The annotations of this Service may need a change, to be looked at after `delay`.
     pub fn note(&mut self, name: &ServiceName, now: BootTime, delay: Duration) {
         self.waiting.entry(name.clone()).or_insert(Waiting { due: now + delay, failures: 0 });
     }
 
-    /// When the next turn comes; nothing while nothing waits or a write is under way.
+    /// When the next Service is due; nothing while none waits or a write is under way.
     #[must_use]
     pub fn wake(&self) -> Option<BootTime> {
         if self.busy.is_some() {
@@ -49,7 +49,7 @@ impl AnnotationQueue {
         self.waiting.values().map(|waiting| waiting.due.max(self.next)).min()
     }
 
-    /// The Services whose turn it is, the longest waiting first.
+    /// The Services that are due, those that wait longest first.
     #[must_use]
     pub fn due(&self, now: BootTime) -> Vec<ServiceName> {
         if self.busy.is_some() || now < self.next {
@@ -71,13 +71,14 @@ impl AnnotationQueue {
         self.next = now + GAP;
     }
 
-    /// The write under way has ended; one that failed is made anew later.
+    /// The write under way has ended. One that failed is repeated later.
     pub fn end(&mut self, succeeded: bool, now: BootTime) {
         let Some(name) = self.busy.take() else { return };
         if succeeded {
             self.waiting.remove(&name);
         } else if let Some(waiting) = self.waiting.get_mut(&name) {
-            // The watch brings the newer state within milliseconds, or an outage lasts longer.
+            // After a conflict the watch delivers the newer state within milliseconds. Anything else
+            // lasts longer.
             let wait = Duration::from_millis(100).saturating_mul(1 << waiting.failures.min(10)).min(MAX_WAIT);
             *waiting = Waiting { due: now + wait, failures: waiting.failures.saturating_add(1) };
         }

@@ -1,4 +1,4 @@
-//! `/state`: what this node announces, what not, and why, for the plugin and for people.
+//! The page `/state`: what this node announces, what it does not, and why. The kubectl plugin and people read it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,15 +20,15 @@ use super::status::Status;
 use crate::model::observed::Observed;
 use crate::model::placement::Kind;
 
-/// A question of `/state`, with the way back for the answer.
+/// A query for `/state`, with the channel for its answer.
 pub type StateRequest = oneshot::Sender<NodeState>;
 
-/// What the protocol knows.
+/// What the protocol for local addresses knows.
 #[derive(Debug)]
 pub struct ProtocolState {
     /// The members.
     pub snapshot: Snapshot,
-    /// The addresses that this node takes part in.
+    /// The addresses for which this node is a candidate.
     pub addresses: Vec<AddressState>,
 }
 
@@ -38,19 +38,19 @@ pub struct ProtocolState {
 pub struct NodeState {
     /// The node.
     pub node: String,
-    /// When this was said.
+    /// The time of this answer.
     pub time: Timestamp,
     /// `default`, `configured`, `deselected` or `invalid`.
     pub config: &'static str,
     /// What is still missing before anything is decided.
     pub missing: Option<&'static str>,
-    /// Where remote addresses go.
+    /// The interface for remote addresses.
     pub dummy_interface: Option<String>,
     /// The subnets on which this node can answer.
     pub subnets: Vec<String>,
     /// The other members.
     pub members: Vec<MemberEntry>,
-    /// There are others, and none answers: Leases tell who lives.
+    /// There are other members and none answers, so that Leases show who lives.
     pub gossip_silent: bool,
     /// Whether what this node knows of the cluster's objects is current.
     pub current: bool,
@@ -86,15 +86,15 @@ pub struct AddressEntry {
     pub interface: Option<String>,
     /// The prefix length, if it belongs here.
     pub prefix_length: Option<u8>,
-    /// One word.
+    /// The reason in one word.
     pub reason: &'static str,
-    /// A sentence.
+    /// The reason as a sentence.
     pub why: String,
-    /// What the kernel said when it refused last; nothing as soon as it accepts.
+    /// The kernel's last refusal, until it accepts.
     pub error: Option<String>,
-    /// Since when this is so.
+    /// Since when the decision stands.
     pub since: Timestamp,
-    /// Of a local address that this node takes part in: what the protocol between the agents says.
+    /// What the protocol knows of a local address for which this node is a candidate.
     pub ownership: Option<OwnershipEntry>,
 }
 
@@ -136,7 +136,7 @@ pub struct MemberEntry {
 }
 
 impl MemberEntry {
-    /// As the protocol knows it.
+    /// From what the protocol knows.
     #[must_use]
     pub fn new(member: &MemberState) -> Self {
         let limits = [
@@ -165,20 +165,20 @@ impl MemberEntry {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnershipEntry {
-    /// Who answers for it.
+    /// The owner.
     pub owner: Option<String>,
-    /// The number of the claim: grows whenever somebody takes the address.
+    /// The epoch of the claim, which grows with each claim.
     pub epoch: u64,
-    /// Who would take it over.
+    /// The next candidate.
     pub heir: Option<String>,
-    /// What this node does about it.
+    /// What this node does about the address.
     pub doing: &'static str,
-    /// The last thing that happened to it here.
+    /// The last thing that happened to the address on this node.
     pub last: &'static str,
 }
 
 impl OwnershipEntry {
-    /// As the protocol knows it.
+    /// From what the protocol knows.
     #[must_use]
     pub fn new(address: &AddressState) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl OwnershipEntry {
     }
 }
 
-/// How long the agent may take: it answers between two passes.
+/// How long the agent may take. It answers between two passes.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The path `/state`.

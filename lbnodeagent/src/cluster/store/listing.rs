@@ -1,10 +1,10 @@
-//! Lists in progress: what a new list does not bring is gone.
+//! Lists in progress. Objects that a new list does not contain are gone.
 
 use std::collections::BTreeSet;
 
 use crate::cluster::service::ServiceName;
 
-/// The names that a list in progress has brought so far.
+/// The names that a list in progress has contained so far.
 #[derive(Debug)]
 pub(super) struct Listing<K> {
     pub(super) seen: BTreeSet<K>,
@@ -19,7 +19,7 @@ impl<K> Default for Listing<K> {
 }
 
 impl<K: Ord> Listing<K> {
-    /// The list is complete: what of `known` it did not bring.
+    /// The list is complete; returns the names among `known` that it did not contain.
     pub(super) fn done<'a>(&mut self, known: impl Iterator<Item = &'a K>) -> Vec<K>
     where
         K: Clone + 'a,

@@ -1,4 +1,4 @@
-//! The objects of the cluster, kind by kind.
+//! Applying the watches' events, one kind of object at a time.
 
 use api_types::{LBNodeAgent, ServiceGroup};
 use jiff::Timestamp;
@@ -67,7 +67,8 @@ impl Store {
         match self.groups.apply(object) {
             Ok(changed) => self.dirty.all |= changed,
             Err(error) => {
-                // The allocator tells the user; here it matters why an address is what it is.
+                // The allocator reports it to the user. The log shows here why an address is treated
+                // as it is.
                 tracing::warn!(op = "setConfig", group = object.name_any(), %error, "ServiceGroup not usable");
                 self.dirty.all = true;
             }
@@ -119,7 +120,7 @@ impl Store {
                 }
                 self.node = Some(view);
             }
-            // A node that is deleted and registers anew is still this machine.
+            // A node that is deleted and registers again is still this machine.
             Event::Delete(_) | Event::Init => {}
             Event::InitDone => self.listing.node = true,
         }

@@ -10,26 +10,26 @@ use crate::kernel::gossip::Gossip;
 use crate::local::messages::Update;
 use crate::local::table::COMPARE;
 
-/// How often it is maintained whether people must be reported something of the members.
+/// How often members, the gossip port and groups are looked at.
 const MAINTAIN: Duration = Duration::from_millis(250);
-/// Between two attempts to get the gossip port.
+/// The time between two attempts to bind the gossip port.
 const BIND: Duration = Duration::from_secs(5);
-/// Between two readings of the kernel, whatever the occasion.
+/// The time between two readings of the kernel while the observed state is stale.
 const READ: Duration = Duration::from_secs(1);
-/// Between two writings of the state file: changes come in bursts. Whatever the last moment of a process is missing
-/// there, its peers remember.
+/// The time between two writes of the state file, for changes come in bursts. Claims of the last moment before a
+/// crash are missing in the file, but the peers know them.
 const SAVE: Duration = Duration::from_millis(50);
 
 impl Driver {
-    /// When something of this is due.
+    /// When the next of these is due.
     pub(super) fn maintenance_wake(&self) -> BootTime {
         let read = self.compared + if self.table.is_stale() { READ } else { COMPARE };
-        // The state file is behind by no more than that either.
+        // A write of the state file may be due earlier.
         let other = [self.table.wake(), self.save_at()].into_iter().flatten();
         other.fold(read.min(self.maintained + MAINTAIN), BootTime::min)
     }
 
-    /// Goes on with a state that somebody wants.
+    /// Continues with an answer to a question for the protocol's state.
     pub(super) fn continue_state_queries(&mut self) {
         let Some((answer, mut state)) = self.state_queries.pop() else { return };
         let after = state.addresses.last().map(|address| address.address);
@@ -42,7 +42,7 @@ impl Driver {
         }
     }
 
-    /// What is maintained at from time to time.
+    /// Does what is due.
     pub(super) fn maintain(&mut self) {
         let now = BootTime::now();
         if now.since(self.compared) >= if self.table.is_stale() { READ } else { COMPARE } {
@@ -83,13 +83,13 @@ impl Driver {
         }
     }
 
-    /// When the state file is to be written, if it is behind.
+    /// When the state file is to be written, if it is out of date.
     fn save_at(&self) -> Option<BootTime> {
         let (saved, at) = self.saved?;
         (saved != self.machine.version()).then(|| at + SAVE)
     }
 
-    /// The state file follows the claims.
+    /// Writes the state file if claims have changed; with `now`, without waiting.
     pub(super) fn save(&mut self, now: bool) {
         let (version, time) = (self.machine.version(), BootTime::now());
         if self.saved.is_some_and(|(saved, at)| saved == version || !now && time.since(at) < SAVE) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::content::{Content, Identity};
 use super::schedule;
 
-/// The whole Lease each time, so that whatever somebody changed is right again.
+/// The whole Lease, so that each write corrects whatever somebody has changed.
 pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1",

@@ -21,7 +21,8 @@ use crate::report::metrics::Metrics;
 /// How long one renewal may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Renews the Lease in its schedule, and at once when its content changes or `gone` says that somebody deleted it.
+/// Renews the Lease regularly, and at once when its content changes or when `gone` reports that somebody deleted
+/// it.
 pub fn start(
     client: Client,
     identity: Identity,
@@ -64,7 +65,7 @@ impl Renewer {
         let name = name(&self.identity.node);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match within(DEADLINE, self.api.patch(&name, &parameters, &Patch::Merge(&body))).await {
-            // Not there yet, or deleted by somebody: it comes back.
+            // The Lease does not exist yet, or somebody deleted it.
             Err(error) if error.next() == Next::Forget => {
                 let lease = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
                 let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

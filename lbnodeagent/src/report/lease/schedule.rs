@@ -1,5 +1,5 @@
-//! When the Lease is written: rarely, for gossip tells who lives and the Lease only where to find us; often while
-//! gossip is silent; and whenever there is something new to say.
+//! When the Lease is written: rarely, because gossip shows who lives and the Lease only where agents listen; often
+//! while gossip is silent; and whenever its content changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::content::Content;
 
-/// Usual renewals, and how long each is valid: two may be lost.
+/// The usual interval of renewals, and how long each is valid: two may be missed.
 const USUAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
-/// The same while Leases have to tell who lives.
+/// The same while Leases have to show who lives.
 const GOSSIP_SILENT: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
-/// What may be added to an interval, as a part of it, so that agents that were started together do not renew together.
+/// The part of an interval that is added at random at most, so that agents which were started together do not renew
+/// together.
 const JITTER: f64 = 0.1;
-/// News wait until this long after the last attempt: interfaces come and go in bursts.
+/// New content waits until this long after the last attempt, because interfaces change in bursts.
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// The first pause after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
@@ -32,7 +33,7 @@ fn interval(gossip_silent: bool, random: f64) -> Duration {
     interval.mul_f64(JITTER.mul_add(random, 1.0))
 }
 
-/// The times at which to write.
+/// The schedule of writes.
 pub(super) struct Schedule {
     content: watch::Receiver<Option<Content>>,
     /// Somebody deleted the Lease.
@@ -47,7 +48,7 @@ impl Schedule {
         Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None }
     }
 
-    /// Waits until it is time; gives what is to be written then, or nothing when nobody has anything to say any more.
+    /// Waits for the next write; returns its content, or nothing when there will be no new content any more.
     pub(super) async fn next(&mut self) -> Option<Content> {
         if let Some((last, pause)) = self.last {
             let early = tokio::select! {
@@ -65,7 +66,7 @@ impl Schedule {
         loop {
             let content = self.content.borrow_and_update().clone();
             if let Some(content) = content {
-                // Until the outcome is known.
+                // The pause until the outcome is known.
                 self.last = Some((Instant::now(), RETRY.1));
                 return Some(content);
             }
@@ -78,7 +79,7 @@ impl Schedule {
         self.backoff.failures()
     }
 
-    /// The outcome of the attempt, of this content's urgency.
+    /// The outcome of the last attempt.
     pub(super) fn written(&mut self, succeeded: bool, gossip_silent: bool) {
         let pause = if succeeded {
             self.backoff.reset();
@@ -86,7 +87,7 @@ impl Schedule {
         } else {
             self.backoff.next_delay()
         };
-        // A failed attempt may have taken long: what follows waits from its end.
+        // A failed attempt may have taken long, so the pause begins at its end.
         let from = self.last.filter(|_| succeeded).map_or_else(Instant::now, |(last, _)| last);
         self.last = Some((from, pause));
     }

@@ -1,5 +1,7 @@
-//! The series of announced addresses: one for each address and Service, so there may be very many. They are made when
-//! somebody asks, for each as an object of its own would take more memory than all else that is known of the address.
+//! The series of announced addresses.
+//!
+//! There is one for each address and Service, so there may be very many. They are made when they are read: an
+//! object for each of them would need more memory than everything else that is known of the address.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -27,10 +29,11 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// None yet.
+    /// Without any address.
     ///
     /// # Errors
-    /// Never, for the names are valid.
+    ///
+    /// Never, because the names are valid.
     pub(super) fn new() -> prometheus::Result<Self> {
         let labels = ["service", "node", "ip"].map(str::to_owned).to_vec();
         let desc = Desc::new(NAME.to_owned(), HELP.to_owned(), labels, HashMap::new())?;
@@ -42,7 +45,7 @@ impl Announced {
         node.clone_into(&mut self.known().node);
     }
 
-    /// The address is announced for these Services; not at all, if there are none.
+    /// Sets the Services for which the address is announced; without any it is not announced.
     pub fn set(&self, ip: IpAddr, users: Vec<ServiceName>) {
         if users.is_empty() {
             self.known().users.remove(&ip);

@@ -1,4 +1,4 @@
-//! Series of the protocol that decides who answers for a local address.
+//! The series of the protocol for local addresses.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use runtime::metrics::{counter, gauge};
 
 use super::registration::counters as labelled;
 
-/// Bounds of the failover histogram in seconds: the goal is half a second, worst one second.
+/// Bounds of the failover histogram in seconds. The goal is half a second, and one second in the worst case.
 const FAILOVER: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0];
 
 /// The series.
 #[derive(Debug, Clone)]
 pub struct OwnershipMetrics {
-    /// Members that do not answer, and are not given up yet.
+    /// Members that do not answer and are not given up yet.
     pub suspects: IntGauge,
     /// Members whose agent is silent.
     pub silent: IntGauge,
@@ -22,13 +22,13 @@ pub struct OwnershipMetrics {
     pub held: IntGauge,
     /// The highest epoch of its claims.
     pub highest_epoch: IntGauge,
-    /// The gossip's port is ours.
+    /// Whether the gossip port is bound.
     pub port_bound: IntGauge,
-    /// There are members, and none answers.
+    /// Whether there are members and none of them answers.
     pub gossip_silent: IntGauge,
     /// Datagrams not sent.
     pub send_errors: IntCounter,
-    /// Questions to the link not sent.
+    /// Probes not sent.
     pub question_errors: IntCounter,
     claims: IntCounterVec,
     releases: IntCounterVec,
@@ -92,7 +92,7 @@ impl OwnershipMetrics {
         })
     }
 
-    /// Counts what happened.
+    /// Counts a fact.
     pub fn count(&self, fact: &Fact) {
         match fact {
             Fact::Claimed { address, cause, from, without, .. } => {
@@ -119,7 +119,7 @@ impl OwnershipMetrics {
     }
 }
 
-/// Why an address was claimed, in one word.
+/// The word for the cause of a claim.
 #[must_use]
 pub const fn cause_word(cause: Cause) -> &'static str {
     match cause {
@@ -131,7 +131,7 @@ pub const fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-/// Why an address was given up, in one word.
+/// The word for the reason of a release.
 #[must_use]
 pub const fn why_word(why: Why) -> &'static str {
     match why {
