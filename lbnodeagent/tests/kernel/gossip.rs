@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lbnodeagent::gossip::Gossip;
+use lbnodeagent::kernel::gossip::Gossip;
 use ownership::envelope::MAX_DATAGRAM;
 use tokio::time::timeout;
 

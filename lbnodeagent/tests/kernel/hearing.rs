@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use lbnodeagent::packet::frames::{announcement, probe, reach};
-use lbnodeagent::packet::listener::Listener;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::frames::{announcement, probe, reach};
+use lbnodeagent::kernel::packet::listener::Listener;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::net::if_::if_nametoindex;
 use ownership::Frame;
 use tokio::time::{sleep, timeout};
@@ -175,7 +175,7 @@ fn questions_for_a_joined_address_are_heard() {
             far.run(move || PacketSocket::open().unwrap().send(if_nametoindex("far0").unwrap(), &frame).unwrap());
             sleep(Duration::from_millis(100)).await;
             let expected = Frame::Question { target: target.into(), sender: Some(addr("fe80::b")) };
-            ear.hear(NEAR).contains(&(FAR, expected))
+            ear.receive(NEAR).contains(&(FAR, expected))
         };
         // Like those of network cards its filter is a hash: some groups are let through for the sake of another.
         let mut last = 0x3450;
@@ -211,7 +211,7 @@ fn an_interface_that_goes_down_comes_back_and_disappears() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
         ip("link set eth0 down");
-        assert!(wire.ear.hear(NEAR).iter().all(|(mac, _)| *mac == FAR));
+        assert!(wire.ear.receive(NEAR).iter().all(|(mac, _)| *mac == FAR));
         let mut opened_while_down = Listener::open(wire.index).unwrap();
         ip("link set eth0 up");
         eventually("eth0 is up", || ip("link show eth0").contains("state UP")).await;
@@ -244,7 +244,7 @@ fn a_storm_is_read_in_parts_and_nothing_of_it_is_lost() {
         sleep(Duration::from_millis(100)).await;
         let mut counts = Vec::new();
         while timeout(Duration::from_millis(100), wire.ear.ready()).await.is_ok() {
-            counts.push(wire.ear.hear(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
+            counts.push(wire.ear.receive(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
         }
         assert_eq!(counts.iter().sum::<usize>(), 700, "{counts:?}");
         assert!(counts.len() >= 3 && counts.iter().all(|count| *count <= 512), "{counts:?}");

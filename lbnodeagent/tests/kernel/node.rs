@@ -6,15 +6,16 @@ use api_types::{LBNodeAgent, ServiceGroup};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::runtime::watcher::Event;
-use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
-use lbnodeagent::endpoints::SliceView;
-use lbnodeagent::members::LeaseView;
-use lbnodeagent::metrics::Metrics;
-use lbnodeagent::nodes::NodeView;
-use lbnodeagent::publish::lease::Content;
-use lbnodeagent::services::ServiceView;
-use lbnodeagent::state::Report;
-use lbnodeagent::world::Input;
+use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::cluster::endpoints::SliceView;
+use lbnodeagent::cluster::input::Input;
+use lbnodeagent::cluster::lease::LeaseView;
+use lbnodeagent::cluster::node::NodeView;
+use lbnodeagent::cluster::service::ServiceView;
+use lbnodeagent::report::lease::content::Content;
+use lbnodeagent::report::metrics::Metrics;
+use lbnodeagent::report::state::NodeState;
+use lbnodeagent::report::state::StateRequest;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
 use runtime::events::{EventQueue, Waiting};
@@ -77,7 +78,7 @@ impl Lan {
 
 /// Whether packets can pass.
 pub fn works(interface: &str) -> bool {
-    let observed = lbnodeagent::netlink::Kernel::open().unwrap().dump().unwrap();
+    let observed = lbnodeagent::kernel::netlink::requests::Kernel::open().unwrap().dump().unwrap();
     observed.index_of(interface).is_some_and(|index| observed.links[&index].works())
 }
 
@@ -263,7 +264,7 @@ impl Node {
     }
 
     /// Waits until `/state` says something of an address.
-    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::state::Address) -> bool) {
+    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool) {
         let start = std::time::Instant::now();
         loop {
             let state = self.state().await;
@@ -296,7 +297,7 @@ impl Node {
         self.state().await;
     }
 
-    pub async fn state(&self) -> Report {
+    pub async fn state(&self) -> NodeState {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
         receiver.await.unwrap()

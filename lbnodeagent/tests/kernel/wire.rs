@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use lbnodeagent::packet::frames::{Mac, probe};
-use lbnodeagent::packet::listener::Listener;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::frames::{Mac, probe};
+use lbnodeagent::kernel::packet::listener::Listener;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::net::if_::if_nametoindex;
 use ownership::Frame;
 use tokio::time::{sleep, timeout};
@@ -65,7 +65,7 @@ impl Wire {
                 self.ask(probe(addr(target), NEAR, Some(own), None));
             }
             sleep(Duration::from_millis(10)).await;
-            let heard = self.ear.hear(NEAR);
+            let heard = self.ear.receive(NEAR);
             silent.retain(|target| !heard.contains(&(FAR, Frame::Answer(addr(target)))));
             if silent.is_empty() {
                 break;
@@ -90,7 +90,7 @@ impl Wire {
     pub async fn heard(&mut self) -> Vec<(Mac, Frame)> {
         let mut heard = Vec::new();
         while timeout(Duration::from_millis(150), self.ear.ready()).await.is_ok() {
-            heard.extend(self.ear.hear(NEAR));
+            heard.extend(self.ear.receive(NEAR));
         }
         heard
     }
@@ -99,7 +99,7 @@ impl Wire {
         let wait = async {
             loop {
                 self.ear.ready().await.unwrap();
-                if self.ear.hear(NEAR).contains(&wanted) {
+                if self.ear.receive(NEAR).contains(&wanted) {
                     break;
                 }
             }
