@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{BgpRoute, Cluster, Error, Family, HostId, Node, eventually};
 
-use crate::support::{Applied, DEADLINE, Space};
+use e2e::testing::{Applied, DEADLINE, EchoNamespace};
 
 /// Calico objects for ranges that no other test uses, after the pattern of the seed.
 const CALICO: &str = r#"
@@ -112,7 +112,7 @@ impl Drop for ByHand<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_loses_power_is_silent_and_comes_back_with_its_pods() {
     let cluster = Cluster::shared().await.unwrap();
-    let space = Space::new(&cluster, "power");
+    let space = EchoNamespace::new(&cluster, "power");
     let (node, client) = (cluster.node(3), cluster.client());
     let address = IpAddr::from(node.id().ipv4());
     assert_eq!(client.arp(address).unwrap(), Some(node.mac()));
@@ -198,7 +198,7 @@ async fn a_frozen_api_server_answers_nothing_until_it_is_thawed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_use_the_api_server_and_show_their_logs() {
     let cluster = Cluster::shared().await.unwrap();
-    let space = Space::new(&cluster, "pod-access");
+    let space = EchoNamespace::new(&cluster, "pod-access");
     // TLS of this kind is too much for busybox, but a connection is what matters.
     let connect = "/busybox nc -w 2 $KUBERNETES_SERVICE_HOST 443 </dev/null && echo open";
     let output = space.kubectl(&["exec", "deployment/echo", "--", "/busybox", "sh", "-c", connect]);

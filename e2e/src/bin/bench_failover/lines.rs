@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::figures::Many;
+use crate::figures::Many;
 
 /// How an event ought to pass. What is absent is not limited.
 #[derive(Debug, Clone, Copy, Default)]
