@@ -1,8 +1,8 @@
 //! A real Kubernetes cluster on one Linux machine, for tests, benchmarks and trying things by hand.
 //!
-//! Each host is a process with namespaces of its own: a switch, a top-of-rack router (FRR), a client, the control plane,
-//! and nodes with containerd, kubelet, kube-proxy and the BIRD of a calico-node. Root and what `e2e/prepare.sh` installs
-//! are all it needs. A test begins like this:
+//! Each host is a process with namespaces of its own: a switch, a top-of-rack router (FRR), a client, the control
+//! plane, and nodes with containerd, kubelet, kube-proxy and the BIRD of a calico-node. Root and what `e2e/prepare.sh`
+//! installs are all it needs. A test begins like this:
 //!
 //! ```no_run
 //! # async fn example() -> e2e::Result<()> {

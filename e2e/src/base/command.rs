@@ -1,4 +1,4 @@
-//! Runs programs, with a deadline, and turns their failure into an error that carries what they said.
+//! Runs programs with a deadline. The error of a failed one contains its output.
 
 use std::{
     io::Write,
@@ -53,7 +53,7 @@ fn finish(mut child: Child, input: Vec<u8>, line: &str) -> Result<Output> {
     let pid = i32::try_from(child.id()).ok();
     let (done, outcome) = mpsc::channel();
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input to the end says why by its exit status.
+        // A program that does not read its input to the end reports the reason by its exit status.
         thread::spawn(move || stdin.write_all(&input));
     }
     thread::spawn(move || done.send(child.wait_with_output()));

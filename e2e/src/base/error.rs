@@ -1,4 +1,4 @@
-//! What can go wrong in the lab, said so that the reader of a failed test knows where to look.
+//! What can go wrong in the lab. The messages let the reader of a failed test know where to look.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -21,7 +21,7 @@ pub enum Error {
     /// The kernel or the file system refused something.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried, in words that follow "cannot".
+        /// What was tried; it follows "cannot" in the message.
         what: String,
         /// The refusal.
         source: io::Error,

@@ -1,4 +1,4 @@
-//! Finds processes by what they run and whom they belong to, as `/proc` of the machine shows them.
+//! Finds processes by their program and their ancestors, as `/proc` of the machine shows them.
 
 use std::{fs, path::PathBuf};
 

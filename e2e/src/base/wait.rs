@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Looks again and again until `check` succeeds, and returns what it found.
 ///
 /// `check` returns the value waited for, or as its error a description of what it saw instead; the last such
-/// description is in the error of a time-out. `what` is the condition in words: "node1 is Ready".
+/// description is in the error of a time-out. `what` describes the condition: "node1 is Ready".
 ///
 /// ```no_run
 /// # async fn example(cluster: e2e::Cluster) -> e2e::Result<()> {

@@ -1,4 +1,4 @@
-//! The order of nodes for an address, which decides who is asked first: SHA-256 of `node#address`, smallest first.
+//! The order of candidates for a local address: by SHA-256 of `node#address`, smallest first.
 
 use std::net::IpAddr;
 
@@ -15,8 +15,8 @@ impl Cluster {
         nodes
     }
 
-    /// The first of the addresses that has the same order of nodes as `address`: whoever answers for one does so for the
-    /// other, as long as nothing but the order decides.
+    /// The first of the addresses that has the same order of nodes as `address`: the node that answers for one does so
+    /// for the other, as long as nothing but the order decides.
     #[must_use]
     pub fn with_same_order(&self, address: IpAddr, among: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
         let order = |address| -> Vec<_> { self.order(address).iter().map(|node| node.id()).collect() };

@@ -41,7 +41,8 @@ impl ClusterLock {
         Ok(Self { file, in_use: false, left_in_use: false })
     }
 
-    /// Notes in the file that the cluster is in use, until the lock is dropped. A process that is killed leaves the note.
+    /// Notes in the file that the cluster is in use, until the lock is dropped. A process that is killed leaves the
+    /// note.
     pub(crate) fn mark_in_use(mut self) -> Result<Self> {
         let what = || "note the use of the cluster".to_owned();
         self.left_in_use = self.file.metadata().doing(what)?.len() > 0;

@@ -45,10 +45,10 @@ impl Cluster {
         .await
     }
 
-    /// Waits until exactly one agent runs on each node and says that it is ready.
+    /// Waits until exactly one agent runs on each node and is ready.
     ///
     /// # Errors
-    /// [`crate::Error::Deadline`] with what the first other one says.
+    /// [`crate::Error::Deadline`] with the state of the first that is not.
     pub async fn agents_ready(&self, deadline: Duration) -> Result<()> {
         eventually(deadline, "all agents ready", async || {
             self.nodes().try_for_each(|node| {

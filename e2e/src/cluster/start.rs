@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// What a cluster knows of Calico from its beginning.
+/// Calico's objects that every cluster has from its beginning.
 const CALICO: &str = include_str!("../../fixtures/calico-crds.yaml");
 const PEERS: &str = include_str!("../../fixtures/bgp-peers.yaml");
 
@@ -135,7 +135,7 @@ fn boot(cluster: &Cluster, shape: ClusterShape<'_>, listener: &TcpListener) -> R
     waiting.into_iter().try_for_each(BootingHost::go)
 }
 
-/// Waits for the API server and gives it what a cluster has from its beginning.
+/// Waits for the API server, and creates the objects that every cluster has from its beginning.
 async fn serve(cluster: &Cluster) -> Result<()> {
     let layout = cluster.layout();
     let client = cluster.kube().await?;

@@ -38,7 +38,7 @@ pub(crate) fn stop(layout: &Layout) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
         Err(error) => return Err(error).doing(|| format!("remove {}", directory.display())),
     }
-    // The last cluster takes the directory of all clusters along; others make this fail, rightly.
+    // The directory of all clusters goes with the last of them; as long as there are others, this fails.
     let _ = fs::remove_dir(Layout::root());
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! A way to the API server that a test can block: all of it, as a partition does, or one write, as a slow network does.
+//! A proxy of the API server that a test can block: completely, as a partition does, or one write, as a slow network
+//! does.
 //!
-//! `kubectl proxy` does the authentication; before it is a relay that understands just enough HTTP to know one request
-//! from the next.
+//! `kubectl proxy` authenticates. A relay in front of it understands just enough HTTP to tell one request from the next.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ use crate::{
     cluster::handle::Cluster,
 };
 
-/// A relay before the API server. It ends when it is dropped.
+/// A relay in front of the API server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct ApiProxy {
     kubectl: Child,
@@ -44,7 +44,7 @@ struct Shared {
     hold: Mutex<Option<Hold>>,
 }
 
-/// What to catch, and whom to tell.
+/// Which request to hold back, and the channels to the [`HeldRequest`].
 #[derive(Debug)]
 struct Hold {
     method: String,
@@ -56,7 +56,7 @@ struct Hold {
     answer: oneshot::Sender<u16>,
 }
 
-/// A request that is to be caught, or has been.
+/// A request that the proxy holds back, or will hold back when it comes.
 #[derive(Debug)]
 pub struct HeldRequest {
     what: String,
@@ -66,7 +66,7 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Waits until the request has come.
+    /// Waits until the request has come, and is held back.
     ///
     /// # Errors
     /// It does not in time.
@@ -78,7 +78,7 @@ impl HeldRequest {
         }
     }
 
-    /// Lets it through, and returns the status code of the API server's answer, which nobody waits for any more.
+    /// Lets it through, and returns the status code of the API server's answer. Its client has given up by then.
     ///
     /// # Errors
     /// There is no answer.
@@ -123,29 +123,29 @@ impl ApiProxy {
         Ok(Self { kubectl, kubeconfig, shared, task })
     }
 
-    /// The kubeconfig of who is to come this way.
+    /// The kubeconfig of a client that is to use the proxy.
     #[must_use]
     pub fn kubeconfig(&self) -> &std::path::Path {
         &self.kubeconfig
     }
 
-    /// Nothing goes through any more; connections stay open.
+    /// Holds everything back from now on; connections stay open.
     pub fn freeze(&self) {
         self.shared.frozen.send_replace(true);
     }
 
-    /// Everything goes on, what was under way too.
+    /// Lets everything through again, including what was held back.
     pub fn thaw(&self) {
         self.shared.frozen.send_replace(false);
     }
 
-    /// The next request with this method and with this in its path is held back; all others go through.
+    /// Holds back the next request with this method and this text in its path; all others go through.
     #[must_use]
     pub fn hold(&self, method: &str, path: &str) -> HeldRequest {
         self.hold_after(0, method, path)
     }
 
-    /// [`Self::hold`] for the request after so many that go through.
+    /// [`Self::hold`] for a later such request: the first `skip` of them go through.
     #[must_use]
     pub fn hold_after(&self, skip: usize, method: &str, path: &str) -> HeldRequest {
         let (caught_sender, caught) = oneshot::channel();
@@ -260,7 +260,7 @@ fn wanted(request: &[u8], shared: &Shared) -> Option<Hold> {
     hold.take()
 }
 
-/// Sends the request when it is released, and tells what came of it.
+/// Sends the request when it is released, and reports the status of the answer.
 async fn late(request: Vec<u8>, hold: Hold, target: SocketAddr) {
     // A test that has gone on without it is fine.
     let _ = hold.caught.send(());

@@ -1,5 +1,5 @@
-//! Datagrams on their way to a node: overheard at its port of the switch, and delivered there once more, as they were or
-//! spoilt. Nothing else on the network notices, since no hardware address appears at another port.
+//! Datagrams to a node: captured at its port of the switch, and injected there again, unchanged or forged. The rest of
+//! the network does not notice, since no hardware address appears at another port.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const UDP: usize = 34;
 const PAYLOAD: usize = UDP + 8;
 
 impl Datagram {
-    /// Reads a frame; nothing if it is not such a datagram to this port.
+    /// Reads a frame; `None` if it is not such a datagram to this port.
     fn read(frame: &[u8], port: u16) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let (NetSlice::Ipv4(ip), TransportSlice::Udp(udp)) = (packet.net?, packet.transport?) else { return None };
@@ -45,13 +45,13 @@ impl Datagram {
         new
     }
 
-    /// What it carries.
+    /// Its payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         self.frame.get(PAYLOAD..).unwrap_or_default()
     }
 
-    /// Zero means "none" (RFC 768). What was overheard inside one machine has none yet anyway: hardware would add it.
+    /// Zero means "none" (RFC 768). A datagram captured inside one machine has none yet: hardware would add it.
     fn without_checksum(mut self) -> Self {
         self.write(UDP + 6, &[0; 2]);
         self
@@ -76,7 +76,7 @@ impl Datagram {
 }
 
 impl Node {
-    /// Up to `most` datagrams that come to a UDP port of this node within some time.
+    /// Captures up to `most` datagrams to a UDP port of this node, for at most `patience`.
     ///
     /// # Errors
     /// The node is off.
@@ -91,7 +91,7 @@ impl Node {
         Ok(heard)
     }
 
-    /// Gives the node a datagram as if it came over the network.
+    /// Sends datagrams to the node as if they came over the network.
     ///
     /// # Errors
     /// The node is off.

@@ -1,4 +1,4 @@
-//! A host that is none of ours and uses an address of ours: the router's machine lends its interface for that.
+//! A host outside the cluster that uses an address of the load balancer. The router plays this host.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     topology::{host_id::HostId, mac::Mac},
 };
 
-/// Has an address, and so answers for it, until it is dropped.
+/// A host that has an address, and answers for it, until it is dropped.
 #[derive(Debug)]
 #[must_use = "the host leaves when this is dropped"]
 pub struct ForeignHost {
@@ -22,13 +22,13 @@ pub struct ForeignHost {
 }
 
 impl ForeignHost {
-    /// Whose hardware address its answers carry.
+    /// The hardware address in its answers.
     #[must_use]
     pub fn mac(&self) -> Mac {
         self.host.id().mac()
     }
 
-    /// Tells everybody that it has the address, as hosts do when they get one.
+    /// Announces the address, as hosts do when they get one.
     ///
     /// # Errors
     /// The router is off.
@@ -59,7 +59,7 @@ impl Drop for ForeignHost {
 }
 
 impl Cluster {
-    /// A foreign host takes `address`, without asking and without a word.
+    /// Lets a foreign host take `address`. It neither probes for the address nor announces it.
     ///
     /// # Errors
     /// The router is off, or has the address.
@@ -77,7 +77,7 @@ fn change(host: &Host, action: &str, address: IpAddr) -> Result<()> {
     };
     let entry = format!("{address}/{length}");
     let mut words = vec!["ip", "address", action, &entry, "dev", "eth0"];
-    // It does not ask, so that it can be there together with us.
+    // Without duplicate address detection, so that it can have the address together with a node.
     words.extend((length == 128 && action == "add").then_some("nodad"));
     host.exec(&words).map(drop)
 }

@@ -1,5 +1,6 @@
-//! Faults of the network, made at the switch by nftables rules on its ports: every frame passes them, ARP and neighbour
-//! discovery too, and no host sees anything but what comes and what does not. Each ends when its value is dropped.
+//! Faults of the network, made by nftables rules on the ports of the switch. Every frame passes these rules, ARP and
+//! neighbour discovery included, and no host notices anything but missing frames. A fault ends when its value is
+//! dropped.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +24,7 @@ const PREFIX: &str = "fault-";
 /// Makes the names of one process's tables different.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The direction of a frame through a port of the switch, as the host at the port sees it.
+/// The direction of a frame through a port of the switch.
 #[derive(Clone, Copy, Debug)]
 enum Direction {
     /// From the switch to the host.
@@ -32,7 +33,7 @@ enum Direction {
     FromHost,
 }
 
-/// Something is wrong with the network as long as this value lives.
+/// A fault of the network, which lasts as long as this value lives.
 #[derive(Debug)]
 #[must_use = "the fault ends when this is dropped"]
 pub struct Fault {
@@ -97,7 +98,7 @@ fn delete(layout: &Layout, table: &str) -> Result<()> {
 }
 
 impl Node {
-    /// The node hears nothing any more, but what it sends arrives.
+    /// Drops every frame to the node; what it sends arrives.
     ///
     /// # Errors
     /// The node is off.
@@ -105,7 +106,7 @@ impl Node {
         Fault::new(&self.layout, &[(self.id, Direction::ToHost)], "drop")
     }
 
-    /// The node and the API server do not hear each other, whoever on the node asks.
+    /// Drops everything between the node and the API server, in both directions and for every process of the node.
     ///
     /// # Errors
     /// The node is off.
@@ -114,7 +115,7 @@ impl Node {
         Fault::new(&self.layout, &[(self.id, Direction::ToHost), (self.id, Direction::FromHost)], rules)
     }
 
-    /// The agents' own datagrams from and to the node are lost, everything else arrives.
+    /// Drops the agents' datagrams from and to the node; everything else arrives.
     ///
     /// # Errors
     /// The node is off.
@@ -125,9 +126,9 @@ impl Node {
 }
 
 impl Cluster {
-    /// The reverse of [`Node::drop_gossip`]: from and to the node there are the agents' datagrams and the API server, and
-    /// nothing else. As if these had a network of their own, on which hosts find each other; so the nodes get permanent
-    /// entries for each other's hardware addresses until it is over.
+    /// The reverse of [`Node::drop_gossip`]: from and to the node there are the agents' datagrams and the API server,
+    /// and nothing else. As if these had a network of their own, on which hosts find each other; so the nodes get
+    /// permanent entries for each other's hardware addresses until it is over.
     ///
     /// # Errors
     /// A node is off.
@@ -142,8 +143,8 @@ impl Cluster {
         Ok(fault)
     }
 
-    /// The switch loses each frame with this probability, in per cent, on its direction out of a port: a question with its
-    /// answer is lost with almost twice that.
+    /// The switch loses each frame with this probability, in per cent, on its direction out of a port: a question with
+    /// its answer is lost with almost twice that.
     ///
     /// # Errors
     /// The cluster is not running.

@@ -7,7 +7,7 @@ use crate::{
     nodes::{agent::AGENT, node::Node},
 };
 
-/// An agent that does nothing until this value is dropped.
+/// An agent whose process is stopped until this value is dropped.
 #[derive(Debug)]
 #[must_use = "the agent goes on when this is dropped"]
 pub struct FrozenAgent {
@@ -16,7 +16,7 @@ pub struct FrozenAgent {
 }
 
 impl FrozenAgent {
-    /// Its process, as the machine counts.
+    /// Its process id in the machine's namespace.
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid
@@ -25,7 +25,7 @@ impl FrozenAgent {
 
 impl Drop for FrozenAgent {
     fn drop(&mut self) {
-        // One that was killed meanwhile stays dead, and its number may be another's.
+        // If it was killed meanwhile, another process may have its number.
         if self.node.processes(AGENT).is_ok_and(|pids| pids.contains(&self.pid))
             && let Err(error) = self.node.kill(self.pid, Signal::SIGCONT)
         {
@@ -35,7 +35,7 @@ impl Drop for FrozenAgent {
 }
 
 impl Node {
-    /// Stops the agent's process in the middle of whatever it does. The kernel goes on without it.
+    /// Stops the agent's process wherever it is. The kernel goes on without it.
     ///
     /// # Errors
     /// There is none, or more than one, on this node.
@@ -43,7 +43,7 @@ impl Node {
         self.freeze(self.agent_pid()?)
     }
 
-    /// [`Self::freeze_agent`] for who has looked up the process before, and so loses no time.
+    /// [`Self::freeze_agent`] for a caller that knows the process already, and so loses no time.
     ///
     /// # Errors
     /// The process is gone.
@@ -52,7 +52,7 @@ impl Node {
         Ok(FrozenAgent { node: self.clone(), pid })
     }
 
-    /// Lets agents go on that a killed process has left frozen.
+    /// Continues agents that a killed test has left frozen.
     pub(crate) fn thaw_agents(&self) -> Result<()> {
         for pid in self.processes(AGENT)? {
             self.kill(pid, Signal::SIGCONT)?;

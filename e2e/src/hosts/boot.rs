@@ -1,6 +1,6 @@
-//! How a host comes into being: `lab holder` makes the namespaces, `lab init` lives in them.
+//! Starts a host: `lab holder` makes the namespaces, `lab init` is the first process in them.
 //!
-//! Three processes talk over one socket, which is the standard output of the two hidden subcommands:
+//! Three processes communicate over one socket, which is the standard output of the two hidden subcommands:
 //!
 //! ```text
 //! starter                 holder                      init (process 1 of the host)
@@ -93,7 +93,7 @@ impl BootingHost {
     /// Lets the host go on, now that its cables are plugged in, and returns once its network is set up.
     ///
     /// # Errors
-    /// What the host says went wrong.
+    /// The host reports what went wrong.
     pub(crate) fn go(mut self) -> Result<()> {
         self.socket.get_mut().write_all(b"go\n").doing(|| format!("start {}", self.spec))?;
         match self.line()?.as_str() {
@@ -137,7 +137,7 @@ pub fn hold(spec: &Path) -> Result<()> {
 /// The hidden subcommand `lab init`: the first process of a host. Does not return while the host is on.
 ///
 /// # Errors
-/// The spec cannot be carried out; the starter has been told.
+/// The host cannot be set up as specified; the starter has got the same message.
 pub fn init(spec: &Path) -> Result<()> {
     let mut starter = UnixStream::from(own_stdout()?);
     let supervisor = match set_up(spec, &starter) {
@@ -149,7 +149,7 @@ pub fn init(spec: &Path) -> Result<()> {
         }
     };
     writeln!(starter, "ready").doing(|| "report".into())?;
-    // The starter waits for the end of this socket's life with nobody but itself.
+    // The starter must see the end of the socket; nothing else may keep it open.
     drop(starter);
     let null = OpenOptions::new().write(true).open("/dev/null").doing(|| "open /dev/null".into())?;
     dup2_stdout(null).doing(|| "leave the starter".into())?;
@@ -176,7 +176,7 @@ fn set_up(path: &Path, starter: &UnixStream) -> Result<Option<Supervisor>> {
     let batch = spec.network.join("\n");
     command::run_with_input(Command::new("ip").args(["-batch", "-"]), batch.into_bytes()).map_err(
         |error| match error {
-            // `ip` tells the line's number only.
+            // `ip` gives the number of the line only.
             Error::Command { command, status, stderr } => {
                 Error::Command { command, status, stderr: format!("{stderr}; the lines: {}", spec.network.join(" | ")) }
             }

@@ -12,7 +12,7 @@ const BRIDGE: &str = "br0";
 
 /// Commands for `ip` that set up the inside of the switch.
 pub(crate) fn switch() -> Vec<String> {
-    // Snooping would drop neighbour solicitations until a querier is heard, and there is none.
+    // Snooping would drop neighbour solicitations until a querier appears, and there is none.
     vec![format!("link add {BRIDGE} type bridge mcast_snooping 0"), format!("link set {BRIDGE} up")]
 }
 

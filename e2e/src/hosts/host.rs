@@ -1,4 +1,4 @@
-//! One host of a running cluster, seen from the machine: run programs in it, look at its network, reach its processes.
+//! One host of a running cluster: runs programs in it, reads its network state, finds and signals its processes.
 
 use std::{
     fs::{self, File},
@@ -54,7 +54,7 @@ impl Host {
         self.id
     }
 
-    /// Its init's process id, as the machine counts.
+    /// The process id of its init in the machine's namespace.
     ///
     /// # Errors
     /// [`Error::NotRunning`] when it is switched off.

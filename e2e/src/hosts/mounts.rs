@@ -1,4 +1,4 @@
-//! A host's own view of the file system: everything a node writes to goes away with it.
+//! A host's own view of the file system: everything it writes is removed with it.
 
 use std::{
     fs,
@@ -16,8 +16,9 @@ use crate::{
 /// Rearranges the mounts of the calling process, which must be the first one of new mount, process and network
 /// namespaces.
 ///
-/// Afterwards `/run`, `/var/log`, `/var/tmp` and `/var/lib` are the host's own and empty but for the cluster's directory
-/// and the spec's directories; `/proc` and `/sys` show the host's processes and interfaces, and the machine's cgroups.
+/// Afterwards `/run`, `/var/log`, `/var/tmp` and `/var/lib` are the host's own and empty but for the cluster's
+/// directory and the spec's directories; `/proc` and `/sys` show the host's processes and interfaces, and the machine's
+/// cgroups.
 ///
 /// # Errors
 /// The kernel refuses a mount.
@@ -25,7 +26,7 @@ pub(crate) fn arrange(spec: &HostSpec) -> Result<()> {
     // Nothing done here may reach the machine.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .doing(|| "make the mounts private".into())?;
-    // A mere cover over /run would go on holding the network namespaces of other hosts that are mounted below it, and
+    // A mount over /run would keep the network namespaces of other hosts that are mounted below it in use, and
     // a host that is switched off would not go away.
     for point in mount_points_below("/run")? {
         umount2(&point, MntFlags::MNT_DETACH).doing(|| format!("unmount {}", point.display()))?;

@@ -1,4 +1,4 @@
-//! What `ip -j` says about addresses and routes.
+//! Addresses and routes as `ip -j` prints them.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::base::error::{Result, unexpected};
 
-/// The kernel's word for "for ever" in address lifetimes.
+/// An address lifetime without end, as the kernel writes it.
 const FOREVER: u64 = 4_294_967_295;
 
 /// One address of an interface.

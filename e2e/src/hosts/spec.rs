@@ -1,4 +1,5 @@
-//! What a host does when it is switched on, as data: written by whoever starts the cluster, read by the host's init.
+//! The specification of a host: what it consists of, as data. The start of the cluster writes it, the host's init reads
+//! it.
 
 use std::{
     fs,
@@ -15,7 +16,8 @@ use crate::{
 /// Where the programs of Kubernetes and containerd are on every host.
 pub(crate) const PROGRAMS: &str = "/run/lab/bin";
 
-/// One host's spec. It survives a [`crate::Node::power_off`], so that the host can be switched on again.
+/// What one host consists of. It is kept across a [`crate::Node::power_off`], so that the host can be switched on
+/// again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HostSpec {
     pub(crate) host: HostId,

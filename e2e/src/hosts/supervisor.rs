@@ -1,4 +1,4 @@
-//! The first process of a host: starts its services, starts them again, and buries the dead.
+//! The first process of a host: starts its services, starts them again when they end, and reaps its processes.
 
 use std::{
     fs::OpenOptions,

@@ -9,8 +9,8 @@ use crate::base::error::{Result, unexpected};
 /// By what the API server knows the lab.
 const USER_AGENT: &str = "purelb-lab";
 
-/// A client with the credentials of a file: the programs' own, since kube's lets the kernel hold back the second half of
-/// every request.
+/// A client with the credentials of a file: the programs' own, since kube's lets the kernel hold back the second half
+/// of every request.
 ///
 /// # Errors
 /// The file cannot be read or used.

@@ -10,7 +10,7 @@ use crate::{
     topology::{host_id::HostId, layout::Layout},
 };
 
-/// The control plane of a cluster; everything a [`Host`] can do, and more.
+/// The control plane of a cluster. It is a [`Host`] whose API server can be frozen.
 #[derive(Clone, Debug)]
 pub struct ControlPlane {
     host: Host,

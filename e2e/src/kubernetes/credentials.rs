@@ -1,4 +1,4 @@
-//! Who may talk to the API server: certificates, tokens, kubeconfigs.
+//! Credentials for the API server: certificates, tokens, kubeconfigs.
 
 use std::{
     fs::{self, File, OpenOptions},

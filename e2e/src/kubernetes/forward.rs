@@ -1,5 +1,5 @@
-//! The machine's way to the API server: a socket that listens on the machine's loopback, used by a process that is
-//! inside the control plane's network namespace.
+//! Forwards connections of the machine to the API server. The listening socket is on the machine's loopback interface;
+//! the process that uses it is inside the control plane's network namespace.
 
 use std::{
     io,

@@ -1,5 +1,4 @@
-//! Many Services of one namespace, created and deleted as fast as the API server takes them, and a watcher that notes
-//! when their addresses become visible.
+//! Many Services of one namespace, created and deleted as fast as the API server accepts them.
 
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use crate::{
 /// Requests at a time: as a rollout tool that works in parallel.
 const AT_A_TIME: usize = 16;
 
-/// What the API server says about a Service.
+/// A Service as the API server returns it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ServiceObject {
     /// Its metadata.
@@ -55,7 +54,7 @@ impl BulkServices {
         &self.path
     }
 
-    /// Creates one from its JSON; also says when the request was sent.
+    /// Creates one from its JSON; also returns when the request was sent.
     ///
     /// # Errors
     /// The API server refuses it.
@@ -79,7 +78,7 @@ impl BulkServices {
         created.try_for_each(hand_on).await
     }
 
-    /// Deletes one, if it is there; says when the request was sent.
+    /// Deletes one, if it is there; returns when the request was sent.
     ///
     /// # Errors
     /// The API server refuses.

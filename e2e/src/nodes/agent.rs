@@ -19,7 +19,7 @@ pub(crate) const AGENT: &str = "lbnodeagent";
 const PORT: u16 = 7472;
 
 impl Node {
-    /// The agent's process, as the machine counts.
+    /// The agent's process id in the machine's namespace.
     ///
     /// # Errors
     /// There is none, or more than one, on this node.
@@ -30,7 +30,7 @@ impl Node {
         }
     }
 
-    /// Kills the agent without any warning and returns what its process was.
+    /// Kills the agent, and returns the id that its process had.
     ///
     /// # Errors
     /// There is none, or more than one, on this node.
@@ -43,7 +43,7 @@ impl Node {
     /// A page of the agent: `/readyz`, `/metrics`, `/state`.
     ///
     /// # Errors
-    /// The node is off, nobody answers, or with another status than 200.
+    /// The node is off, there is no answer, or its status is not 200.
     pub fn agent_page(&self, path: &str) -> Result<String> {
         // From inside, so that a node without network can be asked too.
         self.in_network(|| http_get(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)), path))?

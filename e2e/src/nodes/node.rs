@@ -13,7 +13,7 @@ use crate::{
     topology::{host_id::HostId, layout::Layout, mac::Mac, prepared},
 };
 
-/// A node of a cluster; everything a [`Host`] can do, and more.
+/// A node of a cluster. It is a [`Host`] that can be cut off, switched off and on.
 #[derive(Clone, Debug)]
 pub struct Node {
     host: Host,
@@ -99,7 +99,7 @@ impl Node {
         cables::batch(&self.layout.namespace(self.id), &lines)
     }
 
-    /// Takes away the power: the cable first, as all others see it, then every process at once.
+    /// Switches the node off without warning: its cable first, then all processes.
     ///
     /// # Errors
     /// Something survives.
@@ -150,7 +150,7 @@ impl Node {
         prepared::images()?.iter().try_for_each(|image| self.load_image(image))
     }
 
-    /// What the node's BIRD says to a command such as `show protocols`.
+    /// The output of the node's BIRD for a command such as `show protocols`.
     ///
     /// # Errors
     /// The node is off, or BIRD does not know the command.

@@ -40,9 +40,9 @@ impl Acceptor {
         Ok(Self(tokio::spawn(async move {
             let mut open = JoinSet::new();
             loop {
-                // A client that is gone already is no failure.
+                // A client that has closed the connection already is no failure.
                 if let Ok((mut stream, _)) = listener.accept().await {
-                    // There is nothing to say, but who closed at once would look like somebody who refuses.
+                    // Nothing is sent, but a connection that is closed at once would look like a refused one.
                     open.spawn(async move {
                         let _ = timeout(LINGER, stream.read(&mut [0])).await;
                     });

@@ -31,15 +31,15 @@ const AT_ONCE: usize = 50;
 /// How long a monitor listens before it looks whether it should stop.
 const TICK: Duration = Duration::from_millis(20);
 
-/// In whose name the client asks: a host that it makes up. Answers to itself its kernel would believe, and so learn of
-/// a new owner a thousand times a second, where other clients depend on what the owner announces.
+/// The sender of the client's requests: a host that does not exist. The client's kernel would believe answers to its
+/// own address, and so learn of a new owner a thousand times a second, where other clients depend on its announcements.
 const REQUESTER: Requester = Requester {
     mac: Mac([2, 0, 0, 0, 0x50, 98]),
     ipv4: Ipv4Addr::new(192, 168, 50, 98),
     ipv6: Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0, 0x98),
 };
 
-/// The client of a cluster; everything a [`Host`] can do, and more.
+/// The client of a cluster. It is a [`Host`], and the place of most observers.
 #[derive(Clone, Debug)]
 pub struct Client {
     host: Host,
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// Asks once, by ARP or by neighbour solicitation, who has `address`; `None` when nobody answers within a second.
+    /// Asks once, by ARP or by neighbour solicitation, who has `address`; `None` without an answer within a second.
     ///
     /// # Errors
     /// The client is off.

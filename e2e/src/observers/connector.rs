@@ -1,4 +1,4 @@
-//! Connects again and again, as many clients would, and counts what fails.
+//! Opens TCP connections at a steady rate, as many clients would, and counts those that fail.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ use crate::{
     hosts::host::Host,
 };
 
-/// The time between the beginnings of two connections, unless told otherwise.
+/// The time between the beginnings of two connections, unless the caller names another.
 pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 
 /// A connection that takes longer has failed. Shorter than TCP waits before it repeats its first segment (1 s), so that

@@ -1,5 +1,5 @@
-//! What a host's kernel says about its addresses or routes, line by line as it happens: what came and went between two
-//! looks too, and in which order.
+//! Changes of a host's addresses or routes, as its kernel reports them: in order, and including those that are over
+//! before anyone could look.
 
 use std::{
     io::{BufRead, BufReader},
@@ -21,8 +21,8 @@ use crate::{
 /// `ip` begins to listen within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time enough to read two lines that the kernel says in one go, on a machine that does other things too. It may be long:
-/// a route that is withdrawn comes back with fewer next hops first, as one node after the other announces it.
+/// Long enough to read two lines that the kernel reports together, on a machine that does other things too. It may be
+/// long: a route that is withdrawn comes back with fewer next hops first, as one node after the other announces it.
 const EXCHANGE: Duration = Duration::from_millis(500);
 
 /// How `ip` begins a line about what is gone.
@@ -116,13 +116,13 @@ impl KernelLog {
         })
     }
 
-    /// What has been said so far.
+    /// All changes so far.
     #[must_use]
     pub fn so_far(&self) -> Vec<KernelChange> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What has been said about these addresses.
+    /// The changes so far that are about these addresses.
     #[must_use]
     pub fn about(&self, addresses: &[IpAddr]) -> Vec<KernelChange> {
         let mut changes = self.so_far();

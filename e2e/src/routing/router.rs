@@ -17,7 +17,7 @@ use crate::{
     topology::{family::FamilyNames as _, host_id::HostId, layout::Layout},
 };
 
-/// The router of a cluster; everything a [`Host`] can do, and more.
+/// The router of a cluster. It is a [`Host`], and knows the routes that it has learned by BGP.
 #[derive(Clone, Debug)]
 pub struct Router {
     host: Host,
@@ -47,7 +47,7 @@ impl Router {
         Self { host: Host::new(layout, HostId::Router) }
     }
 
-    /// What an operator types at FRR's prompt.
+    /// Runs a command of FRR's shell, and returns its output.
     ///
     /// # Errors
     /// FRR does not understand it.
@@ -140,7 +140,7 @@ fn parse_routes(text: &str) -> Result<Vec<BgpRoute>> {
     let routes = table.routes.into_iter().filter_map(|(prefix, paths)| {
         let mut route = BgpRoute { prefix, next_hops: BTreeSet::new(), communities: BTreeSet::new() };
         for path in paths.into_iter().filter(|path| path.multipath || path.bestpath.overall) {
-            // IPv6 routers tell their link-local address as well, which names nobody.
+            // IPv6 routers also give their link-local address, which does not identify a node here.
             let hops = path.nexthops.iter().filter(|hop| hop.scope != "link-local");
             route.next_hops.extend(hops.map(|hop| hop.ip));
             route.communities.extend(path.community.list.into_iter().chain(path.large_community.list));

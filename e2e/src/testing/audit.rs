@@ -1,7 +1,7 @@
-//! The rules that must hold in every cluster at every moment, checked on what a list of Services says.
+//! The rules about allocated addresses that hold in every cluster at every moment, checked on a list of Services.
 //!
-//! Pure: Services and groups in, sentences about broken rules out. Most rules are about one moment
-//! ([`audit`]); that everybody is served who can be is true only when nothing is under way ([`audit_at_rest`]).
+//! Pure: Services and groups in, violations out. Most rules are about one moment
+//! ([`audit`]); that every Service is served that can be holds only when nothing is under way ([`audit_at_rest`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ pub struct GroupRanges {
     pub ranges: Vec<(IpAddr, IpAddr)>,
     /// Addresses in use by its status, IPv4 and IPv6.
     pub allocated: [i64; 2],
-    /// Whether it says of itself that it is in use.
+    /// Whether its condition `Ready` is true.
     pub ready: bool,
 }
 
@@ -68,10 +68,10 @@ fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     Some((network.ip(), last))
 }
 
-/// A broken rule.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
-    /// Two Services have an address and no right to share it.
+    /// Two Services have an address that they may not share.
     HeldTwice {
         /// The address.
         address: IpAddr,
@@ -80,21 +80,21 @@ pub enum Violation {
         /// What is missing.
         why: String,
     },
-    /// A Service has an address twice, or two of a family without a wish for several.
+    /// A Service has an address twice, or two of a family although it asks for one.
     TooManyAddresses {
         /// The Service.
         service: String,
         /// All its addresses.
         addresses: Vec<IpAddr>,
     },
-    /// Address and annotations do not belong together: a write was torn, or came from nowhere.
+    /// Address and annotations do not match, as after half a write.
     Annotations {
         /// The Service.
         service: String,
         /// What is wrong.
         why: String,
     },
-    /// An address lies in no range of the group that it is said to come from.
+    /// An address lies in no range of the group that its Service names as its origin.
     OutsideRanges {
         /// The Service.
         service: String,
@@ -103,7 +103,7 @@ pub enum Violation {
         /// The group.
         group: String,
     },
-    /// A group counts other addresses than the Services have.
+    /// The counts in a group's status differ from the addresses of the Services.
     Miscounted {
         /// The group.
         group: String,
@@ -192,7 +192,7 @@ fn why_not_share(one: &Audited<'_>, two: &Audited<'_>) -> Option<String> {
     (!both.is_empty()).then(|| format!("both want {both:?}"))
 }
 
-/// What is wrong at this moment, whatever is under way. Groups of which nothing is known are not looked at.
+/// What is wrong at this moment, whatever is under way. Groups that are not in `groups` are not checked.
 #[must_use]
 pub fn audit(services: &[Service], groups: &[GroupRanges]) -> Vec<Violation> {
     let holders: Vec<_> = services.iter().map(Audited::new).filter(Audited::is_balanced).collect();
@@ -214,7 +214,8 @@ pub fn audit(services: &[Service], groups: &[GroupRanges]) -> Vec<Violation> {
     broken
 }
 
-/// What is wrong when everything has come to rest: [`audit`], and nobody waits in vain, and the groups count right.
+/// What is wrong when nothing is under way: [`audit`], Services that wait for free addresses, and wrong counts of
+/// groups.
 #[must_use]
 pub fn audit_at_rest(services: &[Service], groups: &[GroupRanges]) -> Vec<Violation> {
     let mut broken = audit(services, groups);
@@ -228,7 +229,8 @@ pub fn audit_at_rest(services: &[Service], groups: &[GroupRanges]) -> Vec<Violat
         }
     }
     let empty = || holders.iter().filter(|holder| holder.addresses.is_empty());
-    // For a moment it is so when the user changes the type to and fro: the API server takes the address, not the mark.
+    // It is so for a moment when the user changes the type and back: the API server removes the address, not the
+    // annotation.
     for holder in empty().filter(|holder| holder.annotation("allocated-by").is_some()) {
         let why = "is marked as allocated and has no address".to_owned();
         broken.push(Violation::Annotations { service: holder.name.clone(), why });
@@ -280,7 +282,7 @@ fn outside(holder: &Audited<'_>, groups: &[GroupRanges]) -> Vec<Violation> {
     let from = holder.annotation("allocated-from").unwrap_or_default();
     let named: Vec<_> =
         from.split(',').filter_map(|name| groups.iter().find(|group| group.name == name.trim())).collect();
-    // A group that is gone is somebody else's concern.
+    // Addresses of a deleted group are not checked here.
     if named.is_empty() {
         return Vec::new();
     }

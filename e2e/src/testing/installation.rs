@@ -1,11 +1,4 @@
 //! The load balancer in the shared cluster, with its agents or without.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
 
 use serde_json::json;
 

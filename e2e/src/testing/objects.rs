@@ -1,11 +1,4 @@
 //! Objects of a test: read, applied, and deleted when the test ends.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
 
 use serde_json::Value;
 
@@ -76,7 +69,7 @@ pub fn node_agent_yaml(node: Option<&Node>, local: &str) -> String {
     )
 }
 
-/// Forgets what was said about the objects of this name: events outlive them.
+/// Deletes the Kubernetes events about the objects of this name: they outlive the objects.
 pub fn delete_events(cluster: &Cluster, namespace: &str, object: &str) {
     let selector = format!("involvedObject.name={object}");
     cluster.kubectl(&["delete", "events", "--namespace", namespace, "--field-selector", &selector]).unwrap();

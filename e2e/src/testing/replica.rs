@@ -1,5 +1,5 @@
-//! An allocator that runs on this machine instead of in a pod: a test can kill, pause and misdirect it, and the kubelet
-//! neither restarts it nor makes it wait.
+//! An allocator that runs on this machine instead of in a pod: a test can kill it, pause it and put a proxy before the
+//! API server, and the kubelet neither restarts it nor delays it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -113,7 +113,7 @@ impl Replica {
         http_get(self.address, "/metrics")
     }
 
-    /// Whether it leads by its own word.
+    /// Whether it leads, by its own metrics.
     #[must_use]
     pub fn leads(&self) -> bool {
         self.metrics().is_ok_and(|metrics| metrics.lines().any(|line| line == "purelb_allocator_leader 1"))

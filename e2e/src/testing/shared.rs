@@ -11,10 +11,10 @@ use crate::{
 /// The name and size of the clusters that all tests share.
 const SHARED: (&str, u8) = ("test", 3);
 
-/// The environment variable with another name for them, for tests beside those of somebody else.
+/// The environment variable with another name for them, for several checkouts on one machine.
 const SHARED_NAME: &str = "PURELB_TEST_CLUSTER";
 
-/// Where the test runner says which of the tests that run at the same time this is: a number from 0.
+/// The environment variable in which the test runner numbers the tests that run at the same time, from 0.
 const SLOT: &str = "NEXTEST_TEST_GROUP_SLOT";
 
 /// How long a test waits for the others that use the shared cluster.
@@ -22,9 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 impl Cluster {
     /// The cluster named `test` (or as `PURELB_TEST_CLUSTER` says) and the number of the runner's slot, started if need
-    /// be, for this test alone: other processes that ask for it wait until the handle is dropped. What earlier tests cut,
-    /// froze or switched off works again. After a test that was killed, which leaves whatever it had changed, the cluster
-    /// is a new one.
+    /// be, for this test alone: other processes that ask for it wait until the handle is dropped. What earlier tests
+    /// cut, froze or switched off works again. After a test that was killed, which leaves whatever it had changed, the
+    /// cluster is a new one.
     ///
     /// # Errors
     /// It cannot be started or repaired, or the tests before this one take more than an hour.

@@ -1,11 +1,4 @@
 //! Conditions that many tests wait for.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
 
 use std::{borrow::Borrow, collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -31,11 +24,8 @@ pub async fn wait_for_next_hops(
     address: IpAddr,
     nodes: impl IntoIterator<Item = impl Borrow<Node>>,
 ) {
-    let hop = |node: &Node| match Family::of(address) {
-        Family::V4 => IpAddr::from(node.id().ipv4()),
-        Family::V6 => IpAddr::from(node.id().ipv6()),
-    };
-    let wanted: BTreeSet<IpAddr> = nodes.into_iter().map(|node| hop(node.borrow())).collect();
+    let wanted: BTreeSet<IpAddr> =
+        nodes.into_iter().map(|node| node.borrow().id().address(Family::of(address))).collect();
     eventually(DEADLINE, format!("{wanted:?} as next hops of {address}"), async || {
         let route = cluster.router().route(address).map_err(|error| error.to_string())?;
         let hops = route.map(|route| route.next_hops).unwrap_or_default();

@@ -1,11 +1,4 @@
 //! What tests run in the cluster: the echo backend with Services, Services without backends.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -78,7 +71,7 @@ impl<'a> EchoNamespace<'a> {
         .unwrap()
     }
 
-    /// Waits for an event about an object of this namespace whose text contains these words.
+    /// Waits for a Kubernetes event about an object of this namespace with `words` in its message.
     pub async fn event(&self, object: &str, reason: &str, words: &str) {
         wait_for_event(self.cluster, self.name, object, reason, words).await;
     }

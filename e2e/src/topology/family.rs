@@ -1,8 +1,8 @@
-//! How the programs of the lab call the two address families.
+//! What the programs of the lab call the two address families.
 
 use api_types::Family;
 
-/// The words for a family.
+/// The names of an address family.
 pub(crate) trait FamilyNames {
     /// The option that restricts the command `ip` to this family.
     fn ip_option(self) -> &'static str;

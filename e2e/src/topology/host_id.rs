@@ -6,14 +6,15 @@
 //! | control plane | 192.168.50.10, fd00:50::10 | |
 //! | node N | 192.168.50.(10+N), fd00:50::(10+N) | |
 //! | client | 192.168.50.99, fd00:50::99 | 192.168.60.99, fd00:60::99 |
-//! | whom the client asks as | 192.168.50.98, fd00:50::98 | |
+//! | sender of the client's ARP and neighbour requests | 192.168.50.98, fd00:50::98 | |
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
+use api_types::Family;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,6 +69,15 @@ impl HostId {
         self.number().map_or(Ipv6Addr::UNSPECIFIED, |number| {
             Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0, decimal_as_hexadecimal(number))
         })
+    }
+
+    /// The address of this family on the node LAN; unspecified for the switch.
+    #[must_use]
+    pub fn address(self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.ipv4().into(),
+            Family::V6 => self.ipv6().into(),
+        }
     }
 
     /// The hardware address of `eth0`, the interface on the node LAN. It is the same after each start.

@@ -1,4 +1,4 @@
-//! Where a cluster keeps its things, and what its namespaces are called.
+//! The paths of a cluster's files, and the names of its namespaces.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Killed at random moments under load: nothing is lost and nothing is given twice.
+//! Allocators killed at random moments under load: no address is lost, and none is allocated twice.
 
 use std::{
     env,

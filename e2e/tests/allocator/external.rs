@@ -1,5 +1,5 @@
-//! Addresses from an IPAM sidecar. The allocator runs outside the cluster, where the tests can reach its socket; only the
-//! last test runs both in the allocator's pod, as a user does.
+//! Addresses from an IPAM sidecar. The allocator runs outside the cluster, where the tests can reach its socket; only
+//! the last test runs both in the allocator's pod, as a user does.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ async fn external_addresses_come_and_go_back() {
     fixture.has("both", &["198.51.100.16", "2001:db8:51::10"]).await;
     assert_eq!(fixture.annotation("both", "allocated-from").await.as_deref(), Some("ext"));
     assert_eq!(fixture.annotation("both", "pool-type").await.as_deref(), Some("remote"));
-    // Exactly one write, which carries all of it.
+    // Exactly one write, with all of it.
     let writes = fixture.service("both").await.metadata.managed_fields.unwrap();
     assert_eq!(writes.iter().filter(|entry| entry.manager.as_deref() == Some("purelb-allocator")).count(), 1);
     let counts = json!({
@@ -128,7 +128,7 @@ async fn external_sidecar_that_is_not_there_or_hangs_stops_nobody_else() {
     leases(&sidecar, 8).await;
     fixture.has("waits", &["198.51.100.32"]).await;
     fixture.condition("absent", "Ready", "True", "answers").await;
-    // It has no more than eight: the others are told.
+    // It has no more than eight: the others get an event.
     eventually(DEADLINE, "somebody who is told that nothing is left", async || {
         for number in 0..20 {
             let events = fixture.events(&fixture.namespace, &format!("hangs-{number}"), "AllocationFailed").await;

@@ -52,7 +52,7 @@ async fn multi_pool_one_address_of_each_range() {
     fixture.group("multi", json!({"remote": {"v4pools": ranges(), "multiPool": true}})).await;
     fixture.create("web", &[group("multi")], json!({})).await;
     fixture.has("web", &["203.0.113.8", "203.0.113.200"]).await;
-    // The annotation has the last word, both ways.
+    // The annotation decides, both ways.
     fixture.create("off", &[group("multi"), ("multi-pool", "false")], json!({})).await;
     fixture.has("off", &["203.0.113.9"]).await;
     // The first range is full: the second alone will do.

@@ -1,4 +1,4 @@
-//! What people and tools are told: conditions, columns, counters, metrics, events.
+//! What users and their tools see: conditions, columns, counters, metrics, events.
 
 use e2e::testing::installed;
 use serde_json::json;

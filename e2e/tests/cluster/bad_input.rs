@@ -1,4 +1,4 @@
-//! Wrong input is said where the user looks, and harms nobody else.
+//! Wrong input is reported where the user looks, and affects nothing else.
 
 use e2e::testing::{Applied, EchoNamespace, installed, wait_for_event, wait_for_group_ready};
 

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use e2e::{KernelChange, KernelLog, Mac, Node, SpareLink, eventually};
-
-use e2e::testing::{
-    Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, node_agent_yaml, wait_for_address, wait_for_next_hops,
+use e2e::{
+    KernelChange, KernelLog, Mac, Node, SpareLink, eventually,
+    testing::{
+        Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, node_agent_yaml, wait_for_address, wait_for_next_hops,
+    },
 };
 
 /// Where remote addresses go for a while.
@@ -27,7 +28,7 @@ async fn lifetimes(node: &Node, addresses: &[IpAddr], right: fn(Option<Duration>
     .unwrap();
 }
 
-/// Make before break, by the order of the kernel's words: an address came to one interface before it went from another.
+/// Make before break, by the order of the kernel's reports: an address came to one interface before it left another.
 /// Returns how long it was on both.
 fn came_before_it_went(log: &KernelLog, address: IpAddr, to: &str, from: &str) -> Option<Duration> {
     let changes = log.about(&[address]);
@@ -67,7 +68,7 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
         came_before_it_went(&on_node, *address, "kube-lb0", OTHER_DUMMY);
         wait_for_next_hops(&cluster, *address, &nodes).await;
     }
-    // What the nodes have said until now has arrived when this has, by the same sessions.
+    // What the nodes advertised before this route has arrived when it has, by the same sessions.
     let last = BareService::new(&cluster, "configuration-last", ROUTED_GROUPS).await;
     for address in &last.addresses {
         wait_for_next_hops(&cluster, *address, &nodes).await;

@@ -1,4 +1,4 @@
-//! The faults of the network that other tests rely on without looking.
+//! The faults of the network, which other tests take for granted.
 
 use std::{
     net::{IpAddr, UdpSocket},

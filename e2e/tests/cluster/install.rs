@@ -1,12 +1,13 @@
-//! Installing, on a cluster that knows nothing of us yet.
+//! Installing, uninstalling, and what an installation shows.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, InterfaceAddress, NAMESPACE, Node, eventually};
+use e2e::{
+    Cluster, InterfaceAddress, NAMESPACE, Node, eventually,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, object, wait_for_next_hops},
+};
 use serde_json::Value;
-
-use e2e::testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, object, wait_for_next_hops};
 
 /// The shortest time for which addresses outlive an agent.
 const GRACE: Duration = Duration::from_secs(60);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use e2e::eventually;
-
-use e2e::testing::{Applied, DEADLINE, EchoNamespace, installed, nodes_with};
+use e2e::{
+    eventually,
+    testing::{Applied, DEADLINE, EchoNamespace, installed, nodes_with},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_answers_for_a_local_address_in_both_families() {
@@ -25,7 +26,7 @@ async fn one_node_answers_for_a_local_address_in_both_families() {
         }
     }
 
-    // The annotation says who announces, after the fact.
+    // The annotation follows the announcement.
     eventually(DEADLINE, "the announcing annotations", async || {
         let annotations = space.kubectl(&["get", "service", "web", "-o", "jsonpath={.metadata.annotations}"]);
         let holder = nodes_with(&cluster, addresses[0]).pop_first().unwrap_or_default();

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use e2e::{BulkServices, Cluster, Node, eventually};
+use e2e::{
+    BulkServices, Cluster, Node, eventually,
+    testing::{Applied, Undo, installed},
+};
 use serde_json::json;
-
-use e2e::testing::{Applied, installed};
 
 /// How many.
 const COUNT: usize = 1000;
@@ -23,35 +24,16 @@ spec: {local: {v4pools: [{pool: 10.77.1.0-10.77.8.255, subnet: 10.77.0.0/16}]}}
 ";
 
 /// An address that makes a node part of the subnet, until this is dropped.
-struct Neighbor(Node);
-
-impl Neighbor {
+fn joined(node: &Node) -> Undo<'_> {
     const ADDRESS: &str = "10.77.0.11/16";
-
-    fn new(node: Node) -> Self {
-        node.exec(&["ip", "address", "replace", Self::ADDRESS, "dev", "eth0"]).unwrap();
-        Self(node)
-    }
+    node.exec(&["ip", "address", "replace", ADDRESS, "dev", "eth0"]).unwrap();
+    Undo::new(|| node.exec(&["ip", "address", "del", ADDRESS, "dev", "eth0"]).map(drop))
 }
 
-impl Drop for Neighbor {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.exec(&["ip", "address", "del", Self::ADDRESS, "dev", "eth0"]) {
-            eprintln!("clean-up: {error}");
-        }
-    }
-}
-
-/// Services that go when this does, if the test did not get that far.
-struct Rest<'a>(&'a Cluster);
-
-impl Drop for Rest<'_> {
-    fn drop(&mut self) {
-        let arguments = ["delete", "services", "--namespace", "default", "--selector", "e2e=many", "--wait=false"];
-        if let Err(error) = self.0.kubectl(&arguments) {
-            eprintln!("clean-up: {error}");
-        }
-    }
+/// Deletes the Services when it is dropped, if the test did not get that far.
+fn cleanup(cluster: &Cluster) -> Undo<'_> {
+    let arguments = ["delete", "services", "--namespace", "default", "--selector", "e2e=many", "--wait=false"];
+    Undo::new(move || cluster.kubectl(&arguments).map(drop))
 }
 
 /// A Service that kube-proxy leaves alone: rules for a thousand of them would take the machine for a while.
@@ -94,11 +76,11 @@ async fn held(node: &Node, count: usize) -> Vec<IpAddr> {
 async fn a_node_answers_for_a_thousand_local_addresses_and_for_none_when_they_are_gone() {
     let cluster = installed().await;
     let node = cluster.node(1);
-    let _neighbor = Neighbor::new(node.clone());
+    let _joined = joined(&node);
     let _group = Applied::yaml(&cluster, GROUP);
     let services = BulkServices::new(cluster.kube().await.unwrap(), "default");
 
-    let _rest = Rest(&cluster);
+    let _cleanup = cleanup(&cluster);
     let begin = Instant::now();
     services.create_all((0..COUNT).map(service), drop).await.unwrap();
     let created = begin.elapsed();

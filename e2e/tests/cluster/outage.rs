@@ -1,13 +1,14 @@
-//! A node that does not hear the API server for a while.
+//! A node that cannot reach the API server for a while.
 
 use std::time::Instant;
 
-use e2e::{KernelLog, Node, eventually};
+use e2e::{
+    KernelLog, Node, eventually,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, wait_for_address, wait_for_next_hops},
+};
 use serde_json::Value;
 
-use e2e::testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, wait_for_address, wait_for_next_hops};
-
-/// Whether the agent's picture of the cluster is current, by its own word.
+/// Whether the agent's view of the cluster is current, by its `/state` page.
 fn is_current(node: &Node) -> Result<bool, String> {
     let page = node.agent_page("/state").map_err(|error| error.to_string())?;
     let state: Value = serde_json::from_str(&page).map_err(|error| error.to_string())?;
@@ -36,8 +37,8 @@ async fn a_node_without_the_api_server_catches_up_with_what_changed_and_touches_
         wait_for_address(others, "kube-lb0", *came, true).await;
         wait_for_address(others, "kube-lb0", *went, false).await;
     }
-    eventually(DEADLINE, "an agent that knows that its picture is old", async || {
-        if is_current(first)? { Err("it believes its picture".to_owned()) } else { Ok(()) }
+    eventually(DEADLINE, "an agent that knows that its view is old", async || {
+        if is_current(first)? { Err("it takes its view for current".to_owned()) } else { Ok(()) }
     })
     .await
     .unwrap();

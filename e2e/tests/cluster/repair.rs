@@ -1,14 +1,15 @@
-//! What somebody takes away by hand comes back.
+//! Addresses and interfaces that are removed by hand come back.
 
 use std::net::IpAddr;
 use std::slice::from_ref;
 use std::time::Duration;
 
-use e2e::{Cluster, Node, eventually};
-
-use e2e::testing::{
-    Applied, BareService, DEADLINE, ROUTED_GROUPS, delete_events, installed, nodes_with, wait_for_address,
-    wait_for_event, wait_for_next_hops,
+use e2e::{
+    Cluster, Node, eventually,
+    testing::{
+        Applied, BareService, DEADLINE, ROUTED_GROUPS, delete_events, installed, nodes_with, wait_for_address,
+        wait_for_event, wait_for_next_hops,
+    },
 };
 
 /// Takes an address off an interface as an administrator would.
@@ -87,7 +88,7 @@ async fn a_node_comes_back(cluster: &Cluster, local: &BareService<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_away_by_hand_is_put_back_and_an_event_says_so() {
     let cluster = installed().await;
-    // Those of a first try of this test would do for what must be said now.
+    // The events of a first try of this test would pass for those of this one.
     for name in ["heal-remote", "heal-local"] {
         delete_events(&cluster, "default", name);
     }

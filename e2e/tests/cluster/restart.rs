@@ -1,15 +1,16 @@
-//! Restarts move nothing and lose nothing.
+//! Restarts of the programs: no address moves, no packet is lost.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use e2e::{NAMESPACE, Node, eventually};
-use serde_json::Value;
-
-use e2e::testing::{
-    Applied, BareService, DEADLINE, EchoNamespace, ROUTED_GROUPS, SETTLE_TIME, WithoutAgents, installed,
-    node_agent_yaml, object, wait_for_address, wait_for_next_hops,
+use e2e::{
+    NAMESPACE, Node, eventually,
+    testing::{
+        Applied, BareService, DEADLINE, EchoNamespace, ROUTED_GROUPS, SETTLE_TIME, WithoutAgents, installed,
+        node_agent_yaml, object, wait_for_address, wait_for_next_hops,
+    },
 };
+use serde_json::Value;
 
 /// The time between two connections of a client.
 const EACH: Duration = Duration::from_millis(1);
@@ -61,7 +62,7 @@ async fn when_the_leader_dies_the_other_replica_allocates() {
         || object(&cluster, &["lease", "purelb-allocator", "--namespace", NAMESPACE])["spec"]["holderIdentity"].clone();
     let pod = |holder: &Value| holder.as_str().unwrap_or_default().split('_').next().unwrap_or_default().to_owned();
     let leader = pod(&holder());
-    // Without a word to anybody, and for good: the pod is replaced by another one.
+    // Without giving up the Lease, and for good: another pod replaces it.
     let arguments = ["delete", "pod", &leader, "--namespace", NAMESPACE, "--grace-period=0", "--force"];
     let node = object(&cluster, &["pod", &leader, "--namespace", NAMESPACE])["spec"]["nodeName"].clone();
     let node = cluster.nodes().find(|host| host.name() == node.as_str().unwrap()).unwrap();
@@ -103,7 +104,7 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
     cluster.kubectl(&["rollout", "restart", "--namespace", NAMESPACE, "daemonset/lbnodeagent"]).unwrap();
     cluster.installation_ready().unwrap();
     println!("the rolling update took {:?}", begin.elapsed());
-    // New pods, whom the kubelet starts again at once.
+    // The pods are new, so the kubelet restarts them without a back-off.
     for node in cluster.nodes() {
         node.crash_agent().unwrap();
     }
@@ -185,7 +186,7 @@ async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_sta
     assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
 }
 
-/// A group of remote addresses that nobody routes.
+/// A group of remote addresses that Calico does not export.
 const GROUP: &str = "regrouped";
 
 /// It, with a prefix for all of its addresses.

@@ -1,11 +1,12 @@
-//! The seed: ServiceGroup, kube-lb0, BIRD, router, client.
+//! Remote addresses from the sample for Calico: ServiceGroup, kube-lb0, BIRD, router, client.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use e2e::{Cluster, Family, eventually};
-
-use e2e::testing::{Applied, DEADLINE, EchoNamespace, ROUTED_GROUPS, installed, wait_for_group_ready};
+use e2e::{
+    Cluster, Family, eventually,
+    testing::{Applied, DEADLINE, EchoNamespace, ROUTED_GROUPS, installed, wait_for_group_ready},
+};
 
 const BOTH_GROUPS: (&str, &str) = ("purelb.io/service-group", ROUTED_GROUPS);
 const DUAL_STACK: (&str, &str) = ("ipFamilyPolicy", "RequireDualStack");

@@ -1,4 +1,4 @@
-//! What the programs' accounts may do, and what they may not.
+//! The rights of the programs' service accounts, and their limits.
 
 use e2e::testing::{Applied, EchoNamespace, installed};
 

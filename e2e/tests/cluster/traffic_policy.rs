@@ -1,17 +1,18 @@
-//! `externalTrafficPolicy: Local`: a remote address is where the endpoints are, and leaves before its pod does.
+//! `externalTrafficPolicy: Local`: a remote address is where the endpoints are, and is withdrawn before its pod ends.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Node, eventually};
+use e2e::{
+    Cluster, Node, eventually,
+    testing::{Applied, DEADLINE, installed, wait_for_address, wait_for_next_hops},
+};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-
-use e2e::testing::{Applied, DEADLINE, installed, wait_for_address, wait_for_next_hops};
 
 /// How long a pod serves on after it was deleted: longer than everything that is waited for meanwhile should take.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ async fn under_the_policy_local_only_nodes_with_endpoints_are_routed_to() {
     }
 }
 
-/// A pod on each node, for which nobody makes another one, and a Service of them. The first takes its time to end.
+/// A pod on each node, which no controller replaces, and a Service of them. The first takes some time to end.
 fn pods(cluster: &Cluster) -> String {
     let pod = |(place, node): (usize, Node)| {
         let farewell = if place == 0 { FAREWELL.as_secs() } else { 0 };
@@ -92,8 +93,8 @@ async fn answers_steadily(cluster: &Cluster, address: IpAddr) {
     .unwrap();
 }
 
-/// When the `EndpointSlice`s of a Service say that no endpoint on this node is ready any more; `watching` hears when they
-/// are known to say that one is.
+/// When no endpoint of a Service on this node is ready any more, by its `EndpointSlice`s; `watching` is sent when one
+/// is known to be ready.
 async fn unready(cluster: &Cluster, service: &str, node: &str, watching: oneshot::Sender<()>) -> Instant {
     let slices: Api<EndpointSlice> = Api::namespaced(cluster.kube().await.unwrap(), "default");
     let mine = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));

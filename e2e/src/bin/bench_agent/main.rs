@@ -10,16 +10,16 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `setup` | the cluster made ready, its node, its Services |
-//! | `nic` | what is on an interface, as the node's kernel tells it |
+//! | `setup` | makes the cluster ready: its node, its Services |
+//! | `nic` | the addresses of an interface, from the kernel's notifications |
 //! | `latency` | one Service at a time |
-//! | `many` | as many Services as are asked for, made and deleted |
+//! | `many` | many Services, created and deleted |
 //! | `agent` | the agent as a process: started, stopped, restarted by the kubelet |
 //! | `kernel` | the same addresses by `ip -batch` |
 //! | `bulk` | many addresses come, stay over a restart, and go |
 //! | `idle` | what the agent costs when nothing happens |
-//! | `figures` | many runs in figures |
-//! | `table` | the figures in print |
+//! | `figures` | statistics over many runs |
+//! | `table` | prints the table |
 
 mod agent;
 mod bulk;

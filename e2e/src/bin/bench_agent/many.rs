@@ -1,4 +1,4 @@
-//! As many Services as are asked for, made and deleted.
+//! Many Services: created before a measurement, deleted after it.
 
 use e2e::BenchResult as Result;
 use std::{

@@ -1,4 +1,4 @@
-//! What is on an interface of a node, as the node's kernel tells it: nothing is asked while something is measured.
+//! The addresses of a node's interface, from its kernel's notifications: no request disturbs a measurement.
 
 use e2e::BenchResult as Result;
 use std::{

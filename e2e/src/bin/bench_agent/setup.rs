@@ -1,4 +1,4 @@
-//! The cluster made ready, its node, its Services.
+//! Makes the cluster ready for the benchmark: its node, its Services.
 
 use e2e::BenchResult as Result;
 use std::{net::Ipv4Addr, time::Duration};

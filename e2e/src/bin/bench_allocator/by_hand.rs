@@ -1,4 +1,4 @@
-//! The allocator's writes without an allocator: the same bodies, prepared beforehand, as many at a time.
+//! The allocator's writes without an allocator: the same bodies, prepared beforehand, with the same concurrency.
 
 use e2e::BenchResult as Result;
 use std::net::Ipv4Addr;

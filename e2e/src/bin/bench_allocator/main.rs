@@ -7,13 +7,13 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `arguments` | the command line |
-//! | `setup` | the cluster made ready, and the kubeconfigs |
+//! | `setup` | makes the cluster ready, and writes the kubeconfigs |
 //! | `services` | creates and deletes Services |
-//! | `by_hand` | the allocator's writes, prepared beforehand and sent by nobody in particular |
+//! | `by_hand` | the allocator's writes, prepared beforehand and sent without an allocator |
 //! | `program` | the allocator as a process: memory, CPU time, readiness |
-//! | `writes` | what the API server counted |
+//! | `writes` | counts of writes, from the API server's metrics |
 //! | `measure` | the measurements |
-//! | `table` | the figures in print |
+//! | `table` | prints the table |
 
 mod arguments;
 mod by_hand;

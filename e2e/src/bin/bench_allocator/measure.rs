@@ -1,4 +1,4 @@
-//! The measurements.
+//! The measurements: bursts, single Services, idle cost.
 
 use e2e::BenchResult as Result;
 use std::{

@@ -1,4 +1,4 @@
-//! Creates and deletes Services, as fast as the API server takes them.
+//! Creates and deletes Services as fast as the API server accepts them.
 
 use e2e::BenchResult as Result;
 use std::{ops::Range, time::Instant};

@@ -1,4 +1,4 @@
-//! The cluster made ready, and this program started again where the API server is near.
+//! Makes the cluster ready, and starts this program again in the control plane's network namespace.
 
 use e2e::BenchResult as Result;
 use std::{env, fs, path::Path, process::Command};

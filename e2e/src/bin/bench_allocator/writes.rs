@@ -1,4 +1,4 @@
-//! What the API server itself counted.
+//! Counts of writes, from the API server's own metrics.
 
 use e2e::BenchResult as Result;
 use std::collections::BTreeMap;

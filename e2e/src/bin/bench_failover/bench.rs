@@ -37,7 +37,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Undoes whatever a run that failed has left.
+    /// Undoes what a failed run has left.
     pub(crate) async fn restore(&self) -> Result<()> {
         self.cluster.undo_faults()?;
         for node in self.cluster.nodes() {

@@ -1,4 +1,4 @@
-//! What the table says of each event besides our figures: the aims, and the peers' figures.
+//! The rows of the table: each event's description, aims, and the peers' figures.
 
 use std::time::Duration;
 

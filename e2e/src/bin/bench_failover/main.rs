@@ -8,15 +8,15 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `setup` | the cluster made ready |
+//! | `setup` | makes the cluster ready |
 //! | `service` | the Service and its backend |
 //! | `bench` | the cluster, and what the events do to it: labels, configuration, pods |
-//! | `watch` | asks, connects, and says what came of it |
+//! | `watch` | watches the addresses from the client |
 //! | `standstill` | notices when the machine itself stood still |
-//! | `figures` | one phase of one run in figures; many runs in figures |
-//! | `lines` | what the table says of each event besides our figures: the aims, and the peers' figures |
+//! | `figures` | measurements of one run, statistics over many |
+//! | `lines` | the rows of the table: descriptions, aims, the peers' figures |
 //! | `rows` | the events: one function each |
-//! | `table` | the figures in print |
+//! | `table` | prints the table |
 
 mod bench;
 mod figures;

@@ -29,9 +29,8 @@ metadata:
 spec:
   type: LoadBalancer
   ipFamilyPolicy: RequireDualStack
-  ports: [{{name: http, port: {port}, targetPort: {BACKEND}}}]
-"#,
-        port = PORT
+  ports: [{{name: http, port: {PORT}, targetPort: {BACKEND}}}]
+"#
     )
 }
 

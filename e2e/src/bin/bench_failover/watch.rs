@@ -1,4 +1,4 @@
-//! Asks and connects while something happens, and says what came of it.
+//! Watches the Service's addresses from the client while an event happens, and returns the measurements.
 
 use e2e::BenchResult as Result;
 use std::{

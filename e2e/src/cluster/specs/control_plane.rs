@@ -1,4 +1,5 @@
-//! The control plane: etcd, API server, controller manager, scheduler, the machine's way in, and Calico's stand-in.
+//! The control plane: etcd, API server, controller manager, scheduler, the forwarder for the machine, and calico-node's
+//! part.
 
 use serde_json::{Value, json};
 

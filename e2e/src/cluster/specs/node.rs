@@ -127,8 +127,8 @@ BinaryName = "/usr/sbin/runc"
 
 fn kubelet(shape: ClusterShape<'_>, host: HostId) -> String {
     let pki = |file: &str| shape.layout.pki().join(file).display().to_string();
-    // The nodes share the machine, so none of them may evict pods because the machine's memory or disk is used, and each
-    // has its own cgroups. Some machines still have version 1 of those.
+    // The nodes share the machine, so none of them may evict pods because the machine's memory or disk is used, and
+    // each has its own cgroups. Some machines still have version 1 of those.
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

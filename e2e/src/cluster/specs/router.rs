@@ -50,7 +50,7 @@ pub(crate) fn spec(shape: ClusterShape<'_>) -> Result<HostSpec> {
     spec.services = vec![
         daemon("zebra"),
         daemon("bgpd").after(format!("{RUN}/zserv.api").into()),
-        // A diary of what clients behind the router see.
+        // Its log is the history of the routes that clients behind the router have had.
         Service::new("routes", ["ip", "-ts", "monitor", "route"]),
     ];
     Ok(spec)
@@ -67,7 +67,7 @@ router bgp {AS}
 ",
         HostId::Router.ipv4()
     );
-    let neighbors = |family| (1..=nodes).map(move |number| address(HostId::Node(number), family));
+    let neighbors = |family| (1..=nodes).map(move |number| HostId::Node(number).address(family));
     for neighbor in Family::ALL.into_iter().flat_map(neighbors) {
         let _ = writeln!(text, " neighbor {neighbor} remote-as external\n neighbor {neighbor} timers connect 1");
     }
@@ -79,13 +79,6 @@ router bgp {AS}
         text.push_str(" exit-address-family\n");
     }
     text
-}
-
-fn address(host: HostId, family: Family) -> String {
-    match family {
-        Family::V4 => host.ipv4().to_string(),
-        Family::V6 => host.ipv6().to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const OVERRIDE: u8 = 0x20;
 /// Neighbour discovery is believed only from the same link (RFC 4861 7.1).
 const HOP_LIMIT: u8 = 255;
 
-/// Who asks.
+/// The sender of requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requester {
     pub(crate) mac: Mac,
@@ -25,7 +25,7 @@ pub(crate) struct Requester {
     pub(crate) ipv6: Ipv6Addr,
 }
 
-/// How an address was mentioned.
+/// What kind of statement it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MessageKind {
     /// An answer to the requester.
@@ -34,12 +34,12 @@ pub enum MessageKind {
     Announcement,
 }
 
-/// Somebody said that an address is theirs.
+/// A statement that an address belongs to a hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighborMessage {
-    /// Whether the requester was meant, or everybody.
+    /// Whether it was sent to the requester, or to everyone.
     pub kind: MessageKind,
-    /// The hardware address that was told.
+    /// The hardware address in it.
     pub mac: Mac,
 }
 
@@ -78,7 +78,7 @@ impl Requester {
         frame
     }
 
-    /// The answer to a frame that asks for the requester itself. Hosts look now and then whether whom they answer by IPv6 is
+    /// The answer to a frame that asks for the requester itself. Hosts verify now and then that an IPv6 neighbour is
     /// still there, and answer no more when it is not; ARP knows no such thing.
     pub(crate) fn reply(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
@@ -91,7 +91,7 @@ impl Requester {
         for_me.then(|| self.advertisement(self.ipv6, asks, ip.header().source_addr(), SOLICITED | OVERRIDE))
     }
 
-    /// The frame that tells everybody unasked that `address` is the requester's: a gratuitous ARP request or an unsolicited
+    /// The frame that announces `address` as the requester's: a gratuitous ARP request or an unsolicited
     /// advertisement.
     pub(crate) fn announcement(&self, address: IpAddr) -> Vec<u8> {
         match address {
@@ -114,7 +114,7 @@ impl Requester {
         frame
     }
 
-    /// What a frame says about `address`, if anything.
+    /// The statement about `address` in a frame, if there is one.
     pub(crate) fn message(&self, frame: &[u8], address: IpAddr) -> Option<NeighborMessage> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let destination = frame.get(..6)?;
@@ -225,7 +225,7 @@ mod tests {
     fn other_frames_say_nothing() {
         let other = IpAddr::V4(Ipv4Addr::new(192, 168, 50, 201));
         assert_eq!(REQUESTER.message(&arp(ArpOperation::REPLY, REQUESTER.mac, REQUESTER.ipv4.octets()), other), None);
-        // The holder of the address asks for somebody else.
+        // The host with the address asks for another one.
         assert_eq!(REQUESTER.message(&arp(ArpOperation::REQUEST, Mac::BROADCAST, [192, 168, 50, 1]), V4), None);
         assert_eq!(REQUESTER.message(&REQUESTER.request(V4), V4), None);
         assert_eq!(REQUESTER.message(&REQUESTER.request(V6), V6), None);

@@ -1,4 +1,4 @@
-//! Watches an address over time: who answers for it, and when nobody does.
+//! Asks for one address again and again, and records the answers.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +39,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// The recent past of what was messages, oldest first. Frames come in the order of their times, nearly.
+    /// The messages since `from`, oldest first. Frames come almost in the order of their times.
     fn messages_since(&self, from: Instant) -> Vec<(Instant, NeighborMessage)> {
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         let mut recent: Vec<_> = messages.iter().rev().take_while(|(at, _)| *at >= from).copied().collect();
@@ -49,7 +49,7 @@ impl Shared {
 }
 
 impl ArpMonitor {
-    /// Asks in the name of `requester`, whose interface `socket` must be on.
+    /// Asks as `requester`; `socket` must be on its interface.
     pub(crate) fn start(socket: LinkSocket, requester: Requester, address: IpAddr) -> Self {
         let shared = Arc::new(Shared::default());
         let socket = Arc::new(socket);
@@ -88,7 +88,7 @@ impl ArpMonitor {
         Self { shared, begin: Instant::now(), threads: vec![thread::spawn(ask), thread::spawn(listen)] }
     }
 
-    /// What has been messages so far.
+    /// What has been observed so far.
     #[must_use]
     pub fn so_far(&self) -> Observations {
         let messages = self.shared.messages.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -96,7 +96,7 @@ impl ArpMonitor {
         Observations { begin: self.begin, end: Instant::now(), requests, messages }
     }
 
-    /// Who has answered within the last so-and-so long, until now. Cheap, for those who wait for a state.
+    /// The hosts that have answered within this time before now. Cheap enough to be called in a loop.
     #[must_use]
     pub fn answering(&self, within: Duration) -> BTreeSet<Mac> {
         let from = Instant::now().checked_sub(within).unwrap_or(self.begin);
@@ -108,7 +108,7 @@ impl ArpMonitor {
             .collect()
     }
 
-    /// Whether one host and nobody else has answered within the last so-and-so long, without a silence.
+    /// The host that alone has answered within this time before now, without a silence; `None` if there is none.
     #[must_use]
     pub fn steady(&self, within: Duration) -> Option<Mac> {
         let end = Instant::now();
@@ -121,7 +121,7 @@ impl ArpMonitor {
         (macs.len() == 1 && recent.silences().is_empty()).then(|| macs.first().copied()).flatten()
     }
 
-    /// Stops asking and returns all that has been messages.
+    /// Stops asking, and returns all that was observed.
     ///
     /// # Errors
     /// The socket failed in between.

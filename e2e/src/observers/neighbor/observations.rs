@@ -1,4 +1,4 @@
-//! Who answered for an address over time, and when nobody did.
+//! Which hosts answered for an address over time, and when none did.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ const BURST: Duration = Duration::from_millis(2);
 /// A host that answers has not stopped when it misses a few requests; after this time without an answer it has.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Who said when that an address is theirs, between two points in time.
+/// The requests for an address and the answers and announcements that came, between two points in time.
 #[derive(Clone, Debug)]
 pub struct Observations {
     /// The first request.
@@ -26,7 +26,7 @@ pub struct Observations {
     pub end: Instant,
     /// When each request was sent.
     pub requests: Vec<Instant>,
-    /// Everything that was messages, in order.
+    /// Every answer and announcement, in order.
     pub messages: Vec<(Instant, NeighborMessage)>,
 }
 
@@ -47,12 +47,12 @@ impl Observations {
         Self { begin, end, requests, messages }
     }
 
-    /// The answers to our requests, with their times.
+    /// The answers to the requests, with their times.
     pub fn answers(&self) -> impl Iterator<Item = (Instant, Mac)> {
         self.of_kind(MessageKind::Answer)
     }
 
-    /// What was announced to everybody: gratuitous ARP, unsolicited advertisements.
+    /// The announcements: gratuitous ARP, unsolicited advertisements.
     pub fn announcements(&self) -> impl Iterator<Item = (Instant, Mac)> {
         self.of_kind(MessageKind::Announcement)
     }
@@ -64,13 +64,13 @@ impl Observations {
             .map(|(at, messages)| (*at, messages.mac))
     }
 
-    /// All who answered.
+    /// All hosts that answered.
     #[must_use]
     pub fn macs(&self) -> BTreeSet<Mac> {
         self.answers().map(|(_, mac)| mac).collect()
     }
 
-    /// Who answered last.
+    /// The host that answered last.
     #[must_use]
     pub fn last_mac(&self) -> Option<Mac> {
         self.answers().last().map(|(_, mac)| mac)
@@ -100,8 +100,8 @@ impl Observations {
     }
 
     /// The times without an answer, each from the first request that got none to the next answer. Unlike
-    /// [`Self::longest_gap`] this leaves out what this machine alone is to blame for: when it was too busy to ask, or to
-    /// carry frames, so that all answers came together in the end.
+    /// [`Self::longest_gap`] this leaves out the delays of this machine: when it was too busy to ask or to transport
+    /// frames, and all answers came together in the end.
     #[must_use]
     pub fn silences(&self) -> Vec<(Instant, Duration)> {
         let answers: Vec<_> = self.answers().collect();
@@ -153,7 +153,7 @@ impl Observations {
         changes
     }
 
-    /// How long more than one host answered at the same time, added up. Zero when every change of hands was clean.
+    /// How long more than one host answered at the same time, added up. Zero when every change was clean.
     #[must_use]
     pub fn overlap(&self) -> Duration {
         let (mut total, mut last, mut several) = (Duration::ZERO, self.begin, false);

@@ -1,4 +1,4 @@
-//! The export filter, the heart of the matter: which of a node's routes leave it, and with which communities.
+//! The export filter: which routes a node exports, and with which communities.
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ pub(super) fn export_filter(calico: &Calico, family: Family) -> String {
     }
     for advertisement in calico.configuration.prefix_advertisements.iter().filter(|each| here(&each.cidr)) {
         for word in &advertisement.communities {
-            // A name that nobody defined does nothing, and nobody is told.
+            // A name that is not defined has no effect, and Calico reports nothing.
             if let Some(action) = add_community(word, &calico.configuration.communities) {
                 rule(&advertisement.cidr, &action);
             }
@@ -36,7 +36,7 @@ pub(super) fn export_filter(calico: &Calico, family: Family) -> String {
     text
 }
 
-/// The statement that adds the community which `word` is or names.
+/// The statement that adds the community that `word` is, or names.
 fn add_community(word: &str, named: &[Community]) -> Option<String> {
     parse(word).or_else(|| parse(&named.iter().find(|community| community.name == word)?.value))
 }

@@ -1,4 +1,4 @@
-//! Calico's objects, as much of them as matters for what BIRD exports.
+//! Calico's objects: the fields that decide what BIRD exports.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

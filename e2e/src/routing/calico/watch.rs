@@ -1,4 +1,4 @@
-//! Watches Calico's objects and the nodes, writes each BIRD's configuration, and tells BIRD to read it.
+//! Watches Calico's objects and the nodes, writes each BIRD's configuration, and has BIRD read it.
 
 use std::{
     collections::BTreeSet,

@@ -94,7 +94,7 @@ async fn overlapping_groups_the_later_one_is_refused_also_nested() {
         fixture.event_in(e2e::NAMESPACE, name, "ParseFailed", "overlap").await;
     }
     fixture.allocation_fails("web", "over-b", "unknown pool \"over-b\"").await;
-    // In order by name, not by time; and everybody is judged again when one changes.
+    // In order by name, not by time; and all groups are checked again when one changes.
     fixture.group("over-0", remote("203.0.113.62-203.0.113.63")).await;
     fixture.condition("over-a", "Ready", "False", "over-0").await;
     fixture.condition("over-b", "Ready", "True", "").await;

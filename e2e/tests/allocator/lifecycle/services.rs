@@ -1,4 +1,4 @@
-//! Services that change type, class or address, and what somebody else writes to them.
+//! Services that change type, class or address, and writes of others to them.
 
 use api_types::service::ingress_addresses;
 use e2e::{
@@ -36,7 +36,7 @@ async fn re_evaluate_keeps_a_right_address_and_moves_from_a_wrong_one() {
     };
     is_removed().await;
     fixture.has("web", &["203.0.113.1"]).await;
-    // Another group alone moves nobody; re-evaluate does.
+    // Another group alone moves no address; re-evaluate does.
     fixture.annotate("web", "service-group", Some("again-b")).await;
     fixture.allocate("other", "again-b", "203.0.113.16").await;
     fixture.has("web", &["203.0.113.1"]).await;
@@ -145,7 +145,7 @@ async fn status_wiped_by_hand_is_given_back() {
     })
     .await
     .unwrap();
-    // A mark that somebody takes off comes back, too: without it the agents would withdraw the address.
+    // An annotation that is removed comes back, too: without it the agents would withdraw the address.
     fixture.annotate("web", "allocated-by", None).await;
     eventually(DEADLINE, "the mark again", async || match fixture.annotation("web", "allocated-by").await {
         Some(_) => Ok(()),

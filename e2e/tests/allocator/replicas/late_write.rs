@@ -108,7 +108,7 @@ async fn replicas_late_write_that_adds_a_range() {
     let (Pair { first, second }, proxy) = Pair::with_proxy(&cluster, "late-multi").await;
 
     fixture.allocate("wide", "late-multi", "203.0.113.32").await;
-    // First comes the mark that it is about to get one more.
+    // The first write announces that it will get one more.
     let mut held = proxy.hold_after(1, "PATCH", "/services/wide/status");
     fixture.group("late-multi", json!({"remote": {"v4pools": [first_range, second_range], "multiPool": true}})).await;
     held.caught(DEADLINE).await.unwrap();
@@ -136,7 +136,7 @@ async fn replicas_late_write_that_repairs_a_duplicate() {
     // Ages are in seconds, and of one age the UID decides, which is random.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     fixture.allocate("b-young", "late-twice", "203.0.113.1").await;
-    // First comes the mark that it is about to move.
+    // The first write announces that it will move.
     let mut held = proxy.hold_after(1, "PATCH", "/services/b-young/status");
     write_status(&fixture, "b-young", &["203.0.113.0"]).await;
     held.caught(DEADLINE).await.unwrap();

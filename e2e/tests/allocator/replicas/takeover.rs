@@ -1,7 +1,6 @@
-//! Two replicas: whatever happens to the leader, the other one goes on, and no address is ever held twice.
+//! The leader dies, stands still, or loses the API server: the other replica takes over.
 //!
-//! The replicas run outside the cluster here, where they can be paused and misdirected without the kubelet's help; only
-//! the first tests use those of the manifests.
+//! The first tests use the replicas of the manifests, the others replicas outside the cluster.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,9 @@ use crate::support::{
     replicas::{Pair, WithoutAllocator, served},
 };
 
-/// From the leader's death to the next address (issue 4).
+/// From the leader's death to the next address.
 const TAKEOVER: Duration = Duration::from_secs(15);
-/// The same when the leader says good-bye.
+/// The same when the leader gives up its Lease.
 const POLITE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +113,7 @@ async fn replicas_partition_of_the_leader_from_the_api() {
     let took = served(&fixture, "after", "partition", Instant::now()).await;
     assert!(took < TAKEOVER, "{took:?}");
     assert!(second.leads());
-    // Nobody can tell it; it must know by its own clock.
+    // It gets no message; it must know by its own clock.
     eventually(Duration::from_secs(5), "the end of the first one's term", async || {
         if first.leads() { Err("it goes on") } else { Ok(()) }
     })

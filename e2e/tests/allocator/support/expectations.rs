@@ -20,7 +20,7 @@ impl Fixture<'_> {
         self.has(name, &[address]).await;
     }
 
-    /// Creates a Service of this group, and waits until its allocation has failed with these words.
+    /// Creates a Service of this group, and waits until its allocation has failed with `words` in the event.
     pub(crate) async fn allocation_fails(&self, name: &str, of: &str, words: &str) {
         self.create(name, &[group(of)], json!({})).await;
         self.fails(name, words).await;
@@ -37,7 +37,7 @@ impl Fixture<'_> {
         .unwrap();
     }
 
-    /// Waits until a condition of a group has this status and a message with these words.
+    /// Waits until a condition of a group has this status and a message with `words` in it.
     pub(crate) async fn condition(&self, name: &str, kind: &str, status: &str, words: &str) {
         eventually(DEADLINE, format!("group {name} with {kind}={status} and {words:?}"), async || {
             let group = self.group_object(name).await;
@@ -64,7 +64,7 @@ impl Fixture<'_> {
         .unwrap();
     }
 
-    /// Waits until a Service has a condition of this type that is true and says these words, or has none of this type.
+    /// Waits until a Service has a true condition of this type with `words` in its message, or none of this type.
     pub(crate) async fn service_condition(&self, name: &str, kind: &str, words: Option<&str>) {
         eventually(DEADLINE, format!("Service {name} with {kind} that says {words:?}"), async || {
             let conditions = self.service(name).await.status.and_then(|status| status.conditions).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Fixture<'_> {
         .unwrap();
     }
 
-    /// Waits until an allocation has failed with these words; nothing has been given then.
+    /// Waits until an allocation has failed with `words` in the event; the Service must have no address then.
     pub(crate) async fn fails(&self, name: &str, words: &str) {
         self.fails_in(&self.namespace, name, words).await;
     }

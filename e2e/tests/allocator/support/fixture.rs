@@ -183,7 +183,7 @@ pub(crate) fn annotation(service: &Service, key: &str) -> Option<String> {
     service.metadata.annotations.as_ref()?.get(&format!("purelb.io/{key}")).cloned()
 }
 
-/// Writes a status as nobody should.
+/// Overwrites the addresses in a Service's status, which no one but the allocator should do.
 pub(crate) async fn write_status(fixture: &Fixture<'_>, name: &str, addresses: &[&str]) {
     let ingress: Vec<_> = addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})).collect();
     let patch = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));

@@ -14,7 +14,7 @@ use kube::{
 };
 use tokio::task::JoinHandle;
 
-/// The rules about two Services and one address, watched without a gap: every state that the API server ever had.
+/// The rules about two Services and one address, checked on every state that the API server has had since the start.
 pub(crate) struct InvariantWatch {
     found: Arc<Mutex<BTreeMap<String, Violation>>>,
     task: JoinHandle<()>,
@@ -27,7 +27,7 @@ impl InvariantWatch {
         Self { found, task }
     }
 
-    /// Nothing was ever wrong.
+    /// Fails if a rule was ever violated.
     pub(crate) fn assert_held(self) {
         let found = self.found.lock().unwrap();
         let said: Vec<_> = found.keys().collect();

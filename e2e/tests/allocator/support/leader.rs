@@ -21,7 +21,7 @@ impl Fixture<'_> {
         .unwrap()
     }
 
-    /// What the leader's metrics say of a series, labels and all; 0 when it is not there.
+    /// The value of a series, labels included, in the leader's metrics; 0 when it is not there.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let metrics = self.metrics().await;
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());

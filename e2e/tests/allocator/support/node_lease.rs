@@ -1,6 +1,6 @@
 //! The Lease of a node that does not exist.
 
-use e2e::{Cluster, NAMESPACE};
+use e2e::{NAMESPACE, testing::Undo};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::fixture::Fixture;
 
 impl<'a> Fixture<'a> {
     /// An agent's Lease for a node that is not there, valid for an hour.
-    pub(crate) async fn fake_node_lease(&self, name: &str, subnets: &str) -> FakeLease<'a> {
+    pub(crate) async fn fake_node_lease(&self, name: &str, subnets: &str) -> Undo<'a> {
         let name = format!("purelb-node-{name}");
         let now = k8s_openapi::jiff::Timestamp::now().to_string();
         let lease = json!({
@@ -18,7 +18,10 @@ impl<'a> Fixture<'a> {
         });
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
         leases.create(&PostParams::default(), &serde_json::from_value(lease).unwrap()).await.unwrap();
-        FakeLease { cluster: self.cluster, name }
+        let cluster = self.cluster;
+        Undo::new(move || {
+            cluster.kubectl(&["delete", "lease", "--ignore-not-found", "--namespace", NAMESPACE, &name]).map(drop)
+        })
     }
 }
 
@@ -26,19 +29,4 @@ impl<'a> Fixture<'a> {
 fn with_microseconds(time: &str) -> String {
     let (seconds, fraction) = time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), "0"));
     format!("{seconds}.{fraction:0<6.6}Z")
-}
-
-/// A Lease that goes when this does.
-pub(crate) struct FakeLease<'a> {
-    cluster: &'a Cluster,
-    name: String,
-}
-
-impl Drop for FakeLease<'_> {
-    fn drop(&mut self) {
-        let lease = ["delete", "lease", "--ignore-not-found", "--namespace", NAMESPACE, &self.name];
-        if let Err(error) = self.cluster.kubectl(&lease) {
-            eprintln!("clean-up: {error}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! An IPAM sidecar for a test: the example, on a socket of this machine, with moods.
+//! An IPAM sidecar for a test: the example, on a socket of this machine, which misbehaves on request.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,12 @@ use ipam::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// What it does to calls for addresses.
+/// How it answers calls for addresses.
 #[derive(Clone, Debug)]
 pub(crate) enum Behavior {
     Fine,
     Hangs,
-    /// Everybody gets this address.
+    /// Every caller gets this address.
     Gives(&'static str),
 }
 
@@ -50,7 +50,7 @@ impl Ipam for ControlledIpam {
     }
 }
 
-/// A place for a sidecar: its socket and its file. Both go when this does.
+/// The socket and the file of a sidecar. Both are removed when this is dropped.
 pub(crate) struct SidecarFiles {
     directory: PathBuf,
     pool: String,
@@ -101,7 +101,7 @@ impl Sidecar {
         *self.ipam.behavior.lock().unwrap() = behavior;
     }
 
-    /// Who has what.
+    /// All leases, by claim.
     pub(crate) fn leases(&self) -> BTreeMap<String, Lease> {
         self.ipam.inner.leases().remove(&self.pool).unwrap_or_default()
     }

@@ -1,11 +1,13 @@
-//! A network that does not let the gossip through.
+//! A network that drops the agents' datagrams.
 
 use std::time::Instant;
 
-use e2e::eventually;
+use e2e::{
+    eventually,
+    testing::{DEADLINE, SETTLE_TIME, installed, wait_for_event},
+};
 
 use crate::failover::local_service::{LocalService, SOON};
-use e2e::testing::{DEADLINE, SETTLE_TIME, installed, wait_for_event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_that_cannot_talk_say_so_and_a_node_that_is_gone_is_replaced_all_the_same() {

@@ -2,30 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Node};
+use e2e::{
+    Cluster, Node,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, installed, wait_for_next_hops},
+};
 
 use crate::failover::local_service::LocalService;
-use e2e::testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, installed, wait_for_next_hops};
 
 const TAINT: &str = "e2e.purelb.io/maintenance:NoExecute";
 
 /// A node that evicts its pods, until this is dropped.
-struct Tainted<'a>(&'a Cluster, &'a Node);
-
-impl<'a> Tainted<'a> {
-    fn new(cluster: &'a Cluster, node: &'a Node) -> Self {
-        let tainted = Self(cluster, node);
-        cluster.kubectl(&["taint", "node", &node.name(), TAINT]).unwrap();
-        tainted
-    }
-}
-
-impl Drop for Tainted<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kubectl(&["taint", "node", &self.1.name(), &format!("{TAINT}-")]) {
-            eprintln!("clean-up: {error}");
-        }
-    }
+fn tainted<'a>(cluster: &'a Cluster, node: &Node) -> Undo<'a> {
+    let (name, removal) = (node.name(), format!("{TAINT}-"));
+    Undo::kubectl(cluster, &["taint", "node", &name, TAINT], &["taint", "node", &name, &removal])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +28,7 @@ async fn an_evicted_agent_hands_local_addresses_over_and_withdraws_remote_ones()
     wait_for_next_hops(&cluster, routed, cluster.nodes()).await;
 
     let from = local.answers().await;
-    let tainted = Tainted::new(&cluster, &owner);
+    let tainted = tainted(&cluster, &owner);
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.assert_moved_once(from, Duration::from_millis(500));
     wait_for_next_hops(&cluster, routed, cluster.nodes().filter(|node| node.id() != owner.id())).await;

@@ -1,16 +1,18 @@
-//! Hosts and datagrams that are none of ours.
+//! Hosts and datagrams from outside the cluster.
 
 use std::time::{Duration, Instant};
 
-use e2e::{ForeignHost, GOSSIP_PORT, NAMESPACE, eventually};
+use e2e::{
+    ForeignHost, GOSSIP_PORT, NAMESPACE, eventually,
+    testing::{Applied, DEADLINE, SETTLE_TIME, installed, object, wait_for_event},
+};
 
 use crate::failover::local_service::{LocalService, owner_goes_and_comes_back, pair, service};
-use e2e::testing::{Applied, DEADLINE, SETTLE_TIME, installed, object, wait_for_event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_a_foreign_host_uses_is_left_alone_until_it_leaves() {
     let cluster = installed().await;
-    // For the pools, and for somebody whose addresses nobody wants.
+    // It brings the pools, and its own addresses are not disputed.
     let local = LocalService::new(&cluster, "undisputed").await;
     let addresses = pair(&cluster, 225);
     let foreign = addresses.map(|address| cluster.foreign_host(address).unwrap());

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{ArpMonitor, Cluster, Mac, Node, Observations, eventually};
+use e2e::{
+    ArpMonitor, Cluster, Mac, Node, Observations, eventually,
+    testing::{Applied, DEADLINE, SETTLE_TIME},
+};
 
-use e2e::testing::{Applied, DEADLINE, SETTLE_TIME};
-
-/// After this time somebody answers again.
+/// After this time a node answers again.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// Who has answered alone for this time goes on.
@@ -82,7 +83,7 @@ impl<'a> LocalService<'a> {
         .unwrap();
     }
 
-    /// What was heard of both since then.
+    /// What was observed of both since then.
     pub(crate) fn since(&self, from: Instant) -> [Observations; 2] {
         self.monitors.each_ref().map(|monitor| monitor.so_far().since(from))
     }
@@ -98,7 +99,8 @@ impl<'a> LocalService<'a> {
         from
     }
 
-    /// Both moved from one node to another since then, a moment of [`Self::answers`], with no more than this long without an answer, and never two.
+    /// Both moved from one node to another since then, a moment of [`Self::answers`], with no more than this long
+    /// without an answer, and never two.
     pub(crate) fn assert_moved_once(&self, from: Instant, longest: Duration) {
         for (address, observed) in self.addresses.iter().zip(self.since(from)) {
             let owners = observed.owners();

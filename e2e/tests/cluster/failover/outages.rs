@@ -2,30 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, KernelLog};
+use e2e::{
+    Cluster, KernelLog,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, installed, wait_for_next_hops},
+};
 
 use crate::failover::local_service::{LocalService, owner_goes_and_comes_back};
-use e2e::testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, installed, wait_for_next_hops};
 
 /// Longer than any program waits for the API server before it acts on its absence.
 const OUTAGE: Duration = Duration::from_secs(20);
 
 /// An API server that is frozen until this is dropped.
-struct Paused<'a>(&'a Cluster);
-
-impl<'a> Paused<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
-        cluster.control_plane().pause_api().unwrap();
-        Self(cluster)
-    }
-}
-
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.control_plane().resume_api() {
-            eprintln!("clean-up: {error}");
-        }
-    }
+fn frozen_api(cluster: &Cluster) -> Undo<'_> {
+    cluster.control_plane().pause_api().unwrap();
+    Undo::new(|| cluster.control_plane().resume_api())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +41,7 @@ async fn without_the_api_server_nothing_changes_on_any_node_and_nothing_moves_bu
         assert!(changes.is_empty(), "{changes:?}");
     };
     let from = Instant::now();
-    let paused = Paused::new(&cluster);
+    let frozen = frozen_api(&cluster);
     tokio::time::sleep(OUTAGE).await;
     local.assert_undisturbed(from);
     on_nodes.iter().chain([&at_router]).for_each(untouched);
@@ -59,7 +49,7 @@ async fn without_the_api_server_nothing_changes_on_any_node_and_nothing_moves_bu
     let changes: Vec<_> = on_nodes.iter().flat_map(|log| log.about(&local.addresses)).collect();
     assert!(changes.iter().all(|change| !change.is_removal()), "{changes:?}");
     owner_goes_and_comes_back(&local).await;
-    drop(paused);
+    drop(frozen);
     let awake = Instant::now();
     tokio::time::sleep(SETTLE_TIME).await;
     local.assert_undisturbed(awake);

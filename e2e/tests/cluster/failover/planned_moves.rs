@@ -1,31 +1,20 @@
-//! Moves that somebody asked for.
+//! Moves that a user asks for.
 
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Node};
+use e2e::{
+    Cluster, Node,
+    testing::{SETTLE_TIME, Undo, installed},
+};
 
 use crate::failover::local_service::LocalService;
-use e2e::testing::{SETTLE_TIME, installed};
 
 const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// A node with the label that excludes it, until this is dropped.
-struct Excluded<'a>(&'a Cluster, &'a Node);
-
-impl<'a> Excluded<'a> {
-    fn new(cluster: &'a Cluster, node: &'a Node) -> Self {
-        let excluded = Self(cluster, node);
-        cluster.kubectl(&["label", "node", &node.name(), &format!("{LABEL}=")]).unwrap();
-        excluded
-    }
-}
-
-impl Drop for Excluded<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kubectl(&["label", "node", &self.1.name(), &format!("{LABEL}-")]) {
-            eprintln!("clean-up: {error}");
-        }
-    }
+fn excluded<'a>(cluster: &'a Cluster, node: &Node) -> Undo<'a> {
+    let (name, label, removal) = (node.name(), format!("{LABEL}="), format!("{LABEL}-"));
+    Undo::kubectl(cluster, &["label", "node", &name, &label], &["label", "node", &name, &removal])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,13 +26,13 @@ async fn an_excluded_owner_hands_over_and_gets_its_addresses_back_when_somebody_
     let (owner, first) = (local.owner(), cluster.order(address).remove(0));
 
     let from = local.answers().await;
-    let excluded = Excluded::new(&cluster, &owner);
+    let exclusion = excluded(&cluster, &owner);
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
     local.assert_moved_once(from, Duration::from_millis(500));
 
     // Nobody asked for a move back.
     let from = Instant::now();
-    drop(excluded);
+    drop(exclusion);
     tokio::time::sleep(SETTLE_TIME).await;
     local.assert_undisturbed(from);
 

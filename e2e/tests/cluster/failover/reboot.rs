@@ -1,4 +1,4 @@
-//! A node that loses its power, and comes back with a kernel that knows nothing.
+//! A node that loses its power, and comes back with an empty kernel.
 
 use std::slice::from_ref;
 use std::time::{Duration, Instant};

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use e2e::Node;
+use e2e::{
+    Node,
+    testing::{Applied, DEADLINE, SETTLE_TIME, installed},
+};
 
 use crate::failover::local_service::LocalService;
-use e2e::testing::{Applied, DEADLINE, SETTLE_TIME, installed};
 
 /// The endpoints of a Service: ready ones on some nodes, and on others such as end and still serve.
 fn slice(service: &str, ready: &[&Node], ending: &[&Node]) -> String {

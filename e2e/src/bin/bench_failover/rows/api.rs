@@ -1,4 +1,5 @@
-//! The API server away. It is frozen, which is harder than dead: connections stay open, and nothing is answered.
+//! The API server out of reach. It is frozen, which is harder than dead: connections stay open, and nothing is
+//! answered.
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! An address that somebody else uses.
+//! An address that a foreign host uses.
 
 use e2e::BenchResult as Result;
 use std::{

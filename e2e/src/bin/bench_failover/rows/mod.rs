@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `node` | nodes cut off, unplugged, without power |
 //! | `agent` | agents killed, stopped, replaced |
-//! | `planned` | moves that somebody asked for |
-//! | `network` | networks that work in part |
-//! | `api` | the API server away |
-//! | `foreign` | an address that somebody else uses |
+//! | `planned` | moves that a user asks for |
+//! | `network` | networks that lose some frames |
+//! | `api` | the API server out of reach |
+//! | `foreign` | an address that a foreign host uses |
 //! | `steps` | what several events have in common |
 
 mod agent;

@@ -1,4 +1,4 @@
-//! Networks that work in part. How: see `e2e::Fault`.
+//! Networks that lose some frames, by `e2e::Fault`.
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Moves that somebody asked for.
+//! Moves that a user asks for.
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
