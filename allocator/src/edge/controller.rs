@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
-use runtime::leader::{Fence, Term};
+use runtime::leader::{Leadership, Term};
 use runtime::metrics::ClientMetrics;
 use runtime::server::Readiness;
 use runtime::write::{WriteCounter, WriteError};
@@ -61,7 +61,7 @@ pub struct Parts {
     /// The answer of `/readyz`.
     pub readiness: Readiness,
     /// Whether this replica leads at this moment. Every write and call asks it.
-    pub leadership: Fence,
+    pub leadership: Leadership,
     /// The terms of this replica.
     pub terms: watch::Receiver<Option<Term>>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api_types::ServiceGroup;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
-use runtime::leader::Fence;
+use runtime::leader::Leadership;
 use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteCounter, WriteError, within};
 use tracing::{debug, warn};
@@ -36,7 +36,7 @@ impl Attempted {
 pub(super) struct Writer {
     pub(super) client: Client,
     /// Whether this replica still leads.
-    pub(super) leadership: Fence,
+    pub(super) leadership: Leadership,
     pub(super) deadline: Duration,
     pub(super) default_announcer: bool,
     pub(super) writes: WriteCounter,

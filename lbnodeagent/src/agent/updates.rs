@@ -1,8 +1,8 @@
 //! What the protocol for local addresses reports.
 
 use api_types::names::reason;
-use ownership::Vital;
-use ownership::machine::MemberState;
+use ownership::Liveness;
+use ownership::machine::MemberStatus;
 use runtime::BootTime;
 
 use super::Agent;
@@ -34,7 +34,7 @@ impl Agent {
                 let text = format!("no gossip with the other agents, so that failover takes seconds: {error}");
                 self.reporter.node(&self.cluster, reason::GOSSIP_PORT_UNAVAILABLE, &text);
             }
-            Update::Fact(fact) => self.reporter.fact(&self.cluster, self.host.observed(), fact),
+            Update::Notification(fact) => self.reporter.fact(&self.cluster, self.host.observed(), fact),
         }
     }
 
@@ -46,7 +46,7 @@ impl Agent {
         }
     }
 
-    fn handle_members(&mut self, members: Vec<MemberState>, silent: bool) {
+    fn handle_members(&mut self, members: Vec<MemberStatus>, silent: bool) {
         let names = |local: &Local| -> Vec<String> { local.live().map(|member| member.node.to_string()).collect() };
         let (first, before) = (self.local.members.is_none(), names(&self.local));
         self.local.members = Some(members);
@@ -58,13 +58,13 @@ impl Agent {
         self.interfaces_changed |= silent != self.local.silent;
         self.local.silent = silent;
         let metrics = &self.outside.metrics;
-        let count = |vital: Vital| {
-            let count = self.local.members.iter().flatten().filter(|member| member.vital == vital).count();
+        let count = |liveness: Liveness| {
+            let count = self.local.members.iter().flatten().filter(|member| member.liveness == liveness).count();
             i64::try_from(count).unwrap_or(i64::MAX)
         };
-        metrics.members.set(count(Vital::Alive).saturating_add(1));
-        metrics.ownership.suspects.set(count(Vital::Suspect));
-        metrics.ownership.silent.set(count(Vital::Silent));
+        metrics.members.set(count(Liveness::Alive).saturating_add(1));
+        metrics.ownership.suspects.set(count(Liveness::Suspect));
+        metrics.ownership.silent.set(count(Liveness::Silent));
         metrics.ownership.gossip_silent.set(i64::from(silent));
         let subnets = self.cluster.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));

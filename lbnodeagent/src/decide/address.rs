@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use api_types::range::{from_bits, to_bits};
 use api_types::{AddressAttributes, Announce, Family, Pool};
-use ownership::{LinkId, Qualified, Want};
+use ownership::{AddressSpec, LinkId, Qualified};
 
 use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
@@ -85,7 +85,7 @@ fn decide_local(
         None => Decision::new(None, Reason::NotOwner),
     };
     let Some(qualified) = qualified else { return (decision, Participation::Unchanged) };
-    let want = Want {
+    let want = AddressSpec {
         address,
         link: LinkId(interface.index),
         qualified,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ownership::{Action, Event, Fact, NodeId};
+use ownership::{Action, Event, NodeId, Notification};
 
 use super::driver::Driver;
 use crate::kernel::netlink::requests::BATCH;
@@ -40,7 +40,7 @@ impl Driver {
                     }
                     pending.removes.push(address);
                 }
-                Action::Announce { .. } | Action::Tell(_) => pending.after.push(action),
+                Action::Announce { .. } | Action::Notify(_) => pending.after.push(action),
                 other => {
                     self.flush(&mut pending, &mut events);
                     self.perform_one(other, &mut events);
@@ -69,7 +69,7 @@ impl Driver {
     fn perform_one(&mut self, action: Action, events: &mut Vec<Event>) {
         match action {
             Action::Send { to, bytes } => self.send(to, &bytes),
-            Action::Probe { link, target, to, ask } => self.links.ask(link, target, to, ask),
+            Action::Probe { link, target, to, kind } => self.links.ask(link, target, to, kind),
             Action::Announce { address, link } => {
                 if self.table.holds(address) {
                     self.links.announce(link, address);
@@ -77,7 +77,7 @@ impl Driver {
             }
             Action::Renew => self.table.extend(),
             Action::ReadKernel => events.extend(self.read_kernel()),
-            Action::Tell(fact) => self.report(fact),
+            Action::Notify(fact) => self.report(fact),
             // Written together with others by `flush`.
             Action::Add { .. } | Action::Remove { .. } => {}
         }
@@ -87,7 +87,7 @@ impl Driver {
 /// The address that this action takes over, and its previous owner.
 fn taken_over(action: &Action) -> Option<(IpAddr, NodeId)> {
     match action {
-        Action::Tell(Fact::Claimed { address, from: Some(from), .. }) => Some((*address, from.clone())),
+        Action::Notify(Notification::Claimed { address, from: Some(from), .. }) => Some((*address, from.clone())),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ownership::{BootId, Config, Event, Fact, Machine, NodeId, Time, Vital};
+use ownership::{BootId, Config, Event, Liveness, Machine, NodeId, Notification, Time};
 use runtime::BootTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -33,7 +33,7 @@ const LOSSES: usize = 16;
 const BUSY: Duration = Duration::from_millis(100);
 
 /// What the last update said: the state and flags of each member, and whether all are silent.
-type Reported = (BTreeMap<NodeId, (Vital, u8)>, bool);
+type Reported = (BTreeMap<NodeId, (Liveness, u8)>, bool);
 
 /// The protocol with its kernel, sockets and clock.
 pub(super) struct Driver {
@@ -260,9 +260,9 @@ impl Driver {
             Command::Candidate(candidacy) => self.set_candidacy(*candidacy),
             Command::NoCandidate(ip) => {
                 self.table.forget(ip);
-                self.dispatch(Event::Unwant(ip));
+                self.dispatch(Event::DeleteAddress(ip));
             }
-            Command::CandidatesComplete => self.dispatch(Event::WantsComplete),
+            Command::CandidatesComplete => self.dispatch(Event::AddressesListed),
             Command::Keys(keys) => self.dispatch(Event::Keys(*keys)),
             Command::State(answer) => {
                 let state = ProtocolState { snapshot: self.machine.snapshot(), addresses: Vec::new() };
@@ -280,7 +280,7 @@ impl Driver {
         let ip = want.address;
         // First, for the protocol may announce the address at once.
         let refused = self.table.place(placement);
-        self.dispatch(Event::Want(want));
+        self.dispatch(Event::ApplyAddress(want));
         if refused {
             self.dispatch(Event::AddFailed(ip));
         }
@@ -320,26 +320,26 @@ impl Driver {
     }
 
     /// Counts a fact and passes it on to the agent.
-    pub(super) fn report(&mut self, fact: Fact) {
+    pub(super) fn report(&mut self, fact: Notification) {
         self.metrics.ownership.count(&fact);
-        if fact == Fact::Left {
+        if fact == Notification::Left {
             self.ended = true;
         }
         let now = BootTime::now();
         // Some facts may be very many: those are only counted.
         let only_counted = match &fact {
-            Fact::Refused(ownership::Refusal::WrongKey) => {
+            Notification::Refused(ownership::Refusal::WrongKey) => {
                 let reported = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
                 if !reported {
                     self.wrong_key = Some(now);
                 }
                 reported
             }
-            Fact::Refused(_) | Fact::Probed { .. } => true,
+            Notification::Refused(_) | Notification::Probed { .. } => true,
             _ => false,
         };
         if !only_counted {
-            self.send_update(Update::Fact(fact));
+            self.send_update(Update::Notification(fact));
         }
     }
 }

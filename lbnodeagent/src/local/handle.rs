@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::Vital;
-use ownership::machine::MemberState;
+use ownership::Liveness;
+use ownership::machine::MemberStatus;
 use ownership::wire::{EXCLUDED, SELECTED};
 use runtime::BootTime;
 use tokio::sync::mpsc;
@@ -41,7 +41,7 @@ pub struct Local {
     /// The settings as last sent.
     pub(crate) settings: ProtocolSettings,
     /// The other members as last reported.
-    pub(crate) members: Option<Vec<MemberState>>,
+    pub(crate) members: Option<Vec<MemberStatus>>,
     /// Whether gossip was silent when the members were last reported.
     pub(crate) silent: bool,
     started: Option<BootTime>,
@@ -176,8 +176,8 @@ impl Local {
     }
 
     /// The other live members.
-    pub(crate) fn live(&self) -> impl Iterator<Item = &MemberState> {
-        self.members.iter().flatten().filter(|member| member.vital == Vital::Alive)
+    pub(crate) fn live(&self) -> impl Iterator<Item = &MemberStatus> {
+        self.members.iter().flatten().filter(|member| member.liveness == Liveness::Alive)
     }
 
     /// A configuration applies to this node, or none does any more.
@@ -205,8 +205,8 @@ impl Local {
             return Exclusion::No;
         }
         // While gossip is silent, what the others said last counts.
-        let here = |member: &MemberState| member.vital == Vital::Alive || self.silent && member.lease_alive;
-        let able: Vec<&MemberState> =
+        let here = |member: &MemberStatus| member.liveness == Liveness::Alive || self.silent && member.lease_alive;
+        let able: Vec<&MemberStatus> =
             self.members.iter().flatten().filter(|member| here(member) && member.flags & SELECTED != 0).collect();
         if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
             Exclusion::Yes
@@ -236,7 +236,7 @@ fn requested_move(before: Option<&Candidacy>, requests: &BTreeSet<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use api_types::AddressAttributes;
-    use ownership::{LinkId, Qualified, Want};
+    use ownership::{AddressSpec, LinkId, Qualified};
 
     use super::*;
     use crate::model::placement::Kind;
@@ -244,7 +244,7 @@ mod tests {
 
     fn candidacy(rebalance: u64, requests: &[u64]) -> Candidacy {
         let key = key(2, "192.0.2.1/24");
-        let want = Want {
+        let want = AddressSpec {
             address: key.ip,
             link: LinkId(2),
             qualified: Qualified::All,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ownership::machine::MemberState;
-use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer};
+use ownership::machine::MemberStatus;
+use ownership::{ConflictPolicy, Keys, NodeId, Notification, Peer};
 use tokio::sync::oneshot;
 
 use crate::local::interfaces::LocalInterfaces;
@@ -87,11 +87,11 @@ pub enum Update {
     /// The kernel refused an operation.
     Failed(Failure),
     /// The protocol noticed something.
-    Fact(Fact),
+    Notification(Notification),
     /// The members changed.
     Members {
         /// All members but this node.
-        members: Vec<MemberState>,
+        members: Vec<MemberStatus>,
         /// There are other members, and none has answered for seconds, so that Leases show who lives.
         silent: bool,
     },

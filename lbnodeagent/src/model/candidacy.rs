@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ownership::Want;
+use ownership::AddressSpec;
 
 use crate::model::placement::Placement;
 
@@ -10,7 +10,7 @@ use crate::model::placement::Placement;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidacy {
     /// What the protocol is told.
-    pub want: Want,
+    pub want: AddressSpec,
     /// Where the address goes in the kernel if this node becomes its owner.
     pub placement: Placement,
     /// The values of the annotation `purelb.io/rebalance` of the Services that use the address. A new value

@@ -43,7 +43,7 @@ impl<'a> Ours<'a> {
 #[cfg(test)]
 mod tests {
     use api_types::AddressAttributes;
-    use ownership::{LinkId, Qualified, Want};
+    use ownership::{AddressSpec, LinkId, Qualified};
 
     use super::*;
     use crate::model::placement::{Kind, Placement};
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_candidacy_counts_only_where_the_kernel_cannot_mark_addresses() {
         let (key, elsewhere) = (key(2, "192.0.2.1/24"), key(3, "192.0.2.1/24"));
-        let want = Want {
+        let want = AddressSpec {
             address: key.ip,
             link: LinkId(2),
             qualified: Qualified::All,

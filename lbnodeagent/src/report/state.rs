@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
-use ownership::machine::{AddressState, MemberState};
+use ownership::machine::{AddressStatus, MemberStatus};
 use ownership::wire::{BROKEN, EXCLUDED, LEAVING, SELECTED, STALE};
-use ownership::{Snapshot, Vital};
+use ownership::{Liveness, Snapshot};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,7 +29,7 @@ pub struct ProtocolState {
     /// The members.
     pub snapshot: Snapshot,
     /// The addresses for which this node is a candidate.
-    pub addresses: Vec<AddressState>,
+    pub addresses: Vec<AddressStatus>,
 }
 
 /// Everything about this node.
@@ -62,7 +62,7 @@ impl NodeState {
     /// Adds what the protocol for local addresses knows.
     pub fn complete(&mut self, protocol: ProtocolState) {
         self.members = protocol.snapshot.members.iter().map(MemberEntry::new).collect();
-        let mut known: BTreeMap<IpAddr, AddressState> =
+        let mut known: BTreeMap<IpAddr, AddressStatus> =
             protocol.addresses.into_iter().map(|address| (address.address, address)).collect();
         for address in &mut self.addresses {
             address.ownership = known.remove(&address.ip).as_ref().map(OwnershipEntry::new);
@@ -138,7 +138,7 @@ pub struct MemberEntry {
 impl MemberEntry {
     /// From what the protocol knows.
     #[must_use]
-    pub fn new(member: &MemberState) -> Self {
+    pub fn new(member: &MemberStatus) -> Self {
         let limits = [
             (member.flags & EXCLUDED != 0, "excluded"),
             (member.flags & SELECTED == 0, "deselected"),
@@ -146,10 +146,10 @@ impl MemberEntry {
             (member.flags & LEAVING != 0, "leaving"),
             (member.flags & BROKEN != 0, "linkBroken"),
         ];
-        let state = match member.vital {
-            Vital::Alive => "alive",
-            Vital::Suspect => "suspect",
-            Vital::Silent => "silent",
+        let state = match member.liveness {
+            Liveness::Alive => "alive",
+            Liveness::Suspect => "suspect",
+            Liveness::Silent => "silent",
         };
         Self {
             node: member.node.to_string(),
@@ -180,7 +180,7 @@ pub struct OwnershipEntry {
 impl OwnershipEntry {
     /// From what the protocol knows.
     #[must_use]
-    pub fn new(address: &AddressState) -> Self {
+    pub fn new(address: &AddressStatus) -> Self {
         Self {
             owner: address.owner.as_ref().map(ToString::to_string),
             epoch: address.epoch,

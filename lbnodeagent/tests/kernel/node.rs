@@ -18,7 +18,7 @@ use lbnodeagent::report::state::NodeState;
 use lbnodeagent::report::state::StateRequest;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
-use runtime::events::{EventQueue, Waiting};
+use runtime::events::{EventQueue, EventReceiver};
 use runtime::server::Readiness;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -104,7 +104,7 @@ pub struct Node {
     _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     queue: EventQueue,
-    events: Waiting,
+    events: EventReceiver,
 }
 
 impl Node {
@@ -134,7 +134,7 @@ impl Node {
             stop_grace,
             run_dir: run_dir(),
             gossip_port: 7475,
-            probe_interval: ownership::probe::INTERVAL,
+            probe_interval: ownership::this_node::PROBE_INTERVAL,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
@@ -250,7 +250,7 @@ impl Node {
     /// The Lease of another node with this address.
     pub async fn peer(&self, name: &str, address: &str) {
         let place: ipnetwork::IpNetwork = address.parse().unwrap();
-        let place = ::ownership::Place::new(place.ip(), place.prefix()).unwrap();
+        let place = ::ownership::InterfaceAddress::new(place.ip(), place.prefix()).unwrap();
         let view = LeaseView {
             node: name.to_owned(),
             subnets: vec![place.subnet],
