@@ -89,8 +89,15 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let identity = identity(&pod);
     let healthy = client_metrics.lease_healthy.clone();
     let leader = Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
-    let parts =
-        Parts { metrics, client_metrics, writes, events, readiness, fence: leader.fence(), terms: leader.terms() };
+    let parts = Parts {
+        metrics,
+        client_metrics,
+        writes,
+        events,
+        readiness,
+        leadership: leader.leadership(),
+        terms: leader.terms(),
+    };
     let settings = Settings {
         namespace,
         default_announcer,

@@ -15,7 +15,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use runtime::Task;
-use runtime::watch::Signal;
+use runtime::watch::WatchUpdate;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 
@@ -133,12 +133,12 @@ impl Source {
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let Self { what, client, inputs } = self;
-        let mut signals = runtime::watch::signals(what, client, api, config);
+        let mut updates = runtime::watch::updates(what, client, api, config);
         Task::spawn(async move {
-            while let Some(signal) = signals.next().await {
-                let input = match signal {
-                    Signal::Event(event) => input(event),
-                    Signal::Current(current) => Some(Input::Watch { name: what, current }),
+            while let Some(update) = updates.next().await {
+                let input = match update {
+                    WatchUpdate::Event(event) => input(event),
+                    WatchUpdate::Current(current) => Some(Input::Watch { name: what, current }),
                 };
                 let Some(input) = input else { continue };
                 if inputs.send(input).await.is_err() {

@@ -19,5 +19,5 @@ mod repeats;
 mod sender;
 
 pub use event::{Event, Kind, reference};
-pub use queue::{EventQueue, QUEUE, Waiting};
+pub use queue::{EventQueue, EventReceiver, QUEUE_CAPACITY};
 pub use sender::{BURST, RATE};

@@ -2,18 +2,18 @@
 //!
 //! A follower measures by its own clock how long the Lease has not changed, and never uses the times that are written
 //! in it. The leader counts the duration from the moment before it sent the renewal, so its leadership ends for itself
-//! before it ends for others. What the leader does is guarded by a [`Fence`]. A fence only compares clocks, so it
-//! closes in time even when no task runs.
+//! before it ends for others. Before every write the leader asks its [`Leadership`], which only compares clocks, so
+//! that it ends in time even when no task runs.
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | [`election`] | the decisions, without network |
 //! | `candidate` | the task that reads and writes the Lease |
-//! | `fence` | whether this process leads, and since when |
+//! | `leadership` | whether this process leads, and since when |
 
 mod candidate;
 pub mod election;
-mod fence;
+mod leadership;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +32,12 @@ use crate::{BootTime, Task};
 use candidate::Candidate;
 use election::{Election, Timing};
 
-pub use fence::{Fence, Term};
+pub use leadership::{Leadership, Term};
 
 /// A candidate in the election, until it is dropped or [released](Leader::release).
 #[derive(Debug)]
 pub struct Leader {
-    fence: Fence,
+    leadership: Leadership,
     terms: watch::Receiver<Option<Term>>,
     stop: CancellationToken,
     /// Whether no write that this process has sent can still arrive.
@@ -61,7 +61,7 @@ impl Leader {
         healthy: IntGauge,
         writes: WriteCounter,
     ) -> Self {
-        let fence = Fence::lost();
+        let leadership = Leadership::lost();
         let (sender, terms) = watch::channel(None);
         let stop = CancellationToken::new();
         let quiet = Arc::new(AtomicBool::new(false));
@@ -71,7 +71,7 @@ impl Leader {
             field_manager,
             election: Election::new(identity, timing),
             timing,
-            fence: fence.clone(),
+            leadership: leadership.clone(),
             terms: sender,
             term: 0,
             clean: false,
@@ -81,13 +81,13 @@ impl Leader {
             quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(stop.clone()));
-        Self { fence, terms, stop, quiet, task, deadline: timing.deadline }
+        Self { leadership, terms, stop, quiet, task, deadline: timing.deadline }
     }
 
     /// Whether this process may write; to be asked before every write.
     #[must_use]
-    pub fn fence(&self) -> Fence {
-        self.fence.clone()
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.clone()
     }
 
     /// The current term of this process, or `None` while it does not lead.
@@ -102,7 +102,7 @@ impl Leader {
     /// next leader is not [`Term::clean`].
     pub async fn release(mut self, quiet: bool) {
         self.quiet.store(quiet, Ordering::Release);
-        self.fence.set(None);
+        self.leadership.set(None);
         self.stop.cancel();
         if timeout(self.deadline * 2, self.task.join()).await.is_err() {
             warn!(op = "leader", "could not release the lease in time: the next leader waits until it expires");

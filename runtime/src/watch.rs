@@ -3,7 +3,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `retry` | [`events`]: a list and the watch that follows it, again and again |
-//! | `observe` | [`signals`]: the same, together with whether the watch is current |
+//! | `observe` | [`updates`]: the same, together with whether the watch is current |
 //! | `health` | when a watch counts as current |
 //! | `request` | whether the last request of a watch was answered |
 
@@ -12,7 +12,7 @@ mod observe;
 mod request;
 mod retry;
 
-pub use observe::{Signal, signals};
+pub use observe::{WatchUpdate, updates};
 pub use retry::events;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
-use runtime::leader::{Fence, Term};
+use runtime::leader::{Leadership, Term};
 use runtime::log::ErrorChain;
 use runtime::metrics::ClientMetrics;
 use runtime::server::Readiness;
@@ -70,7 +70,7 @@ pub struct Parts {
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// Guards every write.
-    pub fence: Fence,
+    pub leadership: Leadership,
     /// Whether this replica leads.
     pub terms: watch::Receiver<Option<Term>>,
 }
@@ -124,7 +124,7 @@ impl Controller {
     pub fn new(client: Client, settings: Settings, parts: Parts) -> Self {
         let writer = Writer {
             client: client.clone(),
-            fence: parts.fence.clone(),
+            leadership: parts.leadership.clone(),
             deadline: settings.deadline,
             default_announcer: settings.default_announcer,
             writes: parts.writes.clone(),
@@ -361,7 +361,7 @@ impl Controller {
         if self.index.wants_retry() && now.since(self.retried) >= pause {
             self.retry(now);
         }
-        while self.flights.len() < self.settings.in_flight && self.parts.fence.is_held() {
+        while self.flights.len() < self.settings.in_flight && self.parts.leadership.is_held() {
             let Some((patch, backoff)) = self.due(now).or_else(|| self.fresh()) else { break };
             let send = self.writer.clone().send(patch);
             self.flights.push(Box::pin(async move {
@@ -369,7 +369,7 @@ impl Controller {
                 (patch, answer, backoff)
             }));
         }
-        while self.parts.fence.is_held()
+        while self.parts.leadership.is_held()
             && let Some(call) = self.index.next_call(now)
         {
             self.calls.push(Box::pin(self.desk.send(call)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api_types::ServiceGroup;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
-use runtime::leader::Fence;
+use runtime::leader::Leadership;
 use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteCounter, WriteError, within};
 use tracing::{debug, warn};
@@ -36,7 +36,7 @@ impl Answer {
 #[derive(Clone)]
 pub(super) struct Writer {
     pub(super) client: Client,
-    pub(super) fence: Fence,
+    pub(super) leadership: Leadership,
     pub(super) deadline: Duration,
     pub(super) default_announcer: bool,
     pub(super) writes: WriteCounter,
@@ -50,7 +50,7 @@ impl Writer {
     }
 
     async fn answer(&self, patch: &ServicePatch) -> Answer {
-        if !self.fence.is_held() {
+        if !self.leadership.is_held() {
             // An earlier attempt may have been written: what it gives stays reserved.
             return Answer::Again(None);
         }
@@ -104,7 +104,7 @@ impl Writer {
 
     /// Writes the status of a group; the label for its metric.
     pub(super) async fn send_status(self, patch: StatusPatch) -> (GroupId, &'static str) {
-        if !self.fence.is_held() {
+        if !self.leadership.is_held() {
             return (patch.group, "other");
         }
         let api: Api<ServiceGroup> = Api::namespaced(self.client.clone(), &patch.group.0);

@@ -17,7 +17,7 @@ use lbnodeagent::state::Report;
 use lbnodeagent::world::Input;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
-use runtime::events::{EventQueue, Waiting};
+use runtime::events::{EventQueue, EventReceiver};
 use runtime::server::Readiness;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -103,7 +103,7 @@ pub struct Node {
     _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     queue: EventQueue,
-    events: Waiting,
+    events: EventReceiver,
 }
 
 impl Node {

@@ -10,19 +10,19 @@ use super::repeats::Repeats;
 use crate::BootTime;
 
 /// How many events of each type can wait. Further ones are dropped and counted.
-pub const QUEUE: usize = 500;
+pub const QUEUE_CAPACITY: usize = 500;
 
 /// An event that waits to be sent, with its key.
 type Queued = (u64, Event);
 
 /// The receiving end of an [`EventQueue`].
 #[derive(Debug)]
-pub struct Waiting {
+pub struct EventReceiver {
     warnings: mpsc::Receiver<Queued>,
     normal: mpsc::Receiver<Queued>,
 }
 
-impl Waiting {
+impl EventReceiver {
     /// The next event with its key, warnings first. Returns `None` when all queues are dropped.
     pub async fn recv(&mut self) -> Option<(u64, Event)> {
         tokio::select! {
@@ -48,7 +48,7 @@ impl EventQueue {
     ///
     /// # Errors
     /// `purelb_events_total` is registered already.
-    pub fn new(registry: &Registry) -> prometheus::Result<(Self, Waiting)> {
+    pub fn new(registry: &Registry) -> prometheus::Result<(Self, EventReceiver)> {
         let options = Opts::new(
             "purelb_events_total",
             "Kubernetes events: sent, repeated (only counted), dropped (queue full), failed",
@@ -58,10 +58,10 @@ impl EventQueue {
         for outcome in ["sent", "repeated", "dropped", "failed"] {
             outcomes.with_label_values(&[outcome]);
         }
-        let (warnings, waiting_warnings) = mpsc::channel(QUEUE);
-        let (normal, waiting_normal) = mpsc::channel(QUEUE);
+        let (warnings, waiting_warnings) = mpsc::channel(QUEUE_CAPACITY);
+        let (normal, waiting_normal) = mpsc::channel(QUEUE_CAPACITY);
         let repeats = Arc::new(Mutex::new(Repeats::default()));
-        let waiting = Waiting { warnings: waiting_warnings, normal: waiting_normal };
+        let waiting = EventReceiver { warnings: waiting_warnings, normal: waiting_normal };
         Ok((Self { warnings, normal, repeats, outcomes }, waiting))
     }
 
@@ -133,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_drops_and_counts_and_warnings_come_first() {
         let (queue, mut waiting) = EventQueue::new(&Registry::new()).unwrap();
-        for number in 0..QUEUE + 10 {
+        for number in 0..QUEUE_CAPACITY + 10 {
             queue.publish(event(&number.to_string(), Kind::Normal, ""));
         }
         assert_eq!(queue.counted("dropped"), 10);

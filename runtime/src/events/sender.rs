@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use super::event::Event;
-use super::queue::{EventQueue, Waiting};
+use super::queue::{EventQueue, EventReceiver};
 use super::rate_limit::RateLimit;
 use super::repeats::Recount;
 use crate::log::ErrorChain;
@@ -66,7 +66,7 @@ impl Sender {
     }
 
     /// Sends until it is dropped. The queue never closes, because the sender holds a clone of it.
-    async fn run(mut self, mut waiting: Waiting) {
+    async fn run(mut self, mut waiting: EventReceiver) {
         let mut recounts = interval(RECOUNT_INTERVAL);
         recounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -138,9 +138,9 @@ impl Sender {
 
 fn core_event(event: Event, component: &str, instance: &str, key: u64, now: Timestamp) -> CoreEvent {
     let Event { object, kind, reason, note } = event;
-    // Events about objects without a namespace live in `default`.
+    // Events about objects without a namespace are in the namespace `default`.
     let namespace = object.namespace.clone().unwrap_or_else(|| "default".to_owned());
-    // Unlike any other event: the time, and the key for two in one nanosecond.
+    // The name is unique: it has the time, and the key in case two events have the same time.
     let unique = format!("{:x}{:04x}", now.as_nanosecond(), key & 0xffff);
     let name = format!("{}.{unique}", cut(object.name.as_deref().unwrap_or_default(), 200));
     CoreEvent {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::election::{Decision, Election, Record, Timing};
-use super::fence::{Fence, Term};
+use super::leadership::{Leadership, Term};
 use crate::BootTime;
 use crate::backoff::random_unit;
 use crate::log::ErrorChain;
@@ -30,7 +30,7 @@ pub(super) struct Candidate {
     pub(super) field_manager: &'static str,
     pub(super) election: Election,
     pub(super) timing: Timing,
-    pub(super) fence: Fence,
+    pub(super) leadership: Leadership,
     pub(super) terms: watch::Sender<Option<Term>>,
     pub(super) term: u64,
     pub(super) clean: bool,
@@ -146,10 +146,10 @@ impl Candidate {
         self.writes.count("lease", within(self.timing.deadline, request).await)
     }
 
-    /// Publishes the state: the fence first, then the term.
+    /// Publishes the state: whether writes may start first, then the term.
     fn publish(&mut self) {
         let now = BootTime::now();
-        self.fence.set(self.election.fence());
+        self.leadership.set(self.election.write_until());
         let leads = self.election.remaining(now).is_some();
         let led = self.terms.borrow().is_some();
         if leads && !led {
@@ -175,12 +175,13 @@ impl Candidate {
     }
 
     async fn release(&mut self) {
-        self.fence.set(None);
+        self.leadership.set(None);
         self.terms.send_replace(None);
         if !self.election.is_recorded() {
             return;
         }
-        // The duration in the Lease is how long followers wait: one second. If it still has a holder, the next term is not clean.
+        // The duration in the Lease is how long followers wait: one second. If it still has a holder, the next term is
+        // not clean.
         let holder = if self.quiet.load(Ordering::Acquire) { "" } else { self.election.identity() };
         let time = MicroTime(Timestamp::now());
         let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 1, "renewTime": time});

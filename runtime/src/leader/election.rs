@@ -147,7 +147,7 @@ impl Election {
 
     /// Until when the leader may start a write, so that its deadline is not after the end of the leadership.
     #[must_use]
-    pub fn fence(&self) -> Option<BootTime> {
+    pub fn write_until(&self) -> Option<BootTime> {
         self.until.map(|until| until - self.timing.deadline)
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(a.decide(at(2000)), Decision::Renew);
         assert_eq!(a.remaining(at(8009)), Some(Duration::from_millis(1)));
         assert_eq!(a.remaining(at(8010)), None);
-        assert_eq!(a.fence(), Some(at(5010)));
+        assert_eq!(a.write_until(), Some(at(5010)));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         a.written(record(2, "a"), at(0), at(1));
         a.observe(record(3, "b"), at(100));
         assert_eq!(a.remaining(at(100)), None);
-        assert_eq!(a.fence(), None);
+        assert_eq!(a.write_until(), None);
     }
 
     /// What a simulated candidate waits for.

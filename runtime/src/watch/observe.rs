@@ -14,13 +14,13 @@ use super::health::Health;
 use super::request::{self, Request};
 use super::retry::{Interrupted, steps};
 
-/// What [`signals`] yields.
+/// What [`updates`] yields.
 #[derive(Debug)]
-pub enum Signal<K> {
+pub enum WatchUpdate<K> {
     /// An event of the list or of the watch.
     Event(Event<K>),
     /// Whether the watch is current: its events so far describe the present state. Sent only when it changes. A watch
-    /// is not current before the first such signal.
+    /// is not current before the first such update.
     Current(bool),
 }
 
@@ -31,19 +31,19 @@ pub enum Signal<K> {
 /// [`crate::client::DEAD_AFTER`].
 ///
 /// `api` makes the `Api` from a client. It is given a client that records whether requests are answered.
-pub fn signals<K>(
+pub fn updates<K>(
     what: &'static str,
     client: Client,
     api: impl FnOnce(Client) -> Api<K>,
     config: Config,
-) -> BoxStream<'static, Signal<K>>
+) -> BoxStream<'static, WatchUpdate<K>>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let (sender, request) = watch::channel(Request::None);
     let steps = steps(what, api(request::recording(client, sender)), config).boxed();
     let observer = Observer { what, steps, request, health: Health::default() };
-    unfold(observer, |mut observer| async move { observer.next().await.map(|signal| (signal, observer)) }).boxed()
+    unfold(observer, |mut observer| async move { observer.next().await.map(|update| (update, observer)) }).boxed()
 }
 
 /// A watch together with what is known of its health.
@@ -55,12 +55,12 @@ struct Observer<K> {
 }
 
 impl<K: Send + 'static> Observer<K> {
-    async fn next(&mut self) -> Option<Signal<K>> {
+    async fn next(&mut self) -> Option<WatchUpdate<K>> {
         loop {
             self.note_request();
             if let Some(current) = self.health.change(Instant::now()) {
                 self.report(current);
-                return Some(Signal::Current(current));
+                return Some(WatchUpdate::Current(current));
             }
             let due = self.health.due();
             let step = tokio::select! {
@@ -76,7 +76,7 @@ impl<K: Send + 'static> Observer<K> {
             match step {
                 Ok(event) => {
                     self.health.handle(&event, Instant::now());
-                    return Some(Signal::Event(event));
+                    return Some(WatchUpdate::Event(event));
                 }
                 Err(Interrupted) => self.health.interrupt(Instant::now()),
             }

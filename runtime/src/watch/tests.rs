@@ -20,7 +20,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
-use super::{Signal, events, signals};
+use super::{WatchUpdate, events, updates};
 
 /// The server's end of an open watch.
 type Line = UnboundedSender<io::Result<Bytes>>;
@@ -70,22 +70,22 @@ fn server(script: impl IntoIterator<Item = Answer>) -> Client {
     Client::new(service, "default")
 }
 
-fn watch_of(script: impl IntoIterator<Item = Answer>) -> BoxStream<'static, Signal<ConfigMap>> {
+fn watch_of(script: impl IntoIterator<Item = Answer>) -> BoxStream<'static, WatchUpdate<ConfigMap>> {
     let config = Config { initial_list_strategy: InitialListStrategy::ListWatch, ..Config::default() };
-    signals("configmaps", server(script), Api::all, config)
+    updates("configmaps", server(script), Api::all, config)
 }
 
-/// The signals as text until none comes for half a minute, with the second at which the watch became current or not.
-async fn all(stream: &mut BoxStream<'static, Signal<ConfigMap>>) -> Vec<String> {
+/// The updates as text until none comes for half a minute, with the second at which the watch became current or not.
+async fn all(stream: &mut BoxStream<'static, WatchUpdate<ConfigMap>>) -> Vec<String> {
     let start = Instant::now();
     let mut all = Vec::new();
-    while let Ok(Some(signal)) = timeout(Duration::from_secs(30), stream.next()).await {
-        all.push(match signal {
-            Signal::Current(current) => format!("{current} {}", start.elapsed().as_secs()),
-            Signal::Event(Event::Init) => "init".to_owned(),
-            Signal::Event(Event::InitDone) => "done".to_owned(),
-            Signal::Event(Event::Apply(object)) => object.metadata.name.unwrap(),
-            Signal::Event(event) => format!("{event:?}"),
+    while let Ok(Some(update)) = timeout(Duration::from_secs(30), stream.next()).await {
+        all.push(match update {
+            WatchUpdate::Current(current) => format!("{current} {}", start.elapsed().as_secs()),
+            WatchUpdate::Event(Event::Init) => "init".to_owned(),
+            WatchUpdate::Event(Event::InitDone) => "done".to_owned(),
+            WatchUpdate::Event(Event::Apply(object)) => object.metadata.name.unwrap(),
+            WatchUpdate::Event(event) => format!("{event:?}"),
         });
     }
     all
@@ -140,7 +140,7 @@ async fn a_watch_whose_version_is_too_old_stays_current() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_beginning_and_the_end_of_an_outage_are_signalled() {
+async fn the_beginning_and_the_end_of_an_outage_are_reported() {
     let ((line, one), (_line, two)) = (open(), open());
     let refusals = (0..8).map(|_| refusal());
     let mut stream = watch_of([list("1"), one].into_iter().chain(refusals).chain([two]));
@@ -174,7 +174,7 @@ async fn a_new_list_counts_only_when_it_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_without_signals() {
+async fn events_come_without_updates() {
     let (line, watch) = open();
     let api: Api<ConfigMap> = Api::all(server([list("1"), watch]));
     let mut stream = events("configmaps", api, Config::default()).boxed();

@@ -9,13 +9,13 @@ use crate::BootTime;
 ///
 /// Asking compares clocks only, so the answer is right even directly after the process was suspended.
 #[derive(Debug, Clone)]
-pub struct Fence {
+pub struct Leadership {
     /// The [`BootTime`] in milliseconds after which no write may start. 0 means that this process does not lead.
     until: Arc<AtomicU64>,
 }
 
-impl Fence {
-    /// Whether a write that starts now ends before the Lease does, at the latest by its deadline.
+impl Leadership {
+    /// Whether a write that starts now is over before the leadership ends, at the latest by its deadline.
     #[must_use]
     pub fn is_held(&self) -> bool {
         BootTime::now().as_millis() < self.until.load(Ordering::Acquire)
