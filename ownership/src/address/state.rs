@@ -4,8 +4,10 @@
 //!
 //! | State | Event | Next state | Function |
 //! |---|---|---|---|
-//! | [`Idle`](State::Idle) | nobody alive has the address, and this node is a candidate | `Waiting`, or `Probing` at once | `Step::idle` |
-//! | | its owner offers it | `Accepted` | `Step::offered` |
+//! | [`Idle`](State::Idle) | the kernel has the address when the agent starts | `Owned` | `Step::adopt` |
+//! | | nobody alive has the address, and this node is a candidate | `Waiting`, or `Probing` at once | `Step::idle` |
+//! | | as before, `skip-ipv6-dad` is set, and this node is the first choice | `Owned` | `Step::begin` |
+//! | | its owner offers it; so from `Waiting`, `Probing`, `Accepted` | `Accepted` | `Step::offered` |
 //! | [`Waiting`](State::Waiting) | its time comes | `Probing` | `Step::waiting` |
 //! | | somebody alive has the address | `Idle` | `Step::waiting` |
 //! | [`Probing`](State::Probing) | nobody answers, and this node hears | `Owned` | `Step::probes_unanswered` |
@@ -18,7 +20,9 @@
 //! | [`Owned`](State::Owned) | no Service uses it any more; its link is broken | `Idle` | `Step::owned` |
 //! | | a stronger claim whose owner answers | `Idle` | `Step::claim_reply_while_owned` |
 //! | | the kernel refuses it | `Waiting` (5 s) | `Step::add_failed` |
-//! | | it left the kernel, and its claim may have been lost | `Probing` | `Step::kernel_lost` |
+//! | | it left the kernel, and the claim is confirmed | `Owned`, added again | `Step::kernel_lost` |
+//! | | it left the kernel, and the claim may be lost | `Probing`; `Waiting` after a pause | `Step::kernel_lost` |
+//! | | its successor claims it | `Idle` | `Step::dispute`, `Step::claim_reply_while_owned` |
 //!
 //! An owned address has two more machines of its own, which run side by side: a claim can be disputed in the middle of a
 //! planned move.
@@ -39,8 +43,8 @@
 //! | `Gone` | the successor claims it | the address is `Idle` | `Step::dispute`, `Step::claim_reply_while_owned` |
 //! | | no claim within 300 ms | `Retry`: taken back, epoch + 2 | `Step::take_back` |
 //!
-//! Whatever the state: a broken link makes it `Idle` (`Step::link_lost`), and so does a pause of this node, unless the
-//! address is owned (`Step::paused`). What the kernel has at the start is `Owned` (`Step::adopt`).
+//! Whatever the state: the loss of its link makes it `Idle` (`Step::link_lost`). So does a pause of this node, unless the
+//! address is owned and not gone (`Step::paused`); an owned address then has no contest and no offer.
 
 use std::collections::BTreeSet;
 

@@ -50,7 +50,7 @@ pub enum Action {
         /// The link.
         link: LinkId,
     },
-    /// Read the VIPs in the kernel and give [`Event::Kernel`].
+    /// Read the VIPs in the kernel and give [`Event::Kernel`](crate::Event::Kernel).
     ReadKernel,
     /// Report to people: log, metric, Kubernetes event.
     Tell(Fact),

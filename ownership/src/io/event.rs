@@ -44,11 +44,12 @@ pub enum Event {
     /// Every [`Event::Want`] of the first lists was given: an address that was not among them is not wanted.
     WantsComplete,
     /// The VIPs that are in the kernel on local links, marked as ours, with the epochs of the state file: at start
-    /// (before everything else), after [`Action::ReadKernel`], and whenever the kernel's state was read anew.
+    /// (before everything else), after [`Action::ReadKernel`](crate::Action::ReadKernel), and whenever the kernel's
+    /// state was read anew.
     Kernel(Vec<(IpAddr, Option<Epoch>)>),
     /// An address of this node is no longer in its kernel, and not by an action of the machine.
     KernelLost(IpAddr),
-    /// An [`Action::Add`] failed.
+    /// An [`Action::Add`](crate::Action::Add) failed.
     AddFailed(IpAddr),
     /// Whether an LBNodeAgent selects this node.
     Selected(bool),
