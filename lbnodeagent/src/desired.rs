@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use api_types::range::{from_bits, to_bits};
 use api_types::{AddressAttributes, Announce, Family, Pool};
-use ownership::{LinkId, Qualified, Want};
+use ownership::{AddressSpec, LinkId, Qualified};
 use runtime::BootTime;
 use serde::Serialize;
 
@@ -209,7 +209,7 @@ fn decide_local(
         None => Decision::new(None, Reason::NotOwner),
     };
     let Some(qualified) = qualified else { return (decision, Candidacy::AsBefore) };
-    let want = Want {
+    let want = AddressSpec {
         address,
         link: LinkId(interface.index),
         qualified,

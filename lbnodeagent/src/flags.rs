@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_types::names;
 use clap::Parser;
-use ownership::probe::INTERVALS;
+use ownership::this_node::PROBE_INTERVALS;
 
 /// Announces the addresses of `LoadBalancer` Services on this node.
 #[derive(Debug, Clone, Parser)]
@@ -83,10 +83,10 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
-    if INTERVALS.contains(&interval) {
+    if PROBE_INTERVALS.contains(&interval) {
         Ok(interval)
     } else {
-        Err(format!("{text:?} is not between {:?} and {:?}", INTERVALS.start(), INTERVALS.end()))
+        Err(format!("{text:?} is not between {:?} and {:?}", PROBE_INTERVALS.start(), PROBE_INTERVALS.end()))
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     fn defaults() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
-        assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::probe::INTERVAL));
+        assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::this_node::PROBE_INTERVAL));
         assert!(!flags.is_default_announcer());
     }
 

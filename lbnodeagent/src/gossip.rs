@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use ::ownership::envelope::MAX_DATAGRAM;
+use ::ownership::session::MAX_DATAGRAM;
 use nix::errno::Errno;
 use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Socket, Type};

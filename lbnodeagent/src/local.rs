@@ -24,8 +24,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ownership::machine::{AddressState, MemberState};
-use ownership::{ConflictPolicy, Fact, Keys, NodeId, Peer, Snapshot, Want};
+use ownership::machine::{AddressStatus, MemberStatus};
+use ownership::{AddressSpec, ConflictPolicy, Keys, NodeId, Notification, Peer, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::Placement;
@@ -41,7 +41,7 @@ const END: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// For the protocol.
-    pub want: Want,
+    pub want: AddressSpec,
     /// Where and how it goes into the kernel.
     pub placement: Placement,
     /// The values of `purelb.io/rebalance` of the Services that use it. A new one asks for a move.
@@ -142,7 +142,7 @@ pub struct Picture {
     /// The members.
     pub snapshot: Snapshot,
     /// The addresses that this node takes part in.
-    pub addresses: Vec<AddressState>,
+    pub addresses: Vec<AddressStatus>,
 }
 
 /// What the thread tells the agent.
@@ -155,11 +155,11 @@ pub enum Report {
     /// The kernel refused.
     Failed(Failure),
     /// Something to be told to people.
-    Fact(Fact),
+    Notification(Notification),
     /// The members changed.
     Members {
         /// All but this node.
-        members: Vec<MemberState>,
+        members: Vec<MemberStatus>,
         /// There are some, and none has answered for seconds: Leases tell who lives.
         silent: bool,
     },

@@ -1,5 +1,5 @@
 use super::testing::{at, lease, wall};
-use ::ownership::{Mac, Place};
+use ::ownership::{InterfaceAddress, Mac};
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_subnet_lingers_for_a_minute() {
 /// The Lease of a node with an address, an endpoint and a hardware address.
 fn full(node: &str, host: u8, renewed: i64, duration: u64) -> LeaseView {
     LeaseView {
-        places: vec![Place::new([192, 0, 2, host].into(), 24).unwrap()],
+        places: vec![InterfaceAddress::new([192, 0, 2, host].into(), 24).unwrap()],
         macs: vec![Mac([2, 0, 0, 0, 0, host])],
         endpoints: vec![([192, 0, 2, host], 7475).into()],
         duration: Duration::from_secs(duration),
@@ -69,7 +69,10 @@ fn peers_are_what_the_leases_say() {
     let [a, old] = members.peers(at(0)).try_into().unwrap();
     assert_eq!((a.node.as_str(), a.lease_alive), ("a", true));
     assert_eq!(a.endpoints, ["192.0.2.1:7475".parse().unwrap()]);
-    assert!(a.places == [Place::new("192.0.2.1".parse().unwrap(), 24).unwrap()] && a.macs == [Mac([2, 0, 0, 0, 0, 1])]);
+    assert!(
+        a.places == [InterfaceAddress::new("192.0.2.1".parse().unwrap(), 24).unwrap()]
+            && a.macs == [Mac([2, 0, 0, 0, 0, 1])]
+    );
     assert!(old.endpoints.is_empty() && old.places.is_empty() && old.macs.is_empty());
 }
 

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
-use ownership::Vital;
-use ownership::machine::{AddressState, MemberState};
+use ownership::Liveness;
+use ownership::machine::{AddressStatus, MemberStatus};
 use ownership::wire::{BROKEN, EXCLUDED, LEAVING, SELECTED, STALE};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -50,7 +50,7 @@ impl Report {
     /// Adds what the protocol for local addresses knows.
     pub fn complete(&mut self, picture: Picture) {
         self.members = picture.snapshot.members.iter().map(Member::new).collect();
-        let mut known: BTreeMap<IpAddr, AddressState> =
+        let mut known: BTreeMap<IpAddr, AddressStatus> =
             picture.addresses.into_iter().map(|address| (address.address, address)).collect();
         for address in &mut self.addresses {
             address.ownership = known.remove(&address.ip).as_ref().map(Ownership::new);
@@ -105,7 +105,7 @@ pub struct Member {
 impl Member {
     /// As the protocol knows it.
     #[must_use]
-    pub fn new(member: &MemberState) -> Self {
+    pub fn new(member: &MemberStatus) -> Self {
         let limits = [
             (member.flags & EXCLUDED != 0, "excluded"),
             (member.flags & SELECTED == 0, "deselected"),
@@ -113,10 +113,10 @@ impl Member {
             (member.flags & LEAVING != 0, "leaving"),
             (member.flags & BROKEN != 0, "linkBroken"),
         ];
-        let state = match member.vital {
-            Vital::Alive => "alive",
-            Vital::Suspect => "suspect",
-            Vital::Silent => "silent",
+        let state = match member.liveness {
+            Liveness::Alive => "alive",
+            Liveness::Suspect => "suspect",
+            Liveness::Silent => "silent",
         };
         Self {
             node: member.node.to_string(),
@@ -147,7 +147,7 @@ pub struct Ownership {
 impl Ownership {
     /// As the protocol knows it.
     #[must_use]
-    pub fn new(address: &AddressState) -> Self {
+    pub fn new(address: &AddressStatus) -> Self {
         Self {
             owner: address.owner.as_ref().map(ToString::to_string),
             epoch: address.epoch,

@@ -120,20 +120,20 @@
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::Link`]
 //! for each interface, [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
-//! watches deliver, [`Event::Members`], every [`Event::Want`], [`Event::WantsComplete`], [`Event::Watches`].
+//! watches deliver, [`Event::Members`], every [`Event::ApplyAddress`], [`Event::AddressesListed`], [`Event::Watches`].
 //!
 //! | Edge | Events | Actions |
 //! |---|---|---|
 //! | UDP 7475, one socket, `IP_PKTINFO` not needed | [`Event::Datagram`] | [`Action::Send`]; errors are ignored and counted |
-//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`Frame::Answer`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
+//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
 //! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
 //! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs |
-//! | Services, groups, slices | [`Event::Want`], [`Event::Unwant`] for local addresses with a link of ours only | - |
+//! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | - |
 //! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::Announcements`] | - |
 //! | Secret | [`Event::Keys`] | no machine before there is a key |
 //! | state file | with [`Event::Kernel`] | written within 50 ms after [`Machine::version`] changed, after the actions |
-//! | SIGTERM | [`Event::Stop`] | `Leaving`: end at [`Fact::Left`] or the grace period; `Restart`: end at once |
-//! | people | - | [`Action::Tell`]: log, metric, event; [`Machine::snapshot`] and [`Machine::addresses`] for `/state` |
+//! | SIGTERM | [`Event::Stop`] | `Leaving`: end at [`Notification::Left`] or the grace period; `Restart`: end at once |
+//! | people | - | [`Action::Notify`]: log, metric, event; [`Machine::snapshot`] and [`Machine::addresses`] for `/state` |
 
 pub mod address;
 pub mod claims;
@@ -146,15 +146,15 @@ pub mod session;
 pub mod this_node;
 pub mod wire;
 
-pub use session as envelope;
-pub use this_node as probe;
-
-pub use io::{Action, Ask, Cause, ConflictPolicy, Event, Fact, Frame, ProbeResult, Stop, Why};
+pub use io::{
+    Action, ClaimReason, ConflictPolicy, Event, NeighborFrame, Notification, ProbeKind, ProbeResult, ReleaseReason,
+    Stop,
+};
 pub use machine::{Config, Machine, Snapshot};
-pub use model::link::{Link, LinkId, Peer, Place};
+pub use model::link::{InterfaceAddress, Link, LinkId, Peer};
 pub use model::node::{BootId, Mac, NodeId};
-pub use model::spec::{Qualified, Want};
+pub use model::order;
+pub use model::spec::{AddressSpec, Qualified};
 pub use model::time::Time;
-pub use model::{order, rng, time};
 pub use session::{Keys, Refusal};
-pub use wire::{Epoch, Vital};
+pub use wire::{Epoch, Liveness};

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use api_types::ConflictDetection;
-use ownership::machine::MemberState;
+use ownership::machine::MemberStatus;
 use ownership::wire::{EXCLUDED, SELECTED};
-use ownership::{ConflictPolicy, NodeId, Vital};
+use ownership::{ConflictPolicy, Liveness, NodeId};
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
@@ -175,8 +175,8 @@ impl Agent {
             return Exclusion::No;
         }
         // Without gossip the last that was said of them counts.
-        let here = |member: &MemberState| member.vital == Vital::Alive || self.side.silent && member.lease_alive;
-        let able: Vec<&MemberState> =
+        let here = |member: &MemberStatus| member.liveness == Liveness::Alive || self.side.silent && member.lease_alive;
+        let able: Vec<&MemberStatus> =
             self.side.members.iter().flatten().filter(|m| here(m) && m.flags & SELECTED != 0).collect();
         if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
             Exclusion::Yes

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api_types::names::reason;
 use k8s_openapi::api::core::v1::ObjectReference;
-use ownership::{Fact, Refusal};
+use ownership::{Notification, Refusal};
 use runtime::events::{Event, Kind as Urgency};
 
 use super::Agent;
@@ -12,41 +12,41 @@ use crate::metrics::{cause_word, why_word};
 
 impl Agent {
     /// Something that the protocol noticed.
-    pub(super) fn heed_fact(&self, fact: Fact) {
+    pub(super) fn heed_fact(&self, fact: Notification) {
         let node = &self.settings.node;
         let warn = |address: IpAddr, reason: &'static str, text: &str| {
             tracing::warn!(op = "ownership", event = reason, ip = %address, "{text}");
             self.tell_users(address, Urgency::Warning, reason, text);
         };
         match fact {
-            Fact::Claimed { address, epoch, cause, from, without } => {
+            Notification::Claimed { address, epoch, cause, from, without } => {
                 let from = from.map(|from| from.to_string());
                 let millis = without.map(|without| u64::try_from(without.as_millis()).unwrap_or(u64::MAX));
                 tracing::info!(op = "claim", ip = %address, epoch, cause = cause_word(cause), from, silentMillis = millis, "claimed");
             }
-            Fact::Released { address, why, to } => {
+            Notification::Released { address, why, to } => {
                 let to = to.map(|to| to.to_string());
                 tracing::info!(op = "release", ip = %address, reason = why_word(why), to, "given up");
             }
-            Fact::AddressConflict { address, mac, defended: false } => {
+            Notification::AddressConflict { address, mac, defended: false } => {
                 let text = format!(
                     "{mac}, which is no node of this cluster, answers for {address}: node {node} does not claim it while that is so; find the host or take the address out of the pool"
                 );
                 warn(address, reason::ADDRESS_CONFLICT, &text);
             }
-            Fact::AddressConflict { address, mac, defended: true } => {
+            Notification::AddressConflict { address, mac, defended: true } => {
                 let text = format!(
                     "{mac}, which is no node of this cluster, says that it has {address}: node {node} defends the address; find the host or take the address out of the pool"
                 );
                 warn(address, reason::ADDRESS_CONFLICT, &text);
             }
-            Fact::StrictArpNeeded { node: other, address } => {
+            Notification::StrictArpNeeded { node: other, address } => {
                 let text = format!(
                     "node {other} answers ARP for {address} without announcing it: set strictARP in kube-proxy's ipvs configuration, or net.ipv4.conf.all.arp_ignore to 1 there"
                 );
                 warn(address, reason::STRICT_ARP_NEEDED, &text);
             }
-            Fact::TwoClaims { address, rival, kept } => {
+            Notification::TwoClaims { address, rival, kept } => {
                 let text = if kept {
                     format!("node {node} and another one answered for {address}, which node {node} has kept")
                 } else {
@@ -54,17 +54,17 @@ impl Agent {
                 };
                 warn(address, reason::ADDRESS_CONTESTED, &text);
             }
-            Fact::NoSuccessor { address } => {
+            Notification::NoSuccessor { address } => {
                 let text = format!("{address} should leave node {node}, and no other node can take it: it stays");
                 warn(address, reason::NO_SUCCESSOR, &text);
             }
-            Fact::ExclusionIgnored { address } => {
+            Notification::ExclusionIgnored { address } => {
                 let text = format!(
                     "every node that can answer for {address} is excluded from load balancers by label: the label is ignored there"
                 );
                 warn(address, reason::EXCLUSION_IGNORED, &text);
             }
-            Fact::MoveFailed { address, to } => {
+            Notification::MoveFailed { address, to } => {
                 tracing::warn!(op = "move", ip = %address, %to, "the successor did not claim the address: taken back");
             }
             fact => self.heed_rare(fact),
@@ -72,10 +72,10 @@ impl Agent {
     }
 
     /// What concerns no single address.
-    fn heed_rare(&self, fact: Fact) {
+    fn heed_rare(&self, fact: Notification) {
         let name = |link: ownership::LinkId| self.observed.name_of(link.0);
         match fact {
-            Fact::ProxyArp { link, mac } => {
+            Notification::ProxyArp { link, mac } => {
                 let interface = name(link);
                 let text = format!(
                     "{mac} on interface {interface} answers ARP for free addresses (proxy ARP): its answers are not counted"
@@ -83,7 +83,7 @@ impl Agent {
                 tracing::warn!(op = "ownership", event = reason::PROXY_ARP, interface, %mac, "{text}");
                 self.tell_node(reason::PROXY_ARP, &text);
             }
-            Fact::Deaf { link } => {
+            Notification::Deaf { link } => {
                 let interface = name(link);
                 let text = format!(
                     "nobody answers on interface {interface}, neither nodes nor gateway: nothing is claimed there"
@@ -91,7 +91,7 @@ impl Agent {
                 tracing::warn!(op = "ownership", event = reason::LINK_DEAF, interface, "{text}");
                 self.tell_node(reason::LINK_DEAF, &text);
             }
-            Fact::GossipSilent => {
+            Notification::GossipSilent => {
                 let port = self.settings.gossip_port;
                 let text = format!(
                     "no other agent answers on UDP port {port} (a firewall?): Leases tell which nodes live, and failover takes seconds"
@@ -99,22 +99,22 @@ impl Agent {
                 tracing::warn!(op = "gossip", event = reason::GOSSIP_SILENT, "{text}");
                 self.tell_node(reason::GOSSIP_SILENT, &text);
             }
-            Fact::Refused(Refusal::WrongKey) => {
+            Notification::Refused(Refusal::WrongKey) => {
                 let text = "an agent uses another gossip key than this one and is not heard: is the Secret purelb-gossip the same for all?";
                 tracing::debug!(op = "gossip", event = reason::GOSSIP_KEY_MISMATCH, "{text}");
                 self.tell_node(reason::GOSSIP_KEY_MISMATCH, text);
             }
-            Fact::Alarm { node, link, own } => {
+            Notification::Alarm { node, link, own } => {
                 tracing::warn!(op = "alarm", %node, interface = name(link), own, "node silent in every way");
             }
-            Fact::AgentSilent { node } => {
+            Notification::AgentSilent { node } => {
                 tracing::warn!(op = "members", %node, "its agent is silent, its kernel answers: its addresses stay there");
             }
-            Fact::Paused(gap) => {
+            Notification::Paused(gap) => {
                 let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(op = "pause", millis, "this agent did not run for a while");
             }
-            Fact::Member { node, vital } => tracing::debug!(op = "members", %node, ?vital, "member"),
+            Notification::Member { node, liveness } => tracing::debug!(op = "members", %node, ?liveness, "member"),
             other => tracing::debug!(op = "ownership", fact = ?other, "fact"),
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use api_types::Family;
 use api_types::names::reason;
-use ownership::machine::MemberState;
-use ownership::{NodeId, Qualified, Vital, order};
+use ownership::machine::MemberStatus;
+use ownership::{Liveness, NodeId, Qualified, order};
 use runtime::BootTime;
 use runtime::events::Kind as Urgency;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub(super) struct Side {
     pub(super) scope: Scope,
     pub(super) rules: Rules,
     /// What the thread says of the members.
-    pub(super) members: Option<Vec<MemberState>>,
+    pub(super) members: Option<Vec<MemberStatus>>,
     pub(super) silent: bool,
     pub(super) started: Option<BootTime>,
     /// Since when no configuration applies to this node.
@@ -98,8 +98,8 @@ impl Side {
     }
 
     /// The live members, this node left out.
-    pub(super) fn live(&self) -> impl Iterator<Item = &MemberState> {
-        self.members.iter().flatten().filter(|member| member.vital == Vital::Alive)
+    pub(super) fn live(&self) -> impl Iterator<Item = &MemberStatus> {
+        self.members.iter().flatten().filter(|member| member.liveness == Liveness::Alive)
     }
 }
 
@@ -207,11 +207,11 @@ impl Agent {
                 let text = format!("no gossip with the other agents, so that failover takes seconds: {error}");
                 self.tell_node(reason::GOSSIP_PORT_UNAVAILABLE, &text);
             }
-            Report::Fact(fact) => self.heed_fact(fact),
+            Report::Notification(fact) => self.heed_fact(fact),
         }
     }
 
-    fn heed_members(&mut self, members: Vec<MemberState>, silent: bool) {
+    fn heed_members(&mut self, members: Vec<MemberStatus>, silent: bool) {
         let names = |side: &Side| -> Vec<String> { side.live().map(|member| member.node.to_string()).collect() };
         let (first, before) = (self.side.members.is_none(), names(&self.side));
         self.side.members = Some(members);
@@ -223,13 +223,13 @@ impl Agent {
         self.interfaces_changed |= silent != self.side.silent;
         self.side.silent = silent;
         let metrics = &self.outside.metrics;
-        let count = |vital: Vital| {
-            let count = self.side.members.iter().flatten().filter(|member| member.vital == vital).count();
+        let count = |liveness: Liveness| {
+            let count = self.side.members.iter().flatten().filter(|member| member.liveness == liveness).count();
             i64::try_from(count).unwrap_or(i64::MAX)
         };
-        metrics.members.set(count(Vital::Alive).saturating_add(1));
-        metrics.ownership.suspects.set(count(Vital::Suspect));
-        metrics.ownership.silent.set(count(Vital::Silent));
+        metrics.members.set(count(Liveness::Alive).saturating_add(1));
+        metrics.ownership.suspects.set(count(Liveness::Suspect));
+        metrics.ownership.silent.set(count(Liveness::Silent));
         metrics.ownership.gossip_silent.set(i64::from(silent));
         let subnets = self.world.members.count_subnets(after.iter().map(String::as_str));
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
@@ -252,7 +252,7 @@ fn request(before: Option<&Wanted>, requests: &BTreeSet<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use api_types::AddressAttributes;
-    use ownership::{LinkId, Want};
+    use ownership::{AddressSpec, LinkId};
 
     use super::*;
     use crate::desired::Kind;
@@ -260,7 +260,7 @@ mod tests {
 
     fn wanted(rebalance: u64, requests: &[u64]) -> Wanted {
         let key = key(2, "192.0.2.1/24");
-        let want = Want {
+        let want = AddressSpec {
             address: key.ip,
             link: LinkId(2),
             qualified: Qualified::All,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ownership::{Action, Event, Fact, NodeId};
+use ownership::{Action, Event, NodeId, Notification};
 
 use super::driver::Driver;
 use crate::netlink::BATCH;
@@ -39,7 +39,7 @@ impl Driver {
                     }
                     pending.removes.push(address);
                 }
-                Action::Announce { .. } | Action::Tell(_) => pending.after.push(action),
+                Action::Announce { .. } | Action::Notify(_) => pending.after.push(action),
                 other => {
                     self.flush(&mut pending, &mut events);
                     self.carry(other, &mut events);
@@ -68,7 +68,7 @@ impl Driver {
     fn carry(&mut self, action: Action, events: &mut Vec<Event>) {
         match action {
             Action::Send { to, bytes } => self.send(to, &bytes),
-            Action::Probe { link, target, to, ask } => self.wire.ask(link, target, to, ask),
+            Action::Probe { link, target, to, kind } => self.wire.ask(link, target, to, kind),
             Action::Announce { address, link } => {
                 if self.table.holds(address) {
                     self.wire.announce(link, address);
@@ -76,7 +76,7 @@ impl Driver {
             }
             Action::Renew => self.table.extend(),
             Action::ReadKernel => events.extend(self.read_kernel()),
-            Action::Tell(fact) => self.tell(fact),
+            Action::Notify(fact) => self.tell(fact),
             // Written together with others, above.
             Action::Add { .. } | Action::Remove { .. } => {}
         }
@@ -86,7 +86,7 @@ impl Driver {
 /// The address that is taken over by this action, and from whom.
 fn taken_over(action: &Action) -> Option<(IpAddr, NodeId)> {
     match action {
-        Action::Tell(Fact::Claimed { address, from: Some(from), .. }) => Some((*address, from.clone())),
+        Action::Notify(Notification::Claimed { address, from: Some(from), .. }) => Some((*address, from.clone())),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ownership::{BootId, Config, Event, Fact, Machine, NodeId, Time, Vital};
+use ownership::{BootId, Config, Event, Liveness, Machine, NodeId, Notification, Time};
 use runtime::BootTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -30,7 +30,7 @@ const LOSSES: usize = 16;
 const BUSY: Duration = Duration::from_millis(100);
 
 /// What people were told: of each member, and whether all are silent.
-type Told = (BTreeMap<NodeId, (Vital, u8)>, bool);
+type Told = (BTreeMap<NodeId, (Liveness, u8)>, bool);
 
 /// The protocol and all that it needs.
 pub(super) struct Driver {
@@ -263,9 +263,9 @@ impl Driver {
             Command::Want(wanted) => self.want(*wanted),
             Command::Unwant(ip) => {
                 self.table.forget(ip);
-                self.feed(Event::Unwant(ip));
+                self.feed(Event::DeleteAddress(ip));
             }
-            Command::WantsComplete => self.feed(Event::WantsComplete),
+            Command::WantsComplete => self.feed(Event::AddressesListed),
             Command::Keys(keys) => self.feed(Event::Keys(*keys)),
             Command::Show(answer) => {
                 let picture = Picture { snapshot: self.machine.snapshot(), addresses: Vec::new() };
@@ -283,7 +283,7 @@ impl Driver {
         let ip = want.address;
         // First, so that what the protocol then announces is so.
         let refused = self.table.place(placement);
-        self.feed(Event::Want(want));
+        self.feed(Event::ApplyAddress(want));
         if refused {
             self.feed(Event::AddFailed(ip));
         }
@@ -323,26 +323,26 @@ impl Driver {
     }
 
     /// Tells people, and whoever waits for the end.
-    pub(super) fn tell(&mut self, fact: Fact) {
+    pub(super) fn tell(&mut self, fact: Notification) {
         self.metrics.ownership.count(&fact);
-        if fact == Fact::Left {
+        if fact == Notification::Left {
             self.ended = true;
         }
         let now = BootTime::now();
         // Counted they are all; there may be very many of some.
         let quiet = match &fact {
-            Fact::Refused(ownership::Refusal::WrongKey) => {
+            Notification::Refused(ownership::Refusal::WrongKey) => {
                 let told = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
                 if !told {
                     self.wrong_key = Some(now);
                 }
                 told
             }
-            Fact::Refused(_) | Fact::Probed { .. } => true,
+            Notification::Refused(_) | Notification::Probed { .. } => true,
             _ => false,
         };
         if !quiet {
-            self.report(Report::Fact(fact));
+            self.report(Report::Notification(fact));
         }
     }
 }

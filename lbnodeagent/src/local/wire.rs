@@ -7,7 +7,7 @@ use std::time::Duration;
 use api_types::Family;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use ownership::{Ask, Event, Link, LinkId, Mac, Place};
+use ownership::{Event, InterfaceAddress, Link, LinkId, Mac, ProbeKind};
 use runtime::BootTime;
 
 use super::table::Table;
@@ -124,11 +124,11 @@ impl Wire {
     }
 
     /// Asks.
-    pub(super) fn ask(&mut self, id: LinkId, target: IpAddr, to: Option<Mac>, ask: Ask) {
+    pub(super) fn ask(&mut self, id: LinkId, target: IpAddr, to: Option<Mac>, kind: ProbeKind) {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let (mac, to) = (port.link.mac.0, to.map(|to| to.0));
-        let frame = match ask {
-            Ask::Duplicate => {
+        let frame = match kind {
+            ProbeKind::Duplicate => {
                 if let IpAddr::V6(target) = target
                     && let Some(listener) = &mut port.listener
                     && self.groups.insert((id, target), BootTime::now() + GROUP).is_none()
@@ -137,7 +137,7 @@ impl Wire {
                 }
                 probe(target, mac, port.source(target).and_then(v6), to)
             }
-            Ask::Reach => port.source(target).and_then(|source| reach(target, mac, source, to)),
+            ProbeKind::Reach => port.source(target).and_then(|source| reach(target, mac, source, to)),
         };
         let Some(frame) = frame else { return };
         if let Err(errno) = self.socket.send(id.0, &frame) {
@@ -194,7 +194,7 @@ fn link(table: &Table, selected: &Selected) -> Option<Link> {
         id: LinkId(selected.index),
         mac: Mac(found.mac.unwrap_or_default()),
         carrier: found.works(),
-        places: places.filter_map(|key| Place::new(key.ip, key.prefix_len)).collect(),
+        places: places.filter_map(|key| InterfaceAddress::new(key.ip, key.prefix_len)).collect(),
         gateways: table.scope().gateways.get(&selected.index).into_iter().flatten().copied().collect(),
     })
 }

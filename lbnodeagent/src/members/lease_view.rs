@@ -7,7 +7,7 @@ use api_types::lease;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use ownership::{Mac, NodeId, Peer, Place};
+use ownership::{InterfaceAddress, Mac, NodeId, Peer};
 
 /// What we keep of a Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct LeaseView {
     /// Its subnets.
     pub subnets: Vec<IpNetwork>,
     /// Its own addresses; none of an agent of an earlier release.
-    pub places: Vec<Place>,
+    pub places: Vec<InterfaceAddress>,
     /// The hardware addresses of its interfaces; none of an agent of an earlier release.
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best first; nowhere, if it is of an earlier release.
@@ -38,7 +38,7 @@ impl LeaseView {
         Some(Self {
             node: lease::node(object)?.to_owned(),
             subnets: lease::subnets(object),
-            places: places.iter().filter_map(|network| Place::new(network.ip(), network.prefix())).collect(),
+            places: places.iter().filter_map(|network| InterfaceAddress::new(network.ip(), network.prefix())).collect(),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),

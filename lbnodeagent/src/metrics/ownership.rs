@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Cause, Fact, ProbeResult, Refusal, Why};
+use ownership::{ClaimReason, Notification, ProbeResult, Refusal, ReleaseReason};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 use runtime::metrics::{counter, gauge};
 
@@ -91,9 +91,9 @@ impl OwnershipMetrics {
     }
 
     /// Counts what happened.
-    pub fn count(&self, fact: &Fact) {
+    pub fn count(&self, fact: &Notification) {
         match fact {
-            Fact::Claimed { address, cause, from, without, .. } => {
+            Notification::Claimed { address, cause, from, without, .. } => {
                 self.claims.with_label_values(&[cause_word(*cause)]).inc();
                 if from.is_some() {
                     self.winner_changes.with_label_values(&[&address.to_string()]).inc();
@@ -102,16 +102,16 @@ impl OwnershipMetrics {
                     self.failover.observe(Duration::as_secs_f64(without));
                 }
             }
-            Fact::Released { why, .. } => self.releases.with_label_values(&[why_word(*why)]).inc(),
-            Fact::Probed { result, .. } => self.probes.with_label_values(&[probe_word(*result)]).inc(),
-            Fact::AddressConflict { defended, .. } => {
+            Notification::Released { why, .. } => self.releases.with_label_values(&[why_word(*why)]).inc(),
+            Notification::Probed { result, .. } => self.probes.with_label_values(&[probe_word(*result)]).inc(),
+            Notification::AddressConflict { defended, .. } => {
                 self.conflicts.with_label_values(&[if *defended { "defended" } else { "foreign" }]).inc();
             }
-            Fact::TwoClaims { .. } => self.conflicts.with_label_values(&["member"]).inc(),
-            Fact::Alarm { .. } => self.alarms.inc(),
-            Fact::Paused(_) => self.pauses.inc(),
-            Fact::MoveFailed { .. } => self.moves_failed.inc(),
-            Fact::Refused(refusal) => self.refused.with_label_values(&[refusal_word(*refusal)]).inc(),
+            Notification::TwoClaims { .. } => self.conflicts.with_label_values(&["member"]).inc(),
+            Notification::Alarm { .. } => self.alarms.inc(),
+            Notification::Paused(_) => self.pauses.inc(),
+            Notification::MoveFailed { .. } => self.moves_failed.inc(),
+            Notification::Refused(refusal) => self.refused.with_label_values(&[refusal_word(*refusal)]).inc(),
             _ => {}
         }
     }
@@ -119,26 +119,26 @@ impl OwnershipMetrics {
 
 /// Why an address was claimed, in one word.
 #[must_use]
-pub const fn cause_word(cause: Cause) -> &'static str {
+pub const fn cause_word(cause: ClaimReason) -> &'static str {
     match cause {
-        Cause::Unclaimed => "unclaimed",
-        Cause::OwnerGone => "ownerGone",
-        Cause::AgentSilent => "agentSilent",
-        Cause::Move => "move",
-        Cause::Lost => "lost",
+        ClaimReason::Unclaimed => "unclaimed",
+        ClaimReason::OwnerGone => "ownerGone",
+        ClaimReason::AgentSilent => "agentSilent",
+        ClaimReason::Move => "move",
+        ClaimReason::Lost => "lost",
     }
 }
 
 /// Why an address was given up, in one word.
 #[must_use]
-pub const fn why_word(why: Why) -> &'static str {
+pub const fn why_word(why: ReleaseReason) -> &'static str {
     match why {
-        Why::Unwanted => "unwanted",
-        Why::Moved => "moved",
-        Why::Yielded => "yielded",
-        Why::LinkBroken => "linkBroken",
-        Why::AddFailed => "addFailed",
-        Why::KernelLost => "kernelLost",
+        ReleaseReason::Unwanted => "unwanted",
+        ReleaseReason::Moved => "moved",
+        ReleaseReason::Yielded => "yielded",
+        ReleaseReason::LinkBroken => "linkBroken",
+        ReleaseReason::AddFailed => "addFailed",
+        ReleaseReason::KernelLost => "kernelLost",
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! | Frame | Meaning |
 //! |---|---|
-//! | ARP reply, solicited advertisement, to our MAC | [`Frame::Answer`] |
-//! | every other reply and advertisement, ARP request for the sender's own address | [`Frame::Announcement`] |
-//! | ARP request, neighbour solicitation | [`Frame::Question`], without sender if the target is wanted for itself |
+//! | ARP reply, solicited advertisement, to our MAC | [`NeighborFrame::Reply`] |
+//! | every other reply and advertisement, ARP request for the sender's own address | [`NeighborFrame::Announcement`] |
+//! | ARP request, neighbour solicitation | [`NeighborFrame::Request`], without sender if the target is wanted for itself |
 //!
 //! An ordinary request, of a client for an address, is a question: the client is a witness that we hear, and is no
 //! contender for the target. That it also says where the client's own address is, the listener adds. Only a request
@@ -16,7 +16,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ::ownership::Frame;
+use ::ownership::NeighborFrame;
 use etherparse::Icmpv6Slice;
 
 use super::frames::{HOP_LIMIT, Mac, is_host};
@@ -36,7 +36,7 @@ const TARGET: u8 = 2;
 /// about addresses. The hardware address is the one of the ARP or ND message, for that is what others note; a message
 /// of ND without one has the frame's. `own` is the hardware address of the interface where the frame was heard.
 #[must_use]
-pub fn decode(frame: &[u8], own: Mac) -> Option<(Mac, Frame)> {
+pub fn decode(frame: &[u8], own: Mac) -> Option<(Mac, NeighborFrame)> {
     let (destination, rest) = frame.split_first_chunk::<6>()?;
     let (source, rest) = rest.split_first_chunk::<6>()?;
     let (kind, payload) = rest.split_first_chunk::<2>()?;
@@ -52,7 +52,7 @@ pub fn decode(frame: &[u8], own: Mac) -> Option<(Mac, Frame)> {
 }
 
 /// RFC 826, RFC 5227. What follows it is padding.
-fn arp(packet: &[u8], to_us: bool) -> Option<(Mac, Frame)> {
+fn arp(packet: &[u8], to_us: bool) -> Option<(Mac, NeighborFrame)> {
     let rest = packet.strip_prefix(&ARP_OF_IPV4)?;
     let (operation, rest) = rest.split_first_chunk::<2>()?;
     let (mac, rest) = rest.split_first_chunk::<6>()?;
@@ -66,19 +66,19 @@ fn arp(packet: &[u8], to_us: bool) -> Option<(Mac, Frame)> {
     }
     let frame = match u16::from_be_bytes(*operation) {
         1 if !is_host_v4(target) => return None,
-        1 if nobody => Frame::Question { target: target.into(), sender: None },
-        1 if sender == target => Frame::Announcement(sender.into()),
-        1 => Frame::Question { target: target.into(), sender: Some(sender.into()) },
+        1 if nobody => NeighborFrame::Request { target: target.into(), sender: None },
+        1 if sender == target => NeighborFrame::Announcement(sender.into()),
+        1 => NeighborFrame::Request { target: target.into(), sender: Some(sender.into()) },
         2 if nobody => return None,
-        2 if to_us && sender != target => Frame::Answer(sender.into()),
-        2 => Frame::Announcement(sender.into()),
+        2 if to_us && sender != target => NeighborFrame::Reply(sender.into()),
+        2 => NeighborFrame::Announcement(sender.into()),
         _ => return None,
     };
     Some((*mac, frame))
 }
 
 /// RFC 4861, 7.1.1 and 7.1.2.
-fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Frame)> {
+fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, NeighborFrame)> {
     let ([first, _, _, _, length @ .., ICMPV6, HOP_LIMIT], rest) = packet.split_first_chunk::<8>()? else {
         return None;
     };
@@ -109,7 +109,7 @@ fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Frame)> 
                 return None;
             }
             let sender = (!nobody).then_some(IpAddr::V6(source));
-            Some((mac.unwrap_or(ethernet), Frame::Question { target: target.into(), sender }))
+            Some((mac.unwrap_or(ethernet), NeighborFrame::Request { target: target.into(), sender }))
         }
         ADVERTISEMENT => {
             let mac = hardware_address(options, TARGET)?.unwrap_or(ethernet);
@@ -118,7 +118,10 @@ fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Frame)> 
                 return None;
             }
             let target = target.into();
-            Some((mac, if solicited && to_us { Frame::Answer(target) } else { Frame::Announcement(target) }))
+            Some((
+                mac,
+                if solicited && to_us { NeighborFrame::Reply(target) } else { NeighborFrame::Announcement(target) },
+            ))
         }
         _ => None,
     }

@@ -28,8 +28,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn question(target: &str, sender: Option<&str>) -> Frame {
-    Frame::Question { target: ip(target), sender: sender.map(ip) }
+fn question(target: &str, sender: Option<&str>) -> NeighborFrame {
+    NeighborFrame::Request { target: ip(target), sender: sender.map(ip) }
 }
 
 /// Corrects the checksum of a changed message, so that what is refused is refused for what was changed.
@@ -53,12 +53,12 @@ fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
 fn what_linux_sends() {
     let expected = [
         (ARP_REQUEST, B, A, question("192.0.2.11", Some("192.0.2.10"))),
-        (ARP_REPLY, A, B, Frame::Answer(ip("192.0.2.11"))),
+        (ARP_REPLY, A, B, NeighborFrame::Reply(ip("192.0.2.11"))),
         (DETECTION, A, B, question("2001:db8::b", None)),
         (SOLICITATION_TO_GROUP, B, A, question("2001:db8::b", Some("2001:db8::a"))),
         (SOLICITATION_TO_HOST, A, B, question("2001:db8::a", Some("fe80::ff:fe00:b"))),
-        (ADVERTISEMENT_WITH_OPTION, A, B, Frame::Answer(ip("2001:db8::b"))),
-        (ADVERTISEMENT_WITHOUT, B, A, Frame::Answer(ip("2001:db8::a"))),
+        (ADVERTISEMENT_WITH_OPTION, A, B, NeighborFrame::Reply(ip("2001:db8::b"))),
+        (ADVERTISEMENT_WITHOUT, B, A, NeighborFrame::Reply(ip("2001:db8::a"))),
     ];
     for (hex, own, mac, frame) in expected {
         let mut frame_bytes = bytes(hex);
@@ -72,20 +72,20 @@ fn what_linux_sends() {
 #[test]
 fn an_answer_to_others_only_says_who_has_the_address() {
     let other = [2, 0, 0, 0, 0, 9];
-    assert_eq!(decode(&bytes(ARP_REPLY), other), Some((B, Frame::Announcement(ip("192.0.2.11")))));
+    assert_eq!(decode(&bytes(ARP_REPLY), other), Some((B, NeighborFrame::Announcement(ip("192.0.2.11")))));
     let heard = decode(&bytes(ADVERTISEMENT_WITH_OPTION), other);
-    assert_eq!(heard, Some((B, Frame::Announcement(ip("2001:db8::b")))));
+    assert_eq!(heard, Some((B, NeighborFrame::Announcement(ip("2001:db8::b")))));
     // Gratuitous, though sent to us alone.
     let mut reply = bytes(ARP_REPLY);
     reply.copy_within(28..32, 38);
-    assert_eq!(decode(&reply, A), Some((B, Frame::Announcement(ip("192.0.2.11")))));
+    assert_eq!(decode(&reply, A), Some((B, NeighborFrame::Announcement(ip("192.0.2.11")))));
 }
 
 #[test]
 fn announcements_and_our_questions_are_understood() {
     for address in ["192.0.2.1", "2001:db8::1"] {
         for frame in announcement(ip(address), A, None) {
-            assert_eq!(decode(&frame, B), Some((A, Frame::Announcement(ip(address)))));
+            assert_eq!(decode(&frame, B), Some((A, NeighborFrame::Announcement(ip(address)))));
         }
     }
     let v4 = probe(ip("192.0.2.1"), A, None, None).unwrap();
@@ -170,7 +170,7 @@ fn damaged_neighbour_discovery() {
 fn an_unasked_advertisement() {
     let mut frame = bytes(ADVERTISEMENT_WITH_OPTION);
     frame[58] = 0x20;
-    let announcement = Some((B, Frame::Announcement(ip("2001:db8::b"))));
+    let announcement = Some((B, NeighborFrame::Announcement(ip("2001:db8::b"))));
     assert_eq!(decode(&sealed(frame.clone()), A), announcement);
     frame[80..].copy_from_slice(&[2, 0, 0, 0, 0, 0x0c]);
     assert_eq!(decode(&sealed(frame), A).map(|(mac, _)| mac), Some([2, 0, 0, 0, 0, 0x0c]));
@@ -243,7 +243,7 @@ proptest! {
             let sane = |address: IpAddr| !(address.is_loopback() || address.is_multicast())
                 && address != IpAddr::V4(Ipv4Addr::BROADCAST);
             if is_host(mac) && sane(target) && sender.is_none_or(sane) && sender != Some(target) {
-                prop_assert_eq!(decode(&frame, own), Some((mac, Frame::Question { target, sender })));
+                prop_assert_eq!(decode(&frame, own), Some((mac, NeighborFrame::Request { target, sender })));
             }
         }
     }

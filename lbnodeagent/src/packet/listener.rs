@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ::ownership::Frame;
+use ::ownership::NeighborFrame;
 use nix::errno::Errno;
 use nix::libc::{ETH_P_ARP, ETH_P_IPV6};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, socket};
@@ -68,7 +68,7 @@ impl Listener {
     ///
     /// A question with a sender is followed by an announcement of the sender's address. At most some hundred frames;
     /// if there are more, [`Self::ready`] returns at once.
-    pub fn hear(&mut self, own: Mac) -> Vec<(Mac, Frame)> {
+    pub fn hear(&mut self, own: Mac) -> Vec<(Mac, NeighborFrame)> {
         let mut heard = Vec::new();
         for ear in [&mut self.arp, &mut self.neighbours] {
             let mut more = true;
@@ -81,8 +81,8 @@ impl Listener {
                         let Some((mac, frame)) = decode(frame, own).filter(|(mac, _)| *mac != own) else { continue };
                         heard.push((mac, frame));
                         // It also says where the asker has its address: if that is ours, there are two (RFC 5227, 2.4).
-                        if let Frame::Question { sender: Some(sender), .. } = frame {
-                            heard.push((mac, Frame::Announcement(sender)));
+                        if let NeighborFrame::Request { sender: Some(sender), .. } = frame {
+                            heard.push((mac, NeighborFrame::Announcement(sender)));
                         }
                     }
                     Err(Errno::EAGAIN) => {

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use lbnodeagent::gossip::Gossip;
-use ownership::envelope::MAX_DATAGRAM;
+use ownership::session::MAX_DATAGRAM;
 use tokio::time::timeout;
 
 use crate::support::{eventually, in_namespace};

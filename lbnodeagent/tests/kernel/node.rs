@@ -133,7 +133,7 @@ impl Node {
             stop_grace,
             run_dir: run_dir(),
             gossip_port: 7475,
-            probe_interval: ownership::probe::INTERVAL,
+            probe_interval: ownership::this_node::PROBE_INTERVAL,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
@@ -249,7 +249,7 @@ impl Node {
     /// The Lease of another node with this address.
     pub async fn peer(&self, name: &str, address: &str) {
         let place: ipnetwork::IpNetwork = address.parse().unwrap();
-        let place = ::ownership::Place::new(place.ip(), place.prefix()).unwrap();
+        let place = ::ownership::InterfaceAddress::new(place.ip(), place.prefix()).unwrap();
         let view = LeaseView {
             node: name.to_owned(),
             subnets: vec![place.subnet],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lbnodeagent::packet::listener::Listener;
 use nix::net::if_::if_nametoindex;
-use ownership::Frame;
+use ownership::NeighborFrame;
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -80,7 +80,7 @@ async fn announcements(lan: &Lan, time: Duration, what: impl Future<Output = ()>
         loop {
             ear.ready().await.unwrap();
             for (_, frame) in ear.hear([2, 0, 0, 0, 0, 0xff]) {
-                if let Frame::Announcement(address) = frame {
+                if let NeighborFrame::Announcement(address) = frame {
                     *heard.entry(address.to_string()).or_insert(0) += 1;
                 }
             }

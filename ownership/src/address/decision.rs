@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::address::candidates::Rank;
 use crate::address::probe::{FEW, MANY};
 use crate::address::step::Step;
-use crate::io::{Cause, Fact};
+use crate::io::{ClaimReason, Notification};
 use crate::model::node::NodeId;
 use crate::model::time::{Time, ms};
 
@@ -30,7 +30,7 @@ pub(super) enum Decision {
 pub(super) struct Attempt {
     /// When the link is to be asked.
     pub at: Time,
-    pub cause: Cause,
+    pub cause: ClaimReason,
     /// The number of probes.
     pub probes: u8,
     /// Who had the address.
@@ -44,29 +44,29 @@ impl Step<'_, '_> {
         if !self.context.startup.may_begin(now) || self.context.eligibility.stop.is_some() {
             return Decision::None;
         }
-        let Some(want) = self.want() else { return Decision::None };
+        let Some(spec) = self.spec() else { return Decision::None };
         // Somebody alive has it, whoever else also claims it.
         let view = self.context.view();
-        if self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, want.link).is_none()) {
+        if self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, spec.link).is_none()) {
             self.entry.unclaimed_since = None;
             return Decision::None;
         }
-        let Rank { place, exclusion_ignored } = self.context.view().rank(&want);
+        let Rank { place, exclusion_ignored } = self.context.view().rank(&spec);
         let reported = std::mem::replace(&mut self.entry.exclusion_ignored, exclusion_ignored);
         if exclusion_ignored && !reported {
-            self.context.gossip.out.report(Fact::ExclusionIgnored { address: self.address });
+            self.context.gossip.out.report(Notification::ExclusionIgnored { address: self.address });
         }
         let Some(rank) = place else { return Decision::None };
-        let owner = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, want.link)?, node)));
+        let owner = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, spec.link)?, node)));
         Decision::Claim(match owner {
             None => {
                 let since = *self.entry.unclaimed_since.get_or_insert(now);
-                Attempt { at: since + RANK * rank, cause: Cause::Unclaimed, probes: FEW, from: None }
+                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes: FEW, from: None }
             }
-            Some((Cause::AgentSilent, _)) if rank >= LOOKERS => return Decision::None,
+            Some((ClaimReason::AgentSilent, _)) if rank >= LOOKERS => return Decision::None,
             Some((cause, from)) => {
                 self.entry.unclaimed_since = None;
-                let delay = if cause == Cause::OwnerGone { ALARM_RANK } else { RANK };
+                let delay = if cause == ClaimReason::OwnerGone { ALARM_RANK } else { RANK };
                 Attempt { at: now + delay * rank, cause, probes: MANY, from: Some(from) }
             }
         })
@@ -74,6 +74,6 @@ impl Step<'_, '_> {
 
     /// Whether this node is the first choice for what it does not have.
     pub fn is_first_choice(&self) -> bool {
-        self.entry.want.as_ref().is_some_and(|want| self.context.view().rank(want).place == Some(0))
+        self.entry.spec.as_ref().is_some_and(|spec| self.context.view().rank(spec).place == Some(0))
     }
 }

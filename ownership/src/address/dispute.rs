@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::address::state::{Contest, Dispute, Owned, State};
 use crate::address::step::Step;
 use crate::claims::beats;
-use crate::io::{Action, Fact, Why};
+use crate::io::{Action, Notification, ReleaseReason};
 use crate::model::node::{Mac, NodeId};
 use crate::model::time::ms;
-use crate::wire::{Epoch, Frame, Vital};
+use crate::wire::{Epoch, Frame, Liveness};
 
 /// How long the owner of the stronger claim may take to answer.
 const CONTEST: Duration = ms(150);
@@ -35,7 +35,7 @@ impl Step<'_, '_> {
             return None;
         }
         if owned.is_gone_to(&rival) {
-            return Some(self.release(owned, Why::Moved, Some(rival)));
+            return Some(self.release(owned, ReleaseReason::Moved, Some(rival)));
         }
         self.contest(rival, epoch, owned);
         None
@@ -47,7 +47,7 @@ impl Step<'_, '_> {
             // The weaker one has yielded. Whoever heard its last announcement is to hear ours again.
             owned.announce_again(self.context.now());
             let rival = self.context.own().clone();
-            self.context.gossip.out.report(Fact::TwoClaims { address: self.address, rival, kept: true });
+            self.context.gossip.out.report(Notification::TwoClaims { address: self.address, rival, kept: true });
         }
         owned.dispute = Dispute::None;
     }
@@ -60,7 +60,7 @@ impl Step<'_, '_> {
             return;
         }
         owned.dispute = Dispute::Weaker { remind: now + REMIND };
-        let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.vital == Vital::Alive);
+        let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.liveness == Liveness::Alive);
         if alive && !owned.is_gone() {
             self.context.gossip.send(rival, Frame::ClaimReply { address: self.address, epoch: Some(owned.epoch) });
         }
@@ -95,12 +95,12 @@ impl Step<'_, '_> {
             return State::Owned(owned);
         }
         if owned.is_gone_to(node) {
-            return self.release(&owned, Why::Moved, Some(node.clone()));
+            return self.release(&owned, ReleaseReason::Moved, Some(node.clone()));
         }
         if owned.dispute.contest().is_some_and(|contest| contest.rival == *node) {
-            let lost = Fact::TwoClaims { address: self.address, rival: node.clone(), kept: false };
+            let lost = Notification::TwoClaims { address: self.address, rival: node.clone(), kept: false };
             self.context.gossip.out.report(lost);
-            return self.release(&owned, Why::Yielded, Some(node.clone()));
+            return self.release(&owned, ReleaseReason::Yielded, Some(node.clone()));
         }
         State::Owned(owned)
     }
@@ -116,6 +116,6 @@ impl Step<'_, '_> {
         if let Some(link) = link {
             self.context.gossip.out.act(Action::Announce { address, link });
         }
-        self.context.gossip.out.report(Fact::AddressConflict { address, mac, defended: true });
+        self.context.gossip.out.report(Notification::AddressConflict { address, mac, defended: true });
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::address::state::State;
 use crate::model::node::NodeId;
-use crate::model::spec::Want;
+use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
 use crate::wire::Epoch;
 
@@ -12,7 +12,7 @@ use crate::wire::Epoch;
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// How it is to be served; nothing while no Service is known to use it.
-    pub want: Option<Arc<Want>>,
+    pub spec: Option<Arc<AddressSpec>>,
     /// Whether it is in the kernel of this node, as far as is known.
     pub in_kernel: bool,
     pub state: State,

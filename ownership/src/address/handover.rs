@@ -12,9 +12,9 @@ use crate::address::probe::FEW;
 use crate::address::state::{Accepted, Handover, Offer, Owned, State};
 use crate::address::step::Step;
 use crate::address::view::For;
-use crate::io::{Action, Cause, Fact};
+use crate::io::{Action, ClaimReason, Notification};
 use crate::model::node::NodeId;
-use crate::model::spec::{Qualified, Want};
+use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::{Time, ms};
 use crate::wire::{Frame, Move};
 
@@ -55,12 +55,12 @@ impl Step<'_, '_> {
     }
 
     /// Whether the address should move, and to whom.
-    fn successor(&self, want: &Want, tried: &BTreeSet<NodeId>) -> Successor {
-        let rebalance = self.entry.rebalanced != want.rebalance;
-        if !rebalance && self.keeps_all() && want.qualified == Qualified::All {
+    fn successor(&self, spec: &AddressSpec, tried: &BTreeSet<NodeId>) -> Successor {
+        let rebalance = self.entry.rebalanced != spec.rebalance;
+        if !rebalance && self.keeps_all() && spec.qualified == Qualified::All {
             return Successor::Keep;
         }
-        let candidates = self.context.view().candidates(want, For::Keeping);
+        let candidates = self.context.view().candidates(spec, For::Keeping);
         let own = self.context.own();
         if candidates.nodes.contains(own) {
             let first = candidates.nodes.into_iter().next().filter(|first| rebalance && first != own);
@@ -75,22 +75,22 @@ impl Step<'_, '_> {
     }
 
     /// One step of a planned move, or its beginning.
-    pub fn handover(&mut self, want: &Want, owned: &mut Owned) {
+    pub fn handover(&mut self, spec: &AddressSpec, owned: &mut Owned) {
         let now = self.context.now();
         match &mut owned.handover {
             Handover::None | Handover::Retry(_) => {
                 let due = !matches!(owned.handover, Handover::Retry(at) if at > now);
                 if due && owned.dispute.contest().is_none() && self.context.startup.quiet_until(now).is_none() {
                     owned.handover = Handover::None;
-                    self.offer_to_next(want, owned, BTreeSet::new());
+                    self.offer_to_next(spec, owned, BTreeSet::new());
                 }
             }
-            Handover::Gone(offer) if now.since(offer.since) >= TAKE_BACK => self.take_back(want, owned),
+            Handover::Gone(offer) if now.since(offer.since) >= TAKE_BACK => self.take_back(spec, owned),
             Handover::Gone(offer) if now >= offer.next => {
                 offer.next = now + GO_AGAIN;
                 self.send_offer(owned, Frame::Go);
             }
-            Handover::Offering(offer) if now.since(offer.since) >= OFFER => self.try_next(want, owned),
+            Handover::Offering(offer) if now.since(offer.since) >= OFFER => self.try_next(spec, owned),
             Handover::Offering(offer) if now >= offer.next => {
                 offer.next = now + OFFER_AGAIN;
                 self.send_offer(owned, Frame::Offer);
@@ -106,18 +106,18 @@ impl Step<'_, '_> {
         }
     }
 
-    fn offer_to_next(&mut self, want: &Want, owned: &mut Owned, tried: BTreeSet<NodeId>) {
+    fn offer_to_next(&mut self, spec: &AddressSpec, owned: &mut Owned, tried: BTreeSet<NodeId>) {
         let now = self.context.now();
-        let to = match self.successor(want, &tried) {
+        let to = match self.successor(spec, &tried) {
             Successor::To(to) => to,
             none => {
                 let must_go = !self.keeps_all();
                 if none == Successor::Nobody && (must_go || !tried.is_empty()) {
                     owned.handover = Handover::Retry(now + RETRY);
-                    self.context.gossip.out.report(Fact::NoSuccessor { address: self.address });
+                    self.context.gossip.out.report(Notification::NoSuccessor { address: self.address });
                 }
                 if none == Successor::Keep || !must_go {
-                    self.entry.rebalanced = want.rebalance;
+                    self.entry.rebalanced = spec.rebalance;
                 }
                 return;
             }
@@ -128,16 +128,16 @@ impl Step<'_, '_> {
     }
 
     /// The successor did not accept.
-    fn try_next(&mut self, want: &Want, owned: &mut Owned) {
+    fn try_next(&mut self, spec: &AddressSpec, owned: &mut Owned) {
         if let Handover::Offering(offer) = std::mem::replace(&mut owned.handover, Handover::None) {
             let mut tried = offer.tried;
             tried.insert(offer.to);
-            self.offer_to_next(want, owned, tried);
+            self.offer_to_next(spec, owned, tried);
         }
     }
 
     /// The successor did not claim.
-    fn take_back(&mut self, want: &Want, owned: &mut Owned) {
+    fn take_back(&mut self, spec: &AddressSpec, owned: &mut Owned) {
         let now = self.context.now();
         let retry = Handover::Retry(now + RETRY);
         let Handover::Gone(offer) = std::mem::replace(&mut owned.handover, retry) else { return };
@@ -147,8 +147,8 @@ impl Step<'_, '_> {
         self.entry.in_kernel = true;
         let address = self.address;
         self.context.claims.own.set(address, Some(owned.epoch));
-        self.context.gossip.out.act(Action::Add { address, link: want.link });
-        self.context.gossip.out.report(Fact::MoveFailed { address, to: offer.to });
+        self.context.gossip.out.act(Action::Add { address, link: spec.link });
+        self.context.gossip.out.report(Notification::MoveFailed { address, to: offer.to });
     }
 
     /// The successor accepts: the address goes out of the kernel, then go is said.
@@ -169,8 +169,8 @@ impl Step<'_, '_> {
     /// The successor declines.
     pub fn decline(&mut self, node: &NodeId, step: Move, mut owned: Owned) -> State {
         let offered = matches!(&owned.handover, Handover::Offering(o) if o.to == *node && o.id == step.id);
-        if let Some(want) = self.want().filter(|_| offered) {
-            self.try_next(&want, &mut owned);
+        if let Some(spec) = self.spec().filter(|_| offered) {
+            self.try_next(&spec, &mut owned);
         }
         State::Owned(owned)
     }
@@ -185,13 +185,13 @@ impl Step<'_, '_> {
 
     /// The owner says go.
     pub fn go(&mut self, node: &NodeId, step: Move, state: State) -> State {
-        let next = match (state, self.want()) {
-            (State::Accepted(accepted), Some(want))
+        let next = match (state, self.spec()) {
+            (State::Accepted(accepted), Some(spec))
                 if accepted.from == *node && accepted.step == step && self.context.now() < accepted.until =>
             {
                 self.note_epoch(step.epoch);
                 self.entry.other_owner = Some(node.clone());
-                self.claim(&want, Cause::Move)
+                self.claim(&spec, ClaimReason::Move)
             }
             (state, _) => state,
         };
@@ -207,20 +207,20 @@ impl Step<'_, '_> {
         if self.context.now() < accepted.until {
             return State::Accepted(accepted);
         }
-        self.begin(Cause::Move, FEW, Some(accepted.from))
+        self.begin(ClaimReason::Move, FEW, Some(accepted.from))
     }
 
     /// Whether this node takes the address if it is offered.
-    pub fn is_willing(&self, want: &Want) -> bool {
+    pub fn is_willing(&self, spec: &AddressSpec) -> bool {
         let now = self.context.now();
         self.context.startup.may_begin(now)
             && self.context.eligibility.stop.is_none()
-            && self.context.view().rank(want).place.is_some()
+            && self.context.view().rank(spec).place.is_some()
     }
 
     /// Whether this node hears on the link of the address, so that it may take it without asking the link.
-    pub fn hears(&mut self, want: &Want) -> bool {
-        self.context.hears(want.link, HEARING)
+    pub fn hears(&mut self, spec: &AddressSpec) -> bool {
+        self.context.hears(spec.link, HEARING)
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::address::probe::FEW;
 use crate::address::state::{Owned, State};
 use crate::address::step::Step;
-use crate::io::{Action, Cause, Why};
-use crate::model::spec::Want;
+use crate::io::{Action, ClaimReason, ReleaseReason};
+use crate::model::spec::AddressSpec;
 use crate::model::time::ms;
-use crate::wire::{Epoch, Vital};
+use crate::wire::{Epoch, Liveness};
 
 /// A claim that nobody contradicted within so long may be repaired at once.
 const CONFIRMED: Duration = ms(1000);
@@ -42,41 +42,41 @@ impl Step<'_, '_> {
     pub fn kernel_lost(&mut self, state: State) -> State {
         self.entry.in_kernel = false;
         let State::Owned(mut owned) = state else { return state };
-        let Some(want) = self.want() else { return self.release(&owned, Why::KernelLost, None) };
+        let Some(spec) = self.spec() else { return self.release(&owned, ReleaseReason::KernelLost, None) };
         if owned.is_gone() {
             return State::Owned(owned);
         }
-        if self.may_repair(&want, &owned) {
+        if self.may_repair(&spec, &owned) {
             self.entry.in_kernel = true;
-            self.context.gossip.out.act(Action::Add { address: self.address, link: want.link });
+            self.context.gossip.out.act(Action::Add { address: self.address, link: spec.link });
             owned.announce_again(self.context.now());
-            self.announce(want.link, &mut owned);
+            self.announce(spec.link, &mut owned);
             return State::Owned(owned);
         }
-        self.release(&owned, Why::KernelLost, None);
+        self.release(&owned, ReleaseReason::KernelLost, None);
         match self.context.startup.quiet_until(self.context.now()) {
             Some(until) => State::Waiting { until },
-            None => self.begin(Cause::Lost, FEW, None),
+            None => self.begin(ClaimReason::Lost, FEW, None),
         }
     }
 
     /// Whether the claim is still this node's for sure: a member answered within a second, or nobody is there and the
     /// link hears, and no stronger claim is known.
-    fn may_repair(&mut self, want: &Want, owned: &Owned) -> bool {
+    fn may_repair(&mut self, spec: &AddressSpec, owned: &Owned) -> bool {
         let now = self.context.now();
         let members = &*self.context.gossip.members;
         let answered = members.iter().any(|(_, member)| now.is_within(member.ack, CONFIRMED));
-        let alone = members.iter().all(|(_, member)| member.vital != Vital::Alive);
-        let works = self.context.detector.link(want.link).is_some_and(|state| state.link.carrier && !state.broken);
+        let alone = members.iter().all(|(_, member)| member.liveness != Liveness::Alive);
+        let works = self.context.detector.link(spec.link).is_some_and(|state| state.link.carrier && !state.broken);
         let undisputed = owned.dispute.contest().is_none();
-        works && undisputed && (answered || alone && self.context.hears(want.link, CONFIRMED))
+        works && undisputed && (answered || alone && self.context.hears(spec.link, CONFIRMED))
     }
 
     /// The kernel refused the address.
     pub fn add_failed(&mut self, state: State) -> State {
         let State::Owned(owned) = state else { return state };
         // Where it was before, if anywhere, it is to go too.
-        self.release(&owned, Why::AddFailed, None);
+        self.release(&owned, ReleaseReason::AddFailed, None);
         self.entry.look_again = false;
         self.back_off(REFUSED)
     }

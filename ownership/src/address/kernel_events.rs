@@ -20,7 +20,7 @@ impl Addresses {
         for address in missing.map(|(address, _)| *address).collect::<Vec<_>>() {
             self.kernel_lost(address, context);
         }
-        let fresh = !context.startup.is_open() && !context.startup.wants_complete;
+        let fresh = !context.startup.is_open() && !context.startup.addresses_listed;
         let mut adopted = false;
         for (address, epoch) in found {
             let entry = self.entries.entry(*address).or_default();

@@ -7,7 +7,7 @@ use crate::address::probe::Answer;
 use crate::address::state::{Owned, State};
 use crate::address::step::Step;
 use crate::address::table::Addresses;
-use crate::io::{ConflictPolicy, Fact};
+use crate::io::{ConflictPolicy, Notification};
 use crate::model::link::LinkId;
 use crate::model::node::{Mac, NodeId};
 use crate::wire::Frame;
@@ -26,7 +26,7 @@ impl Addresses {
         let now = context.now();
         let Some(entry) = self.entries.get_mut(&address) else { return };
         let State::Probing(probe) = &mut entry.state else { return };
-        if probe.ignored.contains(&mac) || entry.want.as_ref().is_none_or(|want| want.link != link) {
+        if probe.ignored.contains(&mac) || entry.spec.as_ref().is_none_or(|spec| spec.link != link) {
             return;
         }
         match (&probe.answer, member) {
@@ -43,7 +43,7 @@ impl Addresses {
         let mut proxies = Vec::new();
         for (address, entry) in &mut self.entries {
             let State::Probing(probe) = &mut entry.state else { continue };
-            let asked = entry.want.as_ref().is_some_and(|want| want.free == Some(free) && want.link == link);
+            let asked = entry.spec.as_ref().is_some_and(|spec| spec.free == Some(free) && spec.link == link);
             if asked
                 && *address != free
                 && matches!(&probe.answer, Some(Answer::Unknown { mac: known, .. }) if *known == mac)
@@ -54,7 +54,7 @@ impl Addresses {
         }
         if !proxies.is_empty() {
             self.mark_each(proxies);
-            context.gossip.out.report(Fact::ProxyArp { link, mac });
+            context.gossip.out.report(Notification::ProxyArp { link, mac });
         }
     }
 

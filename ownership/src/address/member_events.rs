@@ -36,7 +36,7 @@ impl Addresses {
     /// A member offers an address.
     pub fn offered(&mut self, node: &NodeId, step: Move, context: &mut Context<'_>) {
         let address = step.address;
-        let Some((entry, want)) = self.entries.get_mut(&address).and_then(|e| e.want.clone().map(|want| (e, want)))
+        let Some((entry, spec)) = self.entries.get_mut(&address).and_then(|e| e.spec.clone().map(|spec| (e, spec)))
         else {
             return context.gossip.send(node, Frame::Decline(step));
         };
@@ -44,12 +44,12 @@ impl Addresses {
             return;
         }
         let mut here = Step { address, entry, context };
-        if !here.is_willing(&want) {
+        if !here.is_willing(&spec) {
             return context.gossip.send(node, Frame::Decline(step));
         }
-        if !here.hears(&want) {
+        if !here.hears(&spec) {
             // The offer comes again in 20 ms.
-            return context.ask_witnesses(want.link);
+            return context.ask_witnesses(spec.link);
         }
         context.claims.put(node, address, Some(step.epoch));
         self.transition(address, context, |here, state| here.offered(node, step, state));

@@ -38,6 +38,6 @@ mod waiting;
 
 pub use context::Context;
 pub use probe::PATIENCE;
-pub use status::AddressState;
+pub use status::AddressStatus;
 pub use table::Addresses;
 pub use view::View;

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::io::Cause;
+use crate::io::ClaimReason;
 use crate::model::node::{Mac, NodeId};
 use crate::model::time::{Time, ms};
 
@@ -46,7 +46,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Why.
-    pub cause: Cause,
+    pub cause: ClaimReason,
     /// When it began.
     pub began: Time,
     /// How many were sent.
@@ -83,7 +83,7 @@ pub enum Next {
 impl Probe {
     /// Begins now.
     #[must_use]
-    pub const fn new(cause: Cause, total: u8, interval: Duration, now: Time) -> Self {
+    pub const fn new(cause: ClaimReason, total: u8, interval: Duration, now: Time) -> Self {
         Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, ignored: Vec::new() }
     }
 
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn three_probes_and_a_decision_at_30_ms() {
         let start = Time::from_micros(1000);
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, ms(10), start);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         let steps: Vec<_> =
             (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn late_timers_do_not_add_up() {
         let start = Time::from_micros(1000);
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, ms(10), start);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         for (at, expected) in [(0, Next::Send), (11, Next::Send), (21, Next::Send), (30, Next::Free)] {
             assert_eq!(probe.step(start + ms(at)), expected, "{at}");
         }
         // One that comes very late leaves time for an answer all the same.
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, ms(10), start);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         assert_eq!(probe.step(start + ms(40)), Next::Send);
         assert_eq!(probe.next, start + ms(45));
     }
@@ -145,7 +145,7 @@ mod tests {
     fn a_member_is_asked_for_100_ms() {
         let start = Time::from_micros(0);
         let node = NodeId::new("a").unwrap();
-        let mut probe = Probe::new(Cause::Unclaimed, FEW, ms(10), start);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         probe.answer = Some(Answer::Member { node: node.clone(), since: start });
         assert_eq!(probe.step(start), Next::Ask(node.clone()));
         assert_eq!(probe.step(start + ms(100)), Next::Silent(node));

@@ -9,11 +9,11 @@ use crate::address::probe::{Answer, EXTRA, Next, Probe};
 use crate::address::state::State;
 use crate::address::step::Step;
 use crate::detector::HEARING;
-use crate::io::{Action, Ask, Cause, ConflictPolicy, Fact, ProbeResult};
+use crate::io::{Action, ClaimReason, ConflictPolicy, Notification, ProbeKind, ProbeResult};
 use crate::model::link::LinkId;
 use crate::model::node::{Mac, NodeId};
 use crate::model::order::precedes;
-use crate::model::spec::{Qualified, Want};
+use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::ms;
 use crate::wire::{Epoch, Frame};
 
@@ -31,38 +31,38 @@ const OVERRIDE: Duration = ms(10_000);
 
 impl Step<'_, '_> {
     pub fn probing(&mut self, mut probe: Probe) -> State {
-        let Some(want) = self.want() else { return State::Idle };
-        if self.decide() == Decision::None && probe.cause != Cause::Move {
+        let Some(spec) = self.spec() else { return State::Idle };
+        if self.decide() == Decision::None && probe.cause != ClaimReason::Move {
             return State::Idle;
         }
         match probe.step(self.context.now()) {
             Next::Wait => {}
-            Next::Send => self.send_probe(&want, &probe),
+            Next::Send => self.send_probe(&spec, &probe),
             Next::Ask(node) => self.context.gossip.send(&node, Frame::ClaimQuery(self.address)),
-            Next::Free => return self.probes_unanswered(&want, probe),
-            Next::Silent(node) => return self.silent_holder(&want, &node, probe),
+            Next::Free => return self.probes_unanswered(&spec, probe),
+            Next::Silent(node) => return self.silent_holder(&spec, &node, probe),
             Next::Foreign(mac) => return self.foreign_host(mac, probe),
         }
         State::Probing(probe)
     }
 
-    fn send_probe(&mut self, want: &Want, probe: &Probe) {
+    fn send_probe(&mut self, spec: &AddressSpec, probe: &Probe) {
         let target = match probe.answer {
-            Some(Answer::Unknown { .. }) => want.free.unwrap_or(self.address),
+            Some(Answer::Unknown { .. }) => spec.free.unwrap_or(self.address),
             _ => self.address,
         };
-        self.probe(want.link, target, None);
-        self.ask_owner(want.link);
+        self.probe(spec.link, target, None);
+        self.ask_owner(spec.link);
         // Whether this node hears must be known at the decision, an interval from here.
-        let heard = self.context.detector.link(want.link).and_then(|state| state.answer);
+        let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
         let recently = HEARING.saturating_sub(probe.interval * 2);
         if probe.sent >= probe.total && !self.context.now().is_within(heard, recently) {
-            self.context.ask_witnesses(want.link);
+            self.context.ask_witnesses(spec.link);
         }
     }
 
     fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
-        self.context.gossip.out.act(Action::Probe { link, target, to, ask: Ask::Duplicate });
+        self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
     }
 
     /// An owner that should be gone is asked in every other way too.
@@ -82,15 +82,15 @@ impl Step<'_, '_> {
     }
 
     /// Nobody answered.
-    fn probes_unanswered(&mut self, want: &Want, mut probe: Probe) -> State {
-        if !self.context.hears(want.link, HEARING) {
+    fn probes_unanswered(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
+        if !self.context.hears(spec.link, HEARING) {
             // The fault may be on this side. What was asked so far proves nothing.
-            self.context.ask_witnesses(want.link);
+            self.context.ask_witnesses(spec.link);
             probe.next = self.context.now() + DEAF;
             probe.sent = probe.sent.min(probe.total.saturating_sub(2));
             return State::Probing(probe);
         }
-        let presence = self.rival().map(|(owner, _)| self.context.detector.presence(&owner, want.link));
+        let presence = self.rival().map(|(owner, _)| self.context.detector.presence(&owner, spec.link));
         let answers = presence.is_some_and(|presence| presence.answer.is_some_and(|at| at >= probe.began));
         if answers && probe.total < EXTRA {
             // The owner's kernel lives: make sure that the address is really gone from it.
@@ -98,14 +98,14 @@ impl Step<'_, '_> {
             return State::Probing(probe);
         }
         self.report_probe(ProbeResult::Free);
-        self.claim(want, probe.cause)
+        self.claim(spec, probe.cause)
     }
 
     /// A member's kernel answers, and its agent is silent.
-    fn silent_holder(&mut self, want: &Want, node: &NodeId, mut probe: Probe) -> State {
+    fn silent_holder(&mut self, spec: &AddressSpec, node: &NodeId, mut probe: Probe) -> State {
         let member = self.context.gossip.members.get(node);
         let silent = member.is_some_and(|member| !self.context.now().is_within(member.last_ack(), OVERRIDE));
-        if silent && !could_own(want, node) {
+        if silent && !could_own(spec, node) {
             if let Some(Answer::Member { .. }) = probe.answer.take() {
                 probe.ignored.extend(self.context.gossip.members.macs_of(node));
             }
@@ -117,7 +117,7 @@ impl Step<'_, '_> {
     }
 
     fn foreign_host(&mut self, mac: Mac, mut probe: Probe) -> State {
-        let conflict = Fact::AddressConflict { address: self.address, mac, defended: false };
+        let conflict = Notification::AddressConflict { address: self.address, mac, defended: false };
         match self.context.policy.conflicts {
             ConflictPolicy::Off => {}
             ConflictPolicy::Warn => self.context.gossip.out.report(conflict),
@@ -149,7 +149,7 @@ impl Step<'_, '_> {
             return State::Idle;
         }
         if matches!(&probe.answer, Some(Answer::Member { node: asked, .. }) if asked == node) {
-            self.context.gossip.out.report(Fact::StrictArpNeeded { node: node.clone(), address: self.address });
+            self.context.gossip.out.report(Notification::StrictArpNeeded { node: node.clone(), address: self.address });
             probe.answer = None;
             probe.ignored.extend(self.context.gossip.members.macs_of(node));
             probe.next = self.context.now();
@@ -158,7 +158,7 @@ impl Step<'_, '_> {
     }
 
     fn report_probe(&mut self, result: ProbeResult) {
-        self.context.gossip.out.report(Fact::Probed { address: self.address, result });
+        self.context.gossip.out.report(Notification::Probed { address: self.address, result });
     }
 }
 
@@ -182,8 +182,8 @@ impl Probe {
 }
 
 /// Whether a silent node could own the address if it spoke.
-fn could_own(want: &Want, node: &NodeId) -> bool {
-    match &want.qualified {
+fn could_own(spec: &AddressSpec, node: &NodeId) -> bool {
+    match &spec.qualified {
         Qualified::Tiers(tiers) => tiers.iter().find(|tier| !tier.is_empty()).is_none_or(|tier| tier.contains(node)),
         Qualified::All | Qualified::Preferred(_) => true,
     }

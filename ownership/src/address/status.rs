@@ -12,7 +12,7 @@ use crate::wire::Epoch;
 
 /// An address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressState {
+pub struct AddressStatus {
     /// Which.
     pub address: IpAddr,
     /// Who has it.
@@ -32,20 +32,20 @@ impl Addresses {
     pub fn wanted(&self, after: Option<IpAddr>) -> impl Iterator<Item = IpAddr> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let entries = self.entries.range((from, Bound::Unbounded));
-        entries.filter(|(_, entry)| entry.want.is_some()).map(|(address, _)| *address)
+        entries.filter(|(_, entry)| entry.spec.is_some()).map(|(address, _)| *address)
     }
 
     /// One address; nothing if it is not wanted here.
     #[must_use]
-    pub fn status(&self, address: IpAddr, view: View<'_>, claims: &Claims) -> Option<AddressState> {
+    pub fn status(&self, address: IpAddr, view: View<'_>, claims: &Claims) -> Option<AddressStatus> {
         let entry = self.entries.get(&address)?;
-        let want = entry.want.as_ref()?;
+        let spec = entry.spec.as_ref()?;
         let (owner, epoch) = match (entry.state.owned(), claims.strongest(address)) {
             (Some(claim), _) => (Some(view.members.own().clone()), claim.epoch),
             (None, Some((node, epoch))) => (Some(node.clone()), epoch),
             (None, None) => (None, entry.highest_epoch),
         };
-        let candidates = view.candidates(want, For::Claiming).nodes;
+        let candidates = view.candidates(spec, For::Claiming).nodes;
         let heir = candidates.into_iter().find(|node| Some(node) != owner.as_ref());
         let doing = match &entry.state {
             State::Idle if owner.is_some() => "another node has it",
@@ -59,6 +59,6 @@ impl Addresses {
                 Handover::None | Handover::Retry(_) => "holds it",
             },
         };
-        Some(AddressState { address, owner, epoch, heir, doing, last: entry.last })
+        Some(AddressStatus { address, owner, epoch, heir, doing, last: entry.last })
     }
 }

@@ -11,7 +11,7 @@ use crate::address::state::State;
 use crate::io::Action;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
-use crate::model::spec::Want;
+use crate::model::spec::AddressSpec;
 use crate::wire::Epoch;
 
 /// An address while its state is taken out: a transition takes the state and returns the next one.
@@ -36,13 +36,13 @@ impl Step<'_, '_> {
     }
 
     /// How the address is to be served.
-    pub fn want(&self) -> Option<Arc<Want>> {
-        self.entry.want.clone()
+    pub fn spec(&self) -> Option<Arc<AddressSpec>> {
+        self.entry.spec.clone()
     }
 
     /// The link that the address belongs to, if it is known.
     pub fn link(&self) -> Option<LinkId> {
-        self.entry.want.as_ref().map(|want| want.link)
+        self.entry.spec.as_ref().map(|spec| spec.link)
     }
 
     pub fn note_epoch(&mut self, epoch: Epoch) {

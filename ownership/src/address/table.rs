@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::order::precedes;
-use crate::model::spec::{Qualified, Want};
+use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::{Time, ms};
 use crate::wire::Epoch;
 
@@ -56,14 +56,14 @@ impl Addresses {
     // ---- what is wanted ----
 
     /// An address must be served, or its conditions changed.
-    pub fn want(&mut self, want: Want, now: Time) {
-        let (address, link) = (want.address, want.link);
+    pub fn apply(&mut self, spec: AddressSpec, now: Time) {
+        let (address, link) = (spec.address, spec.link);
         let entry = self.entries.entry(address).or_default();
         entry.highest_epoch = entry.highest_epoch.max(self.floor);
-        if entry.want.is_none() || entry.state.owned().is_none() {
-            entry.rebalanced = want.rebalance;
+        if entry.spec.is_none() || entry.state.owned().is_none() {
+            entry.rebalanced = spec.rebalance;
         }
-        let before = entry.want.replace(Arc::new(want));
+        let before = entry.spec.replace(Arc::new(spec));
         // On another link it is news to the neighbours there; the edge puts it there.
         if before.is_some_and(|before| before.link != link) {
             entry.backoff.until = None;
@@ -75,9 +75,9 @@ impl Addresses {
     }
 
     /// An address need not be served any more.
-    pub fn unwant(&mut self, address: IpAddr) {
+    pub fn delete(&mut self, address: IpAddr) {
         if let Some(entry) = self.entries.get_mut(&address) {
-            entry.want = None;
+            entry.spec = None;
             self.mark(address);
         }
     }
@@ -92,8 +92,8 @@ impl Addresses {
     /// nothing to do with ours.
     #[must_use]
     pub fn belongs_to(&self, address: IpAddr, link: LinkId) -> bool {
-        let want = self.entries.get(&address).and_then(|entry| entry.want.as_ref());
-        want.is_none_or(|want| want.link == link)
+        let spec = self.entries.get(&address).and_then(|entry| entry.spec.as_ref());
+        spec.is_none_or(|spec| spec.link == link)
     }
 
     // ---- what is to be looked at ----
@@ -130,7 +130,7 @@ impl Addresses {
 
     /// Something happened that concerns the addresses on a link.
     pub fn mark_on(&mut self, link: LinkId) {
-        self.mark_if(|_, entry| entry.want.as_ref().is_some_and(|want| want.link == link));
+        self.mark_if(|_, entry| entry.spec.as_ref().is_some_and(|spec| spec.link == link));
     }
 
     /// Something happened that concerns the addresses that wait for their time: a candidate before this node is gone.
@@ -143,7 +143,7 @@ impl Addresses {
     /// up by one. A member that may do more makes no other node a candidate, and brings no other node's time forward; so
     /// the start of a large cluster, where all turn up one after the other, costs no look at everything for each of them.
     pub fn mark_for_member(&mut self, node: &NodeId, worse: bool, keeps_all: bool, own: &NodeId, claims: &Claims) {
-        let limited = |entry: &Entry| entry.want.as_ref().is_some_and(|want| want.qualified != Qualified::All);
+        let limited = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.qualified != Qualified::All);
         let mine = claims.own.iter().filter_map(|(address, _)| self.entries.get_key_value(&address));
         self.changed.extend(mine.filter(|(_, entry)| !keeps_all || limited(entry)).map(|(address, _)| *address));
         if worse {
@@ -208,7 +208,7 @@ impl Addresses {
         if std::mem::take(&mut entry.look_again) {
             self.changed.insert(address);
         }
-        if matches!(entry.state, State::Idle) && entry.want.is_none() && !entry.in_kernel {
+        if matches!(entry.state, State::Idle) && entry.spec.is_none() && !entry.in_kernel {
             self.floor = self.floor.max(entry.highest_epoch);
             if let Some(wake) = entry.wake {
                 self.queue.remove(&(wake, address));
@@ -232,7 +232,7 @@ impl Addresses {
     /// Gives up everything on a link that is broken or gone.
     pub fn lose_link(&mut self, link: LinkId, context: &mut Context<'_>) {
         let on_link =
-            self.entries.iter().filter(|(_, entry)| entry.want.as_ref().is_some_and(|want| want.link == link));
+            self.entries.iter().filter(|(_, entry)| entry.spec.as_ref().is_some_and(|spec| spec.link == link));
         for address in on_link.map(|(address, _)| *address).collect::<Vec<_>>() {
             self.transition(address, context, |step, state| step.link_lost(state));
         }

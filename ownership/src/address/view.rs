@@ -2,14 +2,14 @@
 
 use crate::address::candidates::{Candidates, Contender, Rank};
 use crate::detector::{Detector, LINK_SILENT};
-use crate::io::Cause;
+use crate::io::ClaimReason;
 use crate::membership::Membership;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
-use crate::model::spec::Want;
+use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
 use crate::this_node::Eligibility;
-use crate::wire::{BROKEN, Vital};
+use crate::wire::{BROKEN, Liveness};
 
 /// Whether candidates are sought for an address that has an owner here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,31 +36,31 @@ pub struct View<'a> {
 impl View<'_> {
     /// The candidates for an address.
     #[must_use]
-    pub fn candidates(&self, want: &Want, purpose: For) -> Candidates {
-        Candidates::new(self.contenders(want, purpose), &want.qualified, want.address)
+    pub fn candidates(&self, spec: &AddressSpec, purpose: For) -> Candidates {
+        Candidates::new(self.contenders(spec, purpose), &spec.qualified, spec.address)
     }
 
     /// The place of this node among the candidates for what it does not have.
     #[must_use]
-    pub fn rank(&self, want: &Want) -> Rank {
-        Rank::new(self.contenders(want, For::Claiming), &want.qualified, want.address, self.members.own())
+    pub fn rank(&self, spec: &AddressSpec) -> Rank {
+        Rank::new(self.contenders(spec, For::Claiming), &spec.qualified, spec.address, self.members.own())
     }
 
-    fn contenders(&self, want: &Want, purpose: For) -> Vec<Contender> {
+    fn contenders(&self, spec: &AddressSpec, purpose: For) -> Vec<Contender> {
         let by_lease = self.members.is_gossip_silent();
         let mut contenders = Vec::new();
         for (node, member) in self.members.iter() {
-            let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(want.address)) else { continue };
-            let alive = member.vital == Vital::Alive || by_lease && peer.lease_alive;
+            let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(spec.address)) else { continue };
+            let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive;
             let able = alive
                 && member.is_able()
-                && !self.detector.has_alarm(node, want.link)
-                && !(member.has(BROKEN) && self.is_silent_on(node, want.link));
+                && !self.detector.has_alarm(node, spec.link)
+                && !(member.has(BROKEN) && self.is_silent_on(node, spec.link));
             // Of a member that was never heard nothing is known; it counts as excluded if this node is.
             let excluded = member.is_excluded() || member.heard.is_none() && self.eligibility.excluded;
             contenders.push(Contender { node: node.clone(), able, excluded });
         }
-        if let Some(link) = self.detector.link(want.link).filter(|state| state.link.contains(want.address)) {
+        if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {
             let may = match purpose {
                 For::Keeping => self.eligibility.may_keep(self.members),
                 For::Claiming => self.eligibility.may_claim(self.members),
@@ -77,11 +77,11 @@ impl View<'_> {
 
     /// Why a claimant must be assumed gone; nothing if it must not.
     #[must_use]
-    pub fn gone(&self, owner: &NodeId, link: LinkId) -> Option<Cause> {
+    pub fn gone(&self, owner: &NodeId, link: LinkId) -> Option<ClaimReason> {
         match self.members.get(owner) {
-            None => Some(Cause::OwnerGone),
-            Some(_) if self.detector.has_alarm(owner, link) => Some(Cause::OwnerGone),
-            Some(member) if member.vital == Vital::Silent => Some(Cause::AgentSilent),
+            None => Some(ClaimReason::OwnerGone),
+            Some(_) if self.detector.has_alarm(owner, link) => Some(ClaimReason::OwnerGone),
+            Some(member) if member.liveness == Liveness::Silent => Some(ClaimReason::AgentSilent),
             Some(_) => None,
         }
     }

@@ -4,7 +4,7 @@ use crate::address::decision::{Attempt, Decision};
 use crate::address::probe::Probe;
 use crate::address::state::State;
 use crate::address::step::Step;
-use crate::io::Cause;
+use crate::io::ClaimReason;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
 
@@ -22,7 +22,7 @@ impl Step<'_, '_> {
         let now = self.context.now();
         let backoff = self.entry.backoff.until.filter(|until| *until > now);
         self.entry.backoff.until = backoff;
-        if self.entry.in_kernel && (self.entry.want.is_some() || self.context.startup.wants_complete) {
+        if self.entry.in_kernel && (self.entry.spec.is_some() || self.context.startup.addresses_listed) {
             self.remove();
         }
         let Decision::Claim(Attempt { at, cause, probes, from }) = self.decide() else { return State::Idle };
@@ -32,16 +32,16 @@ impl Step<'_, '_> {
     }
 
     /// Begins to ask the link.
-    pub fn begin(&mut self, cause: Cause, probes: u8, from: Option<NodeId>) -> State {
+    pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
-        let Some(want) = self.want() else { return State::Idle };
+        let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe. For a later one, that nobody claims the address may mean that it has not
         // heard of the owner yet, which takes some rumours in a large cluster.
-        let skip = want.skip_probe && self.address.is_ipv6() && cause == Cause::Unclaimed;
+        let skip = spec.skip_probe && self.address.is_ipv6() && cause == ClaimReason::Unclaimed;
         if skip && self.is_first_choice() {
-            return self.claim(&want, cause);
+            return self.claim(&spec, cause);
         }
-        self.context.ask_witnesses(want.link);
+        self.context.ask_witnesses(spec.link);
         self.probing(Probe::new(cause, probes, self.context.policy.probe_interval, self.context.now()))
     }
 }

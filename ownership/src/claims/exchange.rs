@@ -8,7 +8,7 @@ use crate::membership::{EAGER, Gossip, Member, ping_number};
 use crate::model::node::NodeId;
 use crate::model::order;
 use crate::model::time::ms;
-use crate::wire::{Frame, MAX_CLAIMS, Vital};
+use crate::wire::{Frame, Liveness, MAX_CLAIMS};
 
 /// Claims are pulled from so many members per round, of which there are ten per second.
 const PULLS: usize = 8;
@@ -54,7 +54,7 @@ impl Claims {
         let rumoured = member.rumoured_version();
         // Fewer claims after a higher incarnation: they are of a new boot that was not heard, so the replica is old.
         let reborn = rumoured > 0 && member.is_ahead_by_rumour() && !self.is_at(node, rumoured);
-        member.vital == Vital::Alive && (self.is_behind(node, rumoured) || reborn)
+        member.liveness == Liveness::Alive && (self.is_behind(node, rumoured) || reborn)
     }
 
     /// Sends the changes of this node's claims: to everybody in a small cluster, else to the first heirs and to some
@@ -68,7 +68,8 @@ impl Claims {
         if changes.is_empty() {
             return;
         }
-        let reachable = |member: &Member| member.vital != Vital::Silent || gossip.now.is_within(member.heard, HEARD);
+        let reachable =
+            |member: &Member| member.liveness != Liveness::Silent || gossip.now.is_within(member.heard, HEARD);
         let mut nodes: Vec<NodeId> =
             gossip.members.iter().filter(|(_, member)| reachable(member)).map(|(node, _)| node.clone()).collect();
         if nodes.len() > EAGER {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::detector::detector::Detector;
 use crate::detector::link_state::LinkState;
-use crate::io::Fact;
+use crate::io::Notification;
 use crate::membership::{Gossip, Member, Membership};
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
@@ -66,7 +66,7 @@ impl Detector {
         }
         if !state.deaf_reported && now.since(state.since) >= ALONE {
             state.deaf_reported = true;
-            gossip.out.report(Fact::Deaf { link: id });
+            gossip.out.report(Notification::Deaf { link: id });
         }
         false
     }

@@ -15,7 +15,7 @@ use crate::model::link::{Link, LinkId};
 use crate::model::node::NodeId;
 use crate::model::order::Order;
 use crate::model::time::Time;
-use crate::wire::Vital;
+use crate::wire::Liveness;
 
 /// So many live nodes watch a member.
 const WATCHERS: usize = 3;
@@ -38,7 +38,7 @@ pub(super) fn watches(id: LinkId, link: &Link, members: &Membership, alarms: &Al
     let mut orders = BTreeMap::new();
     for (node, member) in members.iter().filter(|(_, member)| member.heard.is_some()) {
         if let Some(place) = member.peer.as_ref().and_then(|peer| peer.place_on(link)) {
-            let alive = member.vital == Vital::Alive && !alarms.is_raised(node, id);
+            let alive = member.liveness == Liveness::Alive && !alarms.is_raised(node, id);
             let (order, own) = orders.entry(place.subnet).or_insert_with(|| {
                 let order = Order::new(&place.subnet);
                 let own = order.place(members.own());

@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use crate::detector::detector::Detector;
 use crate::detector::ring::Watch;
 use crate::detector::times::{LINK_SILENT, SILENT};
-use crate::io::Fact;
+use crate::io::Notification;
 use crate::membership::{Gossip, ping_number};
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
@@ -163,7 +163,7 @@ impl Detector {
         // An indirect answer counts on each link where something is known of the member.
         self.presences.entry(node, link);
         self.ring_changed = true;
-        gossip.out.report(Fact::Alarm { node: node.clone(), link, own });
+        gossip.out.report(Notification::Alarm { node: node.clone(), link, own });
         true
     }
 }

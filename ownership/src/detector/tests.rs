@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::detector::Detector;
-use crate::io::{Action, Fact, Output};
+use crate::io::{Action, Notification, Output};
 use crate::membership::{Gossip, Membership};
-use crate::model::link::{Link, LinkId, Peer, Place};
+use crate::model::link::{InterfaceAddress, Link, LinkId, Peer};
 use crate::model::node::{Mac, NodeId};
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
@@ -38,7 +38,7 @@ impl Node {
     fn new() -> Self {
         let now = Time::from_micros(1_000_000);
         let mut members = Membership::new(node("own"), 1, now);
-        let place = |address| Place::new(address, 24).unwrap();
+        let place = |address| InterfaceAddress::new(address, 24).unwrap();
         let peers = ["a", "b"].map(|name| Peer {
             node: node(name),
             endpoints: vec![(address(name), 7475).into()],
@@ -97,7 +97,11 @@ fn a_member_that_is_silent_in_every_way_is_under_alarm() {
     let found = own.run(1000, &["b"], &["b"]);
     assert!(matches!(found.as_slice(), [(285..=460, silent)] if *silent == node("a")), "{found:?}");
     assert!(own.detector.has_alarm(&node("a"), LINK) && !own.detector.has_alarm(&node("b"), LINK));
-    assert!(own.out.take_actions().contains(&Action::Tell(Fact::Alarm { node: node("a"), link: LINK, own: true })));
+    assert!(own.out.take_actions().contains(&Action::Notify(Notification::Alarm {
+        node: node("a"),
+        link: LINK,
+        own: true
+    })));
     // The other member of the link is told.
     let alarm = Frame::Alarm { owner: node("a"), subnet: "192.0.2.0/24".parse().unwrap() };
     assert!(own.frames().contains(&alarm));
@@ -128,5 +132,5 @@ fn a_deaf_node_accuses_nobody() {
     own.run(1000, &["a", "b"], &["a", "b"]);
     own.out.take_actions();
     assert_eq!(own.run(3000, &[], &[]), []);
-    assert!(own.out.take_actions().contains(&Action::Tell(Fact::Deaf { link: LINK })));
+    assert!(own.out.take_actions().contains(&Action::Notify(Notification::Deaf { link: LINK })));
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::io::fact::Fact;
+use crate::io::notification::Notification;
 use crate::model::link::LinkId;
 use crate::model::node::Mac;
 
@@ -25,7 +25,7 @@ pub enum Action {
         /// The MAC to send the question to; nothing means broadcast, or the solicited-node group.
         to: Option<Mac>,
         /// What is asked.
-        ask: Ask,
+        kind: ProbeKind,
     },
     /// Put the address into the kernel (`nodad`); must be done before the next action is begun.
     Add {
@@ -53,12 +53,12 @@ pub enum Action {
     /// Read the VIPs in the kernel and give [`Event::Kernel`](crate::Event::Kernel).
     ReadKernel,
     /// Report to people: log, metric, Kubernetes event.
-    Tell(Fact),
+    Notify(Notification),
 }
 
 /// What is asked by a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ProbeKind {
     /// Does any host have this VIP? ARP probe (sender 0.0.0.0); NS from an own link-local or global source, to the
     /// solicited-node group, and to the MAC too if one is given.
     Duplicate,

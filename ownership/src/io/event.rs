@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::link::{Link, LinkId, Peer};
 use crate::model::node::Mac;
-use crate::model::spec::Want;
+use crate::model::spec::AddressSpec;
 use crate::session::Keys;
 use crate::wire::Epoch;
 
@@ -29,7 +29,7 @@ pub enum Event {
         /// The sender's hardware address in the ARP or ND payload.
         mac: Mac,
         /// What it says.
-        frame: Frame,
+        frame: NeighborFrame,
     },
     /// The complete list of Leases, after each change. The first one also says that the list was read.
     Members(Vec<Peer>),
@@ -38,11 +38,11 @@ pub enum Event {
     /// An interface is gone.
     LinkGone(LinkId),
     /// An address must be served, or how it is to be served changed.
-    Want(Want),
+    ApplyAddress(AddressSpec),
     /// An address need not be served any more.
-    Unwant(IpAddr),
-    /// Every [`Event::Want`] of the first lists was given: an address that was not among them is not wanted.
-    WantsComplete,
+    DeleteAddress(IpAddr),
+    /// Every [`Event::ApplyAddress`] of the first lists was given: an address that was not among them is not wanted.
+    AddressesListed,
     /// The VIPs that are in the kernel on local links, marked as ours, with the epochs of the state file: at start
     /// (before everything else), after [`Action::ReadKernel`](crate::Action::ReadKernel), and whenever the kernel's
     /// state was read anew.
@@ -73,13 +73,13 @@ pub enum Event {
 /// A frame of ARP or neighbour discovery that was seen on a link, about a VIP or a node's own address. Frames that
 /// this host sent itself are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
+pub enum NeighborFrame {
     /// An answer to this node: an ARP reply with its MAC as destination, or a solicited NA.
-    Answer(IpAddr),
+    Reply(IpAddr),
     /// A host says unasked that it has the address: gratuitous ARP, unsolicited NA, or an ARP request sent from it.
     Announcement(IpAddr),
     /// A host asks for the address.
-    Question {
+    Request {
         /// The address that it asks for.
         target: IpAddr,
         /// The address that it asks from; nothing for an ARP probe (sender 0.0.0.0).

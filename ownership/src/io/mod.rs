@@ -4,15 +4,15 @@
 //! |---|---|
 //! | `event` | what goes in |
 //! | `action` | what comes out |
-//! | `fact` | what is reported to people |
+//! | `notification` | what is reported to people |
 //! | `output` | where a call of the machine collects what comes out |
 
 mod action;
 mod event;
-mod fact;
+mod notification;
 mod output;
 
-pub use action::{Action, Ask};
-pub use event::{ConflictPolicy, Event, Frame, Stop};
-pub use fact::{Cause, Fact, ProbeResult, Why};
+pub use action::{Action, ProbeKind};
+pub use event::{ConflictPolicy, Event, NeighborFrame, Stop};
+pub use notification::{ClaimReason, Notification, ProbeResult, ReleaseReason};
 pub use output::Output;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::io::action::{Action, Ask};
-use crate::io::fact::Fact;
+use crate::io::action::{Action, ProbeKind};
+use crate::io::notification::Notification;
 use crate::model::link::LinkId;
 use crate::model::node::Mac;
 use crate::wire::Frame;
@@ -26,14 +26,14 @@ impl Output {
     }
 
     /// Reports something to people.
-    pub fn report(&mut self, fact: Fact) {
-        self.actions.push(Action::Tell(fact));
+    pub fn report(&mut self, notification: Notification) {
+        self.actions.push(Action::Notify(notification));
     }
 
     /// Asks on a link whether an own address of another host is there; unicast if its MAC is known, because a switch
     /// that answers from its ARP cache does not see unicast.
     pub fn reach(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
-        self.actions.push(Action::Probe { link, target, to, ask: Ask::Reach });
+        self.actions.push(Action::Probe { link, target, to, kind: ProbeKind::Reach });
     }
 
     /// Sends a frame to an endpoint; none is sent if there is no endpoint.

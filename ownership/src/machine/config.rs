@@ -6,7 +6,7 @@ use crate::io::ConflictPolicy;
 use crate::model::node::{BootId, NodeId};
 use crate::model::time::ms;
 use crate::session::Keys;
-use crate::this_node::INTERVAL;
+use crate::this_node::PROBE_INTERVAL;
 
 /// What a machine is made from.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Config {
     /// When to announce an address, counted from its claim.
     pub announcements: Vec<Duration>,
     /// Between two probes before a claim, and from the last to the decision; brought into
-    /// [`INTERVALS`](crate::this_node::INTERVALS).
+    /// [`PROBE_INTERVALS`](crate::this_node::PROBE_INTERVALS).
     pub probe_interval: Duration,
 }
 
@@ -31,6 +31,6 @@ impl Config {
     #[must_use]
     pub fn new(node: NodeId, boot: BootId, keys: Keys) -> Self {
         let announcements = [0, 100, 500, 2000, 10_000].map(ms).to_vec();
-        Self { node, boot, keys, policy: ConflictPolicy::default(), announcements, probe_interval: INTERVAL }
+        Self { node, boot, keys, policy: ConflictPolicy::default(), announcements, probe_interval: PROBE_INTERVAL }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::io::Fact;
+use crate::io::Notification;
 use crate::machine::machine::Machine;
 use crate::membership::LivenessChange;
 use crate::model::node::NodeId;
-use crate::wire::{SELECTED, Vital};
+use crate::wire::{Liveness, SELECTED};
 
 impl Machine {
     /// What this node says of itself.
@@ -19,12 +19,12 @@ impl Machine {
     /// A member is alive, suspected, or silent from now on.
     pub(super) fn on_liveness(&mut self, change: LivenessChange) {
         self.detector.change_ring();
-        let LivenessChange { node, vital } = change;
-        if vital != Vital::Suspect {
+        let LivenessChange { node, liveness } = change;
+        if liveness != Liveness::Suspect {
             self.addresses.mark_each(self.claims.of(&node).map(|(address, _)| address));
-            self.on_flags(&node, vital == Vital::Silent);
+            self.on_flags(&node, liveness == Liveness::Silent);
         }
-        self.out.report(Fact::Member { node, vital });
+        self.out.report(Notification::Member { node, liveness });
     }
 
     /// A member is silent in every way on a link.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Addresses;
-use crate::io::{Action, Event, Fact, Frame as NeighborFrame};
+use crate::io::{Action, Event, NeighborFrame, Notification};
 use crate::machine::machine::Machine;
 use crate::model::link::{Link, LinkId, Peer};
 use crate::model::node::Mac;
@@ -23,10 +23,10 @@ impl Machine {
                 self.with_addresses(|addresses, context| addresses.lose_link(link, context));
                 self.detector.remove_link(link);
             }
-            Event::Want(want) => self.addresses.want(want, self.now),
-            Event::Unwant(address) => self.addresses.unwant(address),
-            Event::WantsComplete => {
-                self.startup.wants_complete = true;
+            Event::ApplyAddress(spec) => self.addresses.apply(spec, self.now),
+            Event::DeleteAddress(address) => self.addresses.delete(address),
+            Event::AddressesListed => {
+                self.startup.addresses_listed = true;
                 self.addresses.mark_all();
             }
             Event::Kernel(found) => self.with_addresses(|addresses, context| addresses.kernel_read(&found, context)),
@@ -91,7 +91,7 @@ impl Machine {
         }
         let member = self.members.owner_of(mac).cloned();
         match frame {
-            NeighborFrame::Answer(address) => {
+            NeighborFrame::Reply(address) => {
                 if self.detector.link_answered(link, address, self.now) {
                     self.addresses.mark_all();
                 }
@@ -106,7 +106,7 @@ impl Machine {
                 self.with_addresses(|addresses, context| addresses.announced(address, mac, member, context));
             }
             NeighborFrame::Announcement(_) => {}
-            NeighborFrame::Question { target, sender } => {
+            NeighborFrame::Request { target, sender } => {
                 if let (None, Some(sender)) = (&member, sender)
                     && !self.addresses.contains(sender)
                 {
@@ -123,7 +123,7 @@ impl Machine {
 
     /// This node did not run for a while (stopped, suspended): nothing that it believes of others is sure.
     pub(super) fn on_pause(&mut self, gap: Duration) {
-        self.out.report(Fact::Paused(gap));
+        self.out.report(Notification::Paused(gap));
         self.members.end_suspicions(self.now);
         self.detector.reset(self.now);
         self.startup.pause(self.now);

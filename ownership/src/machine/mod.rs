@@ -19,7 +19,7 @@ mod receive;
 mod snapshot;
 mod timers;
 
-pub use crate::address::AddressState;
+pub use crate::address::AddressStatus;
 pub use config::Config;
 pub use machine::{Machine, PAUSE};
-pub use snapshot::{MemberState, Snapshot};
+pub use snapshot::{MemberStatus, Snapshot};

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::address::PATIENCE;
-use crate::io::Fact;
+use crate::io::Notification;
 use crate::machine::machine::Machine;
 use crate::membership::sent_at;
 use crate::model::node::{BootId, NodeId};
 use crate::model::time::ms;
 use crate::session::Received;
-use crate::wire::{Epoch, Frame, Status, Vital};
+use crate::wire::{Epoch, Frame, Liveness, Status};
 
 /// A member that differs is not asked for its claims again within so long.
 const PULL_INTERVAL: Duration = ms(50);
@@ -18,7 +18,7 @@ const PULL_INTERVAL: Duration = ms(50);
 impl Machine {
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
         match self.session.receive(bytes) {
-            Err(refusal) => self.out.report(Fact::Refused(refusal)),
+            Err(refusal) => self.out.report(Notification::Refused(refusal)),
             Ok(Received { node, boot, known: false, frames, .. }) => self.on_stranger(&node, boot, from, &frames),
             Ok(Received { node, status, frames, .. }) => self.on_frames(&node, from, status, frames),
         }
@@ -63,10 +63,10 @@ impl Machine {
             Frame::Ack(id) => self.on_ack(node, id),
             Frame::PingRequest { id, target, reach } => self.on_ping_request(node, id, &target, reach),
             Frame::IndirectAck { target, link, .. } => self.on_indirect_ack(&target, link),
-            Frame::Rumour { node, incarnation, vital, flags, version } => {
+            Frame::Rumour { node, incarnation, liveness, flags, version } => {
                 // In a large cluster nearly all of them are known.
-                if !self.members.is_known(&node, incarnation, vital, flags, version) {
-                    self.on_rumour(&node, incarnation, vital, flags, version);
+                if !self.members.is_known(&node, incarnation, liveness, flags, version) {
+                    self.on_rumour(&node, incarnation, liveness, flags, version);
                     if self.members.note_version(&node, incarnation, version) {
                         self.claims.note_behind(node);
                     }
@@ -141,12 +141,12 @@ impl Machine {
         self.detector.note_indirect_answer(target, on_link, self.now);
     }
 
-    fn on_rumour(&mut self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, version: u64) {
-        let before = self.members.get(node).map(|member| (member.vital, member.status.flags));
-        let change = self.members.rumour(node, incarnation, vital, flags, version, self.now);
+    fn on_rumour(&mut self, node: &NodeId, incarnation: u32, liveness: Liveness, flags: u8, version: u64) {
+        let before = self.members.get(node).map(|member| (member.liveness, member.status.flags));
+        let change = self.members.rumour(node, incarnation, liveness, flags, version, self.now);
         if let Some((old, _)) = before
-            && old != Vital::Alive
-            && vital == Vital::Alive
+            && old != Liveness::Alive
+            && liveness == Liveness::Alive
         {
             // Another member hears it again: so may this node.
             self.gossip().ping_once(node);

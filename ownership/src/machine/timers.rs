@@ -3,9 +3,9 @@
 use crate::address::Addresses;
 use crate::claims::Claims;
 use crate::detector::Detector;
-use crate::io::{Fact, Stop};
+use crate::io::{Notification, Stop};
 use crate::machine::machine::Machine;
-use crate::wire::Vital;
+use crate::wire::Liveness;
 
 impl Machine {
     pub(super) fn on_timers(&mut self) {
@@ -37,7 +37,7 @@ impl Machine {
         self.update_flags();
         let pings = self.with_detector(Detector::begin_round);
         if self.members.note_gossip(self.startup.started, self.now) {
-            self.out.report(Fact::GossipSilent);
+            self.out.report(Notification::GossipSilent);
             self.addresses.mark_all();
         }
         self.with_claims(Claims::catch_up);
@@ -56,11 +56,11 @@ impl Machine {
             self.gossip().ask_to_ping(&helper, &target, None);
         }
         for change in tick.changes {
-            if change.vital == Vital::Silent
+            if change.liveness == Liveness::Silent
                 && self.members.get(&change.node).is_some()
                 && self.detector.answers_somewhere(&change.node, self.now)
             {
-                self.out.report(Fact::AgentSilent { node: change.node.clone() });
+                self.out.report(Notification::AgentSilent { node: change.node.clone() });
             }
             self.on_liveness(change);
         }
@@ -70,7 +70,7 @@ impl Machine {
     pub(super) fn note_left(&mut self) {
         if self.eligibility.stop == Some(Stop::Leaving) && !self.left && self.claims.own.is_empty() {
             self.left = true;
-            self.out.report(Fact::Left);
+            self.out.report(Notification::Left);
         }
     }
 }

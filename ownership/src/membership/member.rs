@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::model::link::Peer;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
-use crate::wire::{EXCLUDED, Frame, LEAVING, SELECTED, STALE, Status, Vital};
+use crate::wire::{EXCLUDED, Frame, LEAVING, Liveness, SELECTED, STALE, Status};
 
 /// A member.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Member {
     /// The status in its last datagram; incarnation and flags may come from a later rumour.
     pub status: Status,
     /// What is believed of it.
-    pub vital: Vital,
+    pub liveness: Liveness,
     /// Since when.
     pub since: Time,
     /// When the ping was sent that it last acknowledged.
@@ -40,7 +40,7 @@ impl Member {
         Self {
             peer: None,
             status: Status { incarnation: 0, flags: SELECTED, version: 0, digest: 0 },
-            vital: Vital::Silent,
+            liveness: Liveness::Silent,
             since: now,
             ack: None,
             heard: None,
@@ -93,7 +93,7 @@ impl Member {
     /// What is passed on of it.
     pub(super) fn rumour(&self, node: NodeId) -> Frame {
         let Status { incarnation, flags, .. } = self.status;
-        Frame::Rumour { node, incarnation, vital: self.vital, flags, version: self.rumoured_version() }
+        Frame::Rumour { node, incarnation, liveness: self.liveness, flags, version: self.rumoured_version() }
     }
 
     /// The last sign, by anybody, that its agent answers.
@@ -109,5 +109,5 @@ pub struct LivenessChange {
     /// The member.
     pub node: NodeId,
     /// What is believed of it.
-    pub vital: Vital,
+    pub liveness: Liveness,
 }

@@ -11,7 +11,7 @@ use crate::model::link::{Link, Peer};
 use crate::model::node::{Mac, NodeId};
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
-use crate::wire::{SELECTED, Status, Vital};
+use crate::wire::{Liveness, SELECTED, Status};
 
 /// To how many members a change of this node's claims is sent at once; in larger clusters the others hear by rumour.
 pub const EAGER: usize = 16;
@@ -95,7 +95,7 @@ impl Membership {
     pub fn neighbours(&self, link: &Link) -> Vec<(NodeId, IpAddr)> {
         let on_link = |member: &Member| {
             let place = member.peer.as_ref()?.place_on(link)?;
-            (member.vital == Vital::Alive).then_some(place.address)
+            (member.liveness == Liveness::Alive).then_some(place.address)
         };
         self.members.iter().filter_map(|(node, member)| Some((node.clone(), on_link(member)?))).collect()
     }
@@ -108,7 +108,7 @@ impl Membership {
         }
         let listed: BTreeSet<_> = peers.iter().map(|peer| peer.node.clone()).collect();
         // A member that gossips needs no Lease: its Lease may be late, or the API server down.
-        let silent = |member: &Member| member.vital != Vital::Alive;
+        let silent = |member: &Member| member.liveness != Liveness::Alive;
         let gone: Vec<_> = self
             .members
             .iter()
@@ -141,7 +141,7 @@ impl Membership {
         member.incarnation = status.incarnation;
         member.from = Some(from);
         let flags = member.status.flags;
-        if status.incarnation >= member.status.incarnation || member.vital == Vital::Silent {
+        if status.incarnation >= member.status.incarnation || member.liveness == Liveness::Silent {
             member.status = status;
         }
         if flags != member.status.flags {
@@ -157,17 +157,17 @@ impl Membership {
         let first = member.ack.is_none();
         member.ack = member.ack.max(Some(sent));
         self.answered = self.answered.max(member.ack);
-        if member.vital == Vital::Alive {
+        if member.liveness == Liveness::Alive {
             return None;
         }
-        member.vital = Vital::Alive;
+        member.liveness = Liveness::Alive;
         member.since = now;
         // A member that starts pings everybody, so everybody hears from itself that it is there. In a large cluster that
         // starts, rumours of it would be as many as there are pairs, and say nothing new.
         if !first || self.members.len() <= EAGER {
             self.spread(node);
         }
-        Some(LivenessChange { node: node.clone(), vital: Vital::Alive })
+        Some(LivenessChange { node: node.clone(), liveness: Liveness::Alive })
     }
 
     /// A helper heard a member.
@@ -182,8 +182,8 @@ impl Membership {
     pub fn end_suspicions(&mut self, now: Time) {
         self.swim.reset();
         for member in self.members.values_mut() {
-            if member.vital == Vital::Suspect {
-                member.vital = Vital::Alive;
+            if member.liveness == Liveness::Suspect {
+                member.liveness = Liveness::Alive;
                 member.since = now;
             }
         }

@@ -11,7 +11,7 @@ use crate::membership::member::{LivenessChange, Member};
 use crate::model::node::NodeId;
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
-use crate::wire::Vital;
+use crate::wire::Liveness;
 
 /// One member is pinged per period.
 pub const PERIOD: Duration = ms(500);
@@ -99,7 +99,7 @@ impl Swim {
         }
         tick.changes.extend(give_up(members, now));
         if let Some(target) = self.next_target(members, rng) {
-            if members.get(&target).is_some_and(|member| member.vital == Vital::Alive) {
+            if members.get(&target).is_some_and(|member| member.liveness == Liveness::Alive) {
                 self.open = Some(OpenPing { target: target.clone(), sent: now, helped: false });
             }
             tick.ping.push(target);
@@ -121,32 +121,33 @@ impl Swim {
 
 /// Suspects a living member that did not answer within the period.
 fn suspect(members: &mut BTreeMap<NodeId, Member>, node: &NodeId, now: Time) -> Option<LivenessChange> {
-    let member = members.get_mut(node).filter(|member| member.vital == Vital::Alive)?;
+    let member = members.get_mut(node).filter(|member| member.liveness == Liveness::Alive)?;
     if now.is_within(member.last_ack(), PERIOD) {
         return None;
     }
-    member.vital = Vital::Suspect;
+    member.liveness = Liveness::Suspect;
     member.since = now;
-    Some(LivenessChange { node: node.clone(), vital: Vital::Suspect })
+    Some(LivenessChange { node: node.clone(), liveness: Liveness::Suspect })
 }
 
 /// Believes those silent whose suspicion is old.
 fn give_up(members: &mut BTreeMap<NodeId, Member>, now: Time) -> Vec<LivenessChange> {
     let grace = GRACE + PERIOD * members.len().max(1).ilog2();
-    let overdue =
-        members.iter_mut().filter(|(_, member)| member.vital == Vital::Suspect && now.since(member.since) >= grace);
+    let overdue = members
+        .iter_mut()
+        .filter(|(_, member)| member.liveness == Liveness::Suspect && now.since(member.since) >= grace);
     overdue
         .map(|(node, member)| {
-            member.vital = Vital::Silent;
+            member.liveness = Liveness::Silent;
             member.since = now;
-            LivenessChange { node: node.clone(), vital: Vital::Silent }
+            LivenessChange { node: node.clone(), liveness: Liveness::Silent }
         })
         .collect()
 }
 
 /// Some living members other than the target, at random.
 pub(super) fn helpers(members: &BTreeMap<NodeId, Member>, target: &NodeId, rng: &mut Rng) -> Vec<NodeId> {
-    let live = |member: &Member| member.vital == Vital::Alive;
+    let live = |member: &Member| member.liveness == Liveness::Alive;
     let mut nodes: Vec<_> =
         members.iter().filter(|(node, m)| *node != target && live(m)).map(|(node, _)| node.clone()).collect();
     rng.shuffle(&mut nodes);

@@ -4,7 +4,7 @@ use crate::membership::members::{EAGER, Membership};
 use crate::membership::rumours::Rumours;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
-use crate::wire::{Frame, LEAVING, SELECTED, Status, Vital};
+use crate::wire::{Frame, LEAVING, Liveness, SELECTED, Status};
 
 #[test]
 fn in_a_large_cluster_a_new_version_of_claims_is_passed_on_once() {
@@ -23,7 +23,7 @@ fn in_a_large_cluster_a_new_version_of_claims_is_passed_on_once() {
         assert_eq!(members.note_version(&node, 1, 3), large);
         // Another incarnation counts once it is believed.
         assert!(!members.note_version(&node, 2, 2) && !members.note_version(&node, 0, 9));
-        members.rumour(&node, 2, Vital::Alive, SELECTED, 2, Time::default());
+        members.rumour(&node, 2, Liveness::Alive, SELECTED, 2, Time::default());
         assert_eq!(members.note_version(&node, 2, 2), large);
         assert!(!members.note_version(&node, 1, 9));
         assert_eq!(members.get(&node).unwrap().status.version, 7);
@@ -48,7 +48,7 @@ fn what_a_former_boot_claimed_is_not_passed_on_of_the_new_one() {
         of_it
     };
     let take = |members: &mut Membership, incarnation, version| {
-        members.rumour(&reborn, incarnation, Vital::Alive, SELECTED, version, now);
+        members.rumour(&reborn, incarnation, Liveness::Alive, SELECTED, version, now);
         members.note_version(&reborn, incarnation, version)
     };
     let says = |incarnation: u32, version: u64| Status { incarnation, flags: SELECTED, version, ..Status::default() };
@@ -70,18 +70,19 @@ fn what_a_former_boot_claimed_is_not_passed_on_of_the_new_one() {
     members.heard(&reborn, says(5, 2), from, now);
     assert_eq!(members.outdated(&reborn, &says(5, 2)), None);
     assert!(take(&mut members, 5, 13));
-    let Some(Frame::Rumour { incarnation, vital, flags, version, .. }) = members.outdated(&reborn, &says(5, 2)) else {
+    let Some(Frame::Rumour { incarnation, liveness, flags, version, .. }) = members.outdated(&reborn, &says(5, 2))
+    else {
         panic!("it is not passed on");
     };
     let mut itself = Membership::new(reborn.clone(), 5, now);
     itself.status = says(5, 2);
-    itself.rumour(&reborn, incarnation, vital, flags, version, now);
+    itself.rumour(&reborn, incarnation, liveness, flags, version, now);
     assert_eq!(itself.status, says(6, 2));
     members.heard(&reborn, itself.status, from, now);
     assert_eq!(members.outdated(&reborn, &itself.status), None);
     assert!(take(&mut members, 6, 2));
     // What it said itself it does not contradict.
-    itself.rumour(&reborn, 6, Vital::Alive, SELECTED, 2, now);
+    itself.rumour(&reborn, 6, Liveness::Alive, SELECTED, 2, now);
     assert_eq!(itself.status, says(6, 2));
 }
 
@@ -98,13 +99,13 @@ fn a_new_boot_is_believed_as_soon_as_it_has_heard_of_the_former_one() {
     reborn.set_flags(SELECTED);
     seen_by_a.heard(&b, reborn.status, from, Time::default());
     assert!(seen_by_a.get(&b).unwrap().has(LEAVING));
-    assert_eq!(reborn.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, 0, Time::default()), None);
+    assert_eq!(reborn.rumour(&b, 5, Liveness::Alive, SELECTED | LEAVING, 0, Time::default()), None);
     seen_by_a.heard(&b, reborn.status, from, Time::default());
     assert!(seen_by_a.get(&b).unwrap().is_able());
-    assert_eq!(seen_by_a.rumour(&b, 5, Vital::Alive, SELECTED | LEAVING, 0, Time::default()), None);
+    assert_eq!(seen_by_a.rumour(&b, 5, Liveness::Alive, SELECTED | LEAVING, 0, Time::default()), None);
     assert!(seen_by_a.get(&b).unwrap().is_able());
     // What is right is not contradicted.
     let before = reborn.status;
-    reborn.rumour(&b, before.incarnation, Vital::Alive, SELECTED, 0, Time::default());
+    reborn.rumour(&b, before.incarnation, Liveness::Alive, SELECTED, 0, Time::default());
     assert_eq!(reborn.status, before);
 }

@@ -4,7 +4,7 @@ use crate::membership::member::{LivenessChange, Member};
 use crate::membership::members::{EAGER, Membership};
 use crate::model::node::NodeId;
 use crate::model::time::{Time, ms};
-use crate::wire::{Frame, Status, Vital};
+use crate::wire::{Frame, Liveness, Status};
 
 /// Rumours per datagram.
 const RUMOURS: usize = 6;
@@ -12,11 +12,11 @@ const RUMOURS: usize = 6;
 impl Membership {
     /// Whether a rumour says nothing new of a member that this node believes alive.
     #[must_use]
-    pub fn is_known(&self, node: &NodeId, incarnation: u32, vital: Vital, flags: u8, version: u64) -> bool {
-        vital == Vital::Alive
+    pub fn is_known(&self, node: &NodeId, incarnation: u32, liveness: Liveness, flags: u8, version: u64) -> bool {
+        liveness == Liveness::Alive
             && self.members.get(node).is_some_and(|member| {
                 let known = member.status;
-                member.vital == Vital::Alive
+                member.liveness == Liveness::Alive
                     && known.flags == flags
                     && (known.incarnation > incarnation
                         || known.incarnation == incarnation
@@ -38,14 +38,14 @@ impl Membership {
         &mut self,
         node: &NodeId,
         incarnation: u32,
-        vital: Vital,
+        liveness: Liveness,
         flags: u8,
         version: u64,
         now: Time,
     ) -> Option<LivenessChange> {
         if *node == self.own {
             // This contradicts rumours of a former boot too: without a higher incarnation nobody believes the new one.
-            let wrong = vital != Vital::Alive || flags != self.status.flags || version > self.status.version;
+            let wrong = liveness != Liveness::Alive || flags != self.status.flags || version > self.status.version;
             let own = self.status.incarnation;
             if incarnation > own || incarnation == own && wrong {
                 self.status.incarnation = incarnation.saturating_add(1);
@@ -56,25 +56,25 @@ impl Membership {
         let member = self.members.get_mut(node)?;
         let direct = now.is_within(member.last_ack(), ms(1000));
         let known = member.status.incarnation;
-        let news = if vital == Vital::Alive {
+        let news = if liveness == Liveness::Alive {
             // Only an answer to this node makes a member alive; a rumour brings its flags.
             incarnation > known
         } else {
-            (incarnation, vital) > (known, member.vital) && !direct
+            (incarnation, liveness) > (known, member.liveness) && !direct
         };
         if !news {
             return None;
         }
         member.status.incarnation = incarnation;
         member.status.flags = flags;
-        let before = member.vital;
-        if vital != Vital::Alive || (before == Vital::Suspect) {
-            member.vital = vital;
+        let before = member.liveness;
+        if liveness != Liveness::Alive || (before == Liveness::Suspect) {
+            member.liveness = liveness;
             member.since = now;
         }
-        let vital = member.vital;
+        let liveness = member.liveness;
         self.spread(node);
-        (before != vital).then(|| LivenessChange { node: node.clone(), vital })
+        (before != liveness).then(|| LivenessChange { node: node.clone(), liveness })
     }
 
     /// Takes the version of a member's claims from a rumour; returns whether it is news, which is then passed on.
@@ -105,7 +105,7 @@ impl Membership {
         for node in self.rumours.take(RUMOURS) {
             if node == self.own {
                 let Status { incarnation, flags, version, .. } = self.status;
-                out.push(Frame::Rumour { node, incarnation, vital: Vital::Alive, flags, version });
+                out.push(Frame::Rumour { node, incarnation, liveness: Liveness::Alive, flags, version });
             } else if let Some(member) = self.members.get(&node) {
                 out.push(member.rumour(node));
             }

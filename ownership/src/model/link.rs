@@ -13,14 +13,14 @@ pub struct LinkId(pub u32);
 
 /// An own address and its subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct InterfaceAddress {
     /// The address; never a VIP.
     pub address: IpAddr,
     /// Its network.
     pub subnet: IpNetwork,
 }
 
-impl Place {
+impl InterfaceAddress {
     /// An address with its prefix length; nothing if that is too long.
     #[must_use]
     pub fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
@@ -39,7 +39,7 @@ pub struct Link {
     /// Whether it has carrier and is up.
     pub carrier: bool,
     /// Its own addresses, VIPs left out.
-    pub places: Vec<Place>,
+    pub places: Vec<InterfaceAddress>,
     /// Next hops on this link: asked as witnesses that we hear.
     pub gateways: Vec<IpAddr>,
 }
@@ -53,7 +53,7 @@ impl Link {
 
     /// Whether a place (of a peer) is on one of its subnets.
     #[must_use]
-    pub fn shares(&self, place: &Place) -> bool {
+    pub fn shares(&self, place: &InterfaceAddress) -> bool {
         self.places.iter().any(|own| own.subnet == place.subnet)
     }
 }
@@ -66,7 +66,7 @@ pub struct Peer {
     /// Where its agent listens, the best first.
     pub endpoints: Vec<SocketAddr>,
     /// Its own addresses.
-    pub places: Vec<Place>,
+    pub places: Vec<InterfaceAddress>,
     /// The hardware addresses of all its interfaces.
     pub macs: Vec<Mac>,
     /// Whether the Lease was seen to be renewed in time, by our own clock.
@@ -76,7 +76,7 @@ pub struct Peer {
 impl Peer {
     /// The peer's own address on a link of ours: IPv4 first, since every switch floods ARP.
     #[must_use]
-    pub fn place_on(&self, link: &Link) -> Option<Place> {
+    pub fn place_on(&self, link: &Link) -> Option<InterfaceAddress> {
         let shared = || self.places.iter().filter(|place| link.shares(place));
         shared().find(|place| place.address.is_ipv4()).or_else(|| shared().next()).copied()
     }

@@ -21,7 +21,7 @@ pub enum Qualified {
 
 /// An address that must be served on a link of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
+pub struct AddressSpec {
     /// The address.
     pub address: IpAddr,
     /// The interface of this node that the address belongs to.

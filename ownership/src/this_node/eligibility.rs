@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::io::Stop;
 use crate::membership::Membership;
 use crate::model::time::{Time, ms};
-use crate::wire::{BLIND, BROKEN, EXCLUDED, LEAVING, SELECTED, STALE, Vital};
+use crate::wire::{BLIND, BROKEN, EXCLUDED, LEAVING, Liveness, SELECTED, STALE};
 
 /// Watches of the API that are behind for so long: no candidate for new claims.
 const STALE_AFTER: Duration = ms(10_000);
@@ -80,6 +80,6 @@ impl Eligibility {
     /// Whether the watches of this node are far behind while those of others are current.
     fn must_hand_over(members: &Membership) -> bool {
         members.status.flags & BLIND != 0
-            && members.iter().any(|(_, member)| member.vital == Vital::Alive && member.is_able())
+            && members.iter().any(|(_, member)| member.liveness == Liveness::Alive && member.is_able())
     }
 }

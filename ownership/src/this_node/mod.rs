@@ -11,5 +11,5 @@ mod policy;
 mod startup;
 
 pub use eligibility::Eligibility;
-pub use policy::{INTERVAL, INTERVALS, Policy};
+pub use policy::{PROBE_INTERVAL, PROBE_INTERVALS, Policy};
 pub use startup::Startup;

@@ -7,10 +7,10 @@ use crate::io::ConflictPolicy;
 use crate::model::time::ms;
 
 /// Between two probes, and from the last to the decision, unless it is configured otherwise.
-pub const INTERVAL: Duration = ms(10);
+pub const PROBE_INTERVAL: Duration = ms(10);
 /// The interval may be set within these bounds. A shorter one leaves an answer no time to come. With a longer one,
 /// what a claimer must have heard lately would be too old before its last probes are sent.
-pub const INTERVALS: RangeInclusive<Duration> = ms(5)..=ms(100);
+pub const PROBE_INTERVALS: RangeInclusive<Duration> = ms(5)..=ms(100);
 
 /// What configuration says.
 #[derive(Debug, Clone)]
@@ -24,10 +24,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The interval is brought into [`INTERVALS`].
+    /// The interval is brought into [`PROBE_INTERVALS`].
     #[must_use]
     pub fn new(conflicts: ConflictPolicy, announcements: Vec<Duration>, probe_interval: Duration) -> Self {
-        let probe_interval = probe_interval.clamp(*INTERVALS.start(), *INTERVALS.end());
+        let probe_interval = probe_interval.clamp(*PROBE_INTERVALS.start(), *PROBE_INTERVALS.end());
         Self { conflicts, announcements, probe_interval }
     }
 }

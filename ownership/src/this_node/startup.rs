@@ -19,7 +19,7 @@ pub struct Startup {
     /// When the machine was made.
     pub started: Time,
     /// Whether the first lists of what is to be served are complete.
-    pub wants_complete: bool,
+    pub addresses_listed: bool,
     /// When the Leases were first listed.
     listed: Option<Time>,
     /// Whether the first contacts are made: from then on claims may be made.
@@ -34,7 +34,7 @@ impl Startup {
     /// Begins now.
     #[must_use]
     pub const fn new(now: Time) -> Self {
-        Self { started: now, wants_complete: false, listed: None, open: false, unmet: None, quiet_until: None }
+        Self { started: now, addresses_listed: false, listed: None, open: false, unmet: None, quiet_until: None }
     }
 
     /// The Leases are listed.

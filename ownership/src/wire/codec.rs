@@ -2,7 +2,7 @@
 
 use crate::wire::bytes::{Reader, Writer};
 use crate::wire::error::WireError;
-use crate::wire::frame::{Frame, MAX_BODY, MAX_CLAIMS, Move, Status, Vital};
+use crate::wire::frame::{Frame, Liveness, MAX_BODY, MAX_CLAIMS, Move, Status};
 
 /// Writes a status and frames.
 #[must_use]
@@ -73,14 +73,14 @@ impl Writer {
                 self.name(target);
                 self.byte(u8::from(*link));
             }
-            Frame::Rumour { node, incarnation, vital, flags, version } => {
+            Frame::Rumour { node, incarnation, liveness, flags, version } => {
                 self.byte(7);
                 self.name(node);
                 self.number((*incarnation).into());
-                self.byte(match vital {
-                    Vital::Alive => 0,
-                    Vital::Suspect => 1,
-                    Vital::Silent => 2,
+                self.byte(match liveness {
+                    Liveness::Alive => 0,
+                    Liveness::Suspect => 1,
+                    Liveness::Silent => 2,
                 });
                 self.byte(*flags);
                 self.number(*version);
@@ -153,10 +153,10 @@ impl Reader<'_> {
             7 => Frame::Rumour {
                 node: self.name()?,
                 incarnation: self.small()?,
-                vital: match self.byte()? {
-                    0 => Vital::Alive,
-                    1 => Vital::Suspect,
-                    2 => Vital::Silent,
+                liveness: match self.byte()? {
+                    0 => Liveness::Alive,
+                    1 => Liveness::Suspect,
+                    2 => Liveness::Silent,
                     _ => return Err(WireError::Malformed),
                 },
                 flags: self.byte()?,

@@ -45,7 +45,7 @@ pub struct Status {
 
 /// What is believed of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Vital {
+pub enum Liveness {
     /// It answers.
     Alive,
     /// It did not answer lately.
@@ -93,7 +93,7 @@ pub enum Frame {
         /// The incarnation that the news is of.
         incarnation: u32,
         /// What is believed of it.
-        vital: Vital,
+        liveness: Liveness,
         /// Its flags.
         flags: u8,
         /// The version of its claim set.

@@ -20,5 +20,6 @@ mod tests;
 pub use codec::{decode, encode, pack};
 pub use error::WireError;
 pub use frame::{
-    BLIND, BROKEN, Change, EXCLUDED, Epoch, Frame, LEAVING, MAX_BODY, MAX_CLAIMS, Move, SELECTED, STALE, Status, Vital,
+    BLIND, BROKEN, Change, EXCLUDED, Epoch, Frame, LEAVING, Liveness, MAX_BODY, MAX_CLAIMS, Move, SELECTED, STALE,
+    Status,
 };

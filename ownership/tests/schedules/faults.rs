@@ -48,9 +48,9 @@ impl Schedule {
             13 => {
                 let number = cluster.rng.below(6);
                 if cluster.rng.below(3) == 0 {
-                    cluster.unwant(cluster.vip(number))
+                    cluster.stop_serving(cluster.vip(number))
                 } else {
-                    cluster.want(cluster.vip(number), Qualified::All, cluster.now.as_micros())
+                    cluster.serve(cluster.vip(number), Qualified::All, cluster.now.as_micros())
                 }
             }
             14 => {

@@ -21,12 +21,12 @@ impl Schedule {
         self.run(ms(4000));
         let cluster = &self.cluster;
         let worst = |seen: fn(&Cluster, IpAddr, Time) -> Duration| {
-            cluster.wants.keys().map(|address| seen(cluster, *address, start)).max().unwrap_or_default()
+            cluster.specs.keys().map(|address| seen(cluster, *address, start)).max().unwrap_or_default()
         };
         let (none, two) = (worst(Cluster::without), worst(Cluster::double));
         println!("{what}: without an answer for {none:?}, with two for {two:?}");
         assert!(none <= without && two <= double, "{what}: {none:?} {two:?}");
-        for address in cluster.wants.keys() {
+        for address in cluster.specs.keys() {
             assert_eq!(cluster.answers(*address).len(), 1, "{address}");
         }
     }
@@ -55,7 +55,7 @@ impl Schedule {
         let start = self.cluster.now;
         self.fault = start;
         let (address, owner) = (self.cluster.vip(number), self.cluster.nodes[node].id.clone());
-        self.cluster.want(address, Qualified::Tiers(vec![[owner.clone()].into()]), 0);
+        self.cluster.serve(address, Qualified::Tiers(vec![[owner.clone()].into()]), 0);
         let knows = |node: &Node| {
             let state = |machine: &ownership::Machine| machine.address(address);
             node.machine.as_ref().is_none_or(|machine| state(machine).is_some_and(|s| s.owner.as_ref() == Some(&owner)))
@@ -85,7 +85,7 @@ fn claims_of_a_restarted_node_are_known_everywhere() {
                 for number in 1..=5 {
                     *worst = (*worst).max(schedule.known_everywhere(node, number));
                     // Versions that the next boot does not reach.
-                    schedule.cluster.unwant(schedule.cluster.vip(number));
+                    schedule.cluster.stop_serving(schedule.cluster.vip(number));
                     schedule.run(ms(500));
                 }
                 if restarts == 0 {

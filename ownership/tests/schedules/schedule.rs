@@ -41,7 +41,7 @@ pub struct Schedule {
 
 impl Schedule {
     pub fn new(seed: u64, nodes: Option<usize>, draw: Draw) -> Self {
-        let mut rng = ownership::rng::Rng::new(seed);
+        let mut rng = ownership::model::rng::Rng::new(seed);
         let mut setup = Setup {
             nodes: nodes.unwrap_or(2 + rng.below(4)),
             vips: 1 + rng.below(5),
@@ -91,7 +91,7 @@ impl Schedule {
         let cluster = &self.cluster;
         let since = cluster.now.since(self.fault);
         let mut owners = Vec::new();
-        for address in cluster.wants.keys() {
+        for address in cluster.specs.keys() {
             let answers = cluster.answers(*address);
             let speaking =
                 answers.iter().all(|node| cluster.nodes[*node].machine.is_some() && !cluster.nodes[*node].paused);
@@ -125,14 +125,14 @@ impl Schedule {
         let cluster = &self.cluster;
         for address in cluster.measure.addresses.keys() {
             let answers = cluster.answers(*address);
-            let expected = usize::from(cluster.wants.contains_key(address));
+            let expected = usize::from(cluster.specs.contains_key(address));
             if answers.len() != expected {
                 cluster.fail(&format!("{answers:?} answer for {address} in peace, {expected} should"));
             }
         }
         for node in &cluster.nodes {
             let agrees = node.machine.as_ref().is_some_and(|machine| {
-                cluster.wants.keys().all(|address| machine.address(*address).is_some_and(|state| state.owner.is_some()))
+                cluster.specs.keys().all(|address| machine.address(*address).is_some_and(|state| state.owner.is_some()))
             });
             if !agrees {
                 cluster.fail(&format!("{} does not know an owner", node.id));

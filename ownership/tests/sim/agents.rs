@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ownership::{Action, BootId, Config, Event, Fact, Frame, Keys, LinkId, Machine, Stop};
+use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, Stop};
 
 use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
@@ -33,7 +33,7 @@ impl Cluster {
         node.paused = false;
         node.buffered.clear();
         node.wake = None;
-        node.wants.clear();
+        node.specs.clear();
         node.unplaced.clear();
         node.groups.clear();
     }
@@ -91,22 +91,22 @@ impl Cluster {
         let node = &mut self.nodes[node];
         let place = match &mut event {
             Event::Link(link) => &mut link.id,
-            Event::Want(want) => {
-                node.wants.insert(want.address, want.clone());
-                if node.unplaced.remove(&want.address) {
-                    node.kernel.insert(want.address);
-                    self.changed.push(want.address);
+            Event::ApplyAddress(spec) => {
+                node.specs.insert(spec.address, spec.clone());
+                if node.unplaced.remove(&spec.address) {
+                    node.kernel.insert(spec.address);
+                    self.changed.push(spec.address);
                 }
-                &mut want.link
+                &mut spec.link
             }
-            Event::Seen { frame: Frame::Question { target: target @ IpAddr::V6(_), .. }, .. }
+            Event::Seen { frame: NeighborFrame::Request { target: target @ IpAddr::V6(_), .. }, .. }
                 if !node.kernel.contains(target) && node.groups.get(target).is_none_or(|until| *until < now) =>
             {
                 return None;
             }
             Event::Seen { link, .. } => link,
-            Event::Unwant(address) => {
-                node.wants.remove(address);
+            Event::DeleteAddress(address) => {
+                node.specs.remove(address);
                 return Some(event);
             }
             _ => return Some(event),
@@ -136,7 +136,9 @@ impl Cluster {
         }
         let Some(machine) = state.machine.as_mut() else { return };
         let text = match &event {
-            Event::Tick | Event::Datagram { .. } | Event::Seen { .. } | Event::Members(_) | Event::Want(_) => None,
+            Event::Tick | Event::Datagram { .. } | Event::Seen { .. } | Event::Members(_) | Event::ApplyAddress(_) => {
+                None
+            }
             other => Some(format!("{other:?}")),
         };
         let actions = machine.handle(event, now);
@@ -156,7 +158,7 @@ impl Cluster {
         let adds = actions.iter().filter(|action| matches!(action, Action::Add { .. })).count();
         self.most_adds = self.most_adds.max(adds);
         if self.verbose {
-            for action in actions.iter().filter(|action| !matches!(action, Action::Send { .. } | Action::Tell(_))) {
+            for action in actions.iter().filter(|action| !matches!(action, Action::Send { .. } | Action::Notify(_))) {
                 self.note(format!("{node}: {action:?}"));
             }
             self.note(format!("{node}: handled; next {:?}", self.nodes[node].wake));
@@ -185,7 +187,7 @@ impl Cluster {
                     self.transmit(node, host, segment, Event::Datagram { from, bytes });
                 }
             }
-            Action::Probe { link, target, to, ask } => self.probe(node, link, target, to, ask),
+            Action::Probe { link, target, to, kind } => self.probe(node, link, target, to, kind),
             Action::Add { address, .. } => {
                 self.note(format!("{node}: add {address}"));
                 if self.nodes[node].refuses {
@@ -206,7 +208,7 @@ impl Cluster {
                 self.announced += 1;
                 for other in 0..self.nodes.len() {
                     if other != node {
-                        let frame = Frame::Announcement(address);
+                        let frame = NeighborFrame::Announcement(address);
                         self.transmit(node, other, 0, Event::Seen { link: LinkId(1), mac: mac(node, 0), frame });
                     }
                 }
@@ -216,11 +218,11 @@ impl Cluster {
                 let found = state.kernel.iter().map(|a| (*a, state.file.get(a).copied())).collect();
                 self.deliver(node, Event::Kernel(found));
             }
-            Action::Tell(fact) => {
-                if !matches!(fact, Fact::Refused(_)) {
-                    self.note(format!("{node}: {fact:?}"));
+            Action::Notify(notification) => {
+                if !matches!(notification, Notification::Refused(_)) {
+                    self.note(format!("{node}: {notification:?}"));
                 }
-                self.nodes[node].facts.push((self.now, fact));
+                self.nodes[node].notifications.push((self.now, notification));
             }
         }
     }

@@ -3,26 +3,27 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ownership::{Event, LinkId, Peer, Qualified, Want};
+use ownership::{AddressSpec, Event, LinkId, Peer, Qualified};
 
 use super::addressing::{PORT, mac};
 use super::cluster::{Cluster, Scheduled};
 
 impl Cluster {
-    pub fn want(&mut self, address: IpAddr, qualified: Qualified, rebalance: u64) {
+    pub fn serve(&mut self, address: IpAddr, qualified: Qualified, rebalance: u64) {
         let free = Some(Self::unused(address));
-        let want = Want { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe };
-        self.wants.insert(address, want.clone());
+        let spec =
+            AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe };
+        self.specs.insert(address, spec.clone());
         self.changed.push(address);
         if self.api {
-            self.deliver_to_all(&Event::Want(want));
+            self.deliver_to_all(&Event::ApplyAddress(spec));
         }
     }
 
-    pub fn unwant(&mut self, address: IpAddr) {
-        self.wants.remove(&address);
+    pub fn stop_serving(&mut self, address: IpAddr) {
+        self.specs.remove(&address);
         if self.api {
-            self.deliver_to_all(&Event::Unwant(address));
+            self.deliver_to_all(&Event::DeleteAddress(address));
         }
     }
 
@@ -53,14 +54,14 @@ impl Cluster {
     /// Gives an agent everything that the API server has.
     pub fn list(&mut self, node: usize) {
         self.process(Scheduled::Leases(node));
-        for want in self.wants.clone().into_values() {
-            self.deliver(node, Event::Want(want));
+        for spec in self.specs.clone().into_values() {
+            self.deliver(node, Event::ApplyAddress(spec));
         }
-        let gone: Vec<_> = self.measure.addresses.keys().filter(|a| !self.wants.contains_key(*a)).copied().collect();
+        let gone: Vec<_> = self.measure.addresses.keys().filter(|a| !self.specs.contains_key(*a)).copied().collect();
         for address in gone {
-            self.deliver(node, Event::Unwant(address));
+            self.deliver(node, Event::DeleteAddress(address));
         }
-        self.deliver(node, Event::WantsComplete);
+        self.deliver(node, Event::AddressesListed);
     }
 
     pub fn leases(&self) -> Vec<Peer> {

@@ -22,7 +22,7 @@ impl Cluster {
         let end = self.now + length;
         let mut budget = 20_000
             + 2000
-                * u64::try_from(self.nodes.len() * (1 + self.wants.len())).unwrap()
+                * u64::try_from(self.nodes.len() * (1 + self.specs.len())).unwrap()
                 * u64::try_from(length.as_millis() / 100 + 1).unwrap();
         loop {
             budget -= 1;

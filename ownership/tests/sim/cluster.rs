@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ownership::rng::Rng;
-use ownership::{Epoch, Event, Fact, LinkId, Machine, NodeId, Place, Qualified, Time, Want};
+use ownership::model::rng::Rng;
+use ownership::{AddressSpec, Epoch, Event, InterfaceAddress, LinkId, Machine, NodeId, Notification, Qualified, Time};
 
 use super::addressing::{CLIENT, GATEWAY, own, vip};
 use super::measure::Measure;
@@ -31,7 +31,7 @@ pub struct Node {
     /// The list of Leases is on its way.
     pub listing: bool,
     /// What its agent is to serve.
-    pub wants: BTreeMap<IpAddr, Want>,
+    pub specs: BTreeMap<IpAddr, AddressSpec>,
     /// Adopted addresses that went with their interface: its agent puts them back when it knows where.
     pub unplaced: BTreeSet<IpAddr>,
     /// Solicited-node groups of VIPs that its agent is in, and until when.
@@ -42,7 +42,7 @@ pub struct Node {
     pub excluded: bool,
     /// Answered for on the wire, though not held.
     pub ipvs: BTreeSet<IpAddr>,
-    pub facts: Vec<(Time, Fact)>,
+    pub notifications: Vec<(Time, Notification)>,
     pub sent: u64,
     pub bytes: u64,
 }
@@ -78,7 +78,7 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     pub hosts: Vec<Host>,
     pub measure: Measure,
-    pub wants: BTreeMap<IpAddr, Want>,
+    pub specs: BTreeMap<IpAddr, AddressSpec>,
     pub api: bool,
     /// Time, order of coming, place in `events`.
     pub queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
@@ -120,7 +120,7 @@ impl Cluster {
             refuses: false,
             link: LinkId(1),
             listing: false,
-            wants: BTreeMap::new(),
+            specs: BTreeMap::new(),
             unplaced: BTreeSet::new(),
             groups: BTreeMap::new(),
             wake: None,
@@ -128,7 +128,7 @@ impl Cluster {
             version: 0,
             excluded: false,
             ipvs: BTreeSet::new(),
-            facts: Vec::new(),
+            notifications: Vec::new(),
             sent: 0,
             bytes: 0,
         });
@@ -145,7 +145,7 @@ impl Cluster {
             nodes,
             hosts,
             measure: Measure::default(),
-            wants: BTreeMap::new(),
+            specs: BTreeMap::new(),
             api: true,
             queue: BinaryHeap::new(),
             events: Vec::new(),
@@ -166,7 +166,7 @@ impl Cluster {
             setup,
         };
         for number in 0..cluster.setup.vips {
-            cluster.want(cluster.vip(number), Qualified::All, 0);
+            cluster.serve(cluster.vip(number), Qualified::All, 0);
         }
         cluster
     }
@@ -206,8 +206,8 @@ impl Cluster {
         own(node, segment).into_iter().filter(move |address| family.has(address))
     }
 
-    pub fn places(&self, node: usize, segment: usize) -> impl Iterator<Item = Place> {
-        self.own(node, segment).filter_map(|own| Place::new(own, if own.is_ipv4() { 16 } else { 64 }))
+    pub fn places(&self, node: usize, segment: usize) -> impl Iterator<Item = InterfaceAddress> {
+        self.own(node, segment).filter_map(|own| InterfaceAddress::new(own, if own.is_ipv4() { 16 } else { 64 }))
     }
 
     pub fn host(&self, index: usize) -> usize {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ownership::{Event, Frame, Link, LinkId};
+use ownership::{Event, Link, LinkId, NeighborFrame};
 
 use super::addressing::{CLIENT, GATEWAY, mac};
 use super::cluster::{Cluster, Host};
@@ -37,7 +37,7 @@ impl Cluster {
             self.measured = false;
             self.deliver(node, Event::LinkGone(old));
             for address in lost {
-                if self.nodes[node].wants.contains_key(&address) {
+                if self.nodes[node].specs.contains_key(&address) {
                     self.deliver(node, Event::KernelLost(address));
                 } else if self.nodes[node].machine.is_some() {
                     self.nodes[node].unplaced.insert(address);
@@ -45,8 +45,8 @@ impl Cluster {
             }
         }
         self.report_link(node, 0);
-        for want in self.nodes[node].wants.clone().into_values() {
-            self.deliver(node, Event::Want(want));
+        for spec in self.nodes[node].specs.clone().into_values() {
+            self.deliver(node, Event::ApplyAddress(spec));
         }
         if !gone_first {
             self.deliver(node, Event::LinkGone(old));
@@ -113,7 +113,7 @@ impl Cluster {
 
     /// Whether a node's agent knows that an address is to be served.
     pub fn knows(&self, node: usize, address: IpAddr) -> bool {
-        self.nodes[node].wants.contains_key(&address)
+        self.nodes[node].specs.contains_key(&address)
     }
 
     /// Somebody deletes an address by hand.
@@ -126,7 +126,7 @@ impl Cluster {
     /// A foreign host announces an address.
     pub fn foreign_announces(&mut self, host: usize, address: IpAddr) {
         for node in 0..self.nodes.len() {
-            let frame = Frame::Announcement(address);
+            let frame = NeighborFrame::Announcement(address);
             self.transmit(host, node, 0, Event::Seen { link: LinkId(1), mac: mac(host, 0), frame });
         }
     }
@@ -136,7 +136,7 @@ impl Cluster {
         let client = self.host(0);
         let sender = CLIENT.into_iter().find(|sender| sender.is_ipv4() == target.is_ipv4());
         for node in 0..self.nodes.len() {
-            let frame = Frame::Question { target, sender };
+            let frame = NeighborFrame::Request { target, sender };
             self.transmit(client, node, 0, Event::Seen { link: LinkId(1), mac: mac(client, 0), frame });
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::{Fact, Time};
+use ownership::{Notification, Time};
 
 use super::cluster::Cluster;
 
@@ -24,7 +24,7 @@ impl Cluster {
     pub fn measure_changes(&mut self) {
         if !self.measured {
             self.measured = true;
-            self.changed = self.wants.keys().chain(self.measure.addresses.keys()).copied().collect();
+            self.changed = self.specs.keys().chain(self.measure.addresses.keys()).copied().collect();
             self.changed.sort();
             self.changed.dedup();
         }
@@ -49,7 +49,7 @@ impl Cluster {
         self.measure.worst_double(address, after, self.now)
     }
 
-    pub fn facts(&self, node: usize, after: Time) -> impl Iterator<Item = &Fact> {
-        self.nodes[node].facts.iter().filter(move |(at, _)| *at >= after).map(|(_, fact)| fact)
+    pub fn notifications(&self, node: usize, after: Time) -> impl Iterator<Item = &Notification> {
+        self.nodes[node].notifications.iter().filter(move |(at, _)| *at >= after).map(|(_, notification)| notification)
     }
 }

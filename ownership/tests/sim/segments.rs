@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::{Ask, Event, Frame, LinkId, Mac};
+use ownership::{Event, LinkId, Mac, NeighborFrame, ProbeKind};
 
 use super::addressing::{link_local, mac};
 use super::cluster::{Cluster, Scheduled};
@@ -37,14 +37,14 @@ impl Cluster {
         self.schedule(first, Scheduled::Deliver(to, event));
     }
 
-    pub fn probe(&mut self, node: usize, link: LinkId, target: IpAddr, to: Option<Mac>, ask: Ask) {
+    pub fn probe(&mut self, node: usize, link: LinkId, target: IpAddr, to: Option<Mac>, kind: ProbeKind) {
         // An interface that is gone asks nothing.
         let segment = match link {
             LinkId(2) => 1,
             here if here == self.nodes[node].link => 0,
             _ => return,
         };
-        if ask == Ask::Duplicate
+        if kind == ProbeKind::Duplicate
             && target.is_ipv6()
             && self.nodes[node].groups.get(&target).is_none_or(|at| *at < self.now)
         {
@@ -63,12 +63,12 @@ impl Cluster {
                 self.schedule(delay, Scheduled::Probed { to: holder, by: node, target, segment });
             }
         }
-        if ask == Ask::Duplicate {
+        if kind == ProbeKind::Duplicate {
             let sender = target.is_ipv6().then(|| link_local(node));
             let link = LinkId(u32::try_from(segment).unwrap() + 1);
             for other in 0..self.nodes.len() {
                 if other != node && to.is_none_or(|to| to == mac(other, segment)) {
-                    let frame = Frame::Question { target, sender };
+                    let frame = NeighborFrame::Request { target, sender };
                     self.transmit(node, other, segment, Event::Seen { link, mac: mac(node, segment), frame });
                 }
             }
@@ -101,7 +101,7 @@ impl Cluster {
     pub fn answer_probe(&mut self, to: usize, by: usize, target: IpAddr, segment: usize) {
         if self.has(to, target, segment) {
             let link = LinkId(u32::try_from(segment).unwrap() + 1);
-            let event = Event::Seen { link, mac: mac(to, segment), frame: Frame::Answer(target) };
+            let event = Event::Seen { link, mac: mac(to, segment), frame: NeighborFrame::Reply(target) };
             self.transmit(to, by, segment, event);
         }
     }

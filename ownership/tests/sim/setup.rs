@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::probe;
+use ownership::this_node;
 
 /// Which addresses a cluster has: of nodes, gateway, client, gossip, and Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,7 +64,7 @@ impl Default for Setup {
             snooping: false,
             skip_probe: false,
             client: true,
-            probe_interval: probe::INTERVAL,
+            probe_interval: this_node::PROBE_INTERVAL,
             seed: 1,
         }
     }

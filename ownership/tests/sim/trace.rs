@@ -19,7 +19,7 @@ pub struct Digest {
 
 impl Digest {
     pub fn add(&mut self, at: u64, node: usize, action: &Action) {
-        let hasher = if matches!(action, Action::Tell(_)) { &mut self.reports } else { &mut self.actions };
+        let hasher = if matches!(action, Action::Notify(_)) { &mut self.reports } else { &mut self.actions };
         (at, node).hash(hasher);
         match action {
             Action::Send { to, bytes } => (0, to, bytes).hash(hasher),
@@ -29,7 +29,7 @@ impl Digest {
             Action::Renew => 4.hash(hasher),
             Action::Announce { address, link } => (5, address, link).hash(hasher),
             Action::ReadKernel => 6.hash(hasher),
-            Action::Tell(fact) => format!("{fact:?}").hash(hasher),
+            Action::Notify(notification) => format!("{notification:?}").hash(hasher),
         }
     }
 }
@@ -69,7 +69,7 @@ impl Cluster {
                     let _ = writeln!(text, "    {member:?}");
                 }
             }
-            for address in self.wants.keys() {
+            for address in self.specs.keys() {
                 let _ = writeln!(text, "    {:?}", node.machine.as_ref().and_then(|m| m.address(*address)));
             }
         }

@@ -95,7 +95,7 @@ fn an_agent_that_starts_without_api_yields() {
         cluster.heal(node);
         cluster.run(ms(5000));
         assert_eq!(owner(cluster, 0), heir);
-        for address in cluster.wants.keys() {
+        for address in cluster.specs.keys() {
             assert!(cluster.double(*address, healed) < ms(500), "{:?}", cluster.double(*address, healed));
         }
         cluster.set_api(true);
@@ -117,7 +117,7 @@ fn an_agent_that_left_and_came_back_is_a_candidate_again() {
         cluster.run(ms(3000));
         let id = cluster.nodes[node].id.clone();
         for (number, other) in cluster.nodes.iter().enumerate().filter(|(number, _)| *number != node) {
-            let states = other.machine.iter().flat_map(ownership::Machine::member_states);
+            let states = other.machine.iter().flat_map(ownership::Machine::member_statuses);
             let flags: Vec<u8> = states.filter(|state| state.node == id).map(|state| state.flags).collect();
             assert_eq!(flags, [ownership::wire::SELECTED], "as node {number} knows node {node}");
         }

@@ -1,6 +1,6 @@
 //! Other hosts that answer for an address.
 
-use ownership::{ConflictPolicy, Event, Fact, Qualified};
+use ownership::{ConflictPolicy, Event, Notification, Qualified};
 
 use crate::row::{ms, owner, row, seeds};
 use crate::sim::{Cluster, Family, Setup};
@@ -11,15 +11,20 @@ fn foreign_host_before_us() {
         let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), vips: 1, ..Setup::default() });
         let host = cluster.add_foreign(cluster.vip(9));
         let start = cluster.now;
-        cluster.want(cluster.vip(9), Qualified::All, 0);
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
         cluster.run(ms(20_000));
         assert!((0..3).all(|node| !cluster.nodes[node].kernel.contains(&cluster.vip(9))));
         assert!((0..3).any(|node| {
-            cluster.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { defended: false, .. }))
+            cluster
+                .notifications(node, start)
+                .any(|notification| matches!(notification, Notification::AddressConflict { defended: false, .. }))
         }));
-        let facts: usize =
-            (0..3).map(|n| cluster.facts(n, start).filter(|f| matches!(f, Fact::AddressConflict { .. })).count()).sum();
-        assert!(facts < 40, "{facts} events");
+        let notifications: usize = (0..3)
+            .map(|n| {
+                cluster.notifications(n, start).filter(|f| matches!(f, Notification::AddressConflict { .. })).count()
+            })
+            .sum();
+        assert!(notifications < 40, "{notifications} events");
         cluster.set_foreign(host, false);
         cluster.run(ms(10_000));
         assert!(cluster.owner(cluster.vip(9)).is_some_and(|owner| owner < 3));
@@ -36,8 +41,10 @@ fn foreign_host_after_us() {
             cluster.foreign_announces(host, cluster.vip(0));
             cluster.run(ms(1000));
         }
-        let defended =
-            cluster.facts(node, start).filter(|f| matches!(f, Fact::AddressConflict { defended: true, .. })).count();
+        let defended = cluster
+            .notifications(node, start)
+            .filter(|f| matches!(f, Notification::AddressConflict { defended: true, .. }))
+            .count();
         assert!((2..=3).contains(&defended), "{defended}");
         assert!(cluster.nodes[node].kernel.contains(&cluster.vip(0)));
     }
@@ -53,11 +60,14 @@ fn conflict_policies() {
             }
             let start = cluster.now;
             cluster.add_foreign(cluster.vip(9));
-            cluster.want(cluster.vip(9), Qualified::All, 0);
+            cluster.serve(cluster.vip(9), Qualified::All, 0);
             cluster.run(ms(3000));
             assert!((0..3).any(|node| cluster.nodes[node].kernel.contains(&cluster.vip(9))));
-            let said =
-                (0..3).any(|node| cluster.facts(node, start).any(|fact| matches!(fact, Fact::AddressConflict { .. })));
+            let said = (0..3).any(|node| {
+                cluster
+                    .notifications(node, start)
+                    .any(|notification| matches!(notification, Notification::AddressConflict { .. }))
+            });
             assert_eq!(said, policy == ConflictPolicy::Warn);
         }
     }
@@ -71,10 +81,12 @@ fn proxy_arp_is_no_foreign_host() {
         let host = cluster.add_foreign(cluster.vip(9));
         let unused = Cluster::unused(cluster.vip(9));
         cluster.hosts[host - 3].addresses.insert(unused);
-        cluster.want(cluster.vip(9), Qualified::All, 0);
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
         cluster.run(ms(3000));
         assert!((0..3).any(|node| cluster.nodes[node].kernel.contains(&cluster.vip(9))));
-        assert!((0..3).any(|node| cluster.facts(node, start).any(|fact| matches!(fact, Fact::ProxyArp { .. }))));
+        assert!((0..3).any(|node| {
+            cluster.notifications(node, start).any(|notification| matches!(notification, Notification::ProxyArp { .. }))
+        }));
     }
 }
 
@@ -88,10 +100,14 @@ fn a_kernel_that_answers_for_what_it_does_not_hold() {
             let address = cluster.vip(9);
             cluster.nodes[node].ipvs.insert(address);
         }
-        cluster.want(cluster.vip(9), Qualified::All, 0);
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
         cluster.run(ms(3000));
         assert_eq!((0..3).filter(|node| cluster.nodes[*node].kernel.contains(&cluster.vip(9))).count(), 1);
-        assert!((0..3).any(|node| cluster.facts(node, start).any(|fact| matches!(fact, Fact::StrictArpNeeded { .. }))));
+        assert!((0..3).any(|node| {
+            cluster
+                .notifications(node, start)
+                .any(|notification| matches!(notification, Notification::StrictArpNeeded { .. }))
+        }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The API server or gossip fails: nothing moves without a cause.
 
-use ownership::{Event, Fact};
+use ownership::{Event, Notification};
 
 use crate::row::{ms, owner, row};
 use crate::sim::Setup;
@@ -60,7 +60,9 @@ fn gossip_is_blocked_everywhere() {
         for number in 0..3 {
             owner(cluster, number);
         }
-        assert!((0..3).all(|node| cluster.facts(node, start).any(|fact| *fact == Fact::GossipSilent)));
+        assert!((0..3).all(|node| {
+            cluster.notifications(node, start).any(|notification| *notification == Notification::GossipSilent)
+        }));
         start
     })
     .bounds(0, 0, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::Fact;
+use ownership::Notification;
 
 use crate::row::{ms, owner, row, wait};
 use crate::sim::{Cluster, Family, Setup};
@@ -77,7 +77,9 @@ fn two_nodes_and_a_gateway_that_ask_slowly() {
         let (node, start) = (owner(cluster, 0), cluster.now);
         cluster.power_off(node);
         cluster.run(ms(5000));
-        let deaf = cluster.facts(1 - node, start).any(|fact| matches!(fact, Fact::Deaf { .. }));
+        let deaf = cluster
+            .notifications(1 - node, start)
+            .any(|notification| matches!(notification, Notification::Deaf { .. }));
         assert!(!deaf, "it hears the gateway");
         start
     })
@@ -165,7 +167,7 @@ fn hundreds_of_addresses() {
         cluster.most_adds = 0;
         cluster.cut(node);
         cluster.run(ms(3000));
-        let worst = cluster.wants.keys().map(|address| cluster.without(*address, start)).max().unwrap();
+        let worst = cluster.specs.keys().map(|address| cluster.without(*address, start)).max().unwrap();
         println!("{family:?}: {} addresses at once, the last after {worst:?}", cluster.most_adds);
         assert_eq!(cluster.most_adds, 256, "not limited, or too few at once to show it");
         assert!(worst < ms(1000), "{worst:?}");

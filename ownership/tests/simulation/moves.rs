@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ownership::{Fact, NodeId, Qualified, Stop};
+use ownership::{NodeId, Notification, Qualified, Stop};
 
 use crate::row::{ms, owner, row};
 use crate::sim::Setup;
@@ -22,7 +22,7 @@ fn planned_moves() {
         let (node, start) = (owner(cluster, 0), cluster.now);
         cluster.stop(node, Stop::Leaving);
         cluster.run(ms(2000));
-        assert!(cluster.facts(node, start).any(|fact| *fact == Fact::Left));
+        assert!(cluster.notifications(node, start).any(|notification| *notification == Notification::Left));
         start
     })
     .bounds(10, 10, 0);
@@ -33,7 +33,7 @@ fn planned_moves() {
         cluster.run(ms(3000));
         let start = cluster.now;
         for number in 0..8 {
-            cluster.want(cluster.vip(number), Qualified::All, 1);
+            cluster.serve(cluster.vip(number), Qualified::All, 1);
         }
         cluster.run(ms(3000));
         for number in 0..8 {
@@ -50,11 +50,11 @@ fn planned_moves() {
         let (node, start) = (owner(cluster, 0), cluster.now);
         let other: BTreeSet<NodeId> =
             cluster.nodes.iter().filter(|n| n.id != cluster.nodes[node].id).map(|n| n.id.clone()).collect();
-        cluster.want(cluster.vip(0), Qualified::Tiers(vec![other.clone(), BTreeSet::new()]), 0);
+        cluster.serve(cluster.vip(0), Qualified::Tiers(vec![other.clone(), BTreeSet::new()]), 0);
         cluster.run(ms(2000));
         let now = owner(cluster, 0);
         assert_ne!(now, node);
-        cluster.want(cluster.vip(0), Qualified::Tiers(vec![BTreeSet::new()]), 0);
+        cluster.serve(cluster.vip(0), Qualified::Tiers(vec![BTreeSet::new()]), 0);
         cluster.run(ms(2000));
         assert_eq!(owner(cluster, 0), now, "no endpoint anywhere: it stays");
         start

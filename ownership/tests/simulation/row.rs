@@ -33,7 +33,7 @@ pub fn row(name: &str, setup: &Setup, mut scenario: impl FnMut(&mut Cluster) -> 
             }
         }
         let after = scenario(&mut cluster);
-        for address in cluster.wants.keys() {
+        for address in cluster.specs.keys() {
             let (without, double) = (cluster.without(*address, after), cluster.double(*address, after));
             if std::env::var("OWNERSHIP_FAIL_MS").is_ok_and(|limit| without.max(double) > ms(limit.parse().unwrap())) {
                 cluster.fail(&format!("{without:?} without, {double:?} double at {address}"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Fact, Qualified};
+use ownership::{Notification, Qualified};
 
 use crate::row::{ms, owner, row, seeds, wait};
 use crate::sim::{Cluster, Family, Setup};
@@ -56,7 +56,10 @@ fn a_lone_node_serves_though_its_gateway_never_answers() {
             let served = cluster.measure.addresses[&cluster.vip(number)].owners.first().map(|(at, _)| at.since(start));
             assert!(served.is_some_and(|served| served < ms(4000)), "{served:?}");
         }
-        assert!(cluster.facts(0, start).any(|fact| matches!(fact, Fact::Deaf { .. })), "not said that it waits");
+        assert!(
+            cluster.notifications(0, start).any(|notification| matches!(notification, Notification::Deaf { .. })),
+            "not said that it waits"
+        );
     }
 }
 
@@ -65,11 +68,11 @@ fn services_come_and_go() {
     for seed in 1..=seeds(20) {
         let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
         let start = cluster.now;
-        cluster.want(cluster.vip(7), Qualified::All, 0);
+        cluster.serve(cluster.vip(7), Qualified::All, 0);
         cluster.run(ms(1000));
         let served = cluster.measure.addresses[&cluster.vip(7)].owners[0].0.since(start);
         assert!(served < ms(200), "{served:?}");
-        cluster.unwant(cluster.vip(7));
+        cluster.stop_serving(cluster.vip(7));
         cluster.run(ms(1000));
         assert!(cluster.answers(cluster.vip(7)).is_empty());
     }
@@ -80,7 +83,7 @@ fn services_that_skip_the_question() {
     row("skip-ipv6-dad", &Setup { skip_probe: true, ..Setup::default() }, |cluster| {
         let start = cluster.now;
         let address = cluster.vip(7);
-        cluster.want(address, Qualified::All, 0);
+        cluster.serve(address, Qualified::All, 0);
         cluster.run(ms(1000));
         let served = cluster.measure.addresses[&address].owners[0].0.since(start);
         // Delay of the watch, and three probes if they are not skipped.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::machine::MemberState;
+use ownership::machine::MemberStatus;
 use runtime::BootTime;
 
 use super::{AT_ONCE, Driver};
@@ -64,8 +64,8 @@ impl Driver {
     }
 
     fn tell_members(&mut self) {
-        let members: Vec<MemberState> = self.machine.member_states().collect();
-        let brief = members.iter().map(|member| (member.node.clone(), (member.vital, member.flags))).collect();
+        let members: Vec<MemberStatus> = self.machine.member_statuses().collect();
+        let brief = members.iter().map(|member| (member.node.clone(), (member.liveness, member.flags))).collect();
         let silent = self.machine.is_gossip_silent();
         let brief = Some((brief, silent));
         if brief != self.told {

@@ -75,7 +75,7 @@ mod tests {
         let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));
         assert_eq!((view.node.as_str(), view.duration), ("n1", Duration::from_secs(180)));
         assert_eq!((view.subnets, view.endpoints), (content.subnets, content.endpoints));
-        assert_eq!(view.places, [ownership::Place::new("192.0.2.11".parse().unwrap(), 24).unwrap()]);
+        assert_eq!(view.places, [ownership::InterfaceAddress::new("192.0.2.11".parse().unwrap(), 24).unwrap()]);
         assert_eq!(view.macs, [ownership::Mac([2, 0, 0, 0, 0, 11])]);
     }
 

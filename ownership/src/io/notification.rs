@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::model::link::LinkId;
 use crate::model::node::{Mac, NodeId};
 use crate::session::Refusal;
-use crate::wire::{Epoch, Vital};
+use crate::wire::{Epoch, Liveness};
 
 /// Something that people are to know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
+pub enum Notification {
     /// A member's state changed.
     Member {
         /// The member.
         node: NodeId,
         /// What is believed of it now.
-        vital: Vital,
+        liveness: Liveness,
     },
     /// This node claimed an address.
     Claimed {
@@ -25,7 +25,7 @@ pub enum Fact {
         /// The epoch of the claim.
         epoch: Epoch,
         /// Why.
-        cause: Cause,
+        cause: ClaimReason,
         /// Who had it before, if known.
         from: Option<NodeId>,
         /// How long it took since its owner was last known to answer (histogram of failovers).
@@ -36,7 +36,7 @@ pub enum Fact {
         /// The address.
         address: IpAddr,
         /// Why.
-        why: Why,
+        why: ReleaseReason,
         /// Who has it now, if known.
         to: Option<NodeId>,
     },
@@ -127,7 +127,7 @@ pub enum Fact {
 
 /// Why an address was released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
+pub enum ReleaseReason {
     /// No Service uses it.
     Unwanted,
     /// A planned move.
@@ -159,7 +159,7 @@ pub enum ProbeResult {
 
 /// Why an address is claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum ClaimReason {
     /// Nobody has it.
     Unclaimed,
     /// Its owner is gone from the link.
