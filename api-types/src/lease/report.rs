@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::coordination::v1::Lease;
 use serde::{Deserialize, Serialize};
 
-use super::entries;
+use super::list::{entries, join};
 use crate::reserved::names_a_host;
 
 /// Annotation: every address that the node's kernel has and that is not from us, joined by commas.
@@ -165,7 +165,7 @@ fn hosts_value(addresses: impl IntoIterator<Item = IpAddr>, most: usize) -> Stri
         }
     }
     kept.sort_unstable();
-    kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    join(kept.iter().map(ToString::to_string))
 }
 
 #[cfg(test)]

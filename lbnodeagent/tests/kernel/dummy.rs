@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::{Change, KernelAddress, MARK, Observed};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::{KernelAddress, MARK};
+use lbnodeagent::model::observed::{Change, Observed};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
@@ -187,7 +189,7 @@ fn the_next_run_adopts_it() {
             node.kill();
         }
         let gone = |change: &Change| matches!(change, Change::NoLink(_) | Change::NoAddress(_));
-        assert!(!monitor.hear().changes.iter().any(gone));
+        assert!(!monitor.read().changes.iter().any(gone));
         assert_eq!(index(), before);
         assert_eq!(kind(), "dummy");
     });

@@ -4,10 +4,11 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use api_types::Family;
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::Change;
-use lbnodeagent::packet::frames::announcement;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::kernel::packet::frames::announcement;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
+use lbnodeagent::model::observed::Change;
 use nix::net::if_::if_nametoindex;
 use serde_json::json;
 
@@ -119,7 +120,7 @@ async fn answers(mac: &str, far: &Far, end: &'static str) {
 
 /// The addresses that went from any interface since the last call.
 fn lost(monitor: &mut Monitor) -> Vec<String> {
-    let heard = monitor.hear().changes.into_iter();
+    let heard = monitor.read().changes.into_iter();
     heard
         .filter_map(|change| if let Change::NoAddress(key) = change { Some(key.ip.to_string()) } else { None })
         .collect()
@@ -144,7 +145,7 @@ async fn announced(interface: &str) -> Node {
 /// Waits until the agent says that the local addresses are there.
 async fn said(node: &Node, interface: &str) {
     for ip in LOCAL {
-        let here = |address: &lbnodeagent::state::Address| {
+        let here = |address: &lbnodeagent::report::state::AddressEntry| {
             address.announced && address.error.is_none() && address.interface.as_deref() == Some(interface)
         };
         node.says(interface, ip, here).await;
@@ -384,7 +385,7 @@ fn a_nic_goes_into_a_bond() {
         known_at(MACS[1], &lan, "far").await;
         let below = if_nametoindex("eth0").unwrap();
         let placed = |change: &Change| matches!(change, Change::Address(key, _) if key.index == below && key.ip == addr(LOCAL[0]));
-        assert!(!monitor.hear().changes.iter().any(placed));
+        assert!(!monitor.read().changes.iter().any(placed));
         ip("address flush dev eth0 scope global");
         answers(MACS[1], &lan, "far").await;
         subnets(&node, &SUBNETS[0]).await;

@@ -6,18 +6,19 @@ use api_types::{LBNodeAgent, ServiceGroup};
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::runtime::watcher::Event;
-use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
-use lbnodeagent::endpoints::SliceView;
-use lbnodeagent::members::LeaseView;
-use lbnodeagent::metrics::Metrics;
-use lbnodeagent::nodes::NodeView;
-use lbnodeagent::publish::lease::Content;
-use lbnodeagent::services::ServiceView;
-use lbnodeagent::state::Report;
-use lbnodeagent::world::Input;
+use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::cluster::endpoints::SliceView;
+use lbnodeagent::cluster::input::Input;
+use lbnodeagent::cluster::lease::LeaseView;
+use lbnodeagent::cluster::node::NodeView;
+use lbnodeagent::cluster::service::ServiceView;
+use lbnodeagent::report::lease::content::Content;
+use lbnodeagent::report::metrics::Metrics;
+use lbnodeagent::report::state::NodeState;
+use lbnodeagent::report::state::StateRequest;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
-use runtime::events::{EventQueue, Waiting};
+use runtime::events::{EventQueue, EventReceiver};
 use runtime::server::Readiness;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -77,7 +78,7 @@ impl Lan {
 
 /// Whether packets can pass.
 pub fn works(interface: &str) -> bool {
-    let observed = lbnodeagent::netlink::Kernel::open().unwrap().dump().unwrap();
+    let observed = lbnodeagent::kernel::netlink::requests::Kernel::open().unwrap().dump().unwrap();
     observed.index_of(interface).is_some_and(|index| observed.links[&index].works())
 }
 
@@ -103,7 +104,7 @@ pub struct Node {
     _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     queue: EventQueue,
-    events: Waiting,
+    events: EventReceiver,
 }
 
 impl Node {
@@ -133,7 +134,7 @@ impl Node {
             stop_grace,
             run_dir: run_dir(),
             gossip_port: 7475,
-            probe_interval: ownership::probe::INTERVAL,
+            probe_interval: ownership::this_node::PROBE_INTERVAL,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
@@ -249,7 +250,7 @@ impl Node {
     /// The Lease of another node with this address.
     pub async fn peer(&self, name: &str, address: &str) {
         let place: ipnetwork::IpNetwork = address.parse().unwrap();
-        let place = ::ownership::Place::new(place.ip(), place.prefix()).unwrap();
+        let place = ::ownership::InterfaceAddress::new(place.ip(), place.prefix()).unwrap();
         let view = LeaseView {
             node: name.to_owned(),
             subnets: vec![place.subnet],
@@ -263,7 +264,7 @@ impl Node {
     }
 
     /// Waits until `/state` says something of an address.
-    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::state::Address) -> bool) {
+    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool) {
         let start = std::time::Instant::now();
         loop {
             let state = self.state().await;
@@ -296,7 +297,7 @@ impl Node {
         self.state().await;
     }
 
-    pub async fn state(&self) -> Report {
+    pub async fn state(&self) -> NodeState {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
         receiver.await.unwrap()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;

@@ -1,5 +1,6 @@
-//! What is on an interface of a node, as the node's kernel tells it: nothing is asked while something is measured.
+//! The addresses of a node's interface, from its kernel's notifications: no request disturbs a measurement.
 
+use e2e::BenchResult as Result;
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -29,8 +30,6 @@ use tokio::{
     sync::mpsc,
     time::{Instant as Deadline, timeout_at},
 };
-
-use super::Result;
 
 /// Bits of `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 1 << 4 | 1 << 8;

@@ -1,5 +1,6 @@
-//! Asks and connects while something happens, and says what came of it.
+//! Watches the Service's addresses from the client while an event happens, and returns the measurements.
 
+use e2e::BenchResult as Result;
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
@@ -7,15 +8,12 @@ use std::{
 
 use e2e::{ArpMonitor, Connector, Mac, Node};
 
-use super::{
-    Result,
-    bench::Bench,
+use crate::{
+    bench::{Bench, PATIENCE},
     figures::{Figures, Sample},
+    service::PORT,
     standstill::Standstill,
 };
-
-/// The Service's port.
-pub(crate) const PORT: u16 = 80;
 
 /// Who has answered alone for so long will go on.
 const STEADY: Duration = Duration::from_secs(1);
@@ -25,6 +23,22 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A phase of a run: its line in the table, its beginning and its end.
 pub(crate) type Phase = (&'static str, Instant, Instant);
+
+impl Bench {
+    /// Watches the Service from a state in which all agents are ready and one node answers for both addresses.
+    pub(crate) async fn watch(&self) -> Result<Watch<'_>> {
+        self.cluster.agents_ready(PATIENCE).await?;
+        let mut watch = Watch::start(self, self.addresses)?;
+        watch.begin(PATIENCE).await?;
+        if !watch.one_owner() {
+            // They went different ways in an earlier run.
+            self.rebalance().await?;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            watch.begin(PATIENCE).await?;
+        }
+        Ok(watch)
+    }
+}
 
 /// Watches an address of each family.
 pub(crate) struct Watch<'a> {
@@ -41,7 +55,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn start(bench: &'a Bench, addresses: [IpAddr; 2]) -> Result<Self> {
         let client = bench.cluster.client();
         let [v4, v6] = addresses;
-        let connect = |address| client.connect_again_and_again(SocketAddr::new(address, PORT));
+        let connect = |address| client.connect_continuously(SocketAddr::new(address, PORT));
         Ok(Self {
             bench,
             monitors: [client.monitor(v4)?, client.monitor(v6)?],

@@ -1,5 +1,6 @@
 //! Nodes cut off, unplugged, without power.
 
+use e2e::BenchResult as Result;
 use std::{
     thread,
     time::{Duration, Instant},
@@ -7,9 +8,8 @@ use std::{
 
 use e2e::{Node, eventually};
 
-use super::{AFTERWARDS, TAKEOVER, end_with_return, pass};
+use crate::rows::steps::{AFTERWARDS, TAKEOVER, end_with_return, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
 };
