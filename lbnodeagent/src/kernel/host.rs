@@ -97,7 +97,7 @@ impl Host {
     }
 
     /// Runs a call that changes much, and applies the notifications that come meanwhile and at its end, so that the
-    /// outcome can be told from the observed state. Returns what they affect, too.
+    /// observed state shows the outcome. Also returns what they affect.
     ///
     /// If the observed state is stale then, it is to be compared only now: tables that change cannot be dumped.
     pub async fn call_and_listen<T: Send + 'static>(
