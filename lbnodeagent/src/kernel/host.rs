@@ -31,8 +31,7 @@ impl Host {
         // Listen first, or what changes between the two would be missed.
         let monitor = Monitor::open()?;
         let mut kernel = Kernel::open()?;
-        let observed = kernel.dump()?;
-        let observer = Observer::new(monitor, observed);
+        let observer = Observer::new(monitor, kernel.dump()?);
         Ok(Self { kernel: Some(kernel), observer, compared: BootTime::now() })
     }
 
