@@ -80,7 +80,7 @@ async fn group_by_namespace_binding_and_its_precedence() {
     // What was given stays.
     fixture.has("only", &["203.0.113.16"]).await;
     fixture.has("ambiguous", &["203.0.113.1"]).await;
-    // Both say so: nobody is.
+    // Both are marked as the default: neither is.
     let both = json!({"remote": one("203.0.113.16/28"), "namespaces": [space], "namespaceDefault": true, "enforceNamespaces": true});
     fixture.group("bound-a", both).await;
     fixture.condition("bound-a", "Ready", "True", "").await;

@@ -71,7 +71,7 @@ fn key<'a>(secret: &'a Secret, name: &'static str) -> Option<&'a [u8]> {
                 key = name,
                 bytes,
                 least = LEAST,
-                "key in the Secret is too short: ignored"
+                "the key in the Secret is too short and is ignored"
             );
             None
         }

@@ -185,7 +185,7 @@ impl Store {
             (None, Some(_)) => tracing::warn!(
                 op = "gossipKey",
                 secret = GOSSIP_SECRET,
-                "the Secret has no key any more: going on with the one that was there"
+                "the Secret has no key any more: the agent continues with the previous one"
             ),
             (None, None) => {}
         }

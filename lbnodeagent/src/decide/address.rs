@@ -28,7 +28,7 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
         return nothing(Reason::NotWanted);
     }
     if context.node_addresses.contains(&address) {
-        let text = format!("{address} is this node's own address: take it out of the ServiceGroup's pool");
+        let text = format!("{address} is this node's own address: remove it from the ServiceGroup's pool");
         return nothing(Reason::Refused(text));
     }
     let pool = context.groups.find(address);
@@ -71,7 +71,7 @@ fn decide_local(
     let key = AddressKey { ip: address, index: interface.index, prefix_len: network.prefix() };
     if context.is_taken(address, interface.index) {
         let text = format!(
-            "{} already has {address}, and not from us: take it away there, or out of the ServiceGroup's pool",
+            "interface {} already has {address} from somebody else: remove it there, or from the ServiceGroup's pool",
             interface.name
         );
         return nothing(Reason::Refused(text));

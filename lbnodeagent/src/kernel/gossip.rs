@@ -1,4 +1,4 @@
-//! The datagrams between the agents.
+//! The UDP sockets of the gossip between the agents.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,29 +11,30 @@ use socket2::{Domain, Socket, Type};
 
 use crate::kernel::polled_socket::PolledSocket;
 
-/// How often a free port is looked for that both families have free.
+/// How often a port is looked for that is free in both families.
 const ATTEMPTS: usize = 8;
 
 /// A UDP socket for each family.
 ///
-/// Two, for one socket of both would see IPv4 peers under other addresses, and would not exist on hosts without IPv6.
+/// One socket for both would see IPv4 peers under mapped addresses, and could not be opened on hosts without IPv6.
 #[derive(Debug)]
 pub struct Gossip {
     port: u16,
     v4: PolledSocket,
-    /// Missing where the host has no IPv6.
+    /// Absent where the host has no IPv6.
     v6: Option<PolledSocket>,
 }
 
 impl Gossip {
-    /// Listens on this port of every own address; needs a tokio runtime. Port 0 is any free one.
+    /// Listens on this port of every own address; needs a tokio runtime. Port 0 stands for any free one.
     ///
     /// # Errors
+    ///
     /// When the port is taken, which the error says, or the kernel refuses.
     pub fn bind(port: u16) -> io::Result<Self> {
         let mut result = Self::attempt(port);
         for _ in 1..ATTEMPTS {
-            // The port that is free in one family may be taken in the other.
+            // A port that is free in one family may be taken in the other.
             if port != 0 || !matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
                 break;
             }
@@ -73,23 +74,23 @@ impl Gossip {
         }
     }
 
-    /// The datagrams that have come, at most `limit`, without waiting; if there are more, [`Self::ready`] returns at
-    /// once. Of one that is too long as much is kept as shows that.
+    /// Receives at most `limit` datagrams without waiting. If there are more, [`Self::ready`] returns at once.
+    /// One that is too long is cut off after its first byte too many.
     pub fn receive(&mut self, limit: usize) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut buffer = [0; MAX_DATAGRAM + 1];
         let mut received = Vec::new();
         let mut tried: usize = 0;
         let mut open: Vec<_> = [Some(&mut self.v4), self.v6.as_mut()].into_iter().flatten().collect();
-        // In turns: a flood of one family leaves the other audible.
+        // The families take turns, so that a flood of one does not drown the other.
         while !open.is_empty() {
-            open.retain_mut(|ear| {
+            open.retain_mut(|socket| {
                 let more = tried >= limit;
-                ear.set_more(more);
+                socket.set_more(more);
                 if more {
                     return false;
                 }
                 tried = tried.saturating_add(1);
-                match ear.read::<SockaddrStorage>(&mut buffer) {
+                match socket.read::<SockaddrStorage>(&mut buffer) {
                     Ok((length, from)) => {
                         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
                         received.extend(from.as_ref().and_then(address).map(|from| (from, bytes)));
@@ -103,16 +104,17 @@ impl Gossip {
         received
     }
 
-    /// Sends a datagram without waiting, by the socket of its family.
+    /// Sends a datagram without waiting, through the socket of its family.
     ///
     /// # Errors
-    /// When there is no way to the destination, the family is missing, or a queue is full.
+    ///
+    /// When there is no route to the destination, the family is absent, or a queue is full.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let ear = match to {
+        let socket = match to {
             SocketAddr::V4(_) => &self.v4,
             SocketAddr::V6(_) => self.v6.as_ref().ok_or(Errno::EAFNOSUPPORT)?,
         };
-        Ok(ear.send(&SockaddrStorage::from(to), bytes)?)
+        Ok(socket.send(&SockaddrStorage::from(to), bytes)?)
     }
 }
 
@@ -133,7 +135,7 @@ fn open(address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
     Ok((socket.into(), port))
 }
 
-/// Whether the host has no IPv6: compiled without, or disabled.
+/// Whether the host has no IPv6, because it is not compiled in or is disabled.
 fn is_without_ipv6(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }

@@ -31,8 +31,7 @@ impl Host {
         // Listen first, or what changes between the two would be missed.
         let monitor = Monitor::open()?;
         let mut kernel = Kernel::open()?;
-        let observed = kernel.dump()?;
-        let observer = Observer::new(monitor, observed);
+        let observer = Observer::new(monitor, kernel.dump()?);
         Ok(Self { kernel: Some(kernel), observer, compared: BootTime::now() })
     }
 
@@ -97,7 +96,7 @@ impl Host {
     }
 
     /// Runs a call that changes much, and applies the notifications that come meanwhile and at its end, so that the
-    /// outcome can be told from the observed state. Returns what they affect, too.
+    /// observed state shows the outcome. Also returns what they affect.
     ///
     /// If the observed state is stale then, it is to be compared only now: tables that change cannot be dumped.
     pub async fn call_and_listen<T: Send + 'static>(

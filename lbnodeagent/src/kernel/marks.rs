@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-/// Whether this kernel marks addresses (`IFA_PROTO`): Linux 5.18 does.
+/// Whether this kernel marks addresses (`IFA_PROTO`). Linux does since 5.18.
 #[must_use]
 pub fn marks_addresses() -> bool {
     static MARKS: LazyLock<bool> = LazyLock::new(|| {

@@ -1,11 +1,11 @@
-//! Frames on the local links: where an address is, whether anybody has it, and what the others say of it.
+//! ARP and neighbour discovery frames: announcements, probes, and what other hosts send.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`frames`] | what our frames look like: announcements and questions |
-//! | [`decode`] | what the others' frames mean |
+//! | [`frames`] | our frames: announcements and questions |
+//! | [`decode`] | the meaning of other hosts' frames |
 //! | [`socket`] | sending |
-//! | [`listener`], `filter` | hearing, and what is not worth hearing |
+//! | [`listener`], `filter` | receiving, and the frames that are not received |
 //! | `groups` | the IPv6 groups on which questions for an address arrive |
 
 pub mod decode;

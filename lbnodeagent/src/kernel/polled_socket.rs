@@ -1,4 +1,4 @@
-//! A socket that is waited for, and read without blocking.
+//! A socket that is waited for and read without blocking.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,18 +11,18 @@ use tokio::io::unix::AsyncFd;
 /// Bytes that may wait to be read: a burst of some thousand small packets.
 const BUFFER: usize = 1 << 20;
 
-/// A socket for hearing. It is registered with the tokio runtime in whose context it was made.
+/// A socket that is waited for and read. It is registered with the tokio runtime in whose context it was made.
 #[derive(Debug)]
 pub(crate) struct PolledSocket {
     socket: AsyncFd<OwnedFd>,
-    /// Something may be left unread: nobody will call again because of it.
+    /// Something may be left to read although the runtime does not report it.
     more: bool,
 }
 
 impl PolledSocket {
-    /// Takes a socket that does not block.
+    /// Takes a non-blocking socket.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        // Beyond the system's limit by CAP_NET_ADMIN, without it as far as that allows.
+        // With CAP_NET_ADMIN beyond the system's limit, without it up to the limit.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err()
             && let Err(errno) = setsockopt(&socket, sockopt::RcvBuf, &BUFFER)
         {
@@ -38,17 +38,18 @@ impl PolledSocket {
         if self.more {
             return Ok(());
         }
-        // Cleared before reading: what comes meanwhile makes the socket ready again.
+        // Cleared before reading: packets that come meanwhile make the socket ready again.
         self.socket.readable().await.map(|mut guard| guard.clear_ready())
     }
 
-    /// Whether the reader ended while there may have been more.
+    /// Sets whether reading ended before the socket was empty.
     pub(crate) fn set_more(&mut self, more: bool) {
         self.more = more;
     }
 
-    /// Reads one packet, whether the runtime knows of it yet or not: an answer that has arrived counts before what
-    /// is decided next. What is longer than the buffer is cut off. `EAGAIN`: there is none.
+    /// Reads one packet, even if the runtime has not reported it yet, because an answer that has arrived must
+    /// count in the next decision. A packet that is longer than the buffer is cut off. `EAGAIN` means that
+    /// there is none.
     pub(crate) fn read<A: SockaddrLike>(&self, buffer: &mut [u8]) -> Result<(usize, Option<A>), Errno> {
         loop {
             match recvfrom(self.socket.as_raw_fd(), buffer) {

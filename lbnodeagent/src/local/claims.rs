@@ -17,14 +17,14 @@ use crate::plan::record::replace;
 #[derive(Debug)]
 pub struct Claims {
     path: PathBuf,
-    told: bool,
+    failure_logged: bool,
 }
 
 impl Claims {
     /// The file in this directory.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self { path: directory.join("claims"), told: false }
+        Self { path: directory.join("claims"), failure_logged: false }
     }
 
     /// Reads it. Lines that cannot be understood are ignored, and a missing file counts as empty.
@@ -42,9 +42,9 @@ impl Claims {
             let _ = writeln!(text, "{address} {epoch}");
         }
         match replace(&self.path, &text) {
-            Ok(()) => self.told = false,
-            Err(error) if !self.told => {
-                self.told = true;
+            Ok(()) => self.failure_logged = false,
+            Err(error) if !self.failure_logged => {
+                self.failure_logged = true;
                 tracing::warn!(op = "claims", path = %self.path.display(), %error, "cannot write the state file");
             }
             Err(_) => {}

@@ -208,6 +208,6 @@ fn link_local(table: &Table, index: u32) -> Option<Ipv6Addr> {
 
 fn listen(selected: &Selected) -> Option<Listener> {
     Listener::open(selected.index)
-        .inspect_err(|errno| tracing::warn!(op = "listen", interface = selected.name, %errno, "cannot hear the others"))
+        .inspect_err(|errno| tracing::warn!(op = "listen", interface = selected.name, %errno, "cannot receive other hosts' frames"))
         .ok()
 }

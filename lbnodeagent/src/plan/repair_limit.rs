@@ -1,7 +1,7 @@
-//! The limit of repairs with an address that somebody else keeps removing.
+//! The limit for repairs of an address that somebody else keeps removing.
 //!
-//! The first repairs are immediate. Whoever removes an address again and again (another address
-//! manager, a second agent) would otherwise make this program and the log run hot.
+//! The first repairs are immediate. Without a limit, a program that removes an address again and again (another address
+//! manager, a second agent) would keep this one and its log busy.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -61,7 +61,7 @@ impl Dummy {
                 tracing::info!(op = "dummyInterface", interface = name, created, "ready for remote addresses");
                 self.index = Some(index);
                 let notice = lost.then(|| {
-                    let text = format!("interface {name} was deleted or replaced: its addresses are put there again");
+                    let text = format!("interface {name} was deleted or replaced: its addresses are added again");
                     (reason::INTERFACE_REPAIRED, text)
                 });
                 Refreshed { made_ready: true, notice }
@@ -71,11 +71,11 @@ impl Dummy {
                 // What is announced on an interface that still exists stays there.
                 self.index = self.index.filter(|index| host.observed().links.contains_key(index));
                 let consequence = match self.index {
-                    Some(index) => format!("they stay on {}", host.observed().name_of(index)),
-                    None => "none is announced".to_owned(),
+                    Some(index) => format!("the addresses stay on {}", host.observed().name_of(index)),
+                    None => "no remote address is announced".to_owned(),
                 };
                 let text = format!(
-                    "interface {name} for remote addresses is not ready, {error}: {consequence}. Does this kernel have the module dummy? It is tried again every 30 s"
+                    "interface {name} for remote addresses is not ready ({error}): {consequence}. Check that this kernel has the module dummy; the agent tries again every 30 s"
                 );
                 tracing::warn!(op = "dummyInterface", event = reason::INTERFACE_UNAVAILABLE, interface = name, %error, "{text}");
                 Refreshed { made_ready: false, notice: Some((reason::INTERFACE_UNAVAILABLE, text)) }

@@ -31,13 +31,13 @@ impl Reporter {
             }
             Notification::AddressConflict { address, mac, defended: false } => {
                 let text = format!(
-                    "{mac}, which is no node of this cluster, answers for {address}: node {node} does not claim it while that is so; find the host or take the address out of the pool"
+                    "host {mac}, which is no node of this cluster, answers for {address}, so node {node} does not claim the address: find the host, or remove the address from the pool"
                 );
                 warn(address, reason::ADDRESS_CONFLICT, &text);
             }
             Notification::AddressConflict { address, mac, defended: true } => {
                 let text = format!(
-                    "{mac}, which is no node of this cluster, says that it has {address}: node {node} defends the address; find the host or take the address out of the pool"
+                    "host {mac}, which is no node of this cluster, announces {address}, and node {node} defends the address: find the host, or remove the address from the pool"
                 );
                 warn(address, reason::ADDRESS_CONFLICT, &text);
             }
@@ -49,24 +49,29 @@ impl Reporter {
             }
             Notification::TwoClaims { address, rival, kept } => {
                 let text = if kept {
-                    format!("node {node} and another one answered for {address}, which node {node} has kept")
+                    format!(
+                        "node {node} and another node answered for {address} at the same time; node {node} keeps it"
+                    )
                 } else {
-                    format!("nodes {node} and {rival} answered for {address}: node {node} has given it up")
+                    format!(
+                        "nodes {node} and {rival} answered for {address} at the same time; node {node} has given it up"
+                    )
                 };
                 warn(address, reason::ADDRESS_CONTESTED, &text);
             }
             Notification::NoSuccessor { address } => {
-                let text = format!("{address} should leave node {node}, and no other node can take it: it stays");
+                let text =
+                    format!("{address} should move away from node {node}, but no other node can take it, so it stays");
                 warn(address, reason::NO_SUCCESSOR, &text);
             }
             Notification::ExclusionIgnored { address } => {
                 let text = format!(
-                    "every node that can answer for {address} is excluded from load balancers by label: the label is ignored there"
+                    "every node that can answer for {address} has the label that excludes it from load balancers, so the label is ignored for this address"
                 );
                 warn(address, reason::EXCLUSION_IGNORED, &text);
             }
             Notification::MoveFailed { address, to } => {
-                tracing::warn!(op = "move", ip = %address, %to, "the successor did not claim the address: taken back");
+                tracing::warn!(op = "move", ip = %address, %to, "the new owner did not claim the address: taken back");
             }
             fact => self.other_fact(cluster, observed, fact),
         }
@@ -79,7 +84,7 @@ impl Reporter {
             Notification::ProxyArp { link, mac } => {
                 let interface = name(link);
                 let text = format!(
-                    "{mac} on interface {interface} answers ARP for free addresses (proxy ARP): its answers are not counted"
+                    "host {mac} on interface {interface} answers ARP for free addresses (proxy ARP), so its answers are ignored"
                 );
                 tracing::warn!(op = "ownership", event = reason::PROXY_ARP, interface, %mac, "{text}");
                 self.node(cluster, reason::PROXY_ARP, &text);
@@ -87,7 +92,7 @@ impl Reporter {
             Notification::Deaf { link } => {
                 let interface = name(link);
                 let text = format!(
-                    "nobody answers on interface {interface}, neither nodes nor gateway: nothing is claimed there"
+                    "neither another node nor the gateway answers on interface {interface}, so no address is claimed there: check the cable and the network"
                 );
                 tracing::warn!(op = "ownership", event = reason::LINK_DEAF, interface, "{text}");
                 self.node(cluster, reason::LINK_DEAF, &text);
@@ -95,21 +100,21 @@ impl Reporter {
             Notification::GossipSilent => {
                 let port = self.gossip_port;
                 let text = format!(
-                    "no other agent answers on UDP port {port} (a firewall?): Leases tell which nodes live, and failover takes seconds"
+                    "no other agent answers on UDP port {port}, so that Leases show which nodes live and failover takes seconds: check for a firewall between the nodes"
                 );
                 tracing::warn!(op = "gossip", event = reason::GOSSIP_SILENT, "{text}");
                 self.node(cluster, reason::GOSSIP_SILENT, &text);
             }
             Notification::Refused(Refusal::WrongKey) => {
-                let text = "an agent uses another gossip key than this one and is not heard: is the Secret purelb-gossip the same for all?";
+                let text = "an agent with another gossip key than this one is ignored: check that the Secret purelb-gossip is the same for all agents";
                 tracing::debug!(op = "gossip", event = reason::GOSSIP_KEY_MISMATCH, "{text}");
                 self.node(cluster, reason::GOSSIP_KEY_MISMATCH, text);
             }
             Notification::Alarm { node, link, own } => {
-                tracing::warn!(op = "alarm", %node, interface = name(link), own, "node silent in every way");
+                tracing::warn!(op = "alarm", %node, interface = name(link), own, "the node does not answer in any way");
             }
             Notification::AgentSilent { node } => {
-                tracing::warn!(op = "members", %node, "its agent is silent, its kernel answers: its addresses stay there");
+                tracing::warn!(op = "members", %node, "the agent does not answer but its kernel does: its addresses stay there");
             }
             Notification::Paused(gap) => {
                 let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);

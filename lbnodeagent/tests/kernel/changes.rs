@@ -10,7 +10,8 @@ use lbnodeagent::model::placement::{Kind, Placement};
 use lbnodeagent::report::state::AddressEntry;
 use serde_json::json;
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_on, local_is_there, remote_is_there, service, works};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_on, local_is_there, remote_is_there, works};
+use crate::objects::{groups, service};
 use crate::support::{Monitor, add_dummy, cidrs, eventually, in_namespace, ip, ip_batch};
 
 /// What is repaired is so within this time.

@@ -9,7 +9,8 @@ use lbnodeagent::model::observed::{Change, Observed};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use crate::node::{Node, REMOTE, groups, interfaces, remote_is_there, service};
+use crate::node::{Node, REMOTE, interfaces, remote_is_there};
+use crate::objects::{groups, service};
 use crate::support::{addresses, eventually, in_namespace, ip, lasts};
 use crate::uml::{Part, in_guest, load, load_on_demand};
 

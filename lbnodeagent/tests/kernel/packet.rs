@@ -7,7 +7,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;
 
-use crate::node::{Node, groups, interfaces, service};
+use crate::node::{Node, interfaces};
+use crate::objects::{groups, service};
 use crate::support::{eventually, in_namespace, ip};
 
 #[test]

@@ -7,7 +7,8 @@ use lbnodeagent::cluster::input::Input;
 use lbnodeagent::cluster::service::ServiceView;
 use serde_json::{Value, json};
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
+use crate::objects::{groups, service, service_group};
 use crate::support::{
     Monitor, add_dummy, addresses, an_agent_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
 };

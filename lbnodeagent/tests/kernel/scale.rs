@@ -9,7 +9,8 @@ use lbnodeagent::model::address::AddressKey;
 use lbnodeagent::model::operation::{Entry, Operation, Purpose};
 use lbnodeagent::model::placement::{Kind, Placement};
 
-use crate::node::{Node, interfaces, service, service_group};
+use crate::node::{Node, interfaces};
+use crate::objects::{service, service_group};
 use crate::support::{add_dummy, cidrs, eventually, in_namespace};
 
 #[test]

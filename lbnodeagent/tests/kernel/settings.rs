@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, endpoints, groups, local_is_there, remote_is_there, service};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
+use crate::objects::{endpoints, groups, service};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, lasts};
 
 /// Waits until `ip` has a line with all the words.
@@ -238,7 +239,7 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
         let _lan = Lan::new().await;
         let mut nobody = service("nobody", &["192.168.50.205"]);
         nobody["spec"]["externalTrafficPolicy"] = json!("Local");
-        let elsewhere = crate::node::service_group("far", "local", "10.77.0.0/24", "10.77.0.0/24", "default");
+        let elsewhere = crate::objects::service_group("far", "local", "10.77.0.0/24", "10.77.0.0/24", "default");
         let mut all = groups();
         all.push(elsewhere);
         let services =

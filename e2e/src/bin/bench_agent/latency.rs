@@ -50,7 +50,7 @@ pub(crate) async fn remote(bench: &Bench, runs: u32) -> Result<Vec<Line>> {
     ])
 }
 
-/// Local addresses, with their 30 ms of asking whether somebody has them.
+/// Local addresses, including the 30 ms of probing.
 pub(crate) async fn local(bench: &Bench, runs: u32) -> Result<Vec<Line>> {
     let seen = measure(bench, Kind::Local, runs).await?;
     let one = format!("local, {runs} Services one by one: creation to eth0");

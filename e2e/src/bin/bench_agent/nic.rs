@@ -40,7 +40,7 @@ const BUFFER: usize = 64 << 20;
 /// A datagram of the kernel is at most this long.
 const DATAGRAM: usize = 64 << 10;
 
-/// How long is listened until somebody may want to stop.
+/// How long a read waits before the thread looks whether it should stop.
 const TICK: TimeVal = TimeVal::new(0, 20_000);
 
 /// The addresses of an interface, link-local ones apart; each with whether it will stay without being renewed.

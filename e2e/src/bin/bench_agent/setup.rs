@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// The namespace of the Services.
 pub(crate) const SPACE: &str = "bench";
 
-/// For whatever has to be as before.
+/// For everything that has to be restored.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The interface for remote addresses.

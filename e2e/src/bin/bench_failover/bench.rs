@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::service::{SERVICE, SPACE};
 
-/// For whatever has to be as before after a run.
+/// For everything that has to be restored after a run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The LBNodeAgent of the rows that need one.

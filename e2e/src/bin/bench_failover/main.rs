@@ -1,4 +1,4 @@
-//! `make bench-failover`: how long nobody answers, or two do, while nodes, agents and networks fail.
+//! `make bench-failover`: for how long no host answers, or two do, while nodes, agents and networks fail.
 //!
 //! A cluster of its own with one dual-stack Service whose two addresses have the same order of nodes, so that one node
 //! answers for both. A client on the nodes' LAN asks for each address once in a millisecond, by ARP and by neighbour

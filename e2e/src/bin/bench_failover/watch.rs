@@ -15,10 +15,10 @@ use crate::{
     standstill::Standstill,
 };
 
-/// Who has answered alone for so long will go on.
+/// A host that has answered alone for this time is taken for the owner.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// How often is looked.
+/// The time between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A phase of a run: its line in the table, its beginning and its end.
@@ -46,12 +46,12 @@ pub(crate) struct Watch<'a> {
     monitors: [ArpMonitor; 2],
     connectors: [Connector; 2],
     standstill: Standstill,
-    /// Who answered for each when it began.
+    /// The host that answered for each when it began.
     first: [Option<Mac>; 2],
 }
 
 impl<'a> Watch<'a> {
-    /// Begins, whoever answers.
+    /// Starts to watch, whichever hosts answer.
     pub(crate) fn start(bench: &'a Bench, addresses: [IpAddr; 2]) -> Result<Self> {
         let client = bench.cluster.client();
         let [v4, v6] = addresses;
@@ -86,7 +86,7 @@ impl<'a> Watch<'a> {
         v4 == v6
     }
 
-    /// Waits until somebody else answers steadily for what the owner answered for; whether that came in time.
+    /// Waits until other hosts answer steadily for the owner's addresses; returns whether that came in time.
     pub(crate) async fn taken_over(&self, deadline: Duration) -> bool {
         let [owner, _] = self.first;
         let concerned = self.concerned();
@@ -96,7 +96,7 @@ impl<'a> Watch<'a> {
         .await
     }
 
-    /// Waits until somebody answers steadily for both addresses; whether that came in time.
+    /// Waits until one host each answers steadily for both addresses; returns whether that came in time.
     pub(crate) async fn answered(&self, deadline: Duration) -> bool {
         self.wait(deadline, |_, mac| mac.is_some()).await
     }
@@ -115,12 +115,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Who answers steadily.
+    /// The hosts that answer steadily.
     pub(crate) fn steady(&self) -> [Option<Mac>; 2] {
         self.monitors.each_ref().map(|monitor| monitor.steady(STEADY))
     }
 
-    /// Who has answered within the last 50 ms.
+    /// The hosts that have answered within the last 50 ms.
     pub(crate) fn answering(&self) -> [std::collections::BTreeSet<Mac>; 2] {
         self.monitors.each_ref().map(|monitor| monitor.answering(Duration::from_millis(50)))
     }

@@ -26,7 +26,7 @@ use crate::base::error::{Doing, Result, unexpected};
 const LONGEST: usize = 2048;
 
 /// Bytes of frames that may wait. A reader that has to wait for a processor must not lose some: they would look like
-/// requests that nobody answered.
+/// requests without an answer.
 const BUFFER: usize = 16 << 20;
 
 /// Sends and receives frames on one interface of the network namespace it was opened in.

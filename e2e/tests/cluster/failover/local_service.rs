@@ -13,7 +13,7 @@ use e2e::{
 /// After this time a node answers again.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// Who has answered alone for this time goes on.
+/// A host that has answered alone for this time is taken for the owner.
 pub(crate) const STEADY: Duration = Duration::from_millis(700);
 
 /// A dual-stack Service without backends, whose two addresses have the same order of nodes, and monitors of both.

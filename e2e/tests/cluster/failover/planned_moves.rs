@@ -21,7 +21,7 @@ fn excluded<'a>(cluster: &'a Cluster, node: &Node) -> Undo<'a> {
 async fn an_excluded_owner_hands_over_and_gets_its_addresses_back_when_somebody_asks() {
     let cluster = installed().await;
     let local = LocalService::new(&cluster, "planned").await;
-    // The first choice, unless somebody else was there first.
+    // The first candidate, unless another node was there first.
     let [address, _] = local.addresses;
     let (owner, first) = (local.owner(), cluster.order(address).remove(0));
 

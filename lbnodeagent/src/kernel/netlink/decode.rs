@@ -16,10 +16,10 @@ use crate::model::observed::Change;
 /// A lifetime that never ends.
 const FOREVER: u32 = u32::MAX;
 
-/// What the message changes; nothing if it is of no interest.
+/// The change that a message reports; nothing if it does not matter.
 pub(super) fn change(message: RouteNetlinkMessage, now: BootTime) -> Option<Change> {
     match message {
-        // Bridges report their ports by messages of their own family.
+        // Bridges report their ports in messages of their own family.
         RouteNetlinkMessage::NewLink(message) if message.header.interface_family == AddressFamily::Unspec => {
             Some(Change::Link(message.header.index, link(message)))
         }
@@ -40,7 +40,8 @@ fn link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         name: String::new(),
-        // The port of a bond (IFF_SLAVE) is set up for the bond only. Ports of bridges and VRFs do not carry the flag.
+        // The port of a bond (IFF_SLAVE) is set up only for the bond. Ports of bridges and VRFs do not have
+        // the flag.
         up: flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Port),
         carrier: flags.contains(LinkFlags::LowerUp),
         loopback: flags.contains(LinkFlags::Loopback),
@@ -79,7 +80,7 @@ fn address(message: &AddressMessage, now: BootTime) -> Option<(AddressKey, Kerne
             AddressAttribute::Flags(all) => flags = *all,
             AddressAttribute::Protocol(mark) => found.mark = Some(u8::from(*mark)).filter(|mark| *mark != 0),
             AddressAttribute::Broadcast(ip) => found.broadcast = Some(*ip),
-            // The name of the interface is the label of every address without one.
+            // An address without a label has the name of its interface as the label.
             AddressAttribute::Label(label) if label.contains(':') => found.label = Some(label.as_str().into()),
             AddressAttribute::CacheInfo(info) => {
                 let finite = |seconds: u32| Some(seconds).filter(|seconds| *seconds != FOREVER);
@@ -91,7 +92,7 @@ fn address(message: &AddressMessage, now: BootTime) -> Option<(AddressKey, Kerne
     // On point-to-point links IFA_ADDRESS is the other end.
     let ip: IpAddr = local.or(peer)?;
     let ipv6 = ip.is_ipv6();
-    // IPv6 uses the bit for temporary addresses (IFA_F_TEMPORARY), which is another matter.
+    // For IPv6 the bit has another meaning: a temporary address (IFA_F_TEMPORARY).
     found.secondary = !ipv6 && flags.contains(AddressFlags::Secondary);
     found.no_prefix_route = flags.contains(AddressFlags::Noprefixroute);
     found.usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Deprecated | AddressFlags::Dadfailed);
@@ -127,7 +128,7 @@ fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
     Some(DefaultRoute { family, metric, table, index: index?, gateway: via, source })
 }
 
-/// The next hop; that of an IPv4 route can be an IPv6 address (`RTA_VIA`, RFC 5549).
+/// The next hop. That of an IPv4 route may be an IPv6 address (`RTA_VIA`, RFC 5549).
 const fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
     match attribute {
         RouteAttribute::Gateway(RouteAddress::Inet(ip)) | RouteAttribute::Via(RouteVia::Inet(ip)) => {

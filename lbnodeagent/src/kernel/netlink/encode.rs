@@ -11,11 +11,11 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use crate::model::address::{AddressKey, MARK};
 use crate::model::operation::{Entry, Operation, Purpose};
 
-/// A message with its flags, those of every request apart.
+/// A message with its flags, without those that every request has.
 type Request = (RouteNetlinkMessage, u16);
 
-/// The requests that read everything we want to know, each with its name for errors. Links come
-/// first: a link that disappears takes its addresses along.
+/// The requests for a dump, each with its name for errors. Links come first, because a link that disappears takes
+/// its addresses with it.
 pub(super) fn dumps(with_routes: bool) -> Vec<(&'static str, RouteNetlinkMessage)> {
     let mut v4 = RouteMessage::default();
     v4.header.address_family = AddressFamily::Inet;
@@ -32,10 +32,11 @@ pub(super) fn dumps(with_routes: bool) -> Vec<(&'static str, RouteNetlinkMessage
     dumps
 }
 
-/// An operation on an address.
+/// The message for an operation.
 pub(super) fn operation(operation: &Operation) -> Request {
     match operation {
-        // What the kernel did not take along stays as it is: not everything about another's address is known here.
+        // An address of somebody else that still exists stays as it is, because not all of its attributes
+        // are known here.
         Operation::Put(entry, Purpose::Restore) if entry.mark != Some(MARK) => {
             (RouteNetlinkMessage::NewAddress(put(entry)), NLM_F_CREATE | NLM_F_EXCL)
         }
@@ -59,8 +60,8 @@ fn put(entry: &Entry) -> AddressMessage {
     message.header.scope = AddressScope::from(entry.scope);
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Noprefixroute, entry.no_prefix_route);
-    // Our probe is the check for duplicates; the kernel's would keep the address silent for
-    // 1.5 s, and delete it on a claim of another node.
+    // Our probe replaces the kernel's duplicate address detection. That would keep the address silent for 1.5 s,
+    // and delete it when another node claims it.
     flags.set(AddressFlags::Nodad, entry.key.ip.is_ipv6());
     message.header.flags = AddressHeaderFlags::from_bits_truncate(u8::try_from(flags.bits() & 0xff).unwrap_or(0));
     message.attributes.push(AddressAttribute::Flags(flags));
@@ -76,7 +77,7 @@ fn put(entry: &Entry) -> AddressMessage {
     message
 }
 
-/// Creates an interface of type dummy.
+/// The message that creates a dummy interface.
 pub(super) fn create_dummy(name: &str) -> Request {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
@@ -84,7 +85,7 @@ pub(super) fn create_dummy(name: &str) -> Request {
     (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Sets an interface up.
+/// The message that sets an interface up.
 pub(super) fn set_up(index: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;
@@ -93,8 +94,8 @@ pub(super) fn set_up(index: u32) -> Request {
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 
-/// Sets `promote_secondaries` of an interface to 0. By netlink, because the file system with the
-/// settings is read-only in a container.
+/// The message that sets `promote_secondaries` of an interface to 0. In a container the file system with this
+/// setting is read-only.
 pub(super) fn no_promotion(index: u32) -> Request {
     /// `IFLA_INET_CONF`.
     const CONF: u16 = 1;

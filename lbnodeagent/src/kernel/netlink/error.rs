@@ -1,23 +1,23 @@
-//! Purpose a request to the kernel failed.
+//! Why a request to the kernel failed.
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-/// Purpose the kernel did not answer as expected.
+/// Why a request to the kernel failed.
 #[derive(Debug, Error)]
 pub enum KernelError {
-    /// The kernel refused.
+    /// The kernel refused the request.
     #[error("{what}: {errno}")]
     Refused {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// What the kernel said.
+        /// The kernel's answer.
         errno: Errno,
     },
-    /// The socket failed or was silent for [`socket::DEADLINE`].
+    /// The socket failed, or there was no answer in time.
     #[error("netlink: {0}")]
     Socket(#[from] Errno),
-    /// The tables changed during each of several dumps.
+    /// The tables changed during every one of several dumps.
     #[error("netlink: the kernel's tables changed during every dump")]
     Interrupted,
 }

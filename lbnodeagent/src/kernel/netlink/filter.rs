@@ -1,5 +1,5 @@
-//! What the kernel drops before it wakes us: of routes, all but default routes. A node that speaks BGP may have very
-//! many others, and each address on the dummy interface brings one or two.
+//! The filter of notifications: the kernel drops those of routes other than default routes. A node that speaks BGP
+//! may have very many of them, and each address on the dummy interface brings one or two.
 
 use nix::libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, RTM_DELROUTE, RTM_NEWROUTE};
 use socket2::SockFilter;
@@ -12,9 +12,9 @@ const NLMSG_HEADER: u32 = 16;
 /// The whole message.
 const WHOLE: u32 = u32::MAX;
 
-/// The program; a notification is one message.
+/// The filter program. It sees one notification at a time.
 pub(super) fn program() -> [SockFilter; 7] {
-    // Loads take two bytes for big-endian ones.
+    // The load instruction reads two bytes as a big-endian number.
     let of_type = |number: u16| u32::from(number.to_be());
     [
         statement(BPF_LD | BPF_H | BPF_ABS, TYPE),

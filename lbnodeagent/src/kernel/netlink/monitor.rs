@@ -16,16 +16,16 @@ const ADDRESSES: u32 = 1 | 1 << 4 | 1 << 8;
 /// Bits of `RTNLGRP_IPV4_ROUTE`, `_IPV6_ROUTE`.
 const ROUTES: u32 = 1 << 6 | 1 << 10;
 
-/// What one reading gave.
+/// The notifications that were read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
     /// The changes, in order.
     pub changes: Vec<Change>,
-    /// Some were lost: everything must be read anew.
+    /// Some were lost, so that everything must be read from the kernel.
     pub lost: bool,
 }
 
-/// Hears what changes in the kernel.
+/// Receives the kernel's notifications.
 #[derive(Debug)]
 pub struct Monitor {
     socket: AsyncFd<Socket>,
@@ -35,20 +35,22 @@ impl Monitor {
     /// Listens from now on; needs a tokio runtime.
     ///
     /// # Errors
+    ///
     /// When the kernel refuses.
     pub fn open() -> Result<Self, KernelError> {
-        Self::hearing(ADDRESSES | ROUTES)
+        Self::with_groups(ADDRESSES | ROUTES)
     }
 
-    /// Listens from now on to what concerns links and addresses only; needs a tokio runtime.
+    /// Listens from now on, to changes of links and addresses only; needs a tokio runtime.
     ///
     /// # Errors
+    ///
     /// When the kernel refuses.
     pub fn of_addresses() -> Result<Self, KernelError> {
-        Self::hearing(ADDRESSES)
+        Self::with_groups(ADDRESSES)
     }
 
-    fn hearing(groups: u32) -> Result<Self, KernelError> {
+    fn with_groups(groups: u32) -> Result<Self, KernelError> {
         let socket = Socket::notifications(groups)?;
         #[allow(unsafe_code, reason = "the socket owns its descriptor and never replaces it")]
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
@@ -58,18 +60,19 @@ impl Monitor {
         Ok(Self { socket })
     }
 
-    /// Waits until there is something to hear; [`Self::read`] must follow.
+    /// Waits until there may be notifications; [`Self::read`] must follow.
     ///
     /// # Errors
+    ///
     /// When the runtime shuts down.
     pub async fn wait(&self) -> std::io::Result<()> {
-        // Cleared before reading: what comes while `hear` reads makes the socket ready again.
+        // Cleared before reading: notifications that come meanwhile make the socket ready again.
         self.socket.readable().await.map(|mut guard| guard.clear_ready())
     }
 
-    /// Reads everything there is, without waiting.
+    /// Reads all notifications that have come, without waiting.
     pub fn read(&mut self) -> Notifications {
-        let mut heard = Notifications::default();
+        let mut notifications = Notifications::default();
         loop {
             let now = BootTime::now();
             let result = self.socket.get_mut().receive();
@@ -79,28 +82,29 @@ impl Monitor {
                         match message.payload {
                             NetlinkPayload::InnerMessage(inner) => {
                                 let change = decode::change(inner, now);
-                                // The kernel reports no deletion of what `ip route replace` replaces.
-                                heard.changes.extend(change.map(|change| match change {
+                                // The kernel does not report the deletion of a route
+                                // that `ip route replace` replaces.
+                                notifications.changes.extend(change.map(|change| match change {
                                     Change::Route(route) if message.header.flags & NLM_F_REPLACE != 0 => {
                                         Change::Replacement(route)
                                     }
                                     other => other,
                                 }));
                             }
-                            NetlinkPayload::Overrun(_) => heard.lost = true,
+                            NetlinkPayload::Overrun(_) => notifications.lost = true,
                             _ => {}
                         }
                     }
                 }
                 Err(Errno::EAGAIN) => break,
-                Err(Errno::ENOBUFS) => heard.lost = true,
+                Err(Errno::ENOBUFS) => notifications.lost = true,
                 Err(errno) => {
-                    tracing::warn!(op = "netlink", %errno, "cannot hear what changes");
-                    heard.lost = true;
+                    tracing::warn!(op = "netlink", %errno, "cannot read notifications");
+                    notifications.lost = true;
                     break;
                 }
             }
         }
-        heard
+        notifications
     }
 }

@@ -1,16 +1,4 @@
-//! The only module that talks to the kernel.
-//!
-//! Two sockets, both in the network namespace of the thread that opened them. [`Kernel`] asks and
-//! writes: netlink answers a request before the call that sends it returns, so it is an ordinary
-//! blocking object, used by one writer. [`Monitor`] hears what changes, whoever changes it, our
-//! own writes included, and in order: whoever reads it empty after a write knows what the kernel
-//! has.
-//!
-//! | Module | Holds |
-//! |---|---|
-//! | [`encode`] | operations to messages |
-//! | [`decode`] | messages to changes |
-//! | [`socket`] | bytes out, bytes in |
+//! Requests to the kernel: dumps, operations on addresses, and the dummy interface.
 
 use std::collections::HashMap;
 
@@ -25,14 +13,14 @@ use super::{decode, encode};
 use crate::model::observed::{Change, Observed};
 use crate::model::operation::{Operation, Purpose};
 
-/// Requests to the kernel.
+/// Sends requests to the kernel and waits for the answers.
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
     sequence: u32,
 }
 
-/// As many operations as one batch may have: its acknowledgements fit into the socket's buffer.
+/// The largest number of operations in one batch. Their acknowledgements fit into the socket's buffer.
 pub const BATCH: usize = 256;
 
 /// How often an interrupted dump is repeated.
@@ -50,16 +38,18 @@ impl Kernel {
     /// Reads links, addresses and default routes.
     ///
     /// # Errors
-    /// When the kernel refuses, or changes too fast.
+    ///
+    /// When the kernel refuses, or its tables change during every dump.
     pub fn dump(&mut self) -> Result<Observed, KernelError> {
         self.read(true, |_| true)
     }
 
-    /// Reads links, and the addresses on those whose index counts. The routes of a node that speaks BGP may be
-    /// very many.
+    /// Reads links, and the addresses on those for which `counts` is true. Routes are left out, because a node
+    /// that speaks BGP may have very many.
     ///
     /// # Errors
-    /// When the kernel refuses, or changes too fast.
+    ///
+    /// When the kernel refuses, or its tables change during every dump.
     pub fn dump_addresses(&mut self, counts: impl Fn(u32) -> bool) -> Result<Observed, KernelError> {
         self.read(false, counts)
     }
@@ -101,7 +91,8 @@ impl Kernel {
         let mut interrupted = false;
         loop {
             let now = BootTime::now();
-            // Reduced at once: a message is many times as large as what is kept of it.
+            // Decoded at once, because a message is many times as large as the change that is kept of
+            // it.
             for message in self.socket.receive()? {
                 if message.header.sequence_number != sequence {
                     continue;
@@ -121,13 +112,14 @@ impl Kernel {
         }
     }
 
-    /// Does the operations in order, in one call for up to [`BATCH`] of them; one result each. When the socket fails
-    /// after the first call, what was not done or not answered has failed with `EIO`.
+    /// Carries operations out in order, up to [`BATCH`] of them in one call; returns a result for each. When
+    /// the socket fails after the first call, the operations without an answer have the result `EIO`.
     ///
-    /// Deleting what is not there, and putting what is, succeed.
+    /// Deleting an address that does not exist succeeds, and so does putting one that exists.
     ///
     /// # Errors
-    /// When the socket fails in the first call: nothing is known of any of them then.
+    ///
+    /// When the socket fails in the first call. Then the outcome of all operations is unknown.
     pub fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Errno>>, KernelError> {
         let mut results = Vec::with_capacity(operations.len());
         for batch in operations.chunks(BATCH) {
@@ -137,7 +129,7 @@ impl Kernel {
                 Err(error) if results.is_empty() => return Err(error),
                 Err(error) => {
                     tracing::error!(op = "netlink", %error, "not all addresses could be written");
-                    // Nobody knows which answers are still to come.
+                    // The old socket may still receive late answers.
                     self.socket = Socket::requests()?;
                     results.resize(operations.len(), Err(Errno::EIO));
                     break;
@@ -153,24 +145,25 @@ impl Kernel {
         Ok(results)
     }
 
-    /// Sees to it that the interface is there, up, and keeps promoting no secondary addresses;
-    /// returns its index. An interface of any type is taken as it is.
+    /// Makes sure that the interface exists, is up, and does not promote secondary addresses; returns its
+    /// index. An existing interface may be of any type.
     ///
     /// # Errors
+    ///
     /// When the kernel cannot create it.
     pub fn ensure_dummy(&mut self, name: &str, observed: &Observed) -> Result<u32, KernelError> {
         let index = if let Some(index) = observed.index_of(name) {
             index
         } else {
             match self.one("cannot create the dummy interface", encode::create_dummy(name)) {
-                // Somebody was faster, which is as good.
+                // Somebody else has just created it, which is fine.
                 Ok(()) | Err(KernelError::Refused { errno: Errno::EEXIST, .. }) => {}
                 Err(error) => return Err(error),
             }
             self.index_of(name)?
         };
         self.one("cannot set the dummy interface up", encode::set_up(index))?;
-        // Best effort: the plan copes with promotion too.
+        // Best effort, because plans also work with promotion.
         if let Err(error) = self.one("cannot set promote_secondaries", encode::no_promotion(index)) {
             tracing::debug!(op = "dummyInterface", %error, "promote_secondaries stays as it is");
         }
@@ -189,7 +182,7 @@ impl Kernel {
         }
     }
 
-    /// Sends all and waits for each one's acknowledgement; 0 (`UnknownErrno`) is success.
+    /// Sends requests and waits for the acknowledgement of each. 0 (`UnknownErrno`) means success.
     fn transact(&mut self, requests: Vec<(RouteNetlinkMessage, u16)>) -> Result<Vec<Errno>, KernelError> {
         let count = requests.len();
         let requests = requests.into_iter().map(|(message, flags)| (message, flags | NLM_F_REQUEST | NLM_F_ACK));
@@ -211,7 +204,7 @@ impl Kernel {
         Ok(sequences.map(|sequence| answers.get(&sequence).copied().unwrap_or(Errno::UnknownErrno)).collect())
     }
 
-    /// Sends messages in one datagram; returns the number of the last one.
+    /// Sends messages in one datagram; returns the sequence number of the last one.
     fn send(&mut self, messages: Vec<(RouteNetlinkMessage, u16)>) -> Result<u32, KernelError> {
         let mut bytes = Vec::new();
         for (message, flags) in messages {
@@ -221,7 +214,7 @@ impl Kernel {
             message.header.sequence_number = self.sequence;
             message.finalize();
             let start = bytes.len();
-            // Every message begins at a multiple of four.
+            // Every message begins at a multiple of four bytes.
             bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
             if let Some(place) = bytes.get_mut(start..) {
                 message.serialize(place);

@@ -15,11 +15,11 @@ use socket2::SockRef;
 
 use super::filter;
 
-/// How long the kernel may take for an answer; it answers at once or not at all.
+/// How long to wait for an answer. The kernel answers at once or not at all.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Bytes of messages that may wait to be read. Setting it beyond the system's limit needs
-/// `CAP_NET_ADMIN`, which every use of this socket needs anyway.
+/// Bytes of messages that may wait to be read. A value beyond the system's limit needs `CAP_NET_ADMIN`, which every
+/// user of this socket has.
 const BUFFER: usize = 8 << 20;
 
 /// A datagram of the kernel is at most this long.
@@ -32,7 +32,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// For requests; reading waits up to [`DEADLINE`].
+    /// A socket for requests. Reading waits for up to [`DEADLINE`].
     pub(super) fn requests() -> Result<Self, Errno> {
         let socket = Self::open(SockFlag::empty(), 0)?;
         let seconds = i64::try_from(DEADLINE.as_secs()).unwrap_or(30);
@@ -40,11 +40,12 @@ impl Socket {
         Ok(socket)
     }
 
-    /// For notifications of these groups (a bit each), of routes only those of default routes; reading never waits.
+    /// A socket for notifications of these groups (a bit each), of routes only those of default routes. Reading
+    /// never waits.
     pub(super) fn notifications(groups: u32) -> Result<Self, Errno> {
         let socket = Self::open(SockFlag::SOCK_NONBLOCK, groups)?;
         if let Err(error) = SockRef::from(&socket.fd).attach_filter(&filter::program()) {
-            tracing::debug!(op = "netlink", %error, "routes of others are heard as well");
+            tracing::debug!(op = "netlink", %error, "the filter is not set: notifications of all routes are received");
         }
         Ok(socket)
     }
@@ -67,7 +68,7 @@ impl Socket {
         sendto(self.fd.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty()).map(|_| ())
     }
 
-    /// One datagram's messages; those that cannot be read are left out.
+    /// Reads the messages of one datagram. Those that cannot be decoded are left out.
     pub(super) fn receive(&mut self) -> Result<Vec<NetlinkMessage<RouteNetlinkMessage>>, Errno> {
         let length = loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {

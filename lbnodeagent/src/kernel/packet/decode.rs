@@ -1,4 +1,4 @@
-//! What the others' frames mean: ARP and neighbour discovery, read as strictly as the kernel reads them.
+//! The meaning of other hosts' frames: ARP and neighbour discovery, decoded as strictly as the kernel does.
 //!
 //! | Frame | Meaning |
 //! |---|---|
@@ -6,13 +6,13 @@
 //! | every other reply and advertisement, ARP request for the sender's own address | [`NeighborFrame::Announcement`] |
 //! | ARP request, neighbour solicitation | [`NeighborFrame::Request`], without sender if the target is wanted for itself |
 //!
-//! An ordinary request, of a client for an address, is a question: the client is a witness that we hear, and is no
-//! contender for the target. That it also says where the client's own address is, the listener adds. Only a request
-//! for the address from which it is sent has nothing else to say.
+//! An ordinary request of a client for an address is a question. The client does not contend for the target. The
+//! request also shows where the client's own address is, and the listener reports that too. A request from an
+//! address for itself shows nothing else.
 //!
-//! Frames with a VLAN tag belong to another link and have another Ethernet type: they mean nothing here. So do
-//! extension headers in front, which no host uses in neighbour discovery (RFC 6980 forbids the one that would
-//! matter, fragments).
+//! Frames with a VLAN tag belong to another link and have another Ethernet type, so they are ignored. So are
+//! messages behind IPv6 extension headers, which no host uses in neighbour discovery (RFC 6980 forbids fragments,
+//! the only ones that would matter).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,9 +32,9 @@ const ADVERTISEMENT: u8 = 136;
 const SOURCE: u8 = 1;
 const TARGET: u8 = 2;
 
-/// The hardware address of whoever sent an Ethernet frame, and what it says; nothing if it is damaged or says nothing
-/// about addresses. The hardware address is the one of the ARP or ND message, for that is what others note; a message
-/// of ND without one has the frame's. `own` is the hardware address of the interface where the frame was heard.
+/// The sender's hardware address of an Ethernet frame, and the frame's meaning; nothing if the frame is damaged or
+/// is not about addresses. The hardware address is that of the ARP or ND message, because other hosts cache that
+/// one; an ND message without one has the frame's. `own` is the hardware address of the receiving interface.
 #[must_use]
 pub fn decode(frame: &[u8], own: Mac) -> Option<(Mac, NeighborFrame)> {
     let (destination, rest) = frame.split_first_chunk::<6>()?;
@@ -51,7 +51,7 @@ pub fn decode(frame: &[u8], own: Mac) -> Option<(Mac, NeighborFrame)> {
     }
 }
 
-/// RFC 826, RFC 5227. What follows it is padding.
+/// ARP (RFC 826, RFC 5227). Padding may follow.
 fn arp(packet: &[u8], to_us: bool) -> Option<(Mac, NeighborFrame)> {
     let rest = packet.strip_prefix(&ARP_OF_IPV4)?;
     let (operation, rest) = rest.split_first_chunk::<2>()?;
@@ -77,7 +77,7 @@ fn arp(packet: &[u8], to_us: bool) -> Option<(Mac, NeighborFrame)> {
     Some((*mac, frame))
 }
 
-/// RFC 4861, 7.1.1 and 7.1.2.
+/// Neighbour discovery (RFC 4861, 7.1.1 and 7.1.2).
 fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, NeighborFrame)> {
     let ([first, _, _, _, length @ .., ICMPV6, HOP_LIMIT], rest) = packet.split_first_chunk::<8>()? else {
         return None;
@@ -87,7 +87,7 @@ fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Neighbor
     }
     let (source, rest) = rest.split_first_chunk::<16>()?;
     let (destination, rest) = rest.split_first_chunk::<16>()?;
-    // What follows it is padding.
+    // Padding may follow.
     let message = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
     let icmp = Icmpv6Slice::from_slice(message).ok()?;
     if icmp.code_u8() != 0 || !icmp.is_checksum_valid(*source, *destination) {
@@ -104,7 +104,8 @@ fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Neighbor
         SOLICITATION => {
             let mac = hardware_address(options, SOURCE)?;
             let nobody = source.is_unspecified();
-            // The duplicate address detection of another host: to the group, and without hardware address.
+            // Duplicate address detection of another host is sent to the group and has no hardware
+            // address.
             if nobody && (mac.is_some() || !is_solicited_node(destination)) {
                 return None;
             }
@@ -127,12 +128,13 @@ fn neighbour(packet: &[u8], ethernet: Mac, to_us: bool) -> Option<(Mac, Neighbor
     }
 }
 
-/// The hardware address in the first option of this kind, if there is one; nothing at all if the options are damaged.
+/// The hardware address in the first option of this kind, if there is one; nothing at all if the options are
+/// damaged.
 #[expect(clippy::option_option, reason = "damaged, missing and present")]
 fn hardware_address(mut options: &[u8], kind: u8) -> Option<Option<Mac>> {
     let mut found = None;
     while let [this, units, ..] = options {
-        // A length of nothing would never end (RFC 4861, 4.6).
+        // A length of 0 would never end (RFC 4861, 4.6).
         let length = usize::from(*units).checked_mul(8).filter(|length| *length > 0)?;
         let (option, rest) = options.split_at_checked(length)?;
         if *this == kind && found.is_none() {

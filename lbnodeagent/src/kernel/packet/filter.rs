@@ -1,4 +1,4 @@
-//! What the kernel drops before it wakes us: classic BPF, one short program per socket.
+//! The filters of packet sockets, one short program of classic BPF each: the kernel drops all other frames.
 //!
 //! Offsets count from the Ethernet header. A load beyond the end of a frame drops it.
 
@@ -8,27 +8,28 @@ use nix::libc::{
 };
 use socket2::SockFilter;
 
-/// Frames to this host, to all, and to a group; the numbers after it are frames to other hosts and our own.
+/// Frames to this host, to all hosts, and to a group have numbers up to this; frames to other hosts and our own
+/// have higher ones.
 const PACKET_MULTICAST: u32 = 2;
 /// The whole frame.
 const WHOLE: u32 = 0x4_0000;
 
-/// A condition of a frame.
+/// A condition on a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Test {
-    /// The value at the place is this.
+    /// The value at the offset equals this.
     Is(u32, i32, u32),
-    /// The value at the place is at most this.
+    /// The value at the offset is at most this.
     AtMost(u32, i32, u32),
-    /// The byte at the place is one of both.
+    /// The byte at the offset is one of both.
     Either(i32, u32, u32),
 }
 
-/// Neither of a VLAN nor addressed to others nor sent by us.
+/// Frames that belong to no VLAN, are not addressed to other hosts, and were not sent by us.
 ///
-/// Sockets of one protocol hear after the kernel has sorted out VLANs: frames with the tag of a VLAN device are that
-/// device's, and those of an unknown VLAN have lost their tag and are marked as other hosts'. The kernel's own ARP
-/// ignores the latter too. The test for a tag is for kernels that leave it.
+/// A socket of one protocol receives frames after the kernel has sorted out VLANs. Frames with the tag of a VLAN
+/// device belong to that device. Those of an unknown VLAN have lost their tag and are marked as addressed to other
+/// hosts, and the kernel's own ARP ignores them too. The test for a tag is for kernels that leave it.
 const OURS: [Test; 2] = [
     Test::Is(BPF_W, SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT, 0),
     Test::AtMost(BPF_W, SKF_AD_OFF + SKF_AD_PKTTYPE, PACKET_MULTICAST),
@@ -41,7 +42,7 @@ pub(super) fn arp() -> Vec<SockFilter> {
     program(&[&OURS[..], &tests].concat())
 }
 
-/// Neighbour solicitations and advertisements that no router has passed on.
+/// Neighbour solicitations and advertisements that no router has forwarded.
 pub(super) fn neighbours() -> Vec<SockFilter> {
     let tests = [
         Test::Is(BPF_H, 12, unsigned(ETH_P_IPV6)),
@@ -54,7 +55,7 @@ pub(super) fn neighbours() -> Vec<SockFilter> {
 
 fn program(tests: &[Test]) -> Vec<SockFilter> {
     let load = |size, at| statement(BPF_LD | size | BPF_ABS, unsigned(at));
-    // Every test ends with a return of its own: no distances to count.
+    // Every test ends with its own return, so that no jump distances need to be computed.
     let drop = || statement(BPF_RET | BPF_K, 0);
     let mut program = Vec::new();
     for test in tests {
@@ -78,7 +79,7 @@ fn jump(condition: u32, value: u32, met: u8, unmet: u8) -> SockFilter {
     SockFilter::new(u16::try_from(BPF_JMP | condition | BPF_K).unwrap_or_default(), met, unmet, value)
 }
 
-/// The bits of a number: places of the kernel's own data are below zero.
+/// The bits of a number. The offsets of the kernel's own data are negative.
 const fn unsigned(value: i32) -> u32 {
     value.cast_unsigned()
 }

@@ -1,4 +1,4 @@
-//! Announcements and questions as Ethernet frames: ARP for IPv4, neighbour discovery for IPv6.
+//! Our announcements and questions as Ethernet frames: ARP for IPv4, neighbour discovery for IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,13 +12,13 @@ const BROADCAST: Mac = [0xff; 6];
 /// The group address of `ff02::1`.
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// Neighbour discovery is answered only when no router has passed it on (RFC 4861, 7.1).
+/// Hosts answer neighbour discovery only if no router has forwarded it (RFC 4861, 7.1).
 pub(super) const HOP_LIMIT: u8 = 255;
 
-/// The frames that say once that the address is at this interface: for IPv4 an ARP request and an
-/// ARP reply, for IPv6 a neighbour advertisement.
+/// The frames of one announcement that the address is at this interface: for IPv4 an ARP request and an ARP reply,
+/// for IPv6 a neighbour advertisement.
 ///
-/// `link_local` is the source of the advertisement; the address itself if there is none.
+/// `link_local` is the source of the advertisement. Without it the source is the address itself.
 #[must_use]
 pub fn announcement(address: IpAddr, mac: Mac, link_local: Option<Ipv6Addr>) -> Vec<Vec<u8>> {
     let frames = match address {
@@ -33,25 +33,25 @@ pub fn announcement(address: IpAddr, mac: Mac, link_local: Option<Ipv6Addr>) -> 
     frames.into_iter().flatten().collect()
 }
 
-/// Asks whether anybody has the address, without claiming anything: for IPv4 an ARP probe
-/// (RFC 5227, 2.1.1), for IPv6 a neighbour solicitation from `source`, an own address.
+/// A probe: asks whether any host has the address, without claiming it. For IPv4 it is an ARP probe (RFC 5227,
+/// 2.1.1), for IPv6 a neighbour solicitation from `source`, an own address.
 ///
-/// Nothing for IPv6 without such a source: the unspecified address would make the question a duplicate address
-/// detection (RFC 4862, 5.4.3), upon which the kernel of a holder takes away an address with a finite lifetime. With
-/// `to` only that hardware address is asked; one that is not a host's counts as none.
+/// There is none for IPv6 without such a source. The unspecified address would make it a duplicate address
+/// detection (RFC 4862, 5.4.3), on which the kernel of a holder removes an address with a finite lifetime. With
+/// `to` only the host with that hardware address is asked, unless it is not the address of one host.
 #[must_use]
 pub fn probe(target: IpAddr, mac: Mac, source: Option<Ipv6Addr>, to: Option<Mac>) -> Option<Vec<u8>> {
     match target {
         IpAddr::V4(target) => request(target, mac, Ipv4Addr::UNSPECIFIED, to),
-        // To the group even if one host is asked: should it not have the address any more, and be a router, it would
-        // pass on what is addressed to the address itself.
+        // To the group even if one host is asked: a router that does not have the address any more would
+        // forward a packet that is addressed to it.
         IpAddr::V6(target) => solicitation(target, mac, source?, solicited_node(target), to),
     }
 }
 
-/// Asks as an ordinary neighbour: are you there? An ARP request or a neighbour solicitation from `source`, an own
-/// address of the same family; only to that hardware address with `to`, as a host that checks its cache does
-/// (RFC 1122, 2.3.2.1; RFC 4861, 7.3.3).
+/// Asks as an ordinary neighbour whether a host is there: an ARP request or a neighbour solicitation from `source`,
+/// an own address of the same family. With `to` only the host with that hardware address is asked, as by a host
+/// that checks its cache (RFC 1122, 2.3.2.1; RFC 4861, 7.3.3).
 #[must_use]
 pub fn reach(target: IpAddr, mac: Mac, source: IpAddr, to: Option<Mac>) -> Option<Vec<u8>> {
     match (target, source) {
@@ -65,7 +65,7 @@ pub fn reach(target: IpAddr, mac: Mac, source: IpAddr, to: Option<Mac>) -> Optio
     }
 }
 
-/// The group on which a holder of the address hears questions for it (RFC 4291, 2.7.1).
+/// The group on which a holder of the address receives questions for it (RFC 4291, 2.7.1).
 #[must_use]
 pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();
@@ -78,7 +78,7 @@ const fn group_mac(group: Ipv6Addr) -> Mac {
     [0x33, 0x33, a, b, c, d]
 }
 
-/// Whether it is the hardware address of one host: no group, and not zero.
+/// Whether it is the hardware address of one host: neither a group nor zero.
 pub(super) fn is_host(mac: Mac) -> bool {
     mac[0] & 1 == 0 && mac != [0; 6]
 }
@@ -91,7 +91,7 @@ fn request(target: Ipv4Addr, mac: Mac, source: Ipv4Addr, to: Option<Mac>) -> Opt
     if target.is_unspecified() || target.is_multicast() || target.is_broadcast() {
         return None;
     }
-    // The target's hardware address is not known, and said so (RFC 5227, 2.1.1).
+    // The hardware address of the target is not known (RFC 5227, 2.1.1).
     arp(ArpOperation::REQUEST, (mac, source), ([0; 6], target), one_host(to).unwrap_or(BROADCAST))
 }
 

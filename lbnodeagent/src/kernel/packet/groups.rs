@@ -7,19 +7,19 @@ use socket2::{Domain, Socket, Type};
 
 use super::frames::solicited_node;
 
-/// Groups joined at the same time; the kernel has its own limit (`net.core.optmem_max`).
+/// Groups that are joined at the same time. The kernel has a limit of its own (`net.core.optmem_max`).
 const LIMIT: usize = 256;
 
-/// Memberships in solicited-node groups on one interface: they open the hardware's filter, and switches that watch
-/// MLD (RFC 4541, 3) hear of them from the kernel. The socket of the memberships receives nothing.
+/// Memberships in solicited-node groups on one interface. They open the hardware's filter, and the kernel reports
+/// them to switches that watch MLD (RFC 4541, 3). The socket of the memberships receives nothing.
 ///
-/// A new address of the host brings its own membership, but some time after netlink has acknowledged it: who joins
-/// before and leaves later hears every question in between.
+/// The kernel joins the group of a new address of the host some time after netlink has acknowledged the address.
+/// With a membership that begins earlier and ends later, no question is missed.
 #[derive(Debug)]
 pub(super) struct Groups {
     index: u32,
     socket: Option<Socket>,
-    /// How many addresses use a group: those with the same last 24 bits share it.
+    /// How many addresses use a group. Addresses with the same last 24 bits share one.
     users: BTreeMap<Ipv6Addr, usize>,
 }
 
@@ -61,7 +61,7 @@ impl Groups {
         }
     }
 
-    /// Opened when first used: the host may have no IPv6.
+    /// Opened when it is first used, because the host may have no IPv6.
     fn socket(&mut self) -> std::io::Result<&Socket> {
         if self.socket.is_none() {
             self.socket = Some(Socket::new(Domain::IPV6, Type::DGRAM, None)?);

@@ -1,4 +1,4 @@
-//! Hearing ARP and neighbour discovery on one interface.
+//! Receiving ARP and neighbour discovery on one interface.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -17,20 +17,21 @@ use super::groups::Groups;
 use super::socket::link_address;
 use crate::kernel::polled_socket::PolledSocket;
 
-/// Frames read by one call: more are left for the next, so that a storm cannot keep the caller from everything else.
+/// Frames that one call reads. More are left for the next call, so that a storm does not keep the caller from other
+/// work.
 const FRAMES: usize = 512;
-/// Longer than any question or answer; the rest of a longer one is cut off, so that its checksum is wrong.
+/// Longer than any question or answer. A longer frame is cut off, so that its checksum is wrong.
 const LONGEST: usize = 2048;
 
-/// Hears what other hosts ask and answer on one interface; needs `CAP_NET_RAW`.
+/// Receives other hosts' questions and answers on one interface; needs `CAP_NET_RAW`.
 ///
-/// One socket for ARP and one for IPv6, not one for all protocols. That one would hear our own frames too, at the
-/// price of a copy of each frame that the host sends, its filter would run on all traffic of the node, and it would
-/// hear frames before the kernel has sorted out VLANs. These two hear what the kernel's own ARP and neighbour
-/// discovery hear.
+/// There is one socket for ARP and one for IPv6, which receive what the kernel's own ARP and neighbour discovery
+/// receive. One socket for all protocols would also receive our own frames, at the price of a copy of each frame
+/// that the host sends; its filter would run on all traffic of the node; and it would receive frames before the
+/// kernel has sorted out VLANs.
 ///
-/// While the interface is down nothing is heard, and after it is up again everything; after it is gone, nothing ever
-/// again: an interface of the same name is another one.
+/// An interface that is down receives nothing until it is up again. After an interface is gone its listener
+/// receives nothing any more, even if there is a new interface of the same name.
 #[derive(Debug)]
 pub struct Listener {
     arp: PolledSocket,
@@ -46,16 +47,17 @@ impl Listener {
     /// When the interface is gone or the kernel refuses.
     pub fn open(index: u32) -> Result<Self, Errno> {
         Ok(Self {
-            arp: ear(index, ETH_P_ARP, &filter::arp())?,
-            neighbours: ear(index, ETH_P_IPV6, &filter::neighbours())?,
+            arp: open_socket(index, ETH_P_ARP, &filter::arp())?,
+            neighbours: open_socket(index, ETH_P_IPV6, &filter::neighbours())?,
             groups: Groups::new(index),
             buffer: Box::new([0; LONGEST]),
         })
     }
 
-    /// Waits until there may be something to hear; [`Self::receive`] must follow.
+    /// Waits until there may be a frame; [`Self::receive`] must follow.
     ///
     /// # Errors
+    ///
     /// When the runtime shuts down.
     pub async fn ready(&self) -> io::Result<()> {
         tokio::select! {
@@ -64,55 +66,58 @@ impl Listener {
         }
     }
 
-    /// What was heard until now, with the hardware address of its sender, without waiting. `own` is the interface's.
+    /// Receives the frames that have come, each with the hardware address of its sender, without waiting. `own`
+    /// is the hardware address of the interface.
     ///
-    /// A question with a sender is followed by an announcement of the sender's address. At most some hundred frames;
-    /// if there are more, [`Self::ready`] returns at once.
+    /// A question with a sender is followed by an announcement of the sender's address. There are at most some
+    /// hundred frames; if there are more, [`Self::ready`] returns at once.
     pub fn receive(&mut self, own: Mac) -> Vec<(Mac, NeighborFrame)> {
-        let mut heard = Vec::new();
-        for ear in [&mut self.arp, &mut self.neighbours] {
+        let mut received = Vec::new();
+        for socket in [&mut self.arp, &mut self.neighbours] {
             let mut more = true;
-            // Half of them each: a storm of one protocol leaves the other audible.
+            // Half of the frames each, so that a storm of one protocol does not drown the other.
             for _ in 0..FRAMES / 2 {
-                match ear.read::<()>(&mut self.buffer[..]) {
+                match socket.read::<()>(&mut self.buffer[..]) {
                     Ok((length, _)) => {
                         let frame = self.buffer.get(..length).unwrap_or_default();
-                        // Our own come back in a network with a loop.
+                        // Our own frames come back in a network with a loop.
                         let Some((mac, frame)) = decode(frame, own).filter(|(mac, _)| *mac != own) else { continue };
-                        heard.push((mac, frame));
-                        // It also says where the asker has its address: if that is ours, there are two (RFC 5227, 2.4).
+                        received.push((mac, frame));
+                        // A question shows where its sender has its address. If that address
+                        // is ours, there are two holders (RFC 5227, 2.4).
                         if let NeighborFrame::Request { sender: Some(sender), .. } = frame {
-                            heard.push((mac, NeighborFrame::Announcement(sender)));
+                            received.push((mac, NeighborFrame::Announcement(sender)));
                         }
                     }
                     Err(Errno::EAGAIN) => {
                         more = false;
                         break;
                     }
-                    // Said once each time the interface goes down; frames from before may follow.
-                    Err(errno) => tracing::debug!(op = "hear", %errno, "cannot hear"),
+                    // The kernel reports once that the interface is down. Frames from before may
+                    // follow.
+                    Err(errno) => tracing::debug!(op = "receive", %errno, "cannot receive frames"),
                 }
             }
-            ear.set_more(more);
+            socket.set_more(more);
         }
-        heard
+        received
     }
 
-    /// Hears questions for this address from now on, as its holder would (RFC 4861, 7.2.1). To be left as often as
-    /// it was joined. What goes wrong is only logged: most networks carry groups to everybody.
+    /// Receives questions for this address from now on, as its holder would (RFC 4861, 7.2.1). Each call needs
+    /// a matching [`Self::leave`]. Errors are only logged, because most networks deliver groups to every host.
     pub fn join(&mut self, target: Ipv6Addr) {
         self.groups.join(target);
     }
 
-    /// Does not need to hear questions for this address any more.
+    /// Questions for this address need not be received any more.
     pub fn leave(&mut self, target: Ipv6Addr) {
         self.groups.leave(target);
     }
 }
 
-/// A socket for one protocol on one interface. Until it is bound it has no protocol and hears nothing, so that
-/// neither frames of other interfaces nor unfiltered ones come in.
-fn ear(index: u32, protocol: i32, filter: &[SockFilter]) -> Result<PolledSocket, Errno> {
+/// Opens a socket for one protocol on one interface. Until it is bound it has no protocol and receives nothing, so
+/// that no frames of other interfaces and no unfiltered ones come in.
+fn open_socket(index: u32, protocol: i32, filter: &[SockFilter]) -> Result<PolledSocket, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
     SockRef::from(&socket).attach_filter(filter).map_err(|error| errno(&error))?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket};
 
-/// A packet socket that sends and hears nothing; needs `CAP_NET_RAW`.
+/// A packet socket that sends and receives nothing; needs `CAP_NET_RAW`.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
@@ -31,8 +31,8 @@ impl PacketSocket {
     }
 }
 
-/// The socket address of an interface. Only its index counts for sending; a socket that is bound to it hears the
-/// frames of the protocol (an Ethernet type) there.
+/// The socket address of an interface. For sending only its index matters. A socket that is bound to it receives
+/// the frames of the protocol (an Ethernet type) there.
 pub(super) fn link_address(index: u32, protocol: u16) -> Option<LinkAddr> {
     let address = nix::libc::sockaddr_ll {
         sll_family: u16::try_from(nix::libc::AF_PACKET).ok()?,
@@ -44,7 +44,7 @@ pub(super) fn link_address(index: u32, protocol: u16) -> Option<LinkAddr> {
         sll_addr: [0; 8],
     };
     let length = u32::try_from(size_of_val(&address)).ok()?;
-    // nix reads such addresses, but has no other way to make one.
+    // nix can read such an address, but has no other way to make one.
     #[allow(unsafe_code, reason = "the pointer is to a live sockaddr_ll of the given length, from which nix copies")]
     unsafe {
         LinkAddr::from_raw((&raw const address).cast(), Some(length))

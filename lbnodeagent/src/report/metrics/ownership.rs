@@ -67,7 +67,7 @@ impl OwnershipMetrics {
             port_bound: level("purelb_gossip_port_bound", "1 while the gossip's UDP port is ours")?,
             gossip_silent: level(
                 "purelb_gossip_silent",
-                "1 while no other agent answers, so that Leases tell who lives",
+                "1 while no other agent answers, so that Leases show who lives",
             )?,
             send_errors: count("purelb_gossip_send_errors_total", "Datagrams of the gossip not sent")?,
             question_errors: count("purelb_election_question_errors_total", "ARP and ND questions not sent")?,

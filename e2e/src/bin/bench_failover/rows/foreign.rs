@@ -19,7 +19,7 @@ use crate::{
 /// The event's reason.
 const CONFLICT: &str = "AddressConflict";
 
-/// The Service whose addresses somebody has already.
+/// The Service whose addresses a foreign host has already.
 const LATE: &str = "late";
 
 /// Its addresses.

@@ -31,7 +31,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
 pub(crate) struct Row {
     /// As in `ROWS=`; also the name of its first line in the table.
     pub(crate) name: &'static str,
-    /// How often it is made unless somebody says otherwise.
+    /// How often it is made by default.
     pub(crate) usual: u32,
     /// Makes it once; the number of the run is for those that vary.
     pub(crate) make: for<'a> fn(&'a Bench, u32) -> Run<'a>,

@@ -37,7 +37,7 @@ pub(super) async fn ifdown(bench: &Bench) -> Result<Vec<Sample>> {
     away_and_back(bench, ["ifdown", "ifdown-back"], Node::unplug, Node::plug).await
 }
 
-/// The owner goes, somebody takes over, the former owner comes back.
+/// The owner goes, another node takes over, the former owner comes back.
 async fn away_and_back(
     bench: &Bench,
     lines: [&'static str; 2],

@@ -21,7 +21,7 @@ pub(crate) async fn pass(time: Duration) -> Instant {
     Instant::now()
 }
 
-/// What a note says when nobody took over.
+/// The note of a run without a new owner.
 pub(crate) const NOBODY: &str = "nobody took over";
 
 /// Ends the watch of what was done and undone: a line of the table for each.
