@@ -68,13 +68,7 @@ async fn group_by_namespace_binding_and_its_precedence() {
     // One of two is the default.
     let default = json!({"remote": one("203.0.113.32/28"), "namespaces": [space], "namespaceDefault": true});
     fixture.group("bound-b", default).await;
-    eventually(DEADLINE, "the default group", async || {
-        let bound = fixture.group_object("bound-b").await;
-        let observed = &bound["status"]["conditions"][0]["observedGeneration"];
-        if *observed == bound["metadata"]["generation"] { Ok(()) } else { Err(bound["status"].to_string()) }
-    })
-    .await
-    .unwrap();
+    fixture.condition("bound-b", "Ready", "True", "").await;
     fixture.create("default", &[], json!({})).await;
     fixture.has("default", &["203.0.113.32"]).await;
     // What was given stays.

@@ -71,7 +71,7 @@ fn decide_local(
     let key = AddressKey { ip: address, index: interface.index, prefix_len: network.prefix() };
     if context.is_taken(address, interface.index) {
         let text = format!(
-            "interface {} already has {address} from somebody else: remove it there, or from the ServiceGroup's pool",
+            "interface {} already has {address}, and not from us: remove it there, or from the ServiceGroup's pool",
             interface.name
         );
         return nothing(Reason::Refused(text));

@@ -10,10 +10,10 @@ use ownership::model::rng::Rng;
 use ownership::{AddressSpec, Epoch, Event, InterfaceAddress, LinkId, Machine, NodeId, Notification, Qualified, Time};
 
 use super::addressing::{CLIENT, GATEWAY, own, vip};
+use super::digest::Digest;
 use super::measure::Measure;
 use super::network::{Network, Port};
 use super::setup::{Family, Setup};
-use super::trace::Digest;
 
 pub struct Node {
     pub id: NodeId,

@@ -6,6 +6,7 @@ mod agents;
 mod api_server;
 mod clock;
 pub mod cluster;
+mod digest;
 mod faults;
 pub mod measure;
 pub mod network;

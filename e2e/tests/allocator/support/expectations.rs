@@ -37,7 +37,8 @@ impl Fixture<'_> {
         .unwrap();
     }
 
-    /// Waits until a condition of a group has this status and a message with `words` in it.
+    /// Waits until a condition of a group has this status and a message with `words` in it, both about the group as it
+    /// is now: one about an earlier generation may say the same.
     pub(crate) async fn condition(&self, name: &str, kind: &str, status: &str, words: &str) {
         eventually(DEADLINE, format!("group {name} with {kind}={status} and {words:?}"), async || {
             let group = self.group_object(name).await;
@@ -45,6 +46,7 @@ impl Fixture<'_> {
             let found = conditions.iter().any(|condition| {
                 condition["type"] == kind
                     && condition["status"] == status
+                    && condition["observedGeneration"] == group["metadata"]["generation"]
                     && condition["message"].as_str().is_some_and(|message| message.contains(words))
             });
             if found { Ok(()) } else { Err(group["status"].to_string()) }
