@@ -121,6 +121,8 @@ pub struct Service {
     pub written: WrittenAnnotations,
     /// The addresses in its status, in order, each once.
     pub addresses: Vec<IpAddr>,
+    /// `spec.externalIPs`.
+    pub external_ips: Vec<IpAddr>,
     /// Ingress entries of its status without an address. Every write keeps them.
     pub other_ingress: Vec<Value>,
     /// The conditions of its status. All but one type belong to others, and every write keeps those.
