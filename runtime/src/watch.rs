@@ -13,7 +13,7 @@ mod request;
 mod retry;
 
 pub use observe::{WatchUpdate, updates};
-pub use retry::{events, optional_events};
+pub use retry::{Refused, events, optional_events};
 
 #[cfg(test)]
 mod tests;

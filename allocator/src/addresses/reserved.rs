@@ -78,7 +78,7 @@ pub(super) struct Reserved {
 impl Reserved {
     /// Replaces the addresses that are reserved for this. Returns those that were added or removed. O(log n) for each.
     pub(super) fn set(&mut self, reserved_for: &ReservedFor, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        let known = self.by_owner.get(reserved_for).map_or(&[] as &[IpAddr], |known| known);
+        let known = self.by_owner.get(reserved_for).map(|known| &**known).unwrap_or_default();
         if known == addresses {
             return Vec::new();
         }

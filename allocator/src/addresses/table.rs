@@ -227,7 +227,8 @@ impl AddressTable {
     pub fn check_reserved(&self, address: IpAddr, namespace: &str) -> Result<(), Refusal> {
         let is_own = |found: &&ReservedFor| matches!(found, ReservedFor::ExternalIp(service) if service.namespace() == namespace);
         let forbids = self.reserved_for(address).find(|found| found.forbids());
-        let avoided = || self.reserved_for(address).next().filter(|_| !self.reserved_for(address).any(|found| is_own(&found)));
+        let avoided =
+            || self.reserved_for(address).next().filter(|_| !self.reserved_for(address).any(|found| is_own(&found)));
         match forbids.or_else(avoided) {
             None => Ok(()),
             Some(found) => Err(Refusal::Reserved { address, whose: found.seen_from(namespace) }),

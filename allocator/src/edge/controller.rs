@@ -19,10 +19,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::loaded::Loaded;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
-use super::watches::{Input, open};
-use super::loaded::Loaded;
+use super::watches::{Input, Optional, open};
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
@@ -195,7 +195,7 @@ impl Controller {
     fn input(&mut self, input: Input) {
         self.parts.client_metrics.updates.inc();
         match input {
-            Input::Service(service) => self.index.apply_service(service),
+            Input::Service(service) => self.index.apply_service(*service),
             Input::ServiceGone(gone) => self.index.delete_service(&gone),
             Input::Services(list) => {
                 info!(op = "list", services = list.len(), "read all Services of type LoadBalancer");
@@ -233,6 +233,9 @@ impl Controller {
                 self.index.reset_service_cidrs(list);
                 self.loaded.service_cidrs = true;
             }
+            // There is nothing to wait for.
+            Input::Refused(Optional::Nodes) => self.loaded.nodes = true,
+            Input::Refused(Optional::ServiceCidrs) => self.loaded.service_cidrs = true,
         }
         self.check_loaded();
     }

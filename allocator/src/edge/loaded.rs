@@ -5,11 +5,10 @@ use std::time::Duration;
 use runtime::BootTime;
 use tracing::warn;
 
-/// How long the lists are awaited that only say which addresses nobody may have. They may be forbidden to us, or not be
-/// served.
+/// How long the lists are awaited that only say which addresses nobody may have.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which lists have been read completely.
+/// Which lists have been read completely, or cannot be read.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each stands for one list")]
 pub(super) struct Loaded {

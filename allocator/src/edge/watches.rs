@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
-use runtime::watch::{events, optional_events};
+use runtime::watch::{Refused, events, optional_events};
 
 use crate::model::{
     GroupId, GroupObject, Leftover, Node, Service, ServiceName, WatchedExternalIps, WatchedGroup, WatchedNode,
@@ -19,7 +19,7 @@ use crate::model::{
 /// A change that the API server reports.
 #[derive(Debug)]
 pub(super) enum Input {
-    Service(Service),
+    Service(Box<Service>),
     ServiceGone(Leftover),
     /// The complete list.
     Services(Vec<Service>),
@@ -43,6 +43,15 @@ pub(super) enum Input {
     ServiceCidrGone(Box<ServiceCIDR>),
     /// The complete list.
     ServiceCidrs(Vec<ServiceCIDR>),
+    /// The API server does not let us read these.
+    Refused(Optional),
+}
+
+/// What this program can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Optional {
+    Nodes,
+    ServiceCidrs,
 }
 
 /// Objects per page of a list. The pages take most of the memory at the start, so they are small.
@@ -51,18 +60,18 @@ const PAGE: u32 = 250;
 /// Opens all watches. Each begins with a most recent list.
 pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) -> BoxStream<'static, Input> {
     let services = inputs(
-        events("Services", Api::all(client.clone()), paged().fields("spec.type=LoadBalancer")),
+        events("Services", Api::all(client.clone()), paged().fields("spec.type=LoadBalancer")).map(Ok),
         move |object: &WatchedService| object.keep(default_announcer),
         Input::Services,
         // The selector lets no object of another type through. Should one come, it is not ours.
         move |object| match object.keep(default_announcer) {
-            Some(service) => Input::Service(service),
+            Some(service) => Input::Service(Box::new(service)),
             None => Input::ServiceGone(object.as_leftover()),
         },
         |object| Input::ServiceGone(object.as_leftover()),
     );
     let groups = inputs(
-        events("ServiceGroups", Api::all(client.clone()), paged()),
+        events("ServiceGroups", Api::all(client.clone()), paged()).map(Ok),
         |object: &WatchedGroup| Some(object.keep()),
         Input::Groups,
         |object| Input::Group(Box::new(object.keep())),
@@ -72,7 +81,7 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
         },
     );
     let leases = inputs(
-        events("Leases", Api::namespaced(client.clone(), namespace), paged()),
+        events("Leases", Api::namespaced(client.clone(), namespace), paged()).map(Ok),
         |lease: &Lease| Some(lease.clone()),
         Input::Leases,
         |lease| Input::Lease(Box::new(lease)),
@@ -83,7 +92,8 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
 
 fn nodes(client: &Client) -> BoxStream<'static, Input> {
     inputs(
-        optional_events("Nodes", Api::all(client.clone()), paged()),
+        optional_events("Nodes", Api::all(client.clone()), paged())
+            .map(|event| event.map_err(|Refused| Input::Refused(Optional::Nodes))),
         |node: &WatchedNode| Some(node.keep()),
         Input::Nodes,
         |node| Input::Node(node.keep()),
@@ -93,7 +103,7 @@ fn nodes(client: &Client) -> BoxStream<'static, Input> {
 
 fn external_ips(client: &Client) -> BoxStream<'static, Input> {
     inputs(
-        events("Services of other types", Api::all(client.clone()), paged().fields("spec.type!=LoadBalancer")),
+        events("Services of other types", Api::all(client.clone()), paged().fields("spec.type!=LoadBalancer")).map(Ok),
         |object: &WatchedExternalIps| {
             Some((object.name(), object.addresses())).filter(|(_, addresses)| !addresses.is_empty())
         },
@@ -105,7 +115,8 @@ fn external_ips(client: &Client) -> BoxStream<'static, Input> {
 
 fn service_cidrs(client: &Client) -> BoxStream<'static, Input> {
     inputs(
-        optional_events("ServiceCIDRs", Api::all(client.clone()), paged()),
+        optional_events("ServiceCIDRs", Api::all(client.clone()), paged())
+            .map(|event| event.map_err(|Refused| Input::Refused(Optional::ServiceCidrs))),
         |object: &ServiceCIDR| Some(object.clone()),
         Input::ServiceCidrs,
         |object| Input::ServiceCidr(Box::new(object)),
@@ -117,9 +128,9 @@ fn paged() -> Config {
     Config::default().page_size(PAGE)
 }
 
-/// The inputs of one watch: `keep` reduces an object of a list, the others make inputs.
+/// The inputs of one watch, whose errors are inputs themselves: `keep` reduces an object of a list, the others make inputs.
 fn inputs<K, T>(
-    events: impl Stream<Item = Event<K>> + Send + 'static,
+    events: impl Stream<Item = Result<Event<K>, Input>> + Send + 'static,
     keep: impl Fn(&K) -> Option<T> + Send + 'static,
     listed: impl Fn(Vec<T>) -> Input + Send + 'static,
     applied: impl Fn(K) -> Input + Send + 'static,
@@ -132,17 +143,18 @@ where
     let mut list = Vec::new();
     let inputs = events.filter_map(move |event| {
         let input = match event {
-            Event::Init => {
+            Ok(Event::Init) => {
                 list.clear();
                 None
             }
-            Event::InitApply(object) => {
+            Ok(Event::InitApply(object)) => {
                 list.extend(keep(&object));
                 None
             }
-            Event::InitDone => Some(listed(std::mem::take(&mut list))),
-            Event::Apply(object) => Some(applied(object)),
-            Event::Delete(object) => Some(deleted(object)),
+            Ok(Event::InitDone) => Some(listed(std::mem::take(&mut list))),
+            Ok(Event::Apply(object)) => Some(applied(object)),
+            Ok(Event::Delete(object)) => Some(deleted(object)),
+            Err(input) => Some(input),
         };
         std::future::ready(input)
     });

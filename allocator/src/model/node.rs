@@ -67,7 +67,9 @@ impl WatchedNode {
             }
         }
         let mut pod_networks: Vec<IpNetwork> = Vec::new();
-        for network in self.spec.pod_cidrs.iter().flatten().chain(&self.spec.pod_cidr).filter_map(|text| parse_cidr(text)) {
+        for network in
+            self.spec.pod_cidrs.iter().flatten().chain(&self.spec.pod_cidr).filter_map(|text| parse_cidr(text))
+        {
             if !pod_networks.contains(&network) {
                 pod_networks.push(network);
             }

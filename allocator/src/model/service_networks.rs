@@ -28,7 +28,8 @@ impl ServiceNetworks {
     #[must_use]
     pub fn overlap<'a>(&'a self, group: &'a Group) -> Option<(&'a Pool, &'a str, IpNetwork)> {
         group.pools.iter().find_map(|pool| {
-            let networks = self.0.iter().flat_map(|(name, networks)| networks.iter().map(move |network| (name, network)));
+            let networks =
+                self.0.iter().flat_map(|(name, networks)| networks.iter().map(move |network| (name, network)));
             let mut overlapping =
                 networks.filter(|(_, network)| AddressRange::of_network(**network).overlaps(pool.range));
             overlapping.next().map(|(name, network)| (pool, name.as_str(), *network))

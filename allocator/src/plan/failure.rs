@@ -100,7 +100,7 @@ fn reserved_text(reserved: u128) -> String {
     if reserved == 0 {
         return String::new();
     }
-    format!(" ({reserved} are reserved; the condition ReservedAddresses of the ServiceGroup says for whom)")
+    format!(" (reserved: {reserved}; the condition ReservedAddresses of the ServiceGroup says for whom)")
 }
 
 impl Failure {

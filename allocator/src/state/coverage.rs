@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::range::{from_bits, to_bits};
 use api_types::AddressRange;
+use api_types::range::{from_bits, to_bits};
 use ipnetwork::IpNetwork;
 
 /// The lowest address of the range that lies in none of the subnets.

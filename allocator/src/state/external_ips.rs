@@ -57,7 +57,7 @@ impl ExternalIps {
             return false;
         }
         let key = (name.clone(), watch);
-        let known = self.written.get(&key).map_or(&[] as &[IpAddr], Vec::as_slice);
+        let known = self.written.get(&key).map(Vec::as_slice).unwrap_or_default();
         if known == addresses {
             return false;
         }
@@ -73,7 +73,8 @@ impl ExternalIps {
     fn count(&mut self, namespace: &str) -> Vec<(ServiceName, Vec<IpAddr>)> {
         let first = (ServiceName::new(namespace, ""), Watch::LoadBalancers);
         let (mut distinct, mut counts) = (BTreeSet::new(), BTreeMap::<ServiceName, Vec<IpAddr>>::new());
-        let in_namespace = self.written.range(first.clone()..).take_while(|((name, _), _)| name.namespace() == namespace);
+        let in_namespace =
+            self.written.range(first.clone()..).take_while(|((name, _), _)| name.namespace() == namespace);
         for ((name, _), addresses) in in_namespace {
             for &address in addresses {
                 if !distinct.contains(&address) && distinct.len() >= MOST_EXTERNAL_IPS {
@@ -87,7 +88,8 @@ impl ExternalIps {
             }
         }
         let known = self.counted.range(first.0..).take_while(|(name, _)| name.namespace() == namespace);
-        let gone: Vec<ServiceName> = known.map(|(name, _)| name.clone()).filter(|name| !counts.contains_key(name)).collect();
+        let gone: Vec<ServiceName> =
+            known.map(|(name, _)| name.clone()).filter(|name| !counts.contains_key(name)).collect();
         let mut changed = Vec::new();
         for name in gone {
             self.counted.remove(&name);
@@ -114,7 +116,8 @@ mod tests {
     #[test]
     fn sixteen_count_for_a_namespace() {
         let mut ips = ExternalIps::default();
-        let [a, b, other] = [("x", "a"), ("x", "b"), ("y", "a")].map(|(namespace, name)| ServiceName::new(namespace, name));
+        let [a, b, other] =
+            [("x", "a"), ("x", "b"), ("y", "a")].map(|(namespace, name)| ServiceName::new(namespace, name));
         assert_eq!(ips.set(&b, Watch::OtherTypes, &addresses(0..10)), [(b.clone(), addresses(0..10))]);
         // Of the later Service by name, fewer count now. What both have counts for both.
         let changed = ips.set(&a, Watch::OtherTypes, &addresses(8..20));

@@ -158,9 +158,13 @@ impl<'a> Conditions<'a> {
         let nodes = if subnets.is_empty() {
             "no agent runs".to_owned()
         } else {
-            format!("the nodes with a running agent are in {}", join_first(subnets.iter().map(ToString::to_string), LISTED, ", "))
+            format!(
+                "the nodes with a running agent are in {}",
+                join_first(subnets.iter().map(ToString::to_string), LISTED, ", ")
+            )
         };
-        let message = format!("no node can announce {ranges}: {nodes}; use a range of these subnets, or a remote group");
+        let message =
+            format!("no node can announce {ranges}: {nodes}; use a range of these subnets, or a remote group");
         self.add("NoNodeInSubnet", true, "NotAnnounced", message);
     }
 

@@ -109,7 +109,11 @@ impl GroupView<'_> {
         if group.announce == Announce::Local && self.cluster.members.are_known() {
             let out_of_reach = group.pools.iter().filter_map(|pool| {
                 let from = first_uncovered(pool.range, self.node_subnets)?;
-                Some(if from == pool.range.first() { pool.text.clone() } else { format!("{} (from {from} on)", pool.text) })
+                Some(if from == pool.range.first() {
+                    pool.text.clone()
+                } else {
+                    format!("{} (from {from} on)", pool.text)
+                })
             });
             conditions.out_of_reach(&out_of_reach.collect::<Vec<_>>(), self.node_subnets);
         }

@@ -191,7 +191,10 @@ mod tests {
             lease("ahead", 9999, "203.0.113.0/24", 180),
         ];
         leases.reset(&list, at(5), wall(1200));
-        assert_eq!(alive(&mut leases, at(6)), ["198.51.100.0/24", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into());
+        assert_eq!(
+            alive(&mut leases, at(6)),
+            ["198.51.100.0/24", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into()
+        );
         // Its clock is behind, but it lives.
         leases.apply(&lease("gone", 1060, "192.0.2.0/24", 180), at(65), wall(1260));
         assert_eq!(alive(&mut leases, at(66)).len(), 3);

@@ -12,8 +12,7 @@ impl Index {
     /// Brings the gauges of pools up to date. Only the leader exports them, so that a sum over all replicas is right.
     pub fn refresh_pool_gauges(&mut self) {
         let accepted = self.groups.table().accepted().filter(|_| self.leading).map(|(_, group)| group);
-        let pools: Vec<(&str, PoolUse)> =
-            accepted.map(|group| (group.name.as_str(), self.pool_use(group))).collect();
+        let pools: Vec<(&str, PoolUse)> = accepted.map(|group| (group.name.as_str(), self.pool_use(group))).collect();
         let shown: BTreeSet<String> = pools.iter().map(|(name, _)| (*name).to_owned()).collect();
         for (name, pool) in pools {
             self.metrics.set_pool(name, &pool);

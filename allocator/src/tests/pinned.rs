@@ -61,7 +61,11 @@ fn bad_requested_addresses_are_reported(#[case] pins: &str, #[case] text: &str) 
 #[test]
 fn case_18_blanks_around_commas_are_fine() {
     let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
-    server.put_service("web", both("RequireDualStack"), json!({"purelb.io/addresses": " 10.1.0.205, 2001:db8:1::205 "}));
+    server.put_service(
+        "web",
+        both("RequireDualStack"),
+        json!({"purelb.io/addresses": " 10.1.0.205, 2001:db8:1::205 "}),
+    );
     replica.settle(&mut server);
     assert_eq!(texts(&server, "web"), "10.1.0.205,2001:db8:1::205");
 }

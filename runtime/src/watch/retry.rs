@@ -30,21 +30,40 @@ where
     steps(what, api, config).filter_map(|step| std::future::ready(step.ok()))
 }
 
+/// The API server refuses the watch, or does not serve the resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
 /// As [`events`], for objects without which the program goes on.
 ///
 /// If the API server refuses the watch or does not serve the resource, the log has it once, and the next attempts are up
-/// to a minute apart.
-pub fn optional_events<K>(what: &'static str, api: Api<K>, config: Config) -> impl Stream<Item = Event<K>> + Send
+/// to a minute apart. Each refusal is yielded.
+pub fn optional_events<K>(
+    what: &'static str,
+    api: Api<K>,
+    config: Config,
+) -> impl Stream<Item = Result<Event<K>, Refused>> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let mut watch = Watch::new(what, api, config);
     watch.refusals = Some(Refusals::default());
-    watch.steps().filter_map(|step| std::future::ready(step.ok()))
+    watch.steps().filter_map(|step| {
+        std::future::ready(match step {
+            Ok(event) => Some(Ok(event)),
+            Err(Interrupted::Refused) => Some(Err(Refused)),
+            Err(Interrupted::Failed) => None,
+        })
+    })
 }
 
 /// The watch failed and begins again after a pause.
-pub(super) struct Interrupted;
+pub(super) enum Interrupted {
+    /// The request failed.
+    Failed,
+    /// It is an optional watch, and the API server refuses it.
+    Refused,
+}
 
 /// As [`events`], with the interruptions.
 pub(super) fn steps<K>(
@@ -123,12 +142,13 @@ where
                     Ok(event)
                 }
                 Err(error) => {
-                    let refused = self.refused(&error);
-                    if refused.is_none() {
-                        self.report(&error);
+                    if let Some(pause) = self.refused(&error) {
+                        self.pause = Some(pause);
+                        return Some(Err(Interrupted::Refused));
                     }
-                    self.pause = Some(refused.unwrap_or_else(|| self.backoff.next_delay()));
-                    Err(Interrupted)
+                    self.report(&error);
+                    self.pause = Some(self.backoff.next_delay());
+                    Err(Interrupted::Failed)
                 }
             });
         }

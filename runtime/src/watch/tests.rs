@@ -20,7 +20,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
-use super::{WatchUpdate, events, optional_events, updates};
+use super::{Refused, WatchUpdate, events, optional_events, updates};
 
 /// The server's end of an open watch.
 type Line = UnboundedSender<io::Result<Bytes>>;
@@ -197,7 +197,15 @@ async fn an_optional_watch_that_is_refused_is_tried_again_at_leisure() {
     let api: Api<ConfigMap> = Api::all(server(script));
     let start = Instant::now();
     let mut stream = optional_events("configmaps", api, config).boxed();
-    while !matches!(stream.next().await, Some(Event::InitDone)) {}
+    let mut refused = 0;
+    loop {
+        match stream.next().await.unwrap() {
+            Ok(Event::InitDone) => break,
+            Ok(_) => {}
+            Err(Refused) => refused += 1,
+        }
+    }
     let waited = start.elapsed();
+    assert_eq!(refused, 9);
     assert!(waited > Duration::from_secs(90) && waited < Duration::from_secs(240), "{waited:?}");
 }

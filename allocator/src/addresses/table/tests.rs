@@ -144,7 +144,9 @@ fn a_reserved_address_is_refused_by_its_owner_and_an_external_ip_is_for_its_name
     table.set_reserved(&ReservedFor::ExternalIp(name("old")), &[external]);
     let refusal = |address, namespace| table.check_reserved(address, namespace).unwrap_err().to_string();
     assert!(refusal(node, "shop").starts_with("192.168.50.12 is node2's own address"));
-    assert!(refusal(external, "other").starts_with("192.168.50.13 is an external IP of a Service of another namespace"));
+    assert!(
+        refusal(external, "other").starts_with("192.168.50.13 is an external IP of a Service of another namespace")
+    );
     assert_eq!(table.check_reserved(external, "shop"), Ok(()));
     assert_eq!(table.lowest_free(&[all]), Some(external));
     // What a Service holds is ours, although the Node's status lists it.
