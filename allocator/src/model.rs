@@ -27,12 +27,14 @@ mod watched_service;
 #[cfg(test)]
 pub(crate) use group_table::tests;
 
-pub use external_ips::{MOST_EXTERNAL_IPS, WatchedExternalIps};
+pub use external_ips::WatchedExternalIps;
 pub use group::{GroupId, GroupObject, GroupRefusal, is_external};
 pub use group_table::GroupTable;
 pub use namespaces::{NamespaceBindings, NamespaceDefault};
 pub use node::{Node, WatchedNode};
-pub use service::{FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations};
+pub use service::{
+    FamilyPolicy, Leftover, MOST_EXTERNAL_IPS, Requested, Scope, Service, ServiceName, WrittenAnnotations,
+};
 pub(crate) use service::{is_our_condition, without_our_conditions};
 pub use service_networks::ServiceNetworks;
 pub use sharing::{Port, Protocol, Sharing, SharingConflict};

@@ -2,16 +2,12 @@
 
 use std::net::IpAddr;
 
-use api_types::reserved::names_a_host;
 use k8s_openapi::api::core::v1::Service as Full;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::service::ServiceName;
-
-/// How many external IPs of one namespace count. Anybody may write that field.
-pub const MOST_EXTERNAL_IPS: usize = 16;
+use super::service::{ServiceName, external_ips};
 
 /// A Service from the API server, of which only the external IPs matter.
 #[derive(Debug, Clone, Deserialize, Resource)]
@@ -43,15 +39,4 @@ impl WatchedExternalIps {
     pub fn addresses(&self) -> Vec<IpAddr> {
         external_ips(self.spec.external_ips.as_deref().unwrap_or_default())
     }
-}
-
-/// The addresses of hosts in a list, each once, as many as count.
-pub(super) fn external_ips(list: &[String]) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in list.iter().filter_map(|text| text.parse().ok()).filter(|address| names_a_host(*address)) {
-        if addresses.len() < MOST_EXTERNAL_IPS && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    addresses
 }

@@ -14,9 +14,8 @@ use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::external_ips::external_ips;
 use super::service::{
-    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, is_our_condition,
+    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, external_ips, is_our_condition,
     without_our_conditions,
 };
 use super::sharing::{Port, Protocol, Sharing};
