@@ -1,14 +1,20 @@
-//! The address table: which Service holds which address, and which address is the next free one.
+//! The address table: which Service holds which address, which addresses are nobody's to give, and which address is the
+//! next free one.
 //!
 //! | Part | Holds |
 //! |---|---|
 //! | `table` | every address that a Service holds, and the ranges to allocate from |
-//! | `refusal` | why the holders of an address rule out one more |
-//! | `intervals` | the addresses of one range that are in use, as a set of intervals |
+//! | `reserved` | the addresses that no Service should be given, and whose they are |
+//! | `range_use` | one range, and which of its addresses can be given |
+//! | `refusal` | why a Service may not have an address |
+//! | `intervals` | addresses of one range, as a set of intervals |
 
 mod intervals;
+mod range_use;
 mod refusal;
+mod reserved;
 mod table;
 
-pub use refusal::Refusal;
+pub use refusal::{OtherService, Refusal};
+pub use reserved::ReservedFor;
 pub use table::AddressTable;

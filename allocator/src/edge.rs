@@ -5,6 +5,7 @@
 //! | `controller` | the loop that joins the others with the state |
 //! | `term` | what happens when this replica begins or ceases to lead |
 //! | `send` | sends what the state has to send, and takes in the outcomes |
+//! | `loaded` | which lists have been read, and whether that is enough to begin |
 //! | `watches` | the watches, as one stream of inputs |
 //! | `writer` | sends one write, with a deadline, as long as this replica leads |
 //! | `retries` | writes to send again at a later time |
@@ -14,6 +15,7 @@
 
 mod controller;
 mod gossip_key;
+mod loaded;
 mod retries;
 mod send;
 mod sidecar_client;

@@ -17,6 +17,7 @@ use runtime::leader::election::Timing;
 use runtime::leader::{Leader, identity};
 use runtime::log::{self, ErrorChain};
 use runtime::metrics::ClientMetrics;
+use runtime::scrape::scrapes;
 use runtime::server::{Readiness, Server};
 use runtime::write::WriteCounter;
 use runtime::{Task, signal};
@@ -77,7 +78,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let (events, _events_task) = EventQueue::start(client.clone(), FIELD_MANAGER, &pod, &registry)?;
     let readiness = Readiness::default();
 
-    let server = Server::bind(None, arguments.port).await?;
+    let (scrape_requests, scrapes) = scrapes();
+    let server = Server::bind(None, arguments.port).await?.before_scrapes(scrape_requests);
     info!(op = "start", version = env!("CARGO_PKG_VERSION"), namespace, default_announcer, address = %server.address(), "allocator starts");
     // The server answers until the very end, so that no probe fails during the stop.
     let server_stop = CancellationToken::new();
@@ -95,6 +97,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         writes,
         events,
         readiness,
+        scrapes,
         leadership: leader.leadership(),
         terms: leader.terms(),
     };

@@ -13,9 +13,9 @@ use crate::plan::Measurement;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// `address_pool_size`.
-    pub pool_size: GaugeVec,
+    pool_size: GaugeVec,
     /// `address_pool_addresses_in_use`.
-    pub pool_in_use: GaugeVec,
+    pool_in_use: GaugeVec,
     rejected: IntCounterVec,
     multi: IntCounterVec,
     multi_partial: IntCounterVec,
@@ -35,9 +35,20 @@ pub struct Metrics {
     /// Services found with an address that an older Service holds.
     pub duplicates: IntCounter,
     /// Addresses that a sidecar has not taken back yet.
-    pub releases_pending: IntGaugeVec,
+    releases_pending: IntGaugeVec,
     /// Calls to IPAM sidecars.
     pub sidecars: SidecarMetrics,
+}
+
+/// How much of a pool is in use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolUse {
+    /// All its addresses.
+    pub size: f64,
+    /// Those that Services hold.
+    pub used: f64,
+    /// Those that the sidecar of an external group has not taken back yet.
+    pub releases_pending: Option<i64>,
 }
 
 /// Calls to IPAM sidecars.
@@ -138,11 +149,22 @@ impl Metrics {
         })
     }
 
-    /// Removes the series of all pools. Those of present pools come back with their next refresh.
-    pub fn reset_pools(&self) {
-        self.pool_size.reset();
-        self.pool_in_use.reset();
-        self.releases_pending.reset();
+    /// Sets the gauges of a pool.
+    pub fn set_pool(&self, name: &str, pool: &PoolUse) {
+        self.pool_size.with_label_values(&[name]).set(pool.size);
+        self.pool_in_use.with_label_values(&[name]).set(pool.used);
+        match pool.releases_pending {
+            Some(pending) => self.releases_pending.with_label_values(&[name]).set(pending),
+            None => _ = self.releases_pending.remove_label_values(&[name]),
+        }
+    }
+
+    /// Removes the gauges of a pool.
+    pub fn remove_pool(&self, name: &str) {
+        // Errors mean that there is none.
+        _ = self.pool_size.remove_label_values(&[name]);
+        _ = self.pool_in_use.remove_label_values(&[name]);
+        _ = self.releases_pending.remove_label_values(&[name]);
     }
 
     /// Counts what a plan measures.

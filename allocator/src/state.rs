@@ -7,23 +7,34 @@
 //! |---|---|
 //! | `services` | the Services, and the addresses reserved for writes in flight |
 //! | `groups` | the ServiceGroups and the table made of them |
-//! | `node_subnets` | the subnets of the nodes that are alive, from the agents' Leases |
+//! | `cluster` | what is known of the cluster besides: the next three |
+//! | `members` | what is known of the agents from their Leases |
+//! | `nodes` | the Nodes |
+//! | `external_ips` | `spec.externalIPs` of all Services, and which of them count |
+//! | `reserved_reports` | which Services have been told that they hold an address of somebody else |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
-//! | `group_status`, `group_view` | which group statuses are due, and what they say |
+//! | `group_status`, `group_view`, `coverage` | which group statuses are due, and what they say |
 //! | `patch` | the writes to Services |
 //!
 //! | Part of [`Index`] | Does |
 //! |---|---|
 //! | `index` | takes in Services and addresses |
 //! | `group_input` | takes in groups and node subnets |
+//! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
+//! | `reserved` | reserves addresses, and reports those that Services hold |
+//! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `leading` | begins and ends a term |
 
+mod cluster;
+mod cluster_input;
 mod condition;
+mod coverage;
+mod external_ips;
 mod fencing;
 mod group_conditions;
 mod group_input;
@@ -32,10 +43,14 @@ mod group_view;
 mod groups;
 mod index;
 mod leading;
-mod node_subnets;
+mod members;
+mod nodes;
 mod patch;
+mod pool_gauges;
 mod queue;
 mod reconcile;
+mod reserved;
+mod reserved_reports;
 mod service_conditions;
 mod services;
 mod sharing;
@@ -43,6 +58,5 @@ mod sidecars;
 
 pub use group_status::StatusPatch;
 pub use index::Index;
-pub use node_subnets::NodeSubnets;
 pub use patch::{Purpose, ServicePatch, clean_up};
 pub use reconcile::Outcome;

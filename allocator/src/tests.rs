@@ -12,6 +12,8 @@ mod model;
 mod multi_pool;
 mod pinned;
 mod replica;
+mod reserved;
+mod service_networks;
 mod sharing;
 mod sidecar;
 mod single;

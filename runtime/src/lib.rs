@@ -6,6 +6,7 @@
 //! | [`signal`] | the signals that stop the program gracefully |
 //! | [`client`] | the client of the API server |
 //! | [`watch`] | watches that never end and back off after errors |
+//! | [`scrape`] | metrics that are computed when somebody asks for them |
 //! | [`server`] | the HTTP server of `/metrics`, `/healthz` and `/readyz` |
 //! | [`memory`] | returning freed memory to the system |
 //! | [`metrics`] | the metrics that both programs export |
@@ -26,6 +27,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod process;
+pub mod scrape;
 pub mod server;
 pub mod signal;
 pub mod task;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::ProcessMetrics;
+use crate::scrape::ScrapeRequests;
 
 /// Whether the program is ready, and the reason if it is not.
 ///
@@ -56,6 +57,7 @@ struct Shared {
     registry: Registry,
     process: ProcessMetrics,
     readiness: Readiness,
+    scrapes: Option<ScrapeRequests>,
 }
 
 /// A server that listens but does not answer yet.
@@ -63,6 +65,7 @@ struct Shared {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    scrapes: Option<ScrapeRequests>,
 }
 
 impl Server {
@@ -83,13 +86,19 @@ impl Server {
             },
         };
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, scrapes: None })
     }
 
     /// Where it listens. If port 0 was requested, this has the port that the kernel chose.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Has each scrape wait until the program has brought its metrics up to date.
+    #[must_use]
+    pub fn before_scrapes(self, scrapes: ScrapeRequests) -> Self {
+        Self { scrapes: Some(scrapes), ..self }
     }
 
     /// Answers requests until `stop` is cancelled, and then finishes the requests under way. The caller has to limit
@@ -107,7 +116,7 @@ impl Server {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let process = ProcessMetrics::new(&registry).map_err(io::Error::other)?;
-        let shared = Shared { registry, process, readiness };
+        let shared = Shared { registry, process, readiness, scrapes: self.scrapes };
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
@@ -127,6 +136,9 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn metrics(State(shared): State<Shared>) -> Response {
     shared.process.refresh();
+    if let Some(scrapes) = &shared.scrapes {
+        scrapes.refresh().await;
+    }
     match TextEncoder::new().encode_to_string(&shared.registry.gather()) {
         Ok(text) => {
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -158,10 +170,16 @@ mod tests {
 
     #[tokio::test]
     async fn answers_and_stops() {
-        let server = Server::bind(None, 0).await.unwrap();
+        let (requests, mut scrapes) = crate::scrape::scrapes();
+        let server = Server::bind(None, 0).await.unwrap().before_scrapes(requests);
         let port = server.address().port();
         let (readiness, stop, registry) = (Readiness::default(), CancellationToken::new(), Registry::new());
-        ClientMetrics::new(&registry).unwrap();
+        let updates = ClientMetrics::new(&registry).unwrap().updates;
+        let _program = Task::spawn(async move {
+            while let Some(_scrape) = scrapes.next().await {
+                updates.inc();
+            }
+        });
         let extra = Router::new().route("/state", axum::routing::get(|| async { "state" }));
         let mut running = Task::spawn(server.run(registry, readiness.clone(), extra, stop.clone()));
 
@@ -173,7 +191,7 @@ mod tests {
         assert!(get(port, "/readyz").await.starts_with("HTTP/1.1 200"));
         let answer = get(port, "/metrics").await;
         assert!(
-            answer.contains("process_resident_memory_bytes") && answer.contains("purelb_k8s_client_updates_total 0")
+            answer.contains("process_resident_memory_bytes") && answer.contains("purelb_k8s_client_updates_total 1")
         );
         assert!(get(port, "/state").await.ends_with("state"));
         assert!(get(port, "/").await.starts_with("HTTP/1.1 404"));

@@ -2,7 +2,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `retry` | [`events`]: a list and the watch that follows it, again and again |
+//! | `retry` | [`events`], [`optional_events`]: a list and the watch that follows it, again and again |
 //! | `observe` | [`updates`]: the same, together with whether the watch is current |
 //! | `health` | when a watch counts as current |
 //! | `request` | whether the last request of a watch was answered |
@@ -13,7 +13,7 @@ mod request;
 mod retry;
 
 pub use observe::{WatchUpdate, updates};
-pub use retry::events;
+pub use retry::{Refused, events, optional_events};
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,14 @@
-//! Which Service holds which address.
+//! Which Service holds which address, and which addresses are reserved.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use api_types::range::{from_bits, to_bits};
 use api_types::{AddressRange, SharingKey};
 
-use super::intervals::Intervals;
-use super::refusal::Refusal;
+use super::range_use::RangeUse;
+use super::refusal::{OtherService, Refusal};
+use super::reserved::{Reserved, ReservedFor};
 use crate::model::{ServiceName, Sharing, SharingConflict};
-
-/// A range to allocate from, and its addresses in use.
-#[derive(Debug, Clone)]
-struct RangeUse {
-    range: AddressRange,
-    taken: Intervals,
-}
 
 /// One Service.
 #[derive(Debug, Default)]
@@ -27,7 +20,8 @@ struct Holder {
 /// All addresses in use, and all ranges. No two ranges overlap.
 ///
 /// A Service may hold an address that lies in no range. The table keeps it, so that nobody else gets the address when a
-/// range grows over it.
+/// range grows over it. A Service may also hold a reserved address: the reservation binds what is given, not what a
+/// Service has.
 #[derive(Debug, Default)]
 pub struct AddressTable {
     holders: BTreeMap<IpAddr, Vec<ServiceName>>,
@@ -36,27 +30,46 @@ pub struct AddressTable {
     /// By first address.
     ranges: BTreeMap<IpAddr, RangeUse>,
     outside: BTreeSet<IpAddr>,
+    reserved: Reserved,
 }
 
 impl AddressTable {
-    /// Replaces the ranges, which must not overlap. Only a new range costs O(n) of its addresses in use.
+    /// Replaces the ranges, which must not overlap. Only a new range costs O(n) of its addresses in use or reserved.
     pub fn set_ranges(&mut self, ranges: impl IntoIterator<Item = AddressRange>) {
         let mut old = std::mem::take(&mut self.ranges);
         for range in ranges {
             let known = old.remove(&range.first()).filter(|known| known.range == range);
-            let taken = known.map_or_else(|| self.taken_of(range), |known| known.taken);
-            self.ranges.insert(range.first(), RangeUse { range, taken });
+            let range_use = known.unwrap_or_else(|| self.use_of(range));
+            self.ranges.insert(range.first(), range_use);
         }
         let outside = self.holders.keys().copied().filter(|&address| self.range_of(address).is_none()).collect();
         self.outside = outside;
     }
 
-    fn taken_of(&self, range: AddressRange) -> Intervals {
-        let mut taken = Intervals::default();
-        for (&address, _) in self.holders.range(range.first()..=range.last()) {
-            taken.insert(to_bits(address));
+    fn use_of(&self, range: AddressRange) -> RangeUse {
+        let mut found = RangeUse::new(range);
+        let held = self.holders.range(range.first()..=range.last()).map(|(&address, _)| address);
+        for address in held.chain(self.reserved.within(range)) {
+            found.record(address, self.holders.contains_key(&address), self.reserved.strength(address));
         }
-        taken
+        found
+    }
+
+    /// Replaces the addresses that are reserved for this. Returns those that were added or removed.
+    pub fn set_reserved(&mut self, reserved_for: &ReservedFor, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let changed = self.reserved.set(reserved_for, addresses);
+        for &address in &changed {
+            self.record(address);
+        }
+        changed
+    }
+
+    /// Brings the range of the address in line with its holders and its reservation. Returns whether it lies in a range.
+    fn record(&mut self, address: IpAddr) -> bool {
+        let (held, strength) = (self.holders.contains_key(&address), self.reserved.strength(address));
+        let Some(range) = self.range_mut(address) else { return false };
+        range.record(address, held, strength);
+        true
     }
 
     /// The range that holds the address.
@@ -122,11 +135,8 @@ impl AddressTable {
     fn add_holder(&mut self, address: IpAddr, service: &ServiceName) {
         let holders = self.holders.entry(address).or_default();
         holders.push(service.clone());
-        if holders.len() == 1 {
-            match self.range_mut(address) {
-                Some(range) => _ = range.taken.insert(to_bits(address)),
-                None => _ = self.outside.insert(address),
-            }
+        if holders.len() == 1 && !self.record(address) {
+            self.outside.insert(address);
         }
     }
 
@@ -139,9 +149,7 @@ impl AddressTable {
         }
         self.holders.remove(&address);
         self.outside.remove(&address);
-        if let Some(range) = self.range_mut(address) {
-            range.taken.remove(to_bits(address));
-        }
+        self.record(address);
         true
     }
 
@@ -156,10 +164,31 @@ impl AddressTable {
         self.holders.get(&address).map_or(&[], Vec::as_slice)
     }
 
+    fn range_use(&self, range: AddressRange) -> Option<&RangeUse> {
+        self.ranges.get(&range.first()).filter(|found| found.range == range)
+    }
+
+    /// The Services that hold an address of the range.
+    pub fn holders_in(&self, range: AddressRange) -> impl Iterator<Item = &ServiceName> {
+        self.holders.range(range.first()..=range.last()).flat_map(|(_, holders)| holders)
+    }
+
     /// The number of distinct addresses of the range in use.
     #[must_use]
     pub fn used(&self, range: AddressRange) -> u128 {
-        self.ranges.get(&range.first()).map_or(0, |found| found.taken.len())
+        self.range_use(range).map_or(0, RangeUse::held)
+    }
+
+    /// The number of addresses of the range that can be given.
+    #[must_use]
+    pub fn available(&self, range: AddressRange) -> u128 {
+        self.range_use(range).map_or(0, RangeUse::free)
+    }
+
+    /// The number of addresses of the range that no Service holds and none may be given.
+    #[must_use]
+    pub fn forbidden(&self, range: AddressRange) -> u128 {
+        self.range_use(range).map_or(0, RangeUse::forbidden)
     }
 
     /// The addresses in use that lie in no range.
@@ -168,12 +197,42 @@ impl AddressTable {
         &self.outside
     }
 
-    /// The lowest address of a range that nobody holds.
+    /// The lowest free address of the first of these ranges that has one: first one that is not reserved at all, then
+    /// one that is only avoided.
     #[must_use]
-    pub fn lowest_free(&self, range: AddressRange) -> Option<IpAddr> {
-        let found = self.ranges.get(&range.first()).filter(|found| found.range == range)?;
-        let bits = found.taken.lowest_missing(to_bits(range.first()), to_bits(range.last()))?;
-        from_bits(range.family(), bits)
+    pub fn lowest_free(&self, ranges: &[AddressRange]) -> Option<IpAddr> {
+        let found = |lowest: fn(&RangeUse) -> Option<IpAddr>| {
+            ranges.iter().filter_map(|range| self.range_use(*range)).find_map(lowest)
+        };
+        found(RangeUse::lowest_free).or_else(|| found(RangeUse::lowest_available))
+    }
+
+    /// For whom the address is reserved, apart from a Node whose status lists it while a Service holds it: cloud
+    /// providers and kubelets list what we announce there.
+    pub fn reserved_for(&self, address: IpAddr) -> impl Iterator<Item = &ReservedFor> {
+        let held = self.holders.contains_key(&address);
+        self.reserved.of(address).filter(move |found| !(held && matches!(found, ReservedFor::NodeStatus(_))))
+    }
+
+    /// The reserved addresses of a range, in order, with the one for whom each is reserved first.
+    pub fn reserved_in(&self, range: AddressRange) -> impl Iterator<Item = (IpAddr, &ReservedFor)> {
+        self.reserved.within(range).filter_map(|address| Some((address, self.reserved_for(address).next()?)))
+    }
+
+    /// Whether a Service of the namespace may be given this very address, as far as reservations go. One that is in
+    /// `spec.externalIPs` is for Services of that namespace.
+    ///
+    /// # Errors
+    /// Whose it is.
+    pub fn check_reserved(&self, address: IpAddr, namespace: &str) -> Result<(), Refusal> {
+        let is_own = |found: &&ReservedFor| matches!(found, ReservedFor::ExternalIp(service) if service.namespace() == namespace);
+        let forbids = self.reserved_for(address).find(|found| found.forbids());
+        let avoided =
+            || self.reserved_for(address).next().filter(|_| !self.reserved_for(address).any(|found| is_own(&found)));
+        match forbids.or_else(avoided) {
+            None => Ok(()),
+            Some(found) => Err(Refusal::Reserved { address, whose: found.seen_from(namespace) }),
+        }
     }
 
     /// The addresses that other Services with this key hold, sorted, each once.
@@ -203,118 +262,14 @@ impl AddressTable {
     /// # Errors
     /// The holder that rules it out, and why.
     pub fn check(&self, address: IpAddr, service: &ServiceName, sharing: &Sharing) -> Result<(), Refusal> {
-        match self.conflict(address, service, sharing) {
-            None => Ok(()),
-            Some((holder, SharingConflict::Key)) => Err(Refusal::Taken { address, holder: holder.to_string() }),
-            Some((holder, SharingConflict::Port(port))) => {
-                Err(Refusal::Port { port, holder: holder.to_string(), address })
-            }
-        }
+        let Some((holder, conflict)) = self.conflict(address, service, sharing) else { return Ok(()) };
+        let holder = OtherService::new(holder, service);
+        Err(match conflict {
+            SharingConflict::Key => Refusal::Taken { address, holder },
+            SharingConflict::Port(port) => Refusal::Port { port, holder, address },
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn range(text: &str) -> AddressRange {
-        text.parse().unwrap()
-    }
-
-    fn name(text: &str) -> ServiceName {
-        ServiceName::new("shop", text)
-    }
-
-    #[test]
-    fn a_64_costs_nothing_and_counts_correctly() {
-        let mut table = AddressTable::default();
-        let all = range("2001:db8::/64");
-        table.set_ranges([all]);
-        assert_eq!(table.lowest_free(all), Some("2001:db8::".parse().unwrap()));
-        for number in 0..1000_u32 {
-            let address = table.lowest_free(all).unwrap();
-            assert_eq!(to_bits(address) - to_bits(all.first()), u128::from(number));
-            table.hold(&name(&number.to_string()), &[address]);
-        }
-        assert_eq!(table.used(all), 1000);
-    }
-
-    #[test]
-    fn an_address_outside_is_not_allocated_when_the_range_grows() {
-        let mut table = AddressTable::default();
-        table.set_ranges([range("10.0.0.0/30")]);
-        table.hold(&name("a"), &["10.0.0.4".parse().unwrap()]);
-        assert_eq!(table.outside().len(), 1);
-        let grown = range("10.0.0.4-10.0.0.7");
-        table.set_ranges([grown]);
-        assert_eq!(table.outside().len(), 0);
-        assert_eq!(table.lowest_free(grown), Some("10.0.0.5".parse().unwrap()));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Operation {
-        Hold(u8, Vec<u8>),
-        Ranges(Vec<(u8, u8)>),
-    }
-
-    fn operation() -> impl Strategy<Value = Operation> {
-        prop_oneof![
-            7 => (0_u8..6, prop::collection::btree_set(0_u8..32, 0..4)).prop_map(|(who, held)| Operation::Hold(who, held.into_iter().collect())),
-            1 => prop::collection::vec((0_u8..32, 0_u8..8), 0..4).prop_map(Operation::Ranges),
-        ]
-    }
-
-    fn address(number: u8, six: bool) -> IpAddr {
-        if six { format!("2001:db8::{number:x}").parse().unwrap() } else { IpAddr::from([10, 0, 0, number]) }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_naive_model(six in any::<bool>(), operations in prop::collection::vec(operation(), 0..200)) {
-            let mut table = AddressTable::default();
-            let mut naive: BTreeMap<IpAddr, BTreeSet<u8>> = BTreeMap::new();
-            let mut ranges: Vec<AddressRange> = Vec::new();
-            for operation in operations {
-                match operation {
-                    Operation::Hold(who, wanted) => {
-                        let before: BTreeSet<IpAddr> = naive.keys().copied().collect();
-                        for holders in naive.values_mut() {
-                            holders.remove(&who);
-                        }
-                        for &number in &wanted {
-                            naive.entry(address(number, six)).or_default().insert(who);
-                        }
-                        naive.retain(|_, holders| !holders.is_empty());
-                        let wanted: Vec<IpAddr> = wanted.into_iter().map(|number| address(number, six)).collect();
-                        let freed: BTreeSet<IpAddr> = table.hold(&name(&who.to_string()), &wanted).into_iter().collect();
-                        let naive_freed: BTreeSet<IpAddr> = before.into_iter().filter(|a| !naive.contains_key(a)).collect();
-                        prop_assert_eq!(freed, naive_freed);
-                    }
-                    Operation::Ranges(wanted) => {
-                        ranges.clear();
-                        for (first, length) in wanted {
-                            let range = AddressRange::new(address(first, six), address(first + length, six)).unwrap();
-                            if ranges.iter().all(|other| !other.overlaps(range)) {
-                                ranges.push(range);
-                            }
-                        }
-                        table.set_ranges(ranges.clone());
-                    }
-                }
-                for &range in &ranges {
-                    let used = naive.keys().filter(|address| range.contains(**address)).count();
-                    prop_assert_eq!(table.used(range), u128::try_from(used).unwrap());
-                    let free = (0..=255).map(|n| address(n, six)).find(|a| range.contains(*a) && !naive.contains_key(a));
-                    prop_assert_eq!(table.lowest_free(range), free);
-                }
-                let outside: BTreeSet<IpAddr> =
-                    naive.keys().copied().filter(|a| ranges.iter().all(|range| !range.contains(*a))).collect();
-                prop_assert_eq!(table.outside(), &outside);
-            }
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
 use runtime::leader::{Leadership, Term};
 use runtime::metrics::ClientMetrics;
+use runtime::scrape::Scrapes;
 use runtime::server::Readiness;
 use runtime::write::{WriteCounter, WriteError};
 use runtime::{BootTime, Task};
@@ -18,14 +19,15 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::loaded::Loaded;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
-use super::watches::{Input, open};
+use super::watches::{Input, Optional, open};
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
 use crate::model::{GroupId, Leftover};
-use crate::state::{Index, NodeSubnets, ServicePatch};
+use crate::state::{Index, ServicePatch};
 
 /// How often the passing of time is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -62,6 +64,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// Whether this replica leads at this moment. Every write and call asks it.
     pub leadership: Leadership,
+    /// Scrapes of the metrics.
+    pub scrapes: Scrapes,
     /// The terms of this replica.
     pub terms: watch::Receiver<Option<Term>>,
 }
@@ -75,14 +79,6 @@ pub(super) enum Role {
     Leading,
 }
 
-/// Which lists have been read completely.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) services: bool,
-    pub(super) groups: bool,
-    pub(super) leases: bool,
-}
-
 pub(super) type FoundLeftovers = Result<Vec<Leftover>, WriteError>;
 pub(super) type InFlight<T> = FuturesUnordered<BoxFuture<'static, T>>;
 
@@ -94,7 +90,6 @@ pub struct Controller {
     pub(super) writer: Writer,
     pub(super) sidecars: SidecarClient,
     pub(super) index: Index,
-    pub(super) node_subnets: NodeSubnets,
     pub(super) role: Role,
     pub(super) loaded: Loaded,
     pub(super) inputs: BoxStream<'static, Input>,
@@ -135,7 +130,6 @@ impl Controller {
             writer,
             sidecars,
             index,
-            node_subnets: NodeSubnets::default(),
             role: Role::Following,
             loaded: Loaded::default(),
             inputs,
@@ -155,7 +149,7 @@ impl Controller {
     pub async fn run(mut self, stop: CancellationToken) -> bool {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.parts.readiness.unready("reading Services, ServiceGroups and Leases");
+        self.parts.readiness.unready("reading Services, ServiceGroups, Leases and Nodes");
         let mut terms = self.parts.terms.clone();
         terms.mark_changed();
         loop {
@@ -174,6 +168,7 @@ impl Controller {
                 Some((group, outcome)) = self.statuses.next() => self.status_written(&group, outcome),
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
                 Some((call, result)) = self.calls.next() => self.index.call_answered(&call, &result, BootTime::now()),
+                Some(_scrape) = self.parts.scrapes.next() => self.index.refresh_pool_gauges(),
                 _ = ticks.tick() => self.tick(),
             }
             self.send_all();
@@ -200,13 +195,12 @@ impl Controller {
     fn input(&mut self, input: Input) {
         self.parts.client_metrics.updates.inc();
         match input {
-            Input::Service(service) => self.index.apply_service(service),
+            Input::Service(service) => self.index.apply_service(*service),
             Input::ServiceGone(gone) => self.index.delete_service(&gone),
             Input::Services(list) => {
                 info!(op = "list", services = list.len(), "read all Services of type LoadBalancer");
                 self.index.reset_services(list);
                 self.loaded.services = true;
-                self.check_loaded();
             }
             Input::Group(group) => self.index.apply_group(*group),
             Input::GroupGone(id) => self.index.delete_group(&id),
@@ -215,25 +209,41 @@ impl Controller {
                 self.index.reset_groups(list);
                 self.loaded.groups = true;
                 self.parts.client_metrics.config_loaded.set(1);
-                self.check_loaded();
             }
-            Input::Lease(lease) => self.node_subnets.apply(&lease, BootTime::now(), Timestamp::now()),
-            Input::LeaseGone(lease) => {
-                self.node_subnets.delete(&lease);
-                self.index.set_node_subnets(self.node_subnets.alive(BootTime::now()));
-            }
+            Input::Lease(lease) => self.index.apply_lease(&lease, BootTime::now(), Timestamp::now()),
+            Input::LeaseGone(lease) => self.index.delete_lease(&lease),
             Input::Leases(list) => {
-                self.node_subnets.reset(&list, BootTime::now(), Timestamp::now());
+                self.index.reset_leases(&list, BootTime::now(), Timestamp::now());
                 self.loaded.leases = true;
-                self.check_loaded();
             }
+            Input::Node(node) => self.index.apply_node(node),
+            Input::NodeGone(name) => self.index.delete_node(&name),
+            Input::Nodes(list) => {
+                self.index.reset_nodes(list);
+                self.loaded.nodes = true;
+            }
+            Input::ExternalIps(name, addresses) => self.index.set_external_ips(&name, &addresses),
+            Input::AllExternalIps(list) => {
+                self.index.reset_external_ips(list);
+                self.loaded.external_ips = true;
+            }
+            Input::ServiceCidr(object) => self.index.apply_service_cidr(&object),
+            Input::ServiceCidrGone(object) => self.index.delete_service_cidr(&object),
+            Input::ServiceCidrs(list) => {
+                self.index.reset_service_cidrs(list);
+                self.loaded.service_cidrs = true;
+            }
+            // There is nothing to wait for.
+            Input::Refused(Optional::Nodes) => self.loaded.nodes = true,
+            Input::Refused(Optional::ServiceCidrs) => self.loaded.service_cidrs = true,
         }
+        self.check_loaded();
     }
 
-    fn check_loaded(&mut self) {
-        if self.loaded.services && self.loaded.groups && self.loaded.leases {
+    /// Begins to work when everything has been read that this replica needs.
+    pub(super) fn check_loaded(&mut self) {
+        if self.loaded.is_enough(BootTime::now()) {
             self.parts.readiness.ready();
-            self.index.set_node_subnets(self.node_subnets.alive(BootTime::now()));
             self.everything_read();
         }
     }

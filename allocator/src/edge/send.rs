@@ -58,7 +58,8 @@ impl Controller {
     /// Time has passed: Leases may have run out, waiting Services and group statuses may be due.
     pub(super) fn tick(&mut self) {
         let now = BootTime::now();
-        self.index.set_node_subnets(self.node_subnets.alive(now));
+        self.index.expire_leases(now);
+        self.check_loaded();
         if now.since(self.retried) >= RETRY_PERIOD {
             self.retry(now);
         }

@@ -8,7 +8,8 @@ use runtime::leader::Term;
 use runtime::log::ErrorChain;
 use tracing::{info, warn};
 
-use super::controller::{Controller, FoundLeftovers, Loaded, Role};
+use super::controller::{Controller, FoundLeftovers, Role};
+use super::loaded::Loaded;
 use super::{gossip_key, watches};
 
 /// The pause before leftovers are searched for again.
@@ -36,6 +37,7 @@ impl Controller {
         self.calls.clear();
         self.gossip_key = None;
         self.index.follow();
+        self.index.refresh_pool_gauges();
         self.parts.metrics.leader.set(0);
     }
 

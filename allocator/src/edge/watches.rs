@@ -1,20 +1,25 @@
 //! The watches, as one stream of inputs.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 
-use futures::StreamExt;
-use futures::stream::{BoxStream, select};
+use futures::stream::{BoxStream, select_all};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::watcher::{Config, Event};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
+use runtime::watch::{Refused, events, optional_events};
 
-use crate::model::{GroupId, GroupObject, Leftover, Service, WatchedGroup, WatchedService};
+use crate::model::{
+    GroupId, GroupObject, Leftover, Node, Service, ServiceName, WatchedExternalIps, WatchedGroup, WatchedNode,
+    WatchedService,
+};
 
 /// A change that the API server reports.
 #[derive(Debug)]
 pub(super) enum Input {
-    Service(Service),
+    Service(Box<Service>),
     ServiceGone(Leftover),
     /// The complete list.
     Services(Vec<Service>),
@@ -26,6 +31,27 @@ pub(super) enum Input {
     LeaseGone(Box<Lease>),
     /// The complete list.
     Leases(Vec<Lease>),
+    Node(Node),
+    NodeGone(String),
+    /// The complete list.
+    Nodes(Vec<Node>),
+    /// Of a Service of another type; none if it is gone.
+    ExternalIps(ServiceName, Vec<IpAddr>),
+    /// The complete list, without Services that have none.
+    AllExternalIps(Vec<(ServiceName, Vec<IpAddr>)>),
+    ServiceCidr(Box<ServiceCIDR>),
+    ServiceCidrGone(Box<ServiceCIDR>),
+    /// The complete list.
+    ServiceCidrs(Vec<ServiceCIDR>),
+    /// The API server does not let us read these.
+    Refused(Optional),
+}
+
+/// What this program can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Optional {
+    Nodes,
+    ServiceCidrs,
 }
 
 /// Objects per page of a list. The pages take most of the memory at the start, so they are small.
@@ -34,22 +60,18 @@ const PAGE: u32 = 250;
 /// Opens all watches. Each begins with a most recent list.
 pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) -> BoxStream<'static, Input> {
     let services = inputs(
-        "Services",
-        Api::all(client.clone()),
-        Config::default().fields("spec.type=LoadBalancer"),
+        events("Services", Api::all(client.clone()), paged().fields("spec.type=LoadBalancer")).map(Ok),
         move |object: &WatchedService| object.keep(default_announcer),
         Input::Services,
         // The selector lets no object of another type through. Should one come, it is not ours.
         move |object| match object.keep(default_announcer) {
-            Some(service) => Input::Service(service),
+            Some(service) => Input::Service(Box::new(service)),
             None => Input::ServiceGone(object.as_leftover()),
         },
         |object| Input::ServiceGone(object.as_leftover()),
     );
     let groups = inputs(
-        "ServiceGroups",
-        Api::all(client.clone()),
-        Config::default(),
+        events("ServiceGroups", Api::all(client.clone()), paged()).map(Ok),
         |object: &WatchedGroup| Some(object.keep()),
         Input::Groups,
         |object| Input::Group(Box::new(object.keep())),
@@ -59,47 +81,82 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
         },
     );
     let leases = inputs(
-        "Leases",
-        Api::namespaced(client.clone(), namespace),
-        Config::default(),
+        events("Leases", Api::namespaced(client.clone(), namespace), paged()).map(Ok),
         |lease: &Lease| Some(lease.clone()),
         Input::Leases,
         |lease| Input::Lease(Box::new(lease)),
         |lease| Input::LeaseGone(Box::new(lease)),
     );
-    select(services, select(groups, leases)).boxed()
+    select_all([services, groups, leases, nodes(client), external_ips(client), service_cidrs(client)]).boxed()
 }
 
-/// One watch: `keep` reduces an object of a list, the others make inputs.
+fn nodes(client: &Client) -> BoxStream<'static, Input> {
+    inputs(
+        optional_events("Nodes", Api::all(client.clone()), paged())
+            .map(|event| event.map_err(|Refused| Input::Refused(Optional::Nodes))),
+        |node: &WatchedNode| Some(node.keep()),
+        Input::Nodes,
+        |node| Input::Node(node.keep()),
+        |node| Input::NodeGone(node.keep().name),
+    )
+}
+
+fn external_ips(client: &Client) -> BoxStream<'static, Input> {
+    inputs(
+        events("Services of other types", Api::all(client.clone()), paged().fields("spec.type!=LoadBalancer")).map(Ok),
+        |object: &WatchedExternalIps| {
+            Some((object.name(), object.addresses())).filter(|(_, addresses)| !addresses.is_empty())
+        },
+        Input::AllExternalIps,
+        |object| Input::ExternalIps(object.name(), object.addresses()),
+        |object| Input::ExternalIps(object.name(), Vec::new()),
+    )
+}
+
+fn service_cidrs(client: &Client) -> BoxStream<'static, Input> {
+    inputs(
+        optional_events("ServiceCIDRs", Api::all(client.clone()), paged())
+            .map(|event| event.map_err(|Refused| Input::Refused(Optional::ServiceCidrs))),
+        |object: &ServiceCIDR| Some(object.clone()),
+        Input::ServiceCidrs,
+        |object| Input::ServiceCidr(Box::new(object)),
+        |object| Input::ServiceCidrGone(Box::new(object)),
+    )
+}
+
+fn paged() -> Config {
+    Config::default().page_size(PAGE)
+}
+
+/// The inputs of one watch, whose errors are inputs themselves: `keep` reduces an object of a list, the others make inputs.
 fn inputs<K, T>(
-    what: &'static str,
-    api: Api<K>,
-    config: Config,
+    events: impl Stream<Item = Result<Event<K>, Input>> + Send + 'static,
     keep: impl Fn(&K) -> Option<T> + Send + 'static,
     listed: impl Fn(Vec<T>) -> Input + Send + 'static,
     applied: impl Fn(K) -> Input + Send + 'static,
     deleted: impl Fn(K) -> Input + Send + 'static,
 ) -> BoxStream<'static, Input>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Send + 'static,
     T: Send + 'static,
 {
     let mut list = Vec::new();
-    let events = runtime::watch::events(what, api, config.page_size(PAGE)).filter_map(move |event| {
+    let inputs = events.filter_map(move |event| {
         let input = match event {
-            Event::Init => {
+            Ok(Event::Init) => {
                 list.clear();
                 None
             }
-            Event::InitApply(object) => {
+            Ok(Event::InitApply(object)) => {
                 list.extend(keep(&object));
                 None
             }
-            Event::InitDone => Some(listed(std::mem::take(&mut list))),
-            Event::Apply(object) => Some(applied(object)),
-            Event::Delete(object) => Some(deleted(object)),
+            Ok(Event::InitDone) => Some(listed(std::mem::take(&mut list))),
+            Ok(Event::Apply(object)) => Some(applied(object)),
+            Ok(Event::Delete(object)) => Some(deleted(object)),
+            Err(input) => Some(input),
         };
         std::future::ready(input)
     });
-    events.boxed()
+    inputs.boxed()
 }

@@ -1,6 +1,7 @@
 //! A ServiceGroup as the allocator keeps it, or the reason why it is refused.
 
 use api_types::{Group, GroupError, Ipam, ServiceGroupStatus};
+use ipnetwork::IpNetwork;
 use thiserror::Error;
 
 /// Why a ServiceGroup is not used.
@@ -24,6 +25,18 @@ pub enum GroupRefusal {
         /// Namespace and name of the other group.
         other: String,
     },
+    /// It has addresses of a network of cluster IPs.
+    #[error(
+        "range {range} overlaps with {network} of the ServiceCIDR {name:?}, from which Services get their cluster IPs: choose another range"
+    )]
+    ServiceNetwork {
+        /// The range of this group, as written.
+        range: String,
+        /// The network.
+        network: IpNetwork,
+        /// The name of the ServiceCIDR.
+        name: String,
+    },
     /// A group of this name in another namespace comes before it.
     #[error("duplicate definition: group {0} has the same name and is used instead; rename one of them")]
     Duplicate(String),
@@ -37,6 +50,7 @@ impl GroupRefusal {
             Self::Spec(error) => error.reason(),
             Self::Unreadable(_) => "Unreadable",
             Self::Overlap { .. } => "OverlappingGroups",
+            Self::ServiceNetwork { .. } => "OverlapsServiceCIDR",
             Self::Duplicate(_) => "DuplicateName",
         }
     }

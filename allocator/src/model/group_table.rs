@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use api_types::{AddressRange, Group, Pool};
 
 use super::group::{GroupId, GroupObject, GroupRefusal};
+use super::service_networks::ServiceNetworks;
 
 /// All groups, checked against each other.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct GroupTable {
     by_first: BTreeMap<IpAddr, (String, usize)>,
     refused: BTreeMap<GroupId, GroupRefusal>,
     out_of_scope: BTreeMap<GroupId, &'static str>,
+    /// The namespace whose groups are used.
+    namespace: String,
 }
 
 impl GroupTable {
@@ -23,19 +26,24 @@ impl GroupTable {
     ///
     /// Only groups in the install namespace are used. If there are groups and none is in that namespace, the setting is
     /// taken as wrong and all groups are used (specification, allocation.md 2).
+    ///
+    /// A group that overlaps a network of cluster IPs is refused, unless it is in use: what works is not taken away.
     #[must_use]
     pub fn new<'a>(
         objects: impl Iterator<Item = (&'a GroupId, &'a GroupObject)> + Clone,
         install_namespace: &str,
+        networks: &ServiceNetworks,
+        is_in_use: &dyn Fn(&Group) -> bool,
     ) -> Self {
         let scoped = objects.clone().any(|((namespace, _), _)| namespace == install_namespace);
-        let mut table = Self::default();
+        let mut table = Self { namespace: install_namespace.to_owned(), ..Self::default() };
         for (id, object) in objects {
             if scoped && id.0 != install_namespace {
                 table.out_of_scope.insert(id.clone(), object.kind);
                 continue;
             }
-            match object.parsed.clone().and_then(|group| table.check(group)) {
+            let parsed = object.parsed.clone().and_then(|group| check_networks(group, networks, is_in_use));
+            match parsed.and_then(|group| table.check(group)) {
                 Ok(group) => table.accept(id, group),
                 Err(refused) => _ = table.refused.insert(id.clone(), refused),
             }
@@ -103,6 +111,12 @@ impl GroupTable {
         self.out_of_scope.iter().map(|(id, kind)| (id, *kind))
     }
 
+    /// The namespace whose groups are used.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The ranges of all accepted groups.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
         self.accepted().flat_map(|(_, group)| group.pools.iter().map(|pool| pool.range))
@@ -119,6 +133,19 @@ impl GroupTable {
     fn pool_at(&self, (group, index): &(String, usize)) -> Option<(&GroupId, &Group, &Pool)> {
         let (id, group) = self.accepted.get(group)?;
         Some((id, group, group.pools.get(*index)?))
+    }
+}
+
+fn check_networks(
+    group: Group,
+    networks: &ServiceNetworks,
+    is_in_use: &dyn Fn(&Group) -> bool,
+) -> Result<Group, GroupRefusal> {
+    match networks.overlap(&group) {
+        Some((pool, name, network)) if !is_in_use(&group) => {
+            Err(GroupRefusal::ServiceNetwork { range: pool.text.clone(), network, name: name.to_owned() })
+        }
+        _ => Ok(group),
     }
 }
 
@@ -139,7 +166,7 @@ pub(crate) mod tests {
     pub(crate) fn table(objects: Vec<GroupObject>) -> GroupTable {
         let objects: BTreeMap<GroupId, GroupObject> =
             objects.into_iter().map(|object| ((object.namespace.clone(), object.name.clone()), object)).collect();
-        GroupTable::new(objects.iter(), "purelb")
+        GroupTable::new(objects.iter(), "purelb", &ServiceNetworks::default(), &|_| false)
     }
 
     fn v4(pool: &str) -> Value {

@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api_types::names::condition::SHARING_CONFLICT;
+use api_types::reserved::names_a_host;
 use api_types::{Announce, Family, SharingKey};
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 
 use super::sharing::Sharing;
+
+/// How many external IPs of one namespace count. Anybody may write that field.
+pub const MOST_EXTERNAL_IPS: usize = 16;
 
 /// Namespace and name of a Service; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +125,8 @@ pub struct Service {
     pub written: WrittenAnnotations,
     /// The addresses in its status, in order, each once.
     pub addresses: Vec<IpAddr>,
+    /// `spec.externalIPs`.
+    pub external_ips: Vec<IpAddr>,
     /// Ingress entries of its status without an address. Every write keeps them.
     pub other_ingress: Vec<Value>,
     /// The conditions of its status. All but one type belong to others, and every write keeps those.
@@ -223,4 +229,15 @@ pub(crate) fn without_our_conditions(conditions: &[Value]) -> Vec<Value> {
 /// Whether the allocator writes conditions of this type on Services.
 pub(crate) fn is_our_condition(condition: &Value) -> bool {
     condition.get("type").is_some_and(|kind| kind == SHARING_CONFLICT)
+}
+
+/// The addresses of hosts in a list, each once, as many as count.
+pub(super) fn external_ips(list: &[String]) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in list.iter().filter_map(|text| text.parse().ok()).filter(|address| names_a_host(*address)) {
+        if addresses.len() < MOST_EXTERNAL_IPS && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }

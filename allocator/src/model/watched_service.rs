@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::service::{
-    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, is_our_condition,
+    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, external_ips, is_our_condition,
     without_our_conditions,
 };
 use super::sharing::{Port, Protocol, Sharing};
@@ -43,6 +43,8 @@ struct Spec {
     ip_families: Option<Vec<String>>,
     ip_family_policy: Option<String>,
     ports: Option<Vec<SpecPort>>,
+    #[serde(rename = "externalIPs")]
+    external_ips: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -65,7 +67,7 @@ struct LoadBalancer {
 }
 
 /// Reads only the metadata that is used. Managed fields are often larger than all the rest.
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Slim {
@@ -166,6 +168,7 @@ impl WatchedService {
             requested: self.requested(),
             written: self.written(),
             addresses,
+            external_ips: external_ips(self.spec.external_ips.as_deref().unwrap_or_default()),
             other_ingress,
             conditions: self.conditions().to_vec(),
         })

@@ -72,6 +72,11 @@ impl<'a> Planner<'a> {
         if let Some((other, pool)) = self.snapshot.groups.group_of(address) {
             return Err(format!("which lies in {} of pool {:?}", pool.text, other.name));
         }
+        let has_it = self.service.addresses.contains(&address);
+        let forbidden = self.snapshot.addresses.reserved_for(address).find(|found| found.forbids() && !has_it);
+        if let Some(found) = forbidden {
+            return Err(format!("which is {found}"));
+        }
         let check = self.snapshot.addresses.check(address, &self.service.name, &self.service.sharing);
         check.map_err(|refusal| format!("which another Service has: {refusal}"))
     }

@@ -8,6 +8,10 @@ use thiserror::Error;
 use super::outcome::Measurement;
 use super::select::Denied;
 use crate::addresses::Refusal;
+use crate::model::ServiceName;
+
+/// The most addresses that a Service can name.
+pub(super) const MOST_PINS: usize = 16;
 
 /// Why a Service does not get an address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -17,13 +21,16 @@ pub enum Failure {
     Denied(#[from] Denied),
     /// All addresses of the family are in use.
     #[error(
-        "no available addresses: pool {group:?} is exhausted: it has no free {family} address; add a range to it or delete Services that use it"
+        "no available addresses: pool {group:?} is exhausted: it has no free {family} address{}; add a range to it or delete Services that use it",
+        reserved_text(*.reserved)
     )]
     Exhausted {
         /// The group.
         group: String,
         /// The family.
         family: Family,
+        /// How many addresses of the family no Service holds and none may be given.
+        reserved: u128,
     },
     /// The groups have no range of the family.
     #[error("no available addresses: {groups} has no {family} range")]
@@ -33,17 +40,20 @@ pub enum Failure {
         /// The family.
         family: Family,
     },
-    /// The holders of the address rule it out.
+    /// The holders of the address or those for whom it is reserved rule it out.
     #[error("{refusal}")]
     Refusal {
         /// The group.
         group: String,
-        /// The holder and the reason.
+        /// Who does, and why.
         refusal: Refusal,
     },
     /// The user names something that is not an address.
-    #[error("invalid user-specified address {0:?}: write IP addresses separated by commas, without spaces")]
+    #[error("invalid user-specified address {0:?}: write IP addresses separated by commas")]
     InvalidAddress(String),
+    /// The user names more addresses than a Service can have.
+    #[error("{0} addresses are requested, and a Service can have {MOST_PINS} at most: name fewer")]
+    TooManyAddresses(usize),
     /// The address lies in no range.
     #[error("{:?} does not belong to any group: it must lie in a range of a ServiceGroup", .0.to_string())]
     NoGroup(IpAddr),
@@ -86,7 +96,23 @@ pub enum Failure {
     },
 }
 
+fn reserved_text(reserved: u128) -> String {
+    if reserved == 0 {
+        return String::new();
+    }
+    format!(" (reserved: {reserved}; the condition ReservedAddresses of the ServiceGroup says for whom)")
+}
+
 impl Failure {
+    /// The Service that is in the way, whoever may see its name.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Refusal { refusal, .. } => refusal.holder(),
+            _ => None,
+        }
+    }
+
     /// The value of the label `reason` of `purelb_address_pool_allocation_rejected_total`.
     #[must_use]
     pub const fn metric(&self) -> &'static str {

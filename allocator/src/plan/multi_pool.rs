@@ -53,7 +53,7 @@ impl<'a> Planner<'a> {
                 if addresses.iter().any(|&address| pool.range.contains(address)) {
                     continue;
                 }
-                match self.snapshot.addresses.lowest_free(pool.range) {
+                match self.snapshot.addresses.lowest_free(&[pool.range]) {
                     Some(address) => {
                         addresses.push(address);
                         new.push(Assignment { address, group });
@@ -68,7 +68,7 @@ impl<'a> Planner<'a> {
             if new.len() > before {
                 self.plan.measurements.push(Measurement::MultiPool(group.name.clone()));
             } else if partial {
-                failure = Some(Failure::Exhausted { group: group.name.clone(), family });
+                failure = Some(self.exhausted(group, family));
             } else {
                 failure = failure.or_else(|| Some(Failure::MultiInactive(group.name.clone())));
             }

@@ -9,7 +9,7 @@ use runtime::events::Kind;
 
 use crate::addresses::AddressTable;
 use crate::external::{AddressRequest, ExternalAllocations};
-use crate::model::{GroupTable, NamespaceBindings, Service};
+use crate::model::{GroupTable, NamespaceBindings, Service, ServiceName};
 
 /// The state by which a Service is planned.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +111,8 @@ pub struct Plan {
     pub notices: Vec<Notice>,
     /// Why the Service does not have all that it requests. It is planned again when something changes.
     pub problem: Option<Notice>,
+    /// The Service that is in the way. The problem names it only if it is of the same namespace; the log always does.
+    pub holder: Option<ServiceName>,
     /// The Service would take more addresses if there were more. It is planned again when something changes, although
     /// nothing is wrong.
     pub wants_more: bool,

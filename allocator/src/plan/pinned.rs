@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use api_types::names::reason;
 use api_types::{Family, Group};
 
-use super::failure::Failure;
+use super::failure::{Failure, MOST_PINS};
 use super::outcome::Notice;
 use super::planner::{Assignment, Planner};
 use super::select::check_namespace;
@@ -19,11 +19,14 @@ impl<'a> Planner<'a> {
             return Ok(None);
         };
         let mut addresses = Vec::new();
-        for part in text.split(',') {
+        for part in text.split(',').map(str::trim) {
             let address: IpAddr = part.parse().map_err(|_| Failure::InvalidAddress(part.to_owned()))?;
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
+        }
+        if addresses.len() > MOST_PINS {
+            return Err(Failure::TooManyAddresses(addresses.len()));
         }
         Ok(Some(addresses))
     }
@@ -53,8 +56,18 @@ impl<'a> Planner<'a> {
     fn pin(&self, address: IpAddr) -> Result<Assignment<'a>, Failure> {
         let (group, _) = self.snapshot.groups.group_of(address).ok_or(Failure::NoGroup(address))?;
         check_namespace(self.snapshot.bindings, self.service.name.namespace(), group)?;
+        self.check_reserved(group, address)?;
         self.check_holders(group, address)?;
         Ok(Assignment { address, group })
+    }
+
+    /// Whether reservations let the Service have this very address. What its status shows it keeps, whoever else has it.
+    pub(super) fn check_reserved(&self, group: &Group, address: IpAddr) -> Result<(), Failure> {
+        if self.service.addresses.contains(&address) {
+            return Ok(());
+        }
+        let check = self.snapshot.addresses.check_reserved(address, self.service.name.namespace());
+        check.map_err(|refusal| Failure::Refusal { group: group.name.clone(), refusal })
     }
 
     /// Whether the other holders let the Service have this very address (specification, allocation.md 7).

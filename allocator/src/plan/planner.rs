@@ -137,6 +137,7 @@ impl<'a> Planner<'a> {
         self.plan.addresses = self.kept();
         let text = format!("Failed to allocate an address for {}: {failure}", self.service.name);
         self.plan.problem = Some(Notice::warning(reason::ALLOCATION_FAILED, text));
+        self.plan.holder = failure.holder().cloned();
         let requested = self.service.requested.groups.as_deref().unwrap_or("<none>").to_owned();
         self.plan.measurements.extend(failure.pool_measurement());
         self.plan.measurements.push(Measurement::Rejected(requested, failure.metric()));

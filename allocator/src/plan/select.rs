@@ -14,6 +14,18 @@ pub enum Denied {
         "unknown pool {0:?}: no ServiceGroup of this name is in use; create it, or correct the annotation purelb.io/service-group"
     )]
     Unknown(String),
+    /// There is a group of the name, but in a namespace whose groups are not used.
+    #[error(
+        "unknown pool {name:?}: the ServiceGroup of this name is in namespace {namespace:?}, and only those in namespace {used:?} are used; create it there"
+    )]
+    Elsewhere {
+        /// Its name.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+        /// The namespace of groups that are used.
+        used: String,
+    },
     /// There is a group of the name, but it is refused.
     #[error("unknown pool {name:?}: the ServiceGroup is refused ({why})")]
     Refused {
@@ -54,7 +66,7 @@ impl Denied {
     #[must_use]
     pub const fn metric(&self) -> &'static str {
         match self {
-            Self::Unknown(_) | Self::Refused { .. } => "unknown_pool",
+            Self::Unknown(_) | Self::Elsewhere { .. } | Self::Refused { .. } => "unknown_pool",
             Self::Confined { .. } | Self::Enforced { .. } => "namespace_denied",
             Self::Ambiguous(_) => "ambiguous_namespace_default",
         }
@@ -131,9 +143,15 @@ fn group_for<'a>(
 ) -> Result<&'a Group, Denied> {
     let Some(group) = groups.get(name) else {
         let refused = groups.refused().find(|((_, refused), _)| refused == name);
-        return Err(match refused {
-            Some((_, why)) => Denied::Refused { name: name.to_owned(), why: why.to_string() },
-            None => Denied::Unknown(name.to_owned()),
+        let elsewhere = groups.out_of_scope().find(|((_, elsewhere), _)| elsewhere == name);
+        return Err(match (refused, elsewhere) {
+            (Some((_, why)), _) => Denied::Refused { name: name.to_owned(), why: why.to_string() },
+            (None, Some(((namespace, _), _))) => Denied::Elsewhere {
+                name: name.to_owned(),
+                namespace: namespace.clone(),
+                used: groups.namespace().to_owned(),
+            },
+            (None, None) => Denied::Unknown(name.to_owned()),
         });
     };
     check_namespace(bindings, namespace, group)?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use api_types::names::reason;
-use api_types::{Family, Group};
+use api_types::{AddressRange, Family, Group};
 
 use super::failure::Failure;
 use super::outcome::{Measurement, Notice};
@@ -101,17 +101,17 @@ impl<'a> Planner<'a> {
 
     /// An address to which the Service's key is bound, or a free one if the key is new in this group and family.
     fn shared(&self, group: &Group, family: Family) -> Result<IpAddr, Failure> {
-        let mut first_refusal = None;
+        let (addresses, service) = (self.snapshot.addresses, self.service);
+        let mut first_failure = None;
         for address in self.addresses_of_key(group, family) {
-            match self.snapshot.addresses.check(address, &self.service.name, &self.service.sharing) {
+            let holders = addresses.check(address, &service.name, &service.sharing);
+            let holders = holders.map_err(|refusal| Failure::Refusal { group: group.name.clone(), refusal });
+            match holders.and_then(|()| self.check_reserved(group, address)) {
                 Ok(()) => return Ok(address),
-                Err(refusal) => _ = first_refusal.get_or_insert(refusal),
+                Err(failure) => _ = first_failure.get_or_insert(failure),
             }
         }
-        match first_refusal {
-            Some(refusal) => Err(Failure::Refusal { group: group.name.clone(), refusal }),
-            None => self.first_free(group, family),
-        }
+        first_failure.map_or_else(|| self.first_free(group, family), Err)
     }
 
     /// The addresses of the group and family that other Services hold with the same key.
@@ -127,17 +127,25 @@ impl<'a> Planner<'a> {
             return self.first_free(group, family);
         }
         let addresses = self.snapshot.addresses;
-        let mut pools: Vec<_> = group.pools_of(family).collect();
-        pools.sort_by_key(|pool| addresses.used(pool.range));
-        let found = pools.into_iter().find_map(|pool| addresses.lowest_free(pool.range));
-        let address = found.ok_or_else(|| Failure::Exhausted { group: group.name.clone(), family })?;
+        let mut ranges: Vec<AddressRange> = group.pools_of(family).map(|pool| pool.range).collect();
+        ranges.sort_by_key(|range| addresses.used(*range));
+        let found = addresses.lowest_free(&ranges);
+        let address = found.ok_or_else(|| self.exhausted(group, family))?;
         self.plan.measurements.push(Measurement::Balanced(group.name.clone()));
         Ok(address)
     }
 
     fn first_free(&self, group: &Group, family: Family) -> Result<IpAddr, Failure> {
-        let free = group.pools_of(family).find_map(|pool| self.snapshot.addresses.lowest_free(pool.range));
-        free.ok_or_else(|| Failure::Exhausted { group: group.name.clone(), family })
+        let ranges: Vec<AddressRange> = group.pools_of(family).map(|pool| pool.range).collect();
+        let free = self.snapshot.addresses.lowest_free(&ranges);
+        free.ok_or_else(|| self.exhausted(group, family))
+    }
+
+    /// The failure for a group without a free address of the family.
+    pub(super) fn exhausted(&self, group: &Group, family: Family) -> Failure {
+        let forbidden = group.pools_of(family).map(|pool| self.snapshot.addresses.forbidden(pool.range));
+        let reserved = forbidden.fold(0, u128::saturating_add);
+        Failure::Exhausted { group: group.name.clone(), family, reserved }
     }
 
     fn assign_found(&mut self, found: &[Assignment<'a>], failures: &[(Family, Failure)], selection: &Selection<'a>) {

@@ -2,13 +2,16 @@
 //!
 //! Each function of [`Conditions`] adds one condition, if it holds. `Ready` is always present.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::ServiceGroupStatus;
+use ipnetwork::IpNetwork;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::condition::{join_first, whole_seconds};
+use crate::addresses::ReservedFor;
 use crate::external::SidecarState;
 use crate::model::{GroupObject, GroupRefusal, ServiceName};
 
@@ -104,6 +107,65 @@ impl<'a> Conditions<'a> {
             "in use, but no longer in a range: {listed}; the Services keep these addresses and nobody else gets them"
         );
         self.add("AddressesOutsidePools", true, "RangeRemoved", message);
+    }
+
+    /// `ReservedAddresses`: addresses of the ranges are somebody else's.
+    pub(super) fn reserved_addresses<'b>(&mut self, reserved: impl Iterator<Item = (IpAddr, &'b ReservedFor)>) {
+        let (forbidden, avoided): (Vec<_>, Vec<_>) = reserved.partition(|(_, found)| found.forbids());
+        let list = |found: &[(IpAddr, &ReservedFor)]| {
+            join_first(found.iter().map(|(address, whose)| format!("{address} ({whose})")), LISTED, ", ")
+        };
+        let mut parts = Vec::new();
+        if !forbidden.is_empty() {
+            parts.push(format!("given to no Service: {}", list(&forbidden)));
+        }
+        if !avoided.is_empty() {
+            parts.push(format!("given when no other address is free: {}", list(&avoided)));
+        }
+        if !parts.is_empty() {
+            self.add("ReservedAddresses", true, "UsedElsewhere", parts.join("; "));
+        }
+    }
+
+    /// `OverlapsServiceCIDR` of a group that stays in use nevertheless.
+    pub(super) fn service_network(&mut self, range: &str, name: &str, network: IpNetwork) {
+        let message = format!(
+            "range {range} overlaps with {network} of the ServiceCIDR {name:?}, from which Services get their cluster IPs; the group stays in use because Services have its addresses: move them to another range"
+        );
+        self.add("OverlapsServiceCIDR", true, "ServiceCIDR", message);
+    }
+
+    /// `OverlapsPodCIDR`: ranges lie in networks of pods. Not every network plugin uses these.
+    pub(super) fn pod_networks<'b>(&mut self, overlapping: impl Iterator<Item = (&'b str, IpNetwork, &'b str)>) {
+        let items: Vec<String> =
+            overlapping.map(|(range, network, node)| format!("{range} with {network} of {node}")).collect();
+        if items.is_empty() {
+            return;
+        }
+        let message = format!(
+            "ranges overlap with podCIDRs: {}; choose other ranges, unless the network plugin does not use these podCIDRs",
+            join_first(items, LISTED, ", ")
+        );
+        self.add("OverlapsPodCIDR", true, "PodCIDR", message);
+    }
+
+    /// `NoNodeInSubnet`: ranges in which no node can answer.
+    pub(super) fn out_of_reach(&mut self, ranges: &[String], subnets: &BTreeSet<IpNetwork>) {
+        if ranges.is_empty() {
+            return;
+        }
+        let ranges = join_first(ranges.iter().cloned(), LISTED, ", ");
+        let nodes = if subnets.is_empty() {
+            "no agent runs".to_owned()
+        } else {
+            format!(
+                "the nodes with a running agent are in {}",
+                join_first(subnets.iter().map(ToString::to_string), LISTED, ", ")
+            )
+        };
+        let message =
+            format!("no node can announce {ranges}: {nodes}; use a range of these subnets, or a remote group");
+        self.add("NoNodeInSubnet", true, "NotAnnounced", message);
     }
 
     /// `NearlyFull`: more than 90 % of the addresses of a family are in use.

@@ -6,27 +6,45 @@ use ipnetwork::IpNetwork;
 use runtime::events::Kind;
 use tracing::{info, warn};
 
-use super::groups::GroupEffects;
+use super::groups::{GroupEffects, Groups, IsInUse};
 use super::index::Index;
-use crate::model::{GroupId, GroupObject, Scope, Service, ServiceName};
+use crate::model::{GroupId, GroupObject, Scope, Service, ServiceName, ServiceNetworks};
 use crate::plan::Notice;
 
 impl Index {
     /// A ServiceGroup was added or changed.
     pub fn apply_group(&mut self, object: GroupObject) {
-        let effects = self.groups.apply(object);
-        self.groups_changed(effects);
+        self.change_groups(|groups, in_use| groups.apply(object, in_use));
     }
 
     /// A ServiceGroup was deleted.
     pub fn delete_group(&mut self, id: &GroupId) {
-        let effects = self.groups.delete(id);
-        self.groups_changed(effects);
+        self.change_groups(|groups, in_use| groups.delete(id, in_use));
     }
 
     /// The complete list of ServiceGroups.
     pub fn reset_groups(&mut self, objects: Vec<GroupObject>) {
-        let effects = self.groups.reset(objects);
+        self.change_groups(|groups, in_use| groups.reset(objects, in_use));
+    }
+
+    /// The networks of cluster IPs have changed.
+    pub(super) fn set_service_networks(&mut self, networks: ServiceNetworks) {
+        self.change_groups(|groups, in_use| groups.set_service_networks(networks, in_use));
+    }
+
+    /// Other Services are known.
+    pub(super) fn recheck_groups(&mut self) {
+        self.change_groups(Groups::recheck);
+    }
+
+    fn change_groups(&mut self, change: impl FnOnce(&mut Groups, IsInUse<'_>) -> GroupEffects) {
+        let (services, addresses) = (&self.services, &self.addresses);
+        let is_from_us = |holder: &ServiceName| {
+            services.get(holder).is_some_and(|service| service.scope == Scope::Ours && service.written.by_us)
+        };
+        let effects = change(&mut self.groups, &|group| {
+            group.pools.iter().flat_map(|pool| addresses.holders_in(pool.range)).any(is_from_us)
+        });
         self.groups_changed(effects);
     }
 
@@ -36,6 +54,7 @@ impl Index {
         }
         if effects.table_changed {
             self.addresses.set_ranges(self.groups.table().ranges());
+            self.reserve_subnet_addresses();
             self.take_over_external_groups();
             for name in self.services.names() {
                 self.enqueue(&name);
@@ -63,7 +82,7 @@ impl Index {
     }
 
     /// The subnets of the nodes that are alive.
-    pub fn set_node_subnets(&mut self, subnets: BTreeSet<IpNetwork>) {
+    pub(super) fn set_node_subnets(&mut self, subnets: BTreeSet<IpNetwork>) {
         if subnets != self.node_subnets {
             self.node_subnets = subnets;
             self.status.touch_all();

@@ -10,7 +10,6 @@ use runtime::BootTime;
 use serde_json::{Value, json};
 
 use super::group_view::GroupView;
-use crate::metrics::Metrics;
 use crate::model::{GroupId, GroupTable};
 
 /// The status of a group is written at most this often.
@@ -75,18 +74,15 @@ impl GroupStatuses {
         self.dirty.remove(id);
     }
 
-    /// The statuses to write now, `room` at most. Also refreshes the gauges of each group that is looked at.
+    /// The statuses to write now, `room` at most.
     pub(super) fn due(
         &mut self,
         view: &GroupView<'_>,
-        leading: bool,
-        metrics: &Metrics,
         now: BootTime,
         time: Timestamp,
         room: usize,
     ) -> Vec<StatusPatch> {
         if std::mem::take(&mut self.all_dirty) {
-            metrics.reset_pools();
             let table = view.groups.table();
             let shown = table.accepted().map(|(id, _)| id).chain(table.refused().map(|(id, _)| id));
             self.dirty.extend(shown.cloned());
@@ -99,9 +95,8 @@ impl GroupStatuses {
                 break;
             }
             self.dirty.remove(&id);
-            view.refresh_gauges(&id.1, metrics);
             let Some(status) = view.status(&id, time) else { continue };
-            if !leading || !self.is_new(view, &id, &status) {
+            if !self.is_new(view, &id, &status) {
                 continue;
             }
             patches.push(status_patch(view, &id, &status));

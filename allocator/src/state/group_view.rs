@@ -1,18 +1,19 @@
-//! What the status and the gauges of a group say.
+//! What the status of a group says.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::{Announce, Family, Group, Ipam, PendingRelease, Pool, ServiceGroupStatus};
+use api_types::{AddressRange, Announce, Family, Group, Ipam, PendingRelease, Pool, ServiceGroupStatus};
 use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::Timestamp;
 
+use super::cluster::Cluster;
+use super::coverage::first_uncovered;
 use super::group_conditions::Conditions;
 use super::groups::Groups;
 use super::services::Services;
 use crate::addresses::AddressTable;
 use crate::external::ExternalAllocations;
-use crate::metrics::Metrics;
 use crate::model::{GroupId, is_external};
 
 /// The most releases that a status lists: every agent watches it.
@@ -24,6 +25,7 @@ pub(super) struct GroupView<'a> {
     pub(super) services: &'a Services,
     pub(super) addresses: &'a AddressTable,
     pub(super) node_subnets: &'a BTreeSet<IpNetwork>,
+    pub(super) cluster: &'a Cluster,
     pub(super) external: &'a ExternalAllocations,
 }
 
@@ -45,6 +47,7 @@ impl GroupView<'_> {
                     }
                 }
                 conditions.nearly_full(&status);
+                self.describe_networks(group, &mut conditions);
             }
             None => conditions.refused(table.refusal(id)?),
         }
@@ -90,15 +93,41 @@ impl GroupView<'_> {
         }
     }
 
+    /// The conditions about other users of the group's addresses and about the nodes' networks.
+    fn describe_networks(&self, group: &Group, conditions: &mut Conditions<'_>) {
+        let reserved = group.pools.iter().flat_map(|pool| self.addresses.reserved_in(pool.range));
+        conditions.reserved_addresses(reserved);
+        if let Some((pool, name, network)) = self.groups.service_networks().overlap(group) {
+            conditions.service_network(&pool.text, name, network);
+        }
+        let networks = self.cluster.nodes.pod_networks();
+        let overlapping = networks.flat_map(|(network, node)| {
+            let pools = group.pools.iter().filter(move |pool| AddressRange::of_network(network).overlaps(pool.range));
+            pools.map(move |pool| (pool.text.as_str(), network, node))
+        });
+        conditions.pod_networks(overlapping);
+        if group.announce == Announce::Local && self.cluster.members.are_known() {
+            let out_of_reach = group.pools.iter().filter_map(|pool| {
+                let from = first_uncovered(pool.range, self.node_subnets)?;
+                Some(if from == pool.range.first() {
+                    pool.text.clone()
+                } else {
+                    format!("{} (from {from} on)", pool.text)
+                })
+            });
+            conditions.out_of_reach(&out_of_reach.collect::<Vec<_>>(), self.node_subnets);
+        }
+    }
+
     /// The numbers of used and of free addresses of a family; both saturate.
     fn usage(&self, group: &Group, family: Family) -> (i64, i64) {
-        let (mut used, mut size) = (0_u128, 0_u128);
+        let (mut used, mut available) = (0_u128, 0_u128);
         for pool in group.pools_of(family) {
             used = used.saturating_add(self.addresses.used(pool.range));
-            size = size.saturating_add(pool.range.size());
+            available = available.saturating_add(self.addresses.available(pool.range));
         }
         let count = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
-        (count(used), count(size.saturating_sub(used)))
+        (count(used), count(available))
     }
 
     /// Whether a node that is alive has a subnet that contains the range's.
@@ -123,46 +152,5 @@ impl GroupView<'_> {
             }
         }
         found
-    }
-
-    /// Brings the gauges of an accepted group up to date.
-    pub(super) fn refresh_gauges(&self, name: &str, metrics: &Metrics) {
-        let Some(group) = self.groups.table().get(name) else { return };
-        let (mut used, mut size) = (0.0, 0.0);
-        if let Some(stats) = self.external.stats(name) {
-            used = approximate(u128::from(stats.used.0) + u128::from(stats.used.1));
-            size = stats.size.map_or(0.0, |(v4, v6)| approximate(u128::from(v4) + u128::from(v6)));
-        }
-        for pool in &group.pools {
-            used += approximate(self.addresses.used(pool.range));
-            size += approximate(pool.range.size());
-        }
-        metrics.pool_size.with_label_values(&[name]).set(size);
-        metrics.pool_in_use.with_label_values(&[name]).set(used);
-        if is_external(group) {
-            let pending = i64::try_from(self.external.pending_releases(name).count()).unwrap_or(i64::MAX);
-            metrics.releases_pending.with_label_values(&[name]).set(pending);
-        }
-    }
-}
-
-/// A count as a metric: the nearest number of double precision.
-fn approximate(number: u128) -> f64 {
-    let part = |shift: u32| f64::from(u32::try_from((number >> shift) & 0xffff_ffff).unwrap_or_default());
-    part(0) + part(32) * 2_f64.powi(32) + part(64) * 2_f64.powi(64) + part(96) * 2_f64.powi(96)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[allow(clippy::float_cmp, reason = "powers of two are exact")]
-    fn counts_become_numbers_of_double_precision() {
-        for number in [0, 1, 256, 1 << 64, 1 << 127] {
-            assert_eq!(approximate(number).log2().exp2(), approximate(number));
-        }
-        assert_eq!(approximate(1 << 64), 2_f64.powi(64));
-        assert_eq!(approximate(251), 251.0);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api_types::Group;
 use api_types::names::reason;
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use crate::model::{GroupId, GroupObject, GroupTable, NamespaceBindings};
+use crate::model::{GroupId, GroupObject, GroupRefusal, GroupTable, NamespaceBindings, ServiceNetworks};
 use crate::plan::Notice;
 
 /// What follows from a change of the ServiceGroups.
@@ -28,7 +29,11 @@ pub(super) struct Groups {
     objects: BTreeMap<GroupId, GroupObject>,
     table: GroupTable,
     bindings: NamespaceBindings,
+    service_networks: ServiceNetworks,
 }
+
+/// Whether Services have addresses of the group.
+pub(super) type IsInUse<'a> = &'a dyn Fn(&Group) -> bool;
 
 impl Groups {
     pub(super) fn new(install_namespace: &str) -> Self {
@@ -37,6 +42,7 @@ impl Groups {
             objects: BTreeMap::new(),
             table: GroupTable::default(),
             bindings: NamespaceBindings::default(),
+            service_networks: ServiceNetworks::default(),
         }
     }
 
@@ -48,12 +54,35 @@ impl Groups {
         &self.bindings
     }
 
+    /// The networks of cluster IPs, with which no group may overlap.
+    pub(super) const fn service_networks(&self) -> &ServiceNetworks {
+        &self.service_networks
+    }
+
+    /// Sets the networks of cluster IPs.
+    pub(super) fn set_service_networks(&mut self, networks: ServiceNetworks, in_use: IsInUse<'_>) -> GroupEffects {
+        if networks == self.service_networks {
+            return GroupEffects::default();
+        }
+        self.service_networks = networks;
+        self.rebuild(Vec::new(), &BTreeSet::new(), in_use)
+    }
+
+    /// Other Services are known: checks a group again that was refused because it was not in use.
+    pub(super) fn recheck(&mut self, in_use: IsInUse<'_>) -> GroupEffects {
+        if self.table.refused().any(|(_, refusal)| matches!(refusal, GroupRefusal::ServiceNetwork { .. })) {
+            self.rebuild(Vec::new(), &BTreeSet::new(), in_use)
+        } else {
+            GroupEffects::default()
+        }
+    }
+
     pub(super) fn object(&self, id: &GroupId) -> Option<&GroupObject> {
         self.objects.get(id)
     }
 
     /// A ServiceGroup was added or changed.
-    pub(super) fn apply(&mut self, object: GroupObject) -> GroupEffects {
+    pub(super) fn apply(&mut self, object: GroupObject, in_use: IsInUse<'_>) -> GroupEffects {
         let id = (object.namespace.clone(), object.name.clone());
         let known = self.objects.get(&id);
         let replaced = known.is_some_and(|known| known.uid != object.uid);
@@ -61,19 +90,19 @@ impl Groups {
             .is_none_or(|known| replaced || known.generation != object.generation || known.parsed != object.parsed);
         self.objects.insert(id.clone(), object);
         let gone = if replaced { vec![id.clone()] } else { Vec::new() };
-        if spec_changed { self.rebuild(gone, &BTreeSet::from([id])) } else { GroupEffects::default() }
+        if spec_changed { self.rebuild(gone, &BTreeSet::from([id]), in_use) } else { GroupEffects::default() }
     }
 
     /// A ServiceGroup was deleted.
-    pub(super) fn delete(&mut self, id: &GroupId) -> GroupEffects {
+    pub(super) fn delete(&mut self, id: &GroupId, in_use: IsInUse<'_>) -> GroupEffects {
         if self.objects.remove(id).is_none() {
             return GroupEffects::default();
         }
-        self.rebuild(vec![id.clone()], &BTreeSet::new())
+        self.rebuild(vec![id.clone()], &BTreeSet::new(), in_use)
     }
 
     /// The complete list of ServiceGroups.
-    pub(super) fn reset(&mut self, objects: Vec<GroupObject>) -> GroupEffects {
+    pub(super) fn reset(&mut self, objects: Vec<GroupObject>, in_use: IsInUse<'_>) -> GroupEffects {
         let listed: BTreeMap<GroupId, GroupObject> =
             objects.into_iter().map(|object| ((object.namespace.clone(), object.name.clone()), object)).collect();
         let gone = self.objects.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
@@ -82,11 +111,11 @@ impl Groups {
         };
         let changed = listed.iter().filter(is_changed).map(|(id, _)| id.clone()).collect();
         self.objects = listed;
-        self.rebuild(gone, &changed)
+        self.rebuild(gone, &changed, in_use)
     }
 
-    fn rebuild(&mut self, gone: Vec<GroupId>, changed: &BTreeSet<GroupId>) -> GroupEffects {
-        let table = GroupTable::new(self.objects.iter(), &self.install_namespace);
+    fn rebuild(&mut self, gone: Vec<GroupId>, changed: &BTreeSet<GroupId>, in_use: IsInUse<'_>) -> GroupEffects {
+        let table = GroupTable::new(self.objects.iter(), &self.install_namespace, &self.service_networks, in_use);
         let old = std::mem::replace(&mut self.table, table);
         let table_changed = self.table != old;
         if table_changed {

@@ -11,6 +11,7 @@ use runtime::BootTime;
 use runtime::events::Event;
 use tracing::warn;
 
+use super::cluster::Cluster;
 use super::fencing::Fencing;
 use super::group_status::{GroupStatuses, StatusPatch};
 use super::group_view::GroupView;
@@ -32,6 +33,7 @@ pub struct Index {
     pub(super) groups: Groups,
     pub(super) addresses: AddressTable,
     pub(super) node_subnets: BTreeSet<IpNetwork>,
+    pub(super) cluster: Cluster,
     pub(super) external: ExternalAllocations,
     /// The time of day, for conditions.
     pub(super) time: Timestamp,
@@ -40,6 +42,8 @@ pub struct Index {
     pub(super) fencing: Fencing,
     pub(super) queue: WorkQueue,
     pub(super) status: GroupStatuses,
+    /// The pools whose gauges are exported.
+    pub(super) shown_pools: BTreeSet<String>,
     /// To publish.
     pub(super) events: Vec<Event>,
 }
@@ -54,12 +58,14 @@ impl Index {
             groups: Groups::new(install_namespace),
             addresses: AddressTable::default(),
             node_subnets: BTreeSet::new(),
+            cluster: Cluster::default(),
             external: ExternalAllocations::default(),
             time: Timestamp::UNIX_EPOCH,
             leading: false,
             fencing: Fencing::default(),
             queue: WorkQueue::default(),
             status: GroupStatuses::default(),
+            shown_pools: BTreeSet::new(),
             events: Vec::new(),
         }
     }
@@ -93,7 +99,9 @@ impl Index {
             }
             Novelty::New => true,
         };
+        let external_ips = service.external_ips.clone();
         self.services.store(service);
+        self.set_own_external_ips(&name, &external_ips);
         self.update_addresses(&name);
         if plan_again {
             self.enqueue(&name);
@@ -128,6 +136,7 @@ impl Index {
             self.services.end_gone(&service.name);
             self.apply_service(service);
         }
+        self.recheck_groups();
     }
 
     fn forget(&mut self, name: &ServiceName) {
@@ -145,6 +154,8 @@ impl Index {
             self.queue.request_retry();
         }
         self.addresses.forget(name);
+        self.cluster.reports.retain(name, &[]);
+        self.set_own_external_ips(name, &[]);
     }
 
     /// Brings the address table in line with the Service and its reservation.
@@ -168,6 +179,9 @@ impl Index {
         let to_check: Vec<_> =
             after.iter().copied().filter(|address| sharing_changed || !before.contains(address)).collect();
         self.check_sharing(name, &to_check);
+        if before != after {
+            self.check_reserved(name, &after);
+        }
     }
 
     /// Reports the disagreements about these addresses of the Service.
@@ -222,16 +236,20 @@ impl Index {
         std::mem::take(&mut self.events)
     }
 
-    /// The group statuses to write now, `room` at most. Also brings the gauges of groups up to date, on every replica.
+    /// The group statuses to write now, `room` at most.
     pub fn status_patches(&mut self, now: BootTime, time: Timestamp, room: usize) -> Vec<StatusPatch> {
+        if !self.leading {
+            return Vec::new();
+        }
         let view = GroupView {
             groups: &self.groups,
             services: &self.services,
             addresses: &self.addresses,
             node_subnets: &self.node_subnets,
+            cluster: &self.cluster,
             external: &self.external,
         };
-        self.status.due(&view, self.leading, &self.metrics, now, time, room)
+        self.status.due(&view, now, time, room)
     }
 
     /// A group status could not be written.
@@ -258,7 +276,7 @@ impl Index {
 
     #[cfg(test)]
     pub(crate) fn lowest_free(&self, range: api_types::AddressRange) -> Option<IpAddr> {
-        self.addresses.lowest_free(range)
+        self.addresses.lowest_free(&[range])
     }
 
     /// Has the next [`status_patches`](Self::status_patches) contain every group.

@@ -25,6 +25,7 @@ impl Index {
             let addresses = self.services.get(&name).map(|service| service.addresses.clone()).unwrap_or_default();
             self.check_sharing(&name, &addresses);
         }
+        self.check_all_reserved();
         self.status.touch_all();
         let notices = self.groups.all_notices();
         self.report_groups(notices);

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use api_types::names::reason;
 use runtime::events::Event;
+use tracing::info;
 
 use super::fencing::expects_address;
 use super::index::Index;
@@ -161,6 +162,9 @@ impl Index {
             && let Some(problem) = problem
             && let Some(service) = self.services.get(name)
         {
+            if let Some(holder) = &plan.holder {
+                info!(op = "plan", service = %name, %holder, "{}", problem.text);
+            }
             self.publish(service.reference(), problem.clone());
         }
     }

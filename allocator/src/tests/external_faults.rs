@@ -90,7 +90,9 @@ fn an_address_in_use_is_refused_and_given_back() {
     let (mut server, mut replica, mut sidecar) = start(4);
     server.put_service("a", one(80), group("ext"));
     sidecar.settle(&mut server, &mut replica);
+    replica.put_member("node1", "192.0.2.0/24", "192.0.2.77");
     for (given, words) in [
+        ("192.0.2.77", "which is node1's own address"),
         ("192.0.2.0", "which another Service has"),
         ("10.1.0.2", "which lies in 10.1.0.0/30 of pool \"default\""),
         ("127.0.0.1", "which no host can be reached by"),

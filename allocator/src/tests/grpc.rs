@@ -213,7 +213,7 @@ async fn a_missing_sidecar_is_reported_and_found_when_it_starts() {
     bench.put("web", "ext");
     bench.put("other", "own");
     bench.settle().await;
-    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.0".to_owned()));
+    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
     let reports = bench.replica.take_reports().join("\n");
     assert!(reports.contains("AllocationFailed") && reports.contains("No such file or directory"), "{reports}");
     let condition = bench.condition();
@@ -252,7 +252,7 @@ async fn a_call_to_a_sidecar_that_hangs_ends_in_time() {
     bench.put("web", "ext");
     bench.put("other", "own");
     bench.settle().await;
-    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.0".to_owned()));
+    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
     let reports = bench.replica.take_reports().join("\n");
     assert!(reports.contains("DeadlineExceeded: no answer within 300ms"), "{reports}");
     assert!(bench.calls("Allocate", "DeadlineExceeded") > 0.5);
@@ -310,6 +310,6 @@ async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering() {
     bench.put("web", "ext");
     bench.put("other", "own");
     bench.settle().await;
-    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.0".to_owned()));
+    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
     assert_eq!(bench.condition()["reason"], "SidecarUnavailable", "{}", bench.condition());
 }

@@ -72,3 +72,32 @@ fn planning_again_writes_nothing() {
     replica.settle(&mut server);
     assert_eq!(server.writes, writes);
 }
+
+#[test]
+fn only_the_leader_exports_the_gauges_of_pools() {
+    let (mut server, _) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    let registry = prometheus::Registry::new();
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.index = crate::state::Index::new("purelb", crate::metrics::Metrics::new(&registry).unwrap());
+    let object = crate::model::tests::object("purelb", "default", v4("10.1.0.0/24"));
+    replica.index.reset_groups(vec![object]);
+    replica.index.reset_services(server.services.values().filter_map(super::replica::kept).collect());
+    let in_use = |replica: &mut Replica| {
+        replica.index.refresh_pool_gauges();
+        let families = registry.gather();
+        let gauges = families.iter().find(|family| family.name() == "purelb_address_pool_addresses_in_use");
+        gauges.map(|family| family.get_metric().iter().map(|metric| metric.get_gauge().value()).collect::<Vec<_>>())
+    };
+    assert_eq!(in_use(&mut replica), None);
+    replica.index.lead(true, "f3");
+    assert_eq!(in_use(&mut replica), Some(vec![0.0]));
+    replica.settle(&mut server);
+    assert_eq!(in_use(&mut replica), Some(vec![1.0]));
+    replica.index.delete_group(&("purelb".to_owned(), "default".to_owned()));
+    assert_eq!(in_use(&mut replica), None);
+    replica.index.apply_group(crate::model::tests::object("purelb", "default", v4("10.1.0.0/24")));
+    assert_eq!(in_use(&mut replica), Some(vec![1.0]));
+    replica.index.follow();
+    assert_eq!(in_use(&mut replica), None);
+}

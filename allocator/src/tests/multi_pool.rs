@@ -9,17 +9,17 @@ fn multi_pool_takes_one_of_each_range_with_a_node() {
     let spec = json!({"local": {"multiPool": true, "v4pools": [
         {"pool": "10.1.0.0/24", "subnet": "10.1.0.0/24"}, {"pool": "10.2.0.0/24", "subnet": "10.2.0.7/24"}, {"pool": "10.3.0.0/24", "subnet": "10.3.0.0/24"}]}});
     let (mut server, mut replica) = start(&[("default", spec)]);
-    let subnets = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-    replica.index.set_node_subnets(subnets(&["10.1.0.0/24", "10.2.0.0/24"]));
+    replica.put_member("node1", "10.1.0.0/24", "");
+    replica.put_member("node2", "10.2.0.0/24", "");
     server.put_service("web", one("IPv4"), json!({}));
     server.put_service("off", one("IPv4"), json!({"purelb.io/multi-pool": "false"}));
     replica.settle(&mut server);
-    assert_eq!(texts(&server, "web"), "10.1.0.0,10.2.0.0");
-    assert_eq!(texts(&server, "off"), "10.1.0.1");
+    assert_eq!(texts(&server, "web"), "10.1.0.1,10.2.0.1");
+    assert_eq!(texts(&server, "off"), "10.1.0.2");
     // A node joins the third subnet; one leaves the first.
-    replica.index.set_node_subnets(subnets(&["10.2.0.0/24", "10.3.0.0/24"]));
+    replica.put_member("node1", "10.3.0.0/24", "");
     replica.settle(&mut server);
-    assert_eq!(texts(&server, "web"), "10.1.0.0,10.2.0.0,10.3.0.0");
+    assert_eq!(texts(&server, "web"), "10.1.0.1,10.2.0.1,10.3.0.1");
     server.put_service("none", one("IPv4"), json!({"purelb.io/allow-shared-ip": "k"}));
     replica.settle(&mut server);
     assert!(replica.take_reports().join("\n").contains("purelb.io/allow-shared-ip"));

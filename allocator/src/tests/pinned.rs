@@ -44,7 +44,11 @@ fn pinned_addresses_of_any_family_do_not_loop() {
 
 #[rstest]
 #[case("10.9.0.1", "\"10.9.0.1\" does not belong to any group")]
-#[case("10.1.0.1, 10.1.0.2", "invalid user-specified address \" 10.1.0.2\"")]
+#[case("10.1.0.1, x", "invalid user-specified address \"x\": write IP addresses separated by commas")]
+#[case(
+    "10.1.0.1,10.1.0.2,10.1.0.3,10.1.0.4,10.1.0.5,10.1.0.6,10.1.0.7,10.1.0.8,10.1.0.9,10.1.0.10,10.1.0.11,10.1.0.12,10.1.0.13,10.1.0.14,10.1.0.15,10.1.0.16,10.1.0.17",
+    "17 addresses are requested, and a Service can have 16 at most"
+)]
 #[case("", "invalid user-specified address \"\"")]
 fn bad_requested_addresses_are_reported(#[case] pins: &str, #[case] text: &str) {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
@@ -52,4 +56,16 @@ fn bad_requested_addresses_are_reported(#[case] pins: &str, #[case] text: &str) 
     replica.settle(&mut server);
     let reports = replica.take_reports().join("\n");
     assert!(reports.contains(text), "{reports}");
+}
+
+#[test]
+fn case_18_blanks_around_commas_are_fine() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
+    server.put_service(
+        "web",
+        both("RequireDualStack"),
+        json!({"purelb.io/addresses": " 10.1.0.205, 2001:db8:1::205 "}),
+    );
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "web"), "10.1.0.205,2001:db8:1::205");
 }

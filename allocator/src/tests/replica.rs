@@ -1,9 +1,11 @@
 //! A simulated replica: an index, and the edge between it and the simulated API server.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use prometheus::Registry;
 use runtime::BootTime;
 use runtime::events::Event;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, Delivery};
 use crate::metrics::Metrics;
@@ -12,6 +14,16 @@ use crate::state::{Index, Outcome, Purpose, ServicePatch, clean_up};
 
 pub(super) fn kept(object: &Value) -> Option<Service> {
     serde_json::from_value::<WatchedService>(object.clone()).unwrap().keep(true)
+}
+
+/// The Lease of an agent.
+pub(super) fn lease(node: &str, subnets: &str, own_addresses: &str) -> Lease {
+    serde_json::from_value(json!({
+        "metadata": {"name": api_types::lease::name(node), "annotations": {
+            api_types::lease::SUBNETS: subnets, api_types::lease::OWN_ADDRESSES: own_addresses}},
+        "spec": {"leaseDurationSeconds": 180, "renewTime": "1970-01-01T00:00:00.000000Z"}
+    }))
+    .unwrap()
 }
 
 /// A replica: an index and its writes in flight.
@@ -31,6 +43,16 @@ impl Replica {
         index.reset_groups(server.groups.values().map(group).collect());
         index.lead(clean, fence);
         Self { index, writes: Vec::new(), events: Vec::new() }
+    }
+
+    /// The agent of the node keeps its Lease, with these subnets and these addresses of its kernel.
+    pub(super) fn put_member(&mut self, node: &str, subnets: &str, own_addresses: &str) {
+        self.put_lease(&lease(node, subnets, own_addresses));
+    }
+
+    pub(super) fn put_lease(&mut self, lease: &Lease) {
+        self.index.apply_lease(lease, BootTime::now(), Timestamp::UNIX_EPOCH);
+        self.index.expire_leases(BootTime::now());
     }
 
     /// The watch delivers its next event.
@@ -119,7 +141,7 @@ impl Replica {
     pub(super) fn group_status(&mut self, name: &str) -> Value {
         let now = BootTime::now() + std::time::Duration::from_secs(3600);
         self.index.rewrite_statuses();
-        let patches = self.index.status_patches(now, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, usize::MAX);
+        let patches = self.index.status_patches(now, Timestamp::UNIX_EPOCH, usize::MAX);
         patches
             .into_iter()
             .find(|patch| patch.group.1 == name)

@@ -78,7 +78,7 @@ impl<K: Send + 'static> Observer<K> {
                     self.health.handle(&event, Instant::now());
                     return Some(WatchUpdate::Event(event));
                 }
-                Err(Interrupted) => self.health.interrupt(Instant::now()),
+                Err(_) => self.health.interrupt(Instant::now()),
             }
         }
     }

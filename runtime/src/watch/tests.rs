@@ -20,7 +20,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
-use super::{WatchUpdate, events, updates};
+use super::{Refused, WatchUpdate, events, optional_events, updates};
 
 /// The server's end of an open watch.
 type Line = UnboundedSender<io::Result<Bytes>>;
@@ -183,4 +183,29 @@ async fn events_come_without_updates() {
     assert!(stream.next().now_or_never().is_none());
     send(&line, "a", "2");
     assert!(matches!(stream.next().await, Some(Event::Apply(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_watch_that_is_refused_is_tried_again_at_leisure() {
+    let forbidden = || {
+        let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
+        Answer::Whole(StatusCode::FORBIDDEN, status)
+    };
+    let (_line, opened) = open();
+    let script = (0..9).map(|_| forbidden()).chain([list("1"), opened]);
+    let config = Config { initial_list_strategy: InitialListStrategy::ListWatch, ..Config::default() };
+    let api: Api<ConfigMap> = Api::all(server(script));
+    let start = Instant::now();
+    let mut stream = optional_events("configmaps", api, config).boxed();
+    let mut refused = 0;
+    loop {
+        match stream.next().await.unwrap() {
+            Ok(Event::InitDone) => break,
+            Ok(_) => {}
+            Err(Refused) => refused += 1,
+        }
+    }
+    let waited = start.elapsed();
+    assert_eq!(refused, 9);
+    assert!(waited > Duration::from_secs(90) && waited < Duration::from_secs(240), "{waited:?}");
 }

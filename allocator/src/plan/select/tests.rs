@@ -69,3 +69,14 @@ fn ambiguous_defaults() {
     assert!(chosen(&two(true, true), "a", None).unwrap_err().contains("all set namespaceDefault"));
     assert_eq!(chosen(&two(true, false), "a", None).unwrap(), "\"default\"");
 }
+
+#[test]
+fn an_unknown_pool_names_the_group_of_another_namespace() {
+    let spec = json!({"local": {"v4pool": {"pool": "10.9.0.0/24", "subnet": "10.0.0.0/8"}}});
+    let table = table(vec![group("default", 1, &json!({})), object("shop", "web", spec)]);
+    let denied = select_groups(&table, &NamespaceBindings::new(&table), "shop", Some("web")).unwrap_err();
+    assert_eq!(denied.metric(), "unknown_pool");
+    let text = denied.to_string();
+    assert!(text.starts_with("unknown pool \"web\": ") && text.contains("in namespace \"shop\""), "{text}");
+    assert!(text.contains("only those in namespace \"purelb\" are used"), "{text}");
+}

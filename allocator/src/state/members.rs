@@ -1,6 +1,7 @@
-//! The subnets of the nodes that are alive, from the agents' Leases (specification, api.md 9).
+//! The members: what is known of the agents from their Leases (specification, api.md 9).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api_types::lease;
@@ -13,23 +14,34 @@ use runtime::BootTime;
 #[derive(Debug, Clone, PartialEq)]
 struct Member {
     subnets: Vec<IpNetwork>,
+    own_addresses: Vec<IpAddr>,
+    gateways: Vec<IpAddr>,
     duration: Duration,
     renewed: Option<Timestamp>,
     /// When the last renewal was seen, by our clock: clocks of nodes are not compared. `None` if the Lease had run out
     /// when it was seen first, and was not renewed since.
     seen: Option<BootTime>,
+    /// Whether it was alive when that was looked at last.
+    alive: bool,
 }
 
-/// The subnets of all members.
+impl Member {
+    fn is_alive(&self, now: BootTime) -> bool {
+        self.seen.is_some_and(|seen| now.since(seen) <= self.duration)
+    }
+}
+
+/// All members.
 #[derive(Debug, Default)]
-pub struct NodeSubnets {
+pub(super) struct Members {
     members: BTreeMap<String, Member>,
+    listed: bool,
 }
 
-impl NodeSubnets {
+impl Members {
     /// A Lease was added or changed. Leases that no agent keeps are ignored. The time of day, `wall`, decides whether a
     /// Lease that is seen for the first time has run out: agents renew rarely, and leave their Lease behind.
-    pub fn apply(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) {
+    pub(super) fn apply(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) {
         let Some(node) = lease::node(lease) else { return };
         let spec = lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(10);
@@ -40,31 +52,67 @@ impl NodeSubnets {
             Some(_) => Some(now),
             None => renewed.filter(|renewed| age(*renewed, wall) <= duration).map(|_| now),
         };
-        self.members.insert(node.to_owned(), Member { subnets: lease::subnets(lease), duration, renewed, seen });
+        let mut member = Member {
+            subnets: lease::subnets(lease),
+            own_addresses: lease::own_addresses(lease),
+            gateways: lease::gateways(lease),
+            duration,
+            renewed,
+            seen,
+            alive: false,
+        };
+        member.alive = member.is_alive(now);
+        self.members.insert(node.to_owned(), member);
     }
 
     /// A Lease was deleted.
-    pub fn delete(&mut self, lease: &Lease) {
+    pub(super) fn delete(&mut self, lease: &Lease) {
         if let Some(node) = lease::node(lease) {
             self.members.remove(node);
         }
     }
 
     /// The complete list of Leases.
-    pub fn reset(&mut self, leases: &[Lease], now: BootTime, wall: Timestamp) {
+    pub(super) fn reset(&mut self, leases: &[Lease], now: BootTime, wall: Timestamp) {
         let listed: BTreeSet<&str> = leases.iter().filter_map(lease::node).collect();
         self.members.retain(|node, _| listed.contains(node.as_str()));
         for lease in leases {
             self.apply(lease, now, wall);
         }
+        self.listed = true;
+    }
+
+    /// Whether the Leases have been read at all.
+    pub(super) const fn are_known(&self) -> bool {
+        self.listed
+    }
+
+    /// The nodes of all Leases.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// Time has passed. Returns the nodes whose Lease has run out since, or is kept again.
+    pub(super) fn expire(&mut self, now: BootTime) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (node, member) in &mut self.members {
+            let alive = member.is_alive(now);
+            if std::mem::replace(&mut member.alive, alive) != alive {
+                changed.push(node.clone());
+            }
+        }
+        changed
     }
 
     /// The subnets of all members whose Lease was renewed within its duration.
-    #[must_use]
-    pub fn alive(&self, now: BootTime) -> BTreeSet<IpNetwork> {
-        let alive =
-            self.members.values().filter(|member| member.seen.is_some_and(|seen| now.since(seen) <= member.duration));
-        alive.flat_map(|member| member.subnets.iter().copied()).collect()
+    pub(super) fn subnets(&self) -> BTreeSet<IpNetwork> {
+        self.members.values().filter(|member| member.alive).flat_map(|member| member.subnets.iter().copied()).collect()
+    }
+
+    /// The node's own addresses and its gateways. A node that exists keeps them although its Lease has run out.
+    pub(super) fn reserved(&self, node: &str, exists: bool) -> (&[IpAddr], &[IpAddr]) {
+        let member = self.members.get(node).filter(|member| exists || member.alive);
+        member.map_or((&[], &[]), |member| (&member.own_addresses, &member.gateways))
     }
 }
 
@@ -100,47 +148,69 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
+    fn alive(members: &mut Members, now: BootTime) -> BTreeSet<IpNetwork> {
+        members.expire(now);
+        members.subnets()
+    }
+
     #[test]
     fn a_lease_counts_as_long_as_it_is_renewed() {
-        let mut leases = NodeSubnets::default();
+        let mut leases = Members::default();
         leases.apply(&lease("a", 1000, "192.0.2.0/24", 10), at(0), wall(1000));
         leases.apply(&lease("b", 1005, "192.0.2.0/24,198.51.100.0/24", 10), at(5), wall(1005));
-        assert_eq!(leases.alive(at(10)).len(), 2);
+        assert_eq!(alive(&mut leases, at(10)).len(), 2);
         // Seen again in a new list, but not renewed.
         let list = [lease("a", 1012, "192.0.2.0/24", 10), lease("b", 1005, "198.51.100.0/24", 10)];
         leases.reset(&list, at(12), wall(1012));
-        assert_eq!(leases.alive(at(16)).len(), 1);
+        assert_eq!(alive(&mut leases, at(16)).len(), 1);
         leases.delete(&list[0]);
-        assert!(leases.alive(at(16)).is_empty());
+        assert!(alive(&mut leases, at(16)).is_empty());
     }
 
     #[test]
     fn agents_renew_once_a_minute() {
-        let mut leases = NodeSubnets::default();
+        let mut leases = Members::default();
         for minute in 0..5 {
             leases.apply(
                 &lease("a", 60 * minute, "192.0.2.0/24", 180),
                 at(minute.unsigned_abs() * 60),
                 wall(60 * minute),
             );
-            assert_eq!(leases.alive(at(minute.unsigned_abs() * 60 + 66)).len(), 1);
+            assert_eq!(alive(&mut leases, at(minute.unsigned_abs() * 60 + 66)).len(), 1);
         }
-        assert_eq!(leases.alive(at(240 + 180)).len(), 1);
-        assert!(leases.alive(at(240 + 181)).is_empty());
+        assert_eq!(alive(&mut leases, at(240 + 180)).len(), 1);
+        assert!(alive(&mut leases, at(240 + 181)).is_empty());
     }
 
     #[test]
     fn a_lease_left_behind_does_not_count_when_we_start() {
-        let mut leases = NodeSubnets::default();
+        let mut leases = Members::default();
         let list = [
             lease("gone", 1000, "192.0.2.0/24", 180),
             lease("there", 1100, "198.51.100.0/24", 180),
             lease("ahead", 9999, "203.0.113.0/24", 180),
         ];
         leases.reset(&list, at(5), wall(1200));
-        assert_eq!(leases.alive(at(6)), ["198.51.100.0/24", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into());
+        assert_eq!(
+            alive(&mut leases, at(6)),
+            ["198.51.100.0/24", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into()
+        );
         // Its clock is behind, but it lives.
         leases.apply(&lease("gone", 1060, "192.0.2.0/24", 180), at(65), wall(1260));
-        assert_eq!(leases.alive(at(66)).len(), 3);
+        assert_eq!(alive(&mut leases, at(66)).len(), 3);
+    }
+
+    #[test]
+    fn a_lease_that_has_run_out_keeps_its_addresses_while_its_node_exists() {
+        let mut members = Members::default();
+        let mut lease = lease("a", 1000, "192.0.2.0/24", 10);
+        let annotations = lease.metadata.annotations.as_mut().unwrap();
+        annotations.insert(lease::OWN_ADDRESSES.to_owned(), "192.0.2.12".to_owned());
+        annotations.insert(lease::GATEWAYS.to_owned(), "192.0.2.1".to_owned());
+        members.apply(&lease, at(0), wall(1000));
+        let both: (&[IpAddr], &[IpAddr]) = (&["192.0.2.12".parse().unwrap()], &["192.0.2.1".parse().unwrap()]);
+        assert_eq!(members.reserved("a", false), both);
+        assert_eq!((members.expire(at(11)), members.expire(at(12))), (vec!["a".to_owned()], Vec::new()));
+        assert_eq!((members.reserved("a", true), members.reserved("a", false).0.len()), (both, 0));
     }
 }
