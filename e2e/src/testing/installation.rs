@@ -1,5 +1,7 @@
 //! The load balancer in the shared cluster, with its agents or without.
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 use serde_json::json;
 
 use crate::{
@@ -44,6 +46,41 @@ impl<'a> WithoutAgents<'a> {
 impl Drop for WithoutAgents<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.choose(None) {
+            eprintln!("clean-up: {error}");
+        }
+    }
+}
+
+/// A cluster without pods of the allocator until this is dropped, for a test that brings its own or has none.
+#[derive(Debug)]
+#[must_use = "the allocator comes back when this is dropped"]
+pub struct WithoutAllocator<'a>(&'a Cluster);
+
+impl<'a> WithoutAllocator<'a> {
+    /// Stops them as an administrator would, and waits until they have ended.
+    pub async fn new(cluster: &'a Cluster) -> Self {
+        let without = Self(cluster);
+        without.scale(0).unwrap();
+        let pods: Api<Pod> = Api::namespaced(cluster.kube().await.unwrap(), NAMESPACE);
+        eventually(DEADLINE, "no pods of the allocator", async || {
+            let selector = ListParams::default().labels("component=allocator");
+            let left = pods.list(&selector).await.map_err(|error| error.to_string())?.items.len();
+            if left == 0 { Ok(()) } else { Err(format!("{left} pods")) }
+        })
+        .await
+        .unwrap();
+        without
+    }
+
+    fn scale(&self, replicas: u8) -> Result<String> {
+        let replicas = format!("--replicas={replicas}");
+        self.0.kubectl(&["scale", "--namespace", NAMESPACE, &replicas, "deployment/allocator"])
+    }
+}
+
+impl Drop for WithoutAllocator<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.scale(2) {
             eprintln!("clean-up: {error}");
         }
     }
