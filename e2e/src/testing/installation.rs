@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     base::{error::Result, wait::eventually},
     cluster::{handle::Cluster, installation::NAMESPACE},
-    testing::waits::DEADLINE,
+    testing::waits::{DEADLINE, SETTLE_TIME},
 };
 
 /// The shared cluster with the load balancer installed.
@@ -16,6 +16,18 @@ pub async fn installed() -> Cluster {
     let cluster = Cluster::shared().await.unwrap();
     cluster.install().unwrap();
     cluster
+}
+
+/// Replaces all agents one after the other, then kills all of them, and returns when they run again and have done what
+/// agents do after their start. The pods are new when their agents are killed, so the kubelet restarts them at once.
+pub async fn restart_agents(cluster: &Cluster) {
+    cluster.kubectl(&["rollout", "restart", "--namespace", NAMESPACE, "daemonset/lbnodeagent"]).unwrap();
+    cluster.installation_ready().unwrap();
+    for node in cluster.nodes() {
+        node.crash_agent().unwrap();
+    }
+    cluster.agents_ready(DEADLINE).await.unwrap();
+    tokio::time::sleep(SETTLE_TIME).await;
 }
 
 /// A cluster without agents until this is dropped: their `DaemonSet` chooses nodes that do not exist.

@@ -2,7 +2,7 @@
 //!
 //! - [`Cluster::shared`](crate::Cluster::shared): a cluster for one test at a time.
 //! - [`installed`]: the same with the load balancer in it; [`WithoutAgents`],
-//!   [`WithoutAllocator`]: without one of its programs for a while.
+//!   [`WithoutAllocator`]: without one of its programs for a while; [`restart_agents`]: new agents on all nodes.
 //! - [`Applied`], [`object`], [`group_object`], [`endpoint_slice`], [`node_agent_yaml`]: objects; [`overwrite_status`],
 //!   [`delete_events`]: changes to them.
 //! - [`EchoNamespace`], [`BareService`], [`service_object`]: backends and Services.
@@ -31,7 +31,7 @@ mod waits;
 mod watched;
 mod workloads;
 
-pub use installation::{WithoutAgents, WithoutAllocator, installed};
+pub use installation::{WithoutAgents, WithoutAllocator, installed, restart_agents};
 pub use objects::{Applied, delete_events, endpoint_slice, group_object, node_agent_yaml, object, overwrite_status};
 pub use replica::Replica;
 pub use undo::Undo;

@@ -87,7 +87,7 @@ pub fn group_object(name: &str, kind: &str, pools: &[(&str, &str)]) -> Value {
 /// The EndpointSlice of a Service in the namespace `default`, without pods: a ready endpoint for each of these nodes,
 /// and for each `None` one that names no node.
 pub fn endpoint_slice(service: &str, family: Family, nodes: &[Option<&Node>]) -> Value {
-    let endpoint = |(place, node): (usize, &Option<&Node>)| {
+    let endpoint = |(place, node): (usize, Option<&Node>)| {
         let place = u8::try_from(place).unwrap() + 1;
         let nowhere = match family {
             Family::V4 => IpAddr::from([192, 0, 2, place]),
@@ -96,7 +96,7 @@ pub fn endpoint_slice(service: &str, family: Family, nodes: &[Option<&Node>]) ->
         let address = node.map_or(nowhere, |node| node.id().address(family));
         json!({"addresses": [address], "nodeName": node.map(|node| node.name()), "conditions": {"ready": true}})
     };
-    let endpoints: Vec<Value> = nodes.iter().enumerate().map(endpoint).collect();
+    let endpoints: Vec<Value> = nodes.iter().copied().enumerate().map(endpoint).collect();
     let name = format!("{service}-{}", family.to_string().to_lowercase());
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family.to_string(),

@@ -158,7 +158,7 @@ async fn case_55_external_ips_of_other_services_are_taken_last() {
     fixture.create("has-it", &[], cluster_ip).await;
     // A pin of another namespace is refused, and one of the same is not.
     fixture.create_in(&other, "foreign-pin", &[("addresses", "203.0.113.0")], json!({})).await;
-    fixture.fails_in(&other, "foreign-pin", "externalIPs").await;
+    fixture.fails_in(&other, "foreign-pin", "external IP").await;
     cluster.kubectl(&["delete", "service", "foreign-pin", "--namespace", &other]).unwrap();
     fixture.create("own-pin", &[("addresses", "203.0.113.0")], json!({})).await;
     fixture.has("own-pin", &["203.0.113.0"]).await;

@@ -3,24 +3,16 @@
 use std::{net::IpAddr, time::Instant};
 
 use e2e::{
-    Cluster, NAMESPACE, Node,
+    Cluster, NAMESPACE, Node, SpareLink, eventually,
     testing::{
         Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, WithoutAllocator, delete_events,
-        installed, nodes_with, object, overwrite_status, service_object, wait_for_event, wait_for_next_hops,
+        installed, nodes_with, object, overwrite_status, restart_agents, service_object, wait_for_event,
+        wait_for_next_hops,
     },
 };
 use serde_json::{Value, json};
 
 use crate::failover::local_service::LocalService;
-
-/// Kills all agents, and waits until they run again and have done what they do then.
-async fn agents_restart(cluster: &Cluster) {
-    for node in cluster.nodes() {
-        node.crash_agent().unwrap();
-    }
-    cluster.agents_ready(DEADLINE).await.unwrap();
-    tokio::time::sleep(SETTLE_TIME).await;
-}
 
 /// What another load balancer looks at: everything but the version.
 fn seen_by_its_owner(cluster: &Cluster, name: &str) -> [Value; 3] {
@@ -55,7 +47,7 @@ async fn a_service_of_another_load_balancer_is_never_touched_nor_answered_for() 
     drop(stopped);
     cluster.installation_ready().unwrap();
     wait_for_event(&cluster, "default", "other-default", "ForeignAddress", "re-evaluate").await;
-    agents_restart(&cluster).await;
+    restart_agents(&cluster).await;
 
     watched.assert_only(node.mac(), from);
     for address in addresses {
@@ -105,13 +97,13 @@ async fn annotations_removed_while_no_allocator_runs_and_all_agents_restart_with
     for name in [remote.name, local.name] {
         without_our_annotations(&cluster, name);
     }
-    agents_restart(&cluster).await;
+    restart_agents(&cluster).await;
     undisturbed(from);
     drop(stopped);
     cluster.installation_ready().unwrap();
     for (name, addresses) in [(remote.name, &remote.addresses[..]), (local.name, &local.addresses[..])] {
         let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        e2e::eventually(DEADLINE, format!("the marks of {name}"), async || {
+        eventually(DEADLINE, format!("the marks of {name}"), async || {
             let annotations = object(&cluster, &["service", name])["metadata"]["annotations"].clone();
             let back = annotations["purelb.io/allocated-addresses"] == *list;
             if back { Ok(()) } else { Err(annotations.to_string()) }
@@ -123,7 +115,7 @@ async fn annotations_removed_while_no_allocator_runs_and_all_agents_restart_with
 }
 
 /// A node whose service proxy keeps these addresses on an interface of its own, with strict ARP, until this is dropped.
-fn service_proxy<'a>(node: &Node, addresses: &[IpAddr]) -> (e2e::SpareLink, Undo<'a>) {
+fn service_proxy<'a>(node: &Node, addresses: &[IpAddr]) -> (SpareLink, Undo<'a>) {
     let link = node.spare_network("kube-ipvs0").unwrap();
     let at = node.clone();
     let strict = |ignore: u8, announce: u8| {
@@ -166,7 +158,7 @@ async fn what_a_service_proxy_keeps_on_its_own_interface_stays_available_and_ann
     let from = Instant::now();
     let _proxies = [&owner, &other].map(|node| service_proxy(node, &vips));
     tokio::time::sleep(SETTLE_TIME).await;
-    agents_restart(&cluster).await;
+    restart_agents(&cluster).await;
 
     // A Service gets the first free of them, and a node answers for it.
     let dual = json!({"ipFamilyPolicy": "RequireDualStack"});

@@ -3,18 +3,18 @@
 use std::time::Instant;
 
 use e2e::{
-    Cluster, NAMESPACE, Node,
+    Cluster, NAMESPACE, Node, Result,
     testing::{
-        Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed, object,
-        service_object, wait_for_event, wait_for_next_hops,
+        Applied, BareService, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed, object,
+        restart_agents, service_object, wait_for_event, wait_for_next_hops,
     },
 };
 use serde_json::{Value, json};
 
-use crate::failover::local_service::LocalService;
+use crate::failover::local_service::{LocalService, SOON};
 
 /// Both programs with this setting of `DEFAULT_ANNOUNCER`, a removal if it ends with `-`.
-fn announcer(cluster: &Cluster, setting: &str) -> e2e::Result<()> {
+fn announcer(cluster: &Cluster, setting: &str) -> Result<()> {
     for workload in ["deployment/allocator", "daemonset/lbnodeagent"] {
         cluster.kubectl(&["set", "env", "--namespace", NAMESPACE, workload, setting])?;
     }
@@ -44,7 +44,7 @@ async fn case_72_the_default_announcer_is_taken_away() {
     let cut = local.answers().await;
     owner.isolate().unwrap();
     local.answered_by(|macs| !macs.contains(&owner.mac())).await;
-    local.assert_moved_once(cut, crate::failover::local_service::SOON);
+    local.assert_moved_once(cut, SOON);
     owner.rejoin().unwrap();
 
     // New ones without a class are left alone, and those of our class are served.
@@ -98,10 +98,7 @@ async fn case_96_a_configuration_of_a_later_release_is_refused_alone() {
     wait_for_event(&cluster, NAMESPACE, "later", "ConfigError", "conflictDetection").await;
     wait_for_event(&cluster, NAMESPACE, "later", "ConfigError", "Someday").await;
     // All others go on: a new address is announced, and an agent that starts now is ready.
-    for node in cluster.nodes() {
-        node.crash_agent().unwrap();
-    }
-    cluster.agents_ready(DEADLINE).await.unwrap();
+    restart_agents(&cluster).await;
     let dual = json!({"ipFamilyPolicy": "RequireDualStack"});
     let _new = Applied::yaml(&cluster, &service_object("after-later", &[], &dual).to_string());
     let addresses = cluster.service_addresses("default", "after-later", 2).await.unwrap();

@@ -11,6 +11,8 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
+use crate::failover::local_service::pair;
+
 const LOCAL: &str = "Local";
 
 /// A dual-stack Service with this traffic policy.
@@ -44,26 +46,26 @@ async fn case_54_each_family_goes_by_its_own_endpoints() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    for (name, last, policy) in [("apart", 221, LOCAL), ("apart-affine", 222, "Cluster")] {
+        let [v4, v6] = pair(&cluster, last);
+        // If the families were mixed up, both addresses would be on the first of these.
+        let order = cluster.order(v4);
+        let [_, one, two] = order.as_slice() else { panic!("three nodes") };
+        let _endpoints = apart(&cluster, name, [one, two]);
+        let pins = format!("{v4},{v6}");
+        let annotations = [("addresses", &*pins), ("node-affinity", "service-endpoints")];
+        let _service = with_addresses(&cluster, name, &annotations, &dual_stack(policy)).await;
+        Watched::new(&cluster, [v4, v6]).answered_by(|macs| macs == [one.mac(), two.mac()]).await;
+    }
+
     let nodes: Vec<Node> = cluster.nodes().collect();
     let [one, two, _] = nodes.as_slice() else { panic!("three nodes") };
-    let mut endpoints = apart(&cluster, "apart", [one, two]);
-    endpoints.extend(apart(&cluster, "apart-routed", [one, two]));
-    endpoints.extend(apart(&cluster, "apart-affine", [one, two]));
-    let (_local, local) = with_addresses(&cluster, "apart", &[], &dual_stack(LOCAL)).await;
-    let routed = [("service-group", ROUTED_GROUPS)];
-    let (_routed, routed) = with_addresses(&cluster, "apart-routed", &routed, &dual_stack(LOCAL)).await;
-    let affine = [("node-affinity", "service-endpoints")];
-    let (_affine, affine) = with_addresses(&cluster, "apart-affine", &affine, &dual_stack("Cluster")).await;
-
-    for addresses in [local, affine] {
-        let watched = Watched::<2>::new(&cluster, addresses.try_into().unwrap());
-        watched.answered_by(|macs| macs == [one.mac(), two.mac()]).await;
-    }
+    let _endpoints = apart(&cluster, "apart-routed", [one, two]);
+    let groups = [("service-group", ROUTED_GROUPS)];
+    let (_routed, routed) = with_addresses(&cluster, "apart-routed", &groups, &dual_stack(LOCAL)).await;
     wait_for_next_hops(&cluster, routed[0], [one]).await;
     wait_for_next_hops(&cluster, routed[1], [two]).await;
-
     // One family loses its endpoints: the other goes on as before.
-    endpoints.truncate(4);
     cluster.apply(&endpoint_slice("apart-routed", Family::V6, &[]).to_string()).unwrap();
     wait_for_next_hops(&cluster, routed[1], [] as [Node; 0]).await;
     wait_for_next_hops(&cluster, routed[0], [one]).await;

@@ -5,8 +5,8 @@ use std::{net::IpAddr, time::Instant};
 use e2e::{
     Cluster, Family, KernelLog, NAMESPACE, Node,
     testing::{
-        Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, group_object,
-        installed, service_object, wait_for_address, wait_for_event_among, wait_for_next_hops,
+        Applied, BareService, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, group_object, installed,
+        restart_agents, service_object, wait_for_address, wait_for_event_among, wait_for_next_hops,
     },
 };
 use serde_json::json;
@@ -81,11 +81,7 @@ async fn case_53_the_router_says_goodbye_and_ipv6_addresses_become_deprecated() 
     tokio::time::sleep(SETTLE_TIME).await;
     local.assert_only(owner.mac(), from);
     // Also for agents that begin now.
-    for node in cluster.nodes() {
-        node.crash_agent().unwrap();
-    }
-    cluster.agents_ready(DEADLINE).await.unwrap();
-    tokio::time::sleep(SETTLE_TIME).await;
+    restart_agents(&cluster).await;
     local.assert_only(owner.mac(), from);
     drop(all);
 
@@ -110,11 +106,7 @@ async fn case_09_no_ipv6_default_route_or_one_through_a_tunnel_only() {
     let from = Instant::now();
     let _without: Vec<_> = nodes.iter().map(without_default_route).collect();
     let restarted = async || {
-        for node in &nodes {
-            node.crash_agent().unwrap();
-        }
-        cluster.agents_ready(DEADLINE).await.unwrap();
-        tokio::time::sleep(SETTLE_TIME).await;
+        restart_agents(&cluster).await;
         local.assert_only(owner.mac(), from);
     };
     restarted().await;

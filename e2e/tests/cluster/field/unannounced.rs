@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Cluster, Family, NAMESPACE, Node, eventually,
+    Family, NAMESPACE, Node,
     testing::{
-        Applied, DEADLINE, Undo, Watched, delete_events, endpoint_slice, events, group_object, installed, object,
-        service_object, wait_for_condition, wait_for_event, wait_for_no_condition,
+        Applied, Undo, Watched, delete_events, endpoint_slice, events, group_object, installed, object, service_object,
+        wait_for_condition, wait_for_event, wait_for_no_condition,
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 const NOT_ANNOUNCED: &str = "purelb.io/NotAnnounced";
 
@@ -18,20 +18,6 @@ const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 /// The event comes within 5 s. The rest is for a machine that does other things too.
 const SOON: Duration = Duration::from_secs(8);
-
-/// Waits until a group has a condition besides `Ready` with these words.
-async fn group_says(cluster: &Cluster, name: &str, words: &str) {
-    eventually(DEADLINE, format!("a condition of group {name} with {words:?}"), async || {
-        let group = object(cluster, &["servicegroup", name, "--namespace", NAMESPACE]);
-        let conditions = group.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-        let says = |condition: &Value| {
-            condition["type"] != "Ready" && condition["message"].as_str().is_some_and(|said| said.contains(words))
-        };
-        if conditions.iter().any(says) { Ok(()) } else { Err(json!(conditions).to_string()) }
-    })
-    .await
-    .unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_08_a_local_pool_where_no_node_is() {
@@ -46,12 +32,14 @@ async fn case_08_a_local_pool_where_no_node_is() {
     wait_for_event(&cluster, "default", "nowhere", "NotAnnounced", &address.to_string()).await;
     assert!(given.elapsed() < SOON, "the event came after {:?}", given.elapsed());
     wait_for_condition(&cluster, &["service", "nowhere"], NOT_ANNOUNCED, "no node").await;
-    group_says(&cluster, "nowhere", "no node").await;
+    let named = ["servicegroup", "nowhere", "--namespace", NAMESPACE];
+    wait_for_condition(&cluster, &named, "NoNodeInSubnet", "192.168.77.").await;
 
     // A node that comes into the network announces it, and what was said is taken back.
     let node = cluster.node(1);
     let _network = Undo::address(&node, "192.168.77.2/24", "eth0");
     wait_for_no_condition(&cluster, &["service", "nowhere"], NOT_ANNOUNCED).await;
+    wait_for_no_condition(&cluster, &named, "NoNodeInSubnet").await;
     Watched::new(&cluster, [address]).answered_by(|[mac]| mac == node.mac()).await;
 }
 
