@@ -1,4 +1,5 @@
-//! A host outside the cluster that uses an address of the load balancer. The router plays this host.
+//! A host outside the cluster, or another program on a node, that uses an address of the load balancer. The router plays
+//! the host outside.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,7 +13,7 @@ use crate::{
     topology::{host_id::HostId, mac::Mac},
 };
 
-/// A host that has an address, and answers for it, until it is dropped.
+/// A host that has an address, and answers for it, until this is dropped.
 #[derive(Debug)]
 #[must_use = "the host leaves when this is dropped"]
 pub struct ForeignHost {
@@ -64,9 +65,17 @@ impl Cluster {
     /// # Errors
     /// The router is off, or has the address.
     pub fn foreign_host(&self, address: IpAddr) -> Result<ForeignHost> {
-        let host = self.host(HostId::Router);
-        change(&host, "add", address)?;
-        Ok(ForeignHost { host, address, left: false })
+        self.foreign_program(&self.host(HostId::Router), address)
+    }
+
+    /// Lets a program on `host` that is not ours give `address` to the host. It neither probes for the address nor
+    /// announces it.
+    ///
+    /// # Errors
+    /// The host is off, or has the address.
+    pub fn foreign_program(&self, host: &Host, address: IpAddr) -> Result<ForeignHost> {
+        change(host, "add", address)?;
+        Ok(ForeignHost { host: host.clone(), address, left: false })
     }
 }
 

@@ -71,6 +71,17 @@ impl Node {
         Ok(SpareLink { node: self.clone(), name: name.to_owned() })
     }
 
+    /// An interface that no cable leads to, for a network of another program.
+    ///
+    /// # Errors
+    /// The node is off, or has such an interface.
+    pub fn spare_network(&self, name: &str) -> Result<SpareLink> {
+        // An ifb stands in for a dummy where the kernel has none.
+        let kind = if cables::has_dummy(&self.layout) { "dummy" } else { "ifb" };
+        self.add_link(name, kind)?;
+        Ok(SpareLink { node: self.clone(), name: name.to_owned() })
+    }
+
     /// Makes an interface for remote addresses if the kernel does not let an agent make it.
     ///
     /// # Errors
@@ -79,7 +90,11 @@ impl Node {
         if cables::has_dummy(&self.layout) {
             return Ok(());
         }
-        let lines = [format!("link add {name} type ifb"), format!("link set {name} up")];
+        self.add_link(name, "ifb")
+    }
+
+    fn add_link(&self, name: &str, kind: &str) -> Result<()> {
+        let lines = [format!("link add {name} type {kind}"), format!("link set {name} up")];
         cables::batch(&self.layout.namespace(self.id), &lines)
     }
 }

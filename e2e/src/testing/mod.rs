@@ -1,11 +1,14 @@
 //! What tests on a real cluster share.
 //!
 //! - [`Cluster::shared`](crate::Cluster::shared): a cluster for one test at a time.
-//! - [`installed`]: the same with the load balancer installed; [`WithoutAgents`]: without its agents for a time.
-//! - [`Applied`], [`object`], [`node_agent_yaml`], [`delete_events`]: objects.
-//! - [`EchoNamespace`], [`BareService`]: backends and Services.
-//! - [`wait_for_next_hops`], [`wait_for_address`], [`event`], [`wait_for_group_ready`]: conditions to wait for.
-//! - [`Undo`]: a change that is undone at the end of the test.
+//! - [`installed`]: the same with the load balancer in it; [`WithoutAgents`],
+//!   [`WithoutAllocator`]: without one of its programs for a while; [`restart_agents`]: new agents on all nodes.
+//! - [`Applied`], [`object`], [`group_object`], [`endpoint_slice`], [`node_agent_yaml`]: objects; [`overwrite_status`],
+//!   [`delete_events`]: changes to them.
+//! - [`EchoNamespace`], [`BareService`], [`service_object`]: backends and Services.
+//! - [`wait_for_next_hops`], [`wait_for_address`], [`wait_for_event`], [`wait_for_condition`]: what to wait for.
+//! - [`Watched`]: addresses that the client asks for each millisecond.
+//! - [`Undo`]: a change that ends with the test.
 //! - [`Replica`]: an allocator outside the cluster.
 //! - [`audit`]: the rules about allocated addresses that hold at every moment.
 //!
@@ -25,13 +28,16 @@ mod replica;
 mod shared;
 mod undo;
 mod waits;
+mod watched;
 mod workloads;
 
-pub use installation::{WithoutAgents, installed};
-pub use objects::{Applied, delete_events, node_agent_yaml, object};
+pub use installation::{WithoutAgents, WithoutAllocator, installed, restart_agents};
+pub use objects::{Applied, delete_events, endpoint_slice, group_object, node_agent_yaml, object, overwrite_status};
 pub use replica::Replica;
 pub use undo::Undo;
 pub use waits::{
-    DEADLINE, SETTLE_TIME, nodes_with, wait_for_address, wait_for_event, wait_for_group_ready, wait_for_next_hops,
+    DEADLINE, SETTLE_TIME, events, nodes_with, only_node_with, wait_for_address, wait_for_condition, wait_for_event,
+    wait_for_event_among, wait_for_group_ready, wait_for_next_hops, wait_for_no_condition,
 };
-pub use workloads::{BareService, EchoNamespace, ROUTED_GROUPS};
+pub use watched::{STEADY, Watched};
+pub use workloads::{BareService, EchoNamespace, ROUTED_GROUPS, service_object};

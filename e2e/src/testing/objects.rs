@@ -1,6 +1,9 @@
 //! Objects of a test: read, applied, and deleted when the test ends.
 
-use serde_json::Value;
+use std::net::IpAddr;
+
+use api_types::Family;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{
@@ -67,6 +70,48 @@ pub fn node_agent_yaml(node: Option<&Node>, local: &str) -> String {
          spec: {{nodeSelector: {{{}}}, local: {{{local}}}}}}}",
         selector.unwrap_or_default()
     )
+}
+
+/// A ServiceGroup of version v2 of this kind, `local` or `remote`, with these ranges, each with its subnet.
+pub fn group_object(name: &str, kind: &str, pools: &[(&str, &str)]) -> Value {
+    let of = |four: bool| -> Vec<Value> {
+        let some = pools.iter().filter(|(_, subnet)| subnet.contains(':') != four);
+        some.map(|(pool, subnet)| json!({"pool": pool, "subnet": subnet})).collect()
+    };
+    json!({
+        "apiVersion": "purelb.io/v2", "kind": "ServiceGroup", "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {kind: {"v4pools": of(true), "v6pools": of(false)}},
+    })
+}
+
+/// The EndpointSlice of a Service in the namespace `default`, without pods: a ready endpoint for each of these nodes,
+/// and for each `None` one that names no node.
+pub fn endpoint_slice(service: &str, family: Family, nodes: &[Option<&Node>]) -> Value {
+    let endpoint = |(place, node): (usize, Option<&Node>)| {
+        let place = u8::try_from(place).unwrap() + 1;
+        let nowhere = match family {
+            Family::V4 => IpAddr::from([192, 0, 2, place]),
+            Family::V6 => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(place)]),
+        };
+        let address = node.map_or(nowhere, |node| node.id().address(family));
+        json!({"addresses": [address], "nodeName": node.map(|node| node.name()), "conditions": {"ready": true}})
+    };
+    let endpoints: Vec<Value> = nodes.iter().copied().enumerate().map(endpoint).collect();
+    let name = format!("{service}-{}", family.to_string().to_lowercase());
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family.to_string(),
+        "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"name": "http", "port": 80}], "endpoints": endpoints,
+    })
+}
+
+/// Overwrites the addresses in a Service's status in the name of another program.
+pub fn overwrite_status(cluster: &Cluster, namespace: &str, service: &str, manager: &str, addresses: &[IpAddr]) {
+    let ingress: Vec<Value> = addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})).collect();
+    let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+    let manager = format!("--field-manager={manager}");
+    let arguments = ["patch", "service", service, "--namespace", namespace, "--subresource=status", "--type=merge"];
+    cluster.kubectl(&[&arguments[..], &[&manager, "--patch", &patch]].concat()).unwrap();
 }
 
 /// Deletes the Kubernetes events about the objects of this name: they outlive the objects.

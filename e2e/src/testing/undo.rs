@@ -1,6 +1,6 @@
 //! Changes that a test makes to a cluster, and that end with the test.
 
-use crate::{base::error::Result, cluster::handle::Cluster};
+use crate::{base::error::Result, cluster::handle::Cluster, nodes::node::Node};
 
 /// Undoes a change when it is dropped, also after a failure.
 #[must_use = "the change is undone when this is dropped"]
@@ -26,6 +26,14 @@ impl<'a> Undo<'a> {
             cluster.kubectl(&words).map(drop)
         });
         cluster.kubectl(change).unwrap();
+        undone
+    }
+
+    /// Gives an interface of a node an address, written with its prefix length, until this is dropped.
+    pub fn address(node: &Node, address: &str, interface: &str) -> Self {
+        let (at, words) = (node.clone(), [address, interface].map(str::to_owned));
+        let undone = Self::new(move || at.exec(&["ip", "address", "del", &words[0], "dev", &words[1]]).map(drop));
+        node.exec(&["ip", "address", "add", address, "dev", interface]).unwrap();
         undone
     }
 }

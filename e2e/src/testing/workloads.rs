@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
+use serde_json::{Map, Value, json};
+
 use crate::{
     base::wait::eventually,
     cluster::{handle::Cluster, installation::checkout},
@@ -75,6 +77,22 @@ impl<'a> EchoNamespace<'a> {
     pub async fn event(&self, object: &str, reason: &str, words: &str) {
         wait_for_event(self.cluster, self.name, object, reason, words).await;
     }
+}
+
+/// A Service without selector, backends and node ports. Annotations are without their prefix, and `spec` replaces or adds
+/// fields.
+#[must_use]
+pub fn service_object(name: &str, annotations: &[(&str, &str)], spec: &Value) -> Value {
+    let annotations: Map<_, _> =
+        annotations.iter().map(|(key, value)| (format!("purelb.io/{key}"), json!(value))).collect();
+    let mut object = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations},
+        "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"name": "http", "port": 80}]},
+    });
+    for (field, value) in spec.as_object().unwrap() {
+        object["spec"][field] = value.clone();
+    }
+    object
 }
 
 /// A dual-stack Service without backends, in the namespace `default`: all it takes to have addresses announced.

@@ -7,7 +7,7 @@ use std::{
 
 use e2e::{
     Signal, eventually,
-    testing::{Replica, audit::audit_at_rest, installed},
+    testing::{Replica, WithoutAllocator, audit::audit_at_rest, installed, service_object},
 };
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
@@ -18,9 +18,9 @@ use kube::{
 use serde_json::json;
 
 use crate::support::{
-    fixture::{Fixture, group, pool, service},
+    fixture::{Fixture, group, pool},
     invariants::InvariantWatch,
-    replicas::{WithoutAllocator, cluster_kubeconfig},
+    replicas::cluster_kubeconfig,
 };
 
 /// How long, in seconds, unless `PURELB_CRASH_SECONDS` says otherwise.
@@ -58,7 +58,7 @@ async fn disturb(services: &Api<Service>, random: &mut Random) {
             if random.below(4) == 0 {
                 annotations.push(("allow-shared-ip", "key"));
             }
-            let mut object = service(&name, &annotations, &spec);
+            let mut object = service_object(&name, &annotations, &spec);
             object["spec"]["ports"][0]["port"] = json!(1 + random.below(1000));
             let _ = services.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use e2e::{
     Cluster, NAMESPACE, Signal, checkout, eventually,
-    testing::{DEADLINE, Replica, installed},
+    testing::{DEADLINE, Replica, WithoutAllocator, installed},
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fixture::{Fixture, group, remote},
-    replicas::{WithoutAllocator, cluster_kubeconfig},
+    replicas::cluster_kubeconfig,
     sidecar::{Behavior, Sidecar, SidecarFiles},
 };
 

@@ -2,7 +2,7 @@
 
 use e2e::{
     eventually,
-    testing::{DEADLINE, Replica, installed, wait_for_event},
+    testing::{DEADLINE, Replica, WithoutAllocator, installed, wait_for_event},
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::PostParams};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{
     fixture::{Fixture, NETWORK, group, pool},
-    replicas::{WithoutAllocator, cluster_kubeconfig},
+    replicas::cluster_kubeconfig,
 };
 
 fn one(address: &str) -> serde_json::Value {

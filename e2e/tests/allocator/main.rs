@@ -11,6 +11,7 @@
 //! | `external` | addresses from an IPAM sidecar |
 //! | `lifecycle` | Services and groups that change, fill up, overlap and are deleted |
 //! | `status` | conditions, columns, counters, metrics, events |
+//! | `field` | what happened to users of such software |
 //! | `replicas` | two replicas: death, pause, partition, late writes |
 //! | `crash` | killed at random moments under load |
 //! | `support` | what these tests share |
@@ -25,6 +26,7 @@
 mod crash;
 mod external;
 mod families;
+mod field;
 mod groups;
 mod lifecycle;
 mod ranges;

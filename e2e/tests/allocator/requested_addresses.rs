@@ -25,7 +25,7 @@ async fn pinned_by_annotation_several_of_any_family_and_group() {
     fixture.event("web", "ConfigurationWarning", "service-group").await;
     fixture.create("stray", &[("addresses", "198.51.100.99")], json!({})).await;
     fixture.fails("stray", "does not belong to any group").await;
-    fixture.create("wrong", &[("addresses", "203.0.113.6, 203.0.113.7")], json!({})).await;
+    fixture.create("wrong", &[("addresses", "203.0.113.6 203.0.113.7")], json!({})).await;
     fixture.fails("wrong", "invalid user-specified address").await;
 }
 

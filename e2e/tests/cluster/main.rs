@@ -12,6 +12,7 @@
 //! | `local`, `many_addresses` | local addresses, one and a thousand |
 //! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
 //! | `failover` | local addresses while something fails |
+//! | `field` | what happened to users of such software, each with its right answer |
 //! | `outage`, `restart`, `repair` | an API server out of reach, restarts, addresses removed by hand |
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ mod bad_input;
 mod configuration;
 mod failover;
 mod faults;
+mod field;
 mod install;
 mod lab;
 mod local;

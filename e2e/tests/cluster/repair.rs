@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e::{
     Cluster, Node, eventually,
     testing::{
-        Applied, BareService, DEADLINE, ROUTED_GROUPS, delete_events, installed, nodes_with, wait_for_address,
+        Applied, BareService, DEADLINE, ROUTED_GROUPS, delete_events, installed, only_node_with, wait_for_address,
         wait_for_event, wait_for_next_hops,
     },
 };
@@ -18,17 +18,6 @@ fn take_away(node: &Node, interface: &str, address: IpAddr) {
     let found = found.iter().find(|found| found.address == address).unwrap();
     let text = format!("{address}/{}", found.prefix_length);
     node.exec(&["ip", "address", "del", &text, "dev", interface]).unwrap();
-}
-
-/// Waits until one node and no other has it on its own interface.
-async fn only_holder(cluster: &Cluster, address: IpAddr) -> Node {
-    eventually(DEADLINE, format!("one node with {address}"), async || {
-        let holders = nodes_with(cluster, address);
-        let holder = cluster.nodes().find(|node| holders.contains(&node.name()));
-        holder.filter(|_| holders.len() == 1).ok_or(format!("{holders:?}"))
-    })
-    .await
-    .unwrap()
 }
 
 /// Takes the addresses off one node's kube-lb0.
@@ -45,11 +34,11 @@ async fn remote_addresses_come_back(cluster: &Cluster, remote: &BareService<'_>)
 /// Takes the addresses off their owner's interface, who stays the owner.
 async fn local_addresses_come_back(cluster: &Cluster, local: &BareService<'_>) {
     for address in &local.addresses {
-        let owner = only_holder(cluster, *address).await;
+        let owner = only_node_with(cluster, *address).await;
         take_away(&owner, "eth0", *address);
         let words = format!("node {} found {address} missing or changed on interface eth0", owner.name());
         wait_for_event(cluster, "default", local.name, "AddressRepaired", &words).await;
-        assert_eq!(only_holder(cluster, *address).await.name(), owner.name());
+        assert_eq!(only_node_with(cluster, *address).await.name(), owner.name());
     }
 }
 
@@ -65,7 +54,7 @@ async fn the_dummy_interface_comes_back(cluster: &Cluster, remote: &BareService<
 
 /// Takes the owner's interface down and up, whose local addresses another node has by then.
 async fn a_node_comes_back(cluster: &Cluster, local: &BareService<'_>) {
-    let owner = only_holder(cluster, local.addresses[0]).await;
+    let owner = only_node_with(cluster, local.addresses[0]).await;
     let monitor = cluster.client().monitor(local.addresses[0]).unwrap();
     owner.unplug().unwrap();
     eventually(DEADLINE, "another node that answers", async || {
@@ -76,7 +65,7 @@ async fn a_node_comes_back(cluster: &Cluster, local: &BareService<'_>) {
     .unwrap();
     owner.plug().unwrap();
     for address in &local.addresses {
-        let holder = only_holder(cluster, *address).await;
+        let holder = only_node_with(cluster, *address).await;
         assert_eq!(cluster.client().arp(*address).unwrap(), Some(holder.mac()));
     }
     cluster.peered(DEADLINE).await.unwrap();

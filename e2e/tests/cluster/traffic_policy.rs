@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Cluster, Node, eventually,
-    testing::{Applied, DEADLINE, installed, wait_for_address, wait_for_next_hops},
+    Cluster, Family, Node, eventually,
+    testing::{Applied, DEADLINE, endpoint_slice, installed, wait_for_address, wait_for_next_hops},
 };
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,19 +17,10 @@ use tokio::time::timeout;
 /// How long a pod serves on after it was deleted: longer than everything that is waited for meanwhile should take.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Endpoints on these nodes, without pods.
-fn endpoints(service: &str, nodes: &[&Node]) -> String {
-    let endpoints: Vec<String> = nodes
-        .iter()
-        .map(|node| {
-            format!("{{addresses: [{}], nodeName: {}, conditions: {{ready: true}}}}", node.id().ipv4(), node.name())
-        })
-        .collect();
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, ports: [{{port: 80}}], endpoints: [{}], \
-         metadata: {{name: {service}, namespace: default, labels: {{kubernetes.io/service-name: {service}}}}}}}",
-        endpoints.join(", ")
-    )
+/// Endpoints of the Service `policy` on these nodes.
+fn endpoints(nodes: &[&Node]) -> String {
+    let nodes: Vec<Option<&Node>> = nodes.iter().copied().map(Some).collect();
+    endpoint_slice("policy", Family::V4, &nodes).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,9 +35,9 @@ async fn under_the_policy_local_only_nodes_with_endpoints_are_routed_to() {
          spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]}}",
     );
     let address = cluster.service_addresses("default", "policy", 1).await.unwrap()[0];
-    let _endpoints = Applied::yaml(&cluster, &endpoints("policy", &[first]));
+    let _endpoints = Applied::yaml(&cluster, &endpoints(&[first]));
     for with in [&[first][..], &[first, second], &[second], &[]] {
-        cluster.apply(&endpoints("policy", with)).unwrap();
+        cluster.apply(&endpoints(with)).unwrap();
         wait_for_next_hops(&cluster, address, with.iter().copied()).await;
     }
 }

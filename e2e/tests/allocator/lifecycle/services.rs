@@ -3,16 +3,13 @@
 use api_types::service::ingress_addresses;
 use e2e::{
     eventually,
-    testing::{DEADLINE, installed},
+    testing::{DEADLINE, WithoutAllocator, installed},
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::support::{
-    fixture::{Fixture, annotation, group, remote, write_status},
-    replicas::WithoutAllocator,
-};
+use crate::support::fixture::{Fixture, annotation, group, remote, write_status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn re_evaluate_keeps_a_right_address_and_moves_from_a_wrong_one() {

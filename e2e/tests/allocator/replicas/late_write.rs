@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use e2e::{
     Signal,
-    testing::{DEADLINE, installed},
+    testing::{DEADLINE, WithoutAllocator, installed},
 };
 use serde_json::json;
 
 use crate::support::{
     fixture::{Fixture, NETWORK, group, pool, write_status},
     invariants::InvariantWatch,
-    replicas::{Pair, WithoutAllocator, release_too_late},
+    replicas::{Pair, release_too_late},
 };
 
 /// How long the first late write is held, in seconds, unless `PURELB_LATE_SECONDS` says otherwise. One test does so: it

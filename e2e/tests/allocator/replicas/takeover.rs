@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use e2e::{
     Signal, eventually,
-    testing::{DEADLINE, installed},
+    testing::{DEADLINE, WithoutAllocator, installed},
 };
 use serde_json::json;
 
 use crate::support::{
     fixture::{Fixture, group},
     invariants::InvariantWatch,
-    replicas::{Pair, WithoutAllocator, served},
+    replicas::{Pair, served},
 };
 
 /// From the leader's death to the next address.

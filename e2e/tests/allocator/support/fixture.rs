@@ -1,6 +1,9 @@
 //! A namespace and some ServiceGroups for one test, with the Services in it.
 
-use e2e::{Cluster, NAMESPACE, testing::audit::GroupRanges};
+use e2e::{
+    Cluster, NAMESPACE,
+    testing::{audit::GroupRanges, service_object},
+};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::{
     Api, Client,
@@ -135,7 +138,7 @@ impl<'a> Fixture<'a> {
     }
 
     pub(crate) async fn create_in(&self, space: &str, name: &str, annotations: &[(&str, &str)], spec: Value) {
-        let service = serde_json::from_value(service(name, annotations, &spec)).unwrap();
+        let service = serde_json::from_value(service_object(name, annotations, &spec)).unwrap();
         let api: Api<Service> = Api::namespaced(self.client.clone(), space);
         api.create(&PostParams::default(), &service).await.unwrap();
     }
@@ -163,20 +166,6 @@ impl<'a> Fixture<'a> {
     pub(crate) async fn annotation(&self, name: &str, key: &str) -> Option<String> {
         annotation(&self.service(name).await, key)
     }
-}
-
-/// A Service without selector and node ports.
-pub(crate) fn service(name: &str, annotations: &[(&str, &str)], spec: &Value) -> Value {
-    let annotations: serde_json::Map<_, _> =
-        annotations.iter().map(|(key, value)| (format!("purelb.io/{key}"), json!(value))).collect();
-    let mut object = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations},
-        "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"name": "http", "port": 80}]},
-    });
-    for (fixture, value) in spec.as_object().unwrap() {
-        object["spec"][fixture] = value.clone();
-    }
-    object
 }
 
 pub(crate) fn annotation(service: &Service, key: &str) -> Option<String> {

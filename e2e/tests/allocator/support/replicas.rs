@@ -7,46 +7,12 @@ use std::{
 };
 
 use e2e::{
-    ApiProxy, Cluster, HeldRequest, NAMESPACE, eventually,
+    ApiProxy, Cluster, HeldRequest,
     testing::{DEADLINE, Replica},
 };
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use serde_json::json;
 
 use crate::support::fixture::{Fixture, group};
-
-/// Takes the pods of the allocator away for a test that brings its own, and gives them back.
-pub(crate) struct WithoutAllocator<'a>(&'a Cluster);
-
-impl<'a> WithoutAllocator<'a> {
-    pub(crate) async fn new(cluster: &'a Cluster) -> Self {
-        let without = Self(cluster);
-        without.scale(0).unwrap();
-        let pods: Api<Pod> = Api::namespaced(cluster.kube().await.unwrap(), NAMESPACE);
-        eventually(DEADLINE, "no pods of the allocator", async || {
-            let selector = ListParams::default().labels("component=allocator");
-            let left = pods.list(&selector).await.map_err(|error| error.to_string())?.items.len();
-            if left == 0 { Ok(()) } else { Err(format!("{left} pods")) }
-        })
-        .await
-        .unwrap();
-        without
-    }
-
-    fn scale(&self, replicas: u8) -> e2e::Result<String> {
-        let replicas = format!("--replicas={replicas}");
-        self.0.kubectl(&["scale", "--namespace", NAMESPACE, &replicas, "deployment/allocator"])
-    }
-}
-
-impl Drop for WithoutAllocator<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.scale(2) {
-            eprintln!("clean-up: {error}");
-        }
-    }
-}
 
 /// The kubeconfig of the cluster itself, for an allocator whose connection is not to be disturbed.
 pub(crate) fn cluster_kubeconfig(cluster: &Cluster) -> PathBuf {

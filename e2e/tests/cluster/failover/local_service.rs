@@ -2,26 +2,23 @@
 
 use std::{
     net::IpAddr,
+    ops::Deref,
     time::{Duration, Instant},
 };
 
 use e2e::{
-    ArpMonitor, Cluster, Mac, Node, Observations, eventually,
-    testing::{Applied, DEADLINE, SETTLE_TIME},
+    Cluster, Node,
+    testing::{Applied, DEADLINE, SETTLE_TIME, STEADY, Watched},
 };
 
 /// After this time a node answers again.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// A host that has answered alone for this time is taken for the owner.
-pub(crate) const STEADY: Duration = Duration::from_millis(700);
-
 /// A dual-stack Service without backends, whose two addresses have the same order of nodes, and monitors of both.
 pub(crate) struct LocalService<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) name: &'static str,
-    pub(crate) addresses: [IpAddr; 2],
-    pub(crate) monitors: [ArpMonitor; 2],
+    watched: Watched<2>,
     _service: Applied<'a>,
     _groups: Applied<'a>,
 }
@@ -45,6 +42,14 @@ pub(crate) fn pair(cluster: &Cluster, last: u8) -> [IpAddr; 2] {
     [v4, cluster.with_same_order(v4, v6).unwrap()]
 }
 
+impl Deref for LocalService<'_> {
+    type Target = Watched<2>;
+
+    fn deref(&self) -> &Watched<2> {
+        &self.watched
+    }
+}
+
 impl<'a> LocalService<'a> {
     /// Returns when one node answers for both addresses.
     pub(crate) async fn new(cluster: &'a Cluster, name: &'static str) -> Self {
@@ -59,65 +64,15 @@ impl<'a> LocalService<'a> {
         let addresses = pair(cluster, 220);
         let service = Applied::yaml(cluster, &service(name, addresses, policy));
         cluster.service_addresses("default", name, 2).await.unwrap();
-        let monitors = addresses.map(|address| cluster.client().monitor(address).unwrap());
+        let watched = Watched::new(cluster, addresses);
         cluster.agents_ready(DEADLINE).await.unwrap();
-        Self { cluster, name, addresses, monitors, _service: service, _groups: groups }
+        Self { cluster, name, watched, _service: service, _groups: groups }
     }
 
     /// The node that answers for both.
     pub(crate) fn owner(&self) -> Node {
         let macs = self.monitors[0].answering(STEADY);
         self.cluster.nodes().find(|node| macs.contains(&node.mac())).unwrap()
-    }
-
-    /// Waits until one host each answers steadily, and these are right.
-    pub(crate) async fn answered_by(&self, right: impl Fn([Mac; 2]) -> bool) {
-        eventually(DEADLINE, "steady answers by the right hosts", async || {
-            let macs = self.monitors.each_ref().map(|monitor| monitor.steady(STEADY));
-            match macs {
-                [Some(v4), Some(v6)] if right([v4, v6]) => Ok(()),
-                _ => Err(format!("{macs:?}")),
-            }
-        })
-        .await
-        .unwrap();
-    }
-
-    /// What was observed of both since then.
-    pub(crate) fn since(&self, from: Instant) -> [Observations; 2] {
-        self.monitors.each_ref().map(|monitor| monitor.so_far().since(from))
-    }
-
-    /// A moment after which both have answered: what is seen from it on begins with who answers now.
-    pub(crate) async fn answers(&self) -> Instant {
-        let from = Instant::now();
-        eventually(DEADLINE, "an answer from each", async || {
-            if self.since(from).iter().all(|observed| observed.last_mac().is_some()) { Ok(()) } else { Err("silence") }
-        })
-        .await
-        .unwrap();
-        from
-    }
-
-    /// Both moved from one node to another since then, a moment of [`Self::answers`], with no more than this long
-    /// without an answer, and never two.
-    pub(crate) fn assert_moved_once(&self, from: Instant, longest: Duration) {
-        for (address, observed) in self.addresses.iter().zip(self.since(from)) {
-            let owners = observed.owners();
-            assert_eq!(owners.len(), 2, "{address}: {owners:?}");
-            let (gap, double) = (observed.longest_silence(), observed.overlap());
-            assert!(gap < longest, "{address}: no answer for {gap:?}");
-            assert!(double < Duration::from_millis(100), "{address}: two answers for {double:?}");
-        }
-    }
-
-    /// The same node answered all the time, and alone.
-    pub(crate) fn assert_undisturbed(&self, from: Instant) {
-        for (address, observed) in self.addresses.iter().zip(self.since(from)) {
-            assert_eq!(observed.macs().len(), 1, "{address} was answered for by {:?}", observed.macs());
-            let gap = observed.longest_silence();
-            assert!(gap < Duration::from_millis(100), "{address}: no answer for {gap:?}");
-        }
     }
 }
 

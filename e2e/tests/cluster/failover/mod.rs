@@ -5,7 +5,7 @@
 mod blocked_gossip;
 mod eviction;
 mod foreign_hosts;
-mod local_service;
+pub(crate) mod local_service;
 mod outages;
 mod planned_moves;
 mod reboot;

@@ -1,0 +1,131 @@
+//! Endpoints that are odd, and Services that share an address, under the traffic policy `Local`.
+
+use std::net::IpAddr;
+
+use e2e::{
+    Cluster, Family, Node,
+    testing::{
+        Applied, ROUTED_GROUPS, Watched, delete_events, endpoint_slice, installed, service_object,
+        wait_for_event_among, wait_for_next_hops,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::failover::local_service::pair;
+
+const LOCAL: &str = "Local";
+
+/// A dual-stack Service with this traffic policy.
+fn dual_stack(policy: &str) -> Value {
+    json!({"ipFamilyPolicy": "RequireDualStack", "externalTrafficPolicy": policy})
+}
+
+/// Applies a Service of this name, and returns its addresses, IPv4 first.
+async fn with_addresses<'a>(
+    cluster: &'a Cluster,
+    name: &str,
+    annotations: &[(&str, &str)],
+    spec: &Value,
+) -> (Applied<'a>, Vec<IpAddr>) {
+    let applied = Applied::yaml(cluster, &service_object(name, annotations, spec).to_string());
+    let count = if spec["ipFamilyPolicy"] == "RequireDualStack" { 2 } else { 1 };
+    let mut addresses = cluster.service_addresses("default", name, count).await.unwrap();
+    addresses.sort();
+    (applied, addresses)
+}
+
+/// Endpoints of a Service, IPv4 on one node and IPv6 on another.
+fn apart<'a>(cluster: &'a Cluster, service: &str, nodes: [&Node; 2]) -> Vec<Applied<'a>> {
+    let each = Family::ALL.into_iter().zip(nodes);
+    each.map(|(family, node)| Applied::yaml(cluster, &endpoint_slice(service, family, &[Some(node)]).to_string()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_each_family_goes_by_its_own_endpoints() {
+    let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    for (name, last, policy) in [("apart", 221, LOCAL), ("apart-affine", 222, "Cluster")] {
+        let [v4, v6] = pair(&cluster, last);
+        // If the families were mixed up, both addresses would be on the first of these.
+        let order = cluster.order(v4);
+        let [_, one, two] = order.as_slice() else { panic!("three nodes") };
+        let _endpoints = apart(&cluster, name, [one, two]);
+        let pins = format!("{v4},{v6}");
+        let annotations = [("addresses", &*pins), ("node-affinity", "service-endpoints")];
+        let _service = with_addresses(&cluster, name, &annotations, &dual_stack(policy)).await;
+        Watched::new(&cluster, [v4, v6]).answered_by(|macs| macs == [one.mac(), two.mac()]).await;
+    }
+
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let [one, two, _] = nodes.as_slice() else { panic!("three nodes") };
+    let _endpoints = apart(&cluster, "apart-routed", [one, two]);
+    let groups = [("service-group", ROUTED_GROUPS)];
+    let (_routed, routed) = with_addresses(&cluster, "apart-routed", &groups, &dual_stack(LOCAL)).await;
+    wait_for_next_hops(&cluster, routed[0], [one]).await;
+    wait_for_next_hops(&cluster, routed[1], [two]).await;
+    // One family loses its endpoints: the other goes on as before.
+    cluster.apply(&endpoint_slice("apart-routed", Family::V6, &[]).to_string()).unwrap();
+    wait_for_next_hops(&cluster, routed[1], [] as [Node; 0]).await;
+    wait_for_next_hops(&cluster, routed[0], [one]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_endpoints_that_name_no_node() {
+    let cluster = installed().await;
+    delete_events(&cluster, "default", "nameless");
+    let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    let nodes: Vec<_> = cluster.nodes().map(|node| node.mac()).collect();
+    let slices = ["nameless", "nameless-cluster"]
+        .map(|service| Applied::yaml(&cluster, &endpoint_slice(service, Family::V4, &[None, None]).to_string()));
+    let (_anywhere, anywhere) = with_addresses(&cluster, "nameless-cluster", &[], &json!({})).await;
+    Watched::new(&cluster, [anywhere[0]]).answered_by(|[mac]| nodes.contains(&mac)).await;
+    let policy = json!({"externalTrafficPolicy": LOCAL});
+    let (_local, local) = with_addresses(&cluster, "nameless", &[], &policy).await;
+    Watched::new(&cluster, [local[0]]).answered_by(|[mac]| nodes.contains(&mac)).await;
+    let reasons = ["ConfigurationWarning", "NoEligibleNodes", "NotAnnounced"];
+    wait_for_event_among(&cluster, "default", "nameless", &reasons, "node").await;
+    drop(slices);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_11_who_serves_most_of_the_sharers_answers_when_the_owner_dies() {
+    let cluster = installed().await;
+    for name in ["sharer-one", "sharer-two", "sharer-three"] {
+        delete_events(&cluster, "default", name);
+    }
+    let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let [all, most, one] = nodes.as_slice() else { panic!("three nodes") };
+    // node1 serves all three, node2 the first two, node3 the last.
+    let places = [
+        ("sharer-one", 80, vec![Some(all), Some(most)]),
+        ("sharer-two", 81, vec![Some(all), Some(most)]),
+        ("sharer-three", 82, vec![Some(all), Some(one)]),
+    ];
+    let key = [("allow-shared-ip", "field")];
+    let (mut applied, mut shared) = (Vec::new(), Vec::new());
+    for (name, port, nodes) in places {
+        applied.push(Applied::yaml(&cluster, &endpoint_slice(name, Family::V4, &nodes).to_string()));
+        let spec = json!({"externalTrafficPolicy": LOCAL, "ports": [{"name": "http", "port": port}]});
+        let (service, addresses) = with_addresses(&cluster, name, &key, &spec).await;
+        applied.push(service);
+        shared.extend(addresses);
+    }
+    assert_eq!(shared, [shared[0]; 3]);
+    let watched = Watched::new(&cluster, [shared[0]]);
+    watched.answered_by(|[mac]| mac == all.mac()).await;
+    all.isolate().unwrap();
+    watched.answered_by(|[mac]| mac == most.mac()).await;
+    wait_for_event_among(
+        &cluster,
+        "default",
+        "sharer-three",
+        &["NoEligibleNodes", "NotAnnounced"],
+        &shared[0].to_string(),
+    )
+    .await;
+    all.rejoin().unwrap();
+    watched.answered_by(|[mac]| mac == all.mac()).await;
+}

@@ -1,0 +1,19 @@
+//! What happened to users of such software, as the smallest input for ours. Each test has the number of its report.
+//!
+//! | Module | Reports |
+//! |---|---|
+//! | `node_addresses` | addresses that nodes and other programs have |
+//! | `status` | a status or annotations that somebody else writes |
+//! | `networks` | networks and routes of the nodes that are odd, or change |
+//! | `unannounced` | addresses that nobody can announce |
+//! | `endpoints` | endpoints that are odd, and shared addresses |
+//! | `classes` | whose a Service is, and objects of a later release |
+//! | `careful` | being careful never takes an address away that works |
+
+mod careful;
+mod classes;
+mod endpoints;
+mod networks;
+mod node_addresses;
+mod status;
+mod unannounced;
