@@ -147,7 +147,7 @@ pub mod this_node;
 pub mod wire;
 
 pub use io::{
-    Action, ClaimReason, ConflictPolicy, Event, NeighborFrame, Notification, ProbeKind, ProbeResult, ReleaseReason,
+    Action, ClaimReason, ConflictPolicy, Event, KernelHolding, NeighborFrame, Notification, ProbeKind, ProbeResult, ReleaseReason,
     Stop,
 };
 pub use machine::{Config, Machine, Snapshot};

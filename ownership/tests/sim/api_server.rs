@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ownership::wire::VERSION;
 use ownership::{AddressSpec, Event, LinkId, Peer, Qualified};
 
 use super::addressing::{PORT, mac};
@@ -12,7 +13,7 @@ impl Cluster {
     pub fn serve(&mut self, address: IpAddr, qualified: Qualified, rebalance: u64) {
         let free = Some(Self::unused(address));
         let spec =
-            AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe };
+            AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe, announced_by: None };
         self.specs.insert(address, spec.clone());
         self.changed.push(address);
         if self.api {
@@ -74,7 +75,9 @@ impl Cluster {
                 let own = (0..segments).rev().flat_map(|segment| self.own(number, segment).rev());
                 let endpoints = own.map(|own| SocketAddr::new(own, PORT)).collect();
                 let macs = (0..segments).map(|segment| mac(number, segment)).collect();
-                Peer { node: node.id.clone(), endpoints, places, macs, lease_alive: true }
+                let wire_version = if node.earlier { 1 } else { VERSION.into() };
+                let lease_alive = node.powered || !node.earlier;
+                Peer { node: node.id.clone(), endpoints, places, macs, lease_alive, wire_version }
             })
             .collect()
     }

@@ -12,6 +12,7 @@ pub mod network;
 mod observe;
 mod segments;
 mod setup;
+pub mod versions;
 mod trace;
 
 pub use cluster::Cluster;

@@ -89,7 +89,7 @@ impl Cluster {
             Some(node) => {
                 node.powered
                     && (self.locate(target) == Some((host, segment))
-                        || segment == 0 && (node.kernel.contains(&target) || node.ipvs.contains(&target)))
+                        || segment == 0 && node.answers_for(&target))
             }
             None => {
                 let host = &self.hosts[host - self.nodes.len()];
