@@ -147,8 +147,8 @@ pub mod this_node;
 pub mod wire;
 
 pub use io::{
-    Action, ClaimReason, ConflictPolicy, Event, KernelHolding, NeighborFrame, Notification, ProbeKind, ProbeResult, ReleaseReason,
-    Stop,
+    Action, ClaimReason, ConflictPolicy, Event, KernelHolding, NeighborFrame, Notification, ProbeKind, ProbeResult,
+    ReleaseReason, Stop,
 };
 pub use machine::{Config, Machine, Snapshot};
 pub use model::link::{InterfaceAddress, Link, LinkId, Peer};

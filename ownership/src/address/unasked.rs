@@ -6,22 +6,21 @@
 //! | | another living member is named | for nothing: IPVS without strict ARP answers for every VIP |
 //! | | nobody living is named | for [`UNNAMED`]: who claims an address names itself a moment later |
 //! | silent | it claimed the address, or `announcing-*` gives it to it | as the owner's: looked at again in 250 ms |
-//! | | gossip is silent altogether, or this node's watches are behind | as the owner's: nothing else can be known |
+//! | | its claims are not all known; gossip is silent altogether, or this node's watches are behind | as the owner's: nothing else can be known |
 //! | | all its claims are known, and the address is not among them | for nothing |
-//! | | its claims are not known | for [`UNKNOWN`] |
 
 use std::time::Duration;
 
 use crate::address::entry::Unnamed;
 use crate::address::step::Step;
+use crate::membership::Member;
 use crate::model::node::NodeId;
 use crate::model::spec::AddressSpec;
 use crate::model::time::ms;
+use crate::wire::Liveness;
 
 /// The answer of a kernel whose agent speaks another version counts for so long if no living member is named.
 const UNNAMED: Duration = ms(2000);
-/// The answer of a kernel whose agent is silent counts for so long if its claims are not known.
-const UNKNOWN: Duration = ms(10_000);
 /// Answers that are further apart are not of one kind.
 const APART: Duration = ms(2000);
 /// Between two looks at an address of a member that speaks another version, at least.
@@ -33,8 +32,8 @@ const SELDOM_EACH: Duration = ms(100);
 enum Standing {
     /// The member has the address.
     Serves,
-    /// It may have it: the answer counts for so long.
-    Perhaps(Duration),
+    /// It may have it: the answer counts for [`UNNAMED`].
+    Perhaps,
     /// It does not have it.
     Nothing,
 }
@@ -56,15 +55,18 @@ impl Step<'_, '_> {
         let now = self.context.now();
         let standing =
             if self.speaks_other_version(node) { self.other_version(spec, node) } else { self.silent(spec, node) };
-        let patience = match standing {
-            Standing::Serves => return true,
+        match standing {
+            Standing::Serves => {
+                self.entry.unnamed = None;
+                return true;
+            }
             Standing::Nothing => return false,
-            Standing::Perhaps(patience) => patience,
-        };
+            Standing::Perhaps => {}
+        }
         let known = self.entry.unnamed.take().filter(|known| known.node == *node && now.since(known.last) < APART);
         let since = known.map_or(now, |known| known.since);
         self.entry.unnamed = Some(Unnamed { node: node.clone(), since, last: now });
-        now.since(since) < patience
+        now.since(since) < UNNAMED
     }
 
     fn other_version(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
@@ -72,28 +74,20 @@ impl Step<'_, '_> {
         match &spec.announced_by {
             Some(named) if named == node => Standing::Serves,
             Some(named) if living(named) => Standing::Nothing,
-            Some(_) | None => Standing::Perhaps(UNNAMED),
+            Some(_) | None => Standing::Perhaps,
         }
     }
 
     fn silent(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
         let claims = self.context.claims.rivals(self.address).any(|(rival, _)| rival == node);
+        let named = spec.announced_by.as_ref() == Some(node);
         let members = &*self.context.gossip.members;
-        if claims
-            || spec.announced_by.as_ref() == Some(node)
-            || members.is_gossip_silent()
-            || !self.context.eligibility.is_current()
-        {
-            return Standing::Serves;
-        }
-        let Some(member) = members.get(node).filter(|member| member.heard.is_some()) else {
-            return Standing::Perhaps(UNKNOWN);
-        };
-        if self.context.claims.is_at(node, member.status.version) {
-            Standing::Nothing
-        } else {
-            Standing::Perhaps(UNKNOWN)
-        }
+        let blind = members.is_gossip_silent() || !self.context.eligibility.is_current();
+        // Until it is believed silent it may only be slow.
+        let heard = |member: &&Member| member.heard.is_some() && member.liveness == Liveness::Silent;
+        let newest = members.get(node).filter(heard).map(|member| member.status.version.max(member.rumoured_version()));
+        let known = newest.is_some_and(|version| self.context.claims.is_at(node, version));
+        if claims || named || blind || !known { Standing::Serves } else { Standing::Nothing }
     }
 
     /// When to look again at an address that this member's kernel serves.

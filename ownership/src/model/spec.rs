@@ -34,7 +34,7 @@ pub struct AddressSpec {
     pub free: Option<IpAddr>,
     /// `skip-ipv6-dad`: claim without asking the link.
     pub skip_probe: bool,
-    /// The other node that announces the address as the Service's annotations (`announcing-*`) say. It counts only for
-    /// members that cannot be asked.
+    /// The node that announces the address as the Service's annotations (`announcing-*`) say. It counts only for members
+    /// that cannot be asked.
     pub announced_by: Option<NodeId>,
 }

@@ -21,6 +21,6 @@ mod tests;
 pub use codec::{decode, encode, pack};
 pub use error::WireError;
 pub use frame::{
-    BLIND, BROKEN, Change, ClaimAnswer, EXCLUDED, Epoch, Frame, LEAVING, Liveness, MAX_BODY, MAX_CLAIMS, Move, SELECTED, STALE,
-    Status, VERSION,
+    BLIND, BROKEN, Change, ClaimAnswer, EXCLUDED, Epoch, Frame, LEAVING, Liveness, MAX_BODY, MAX_CLAIMS, Move,
+    SELECTED, STALE, Status, VERSION,
 };

@@ -12,8 +12,9 @@ use super::cluster::{Cluster, Scheduled};
 impl Cluster {
     pub fn serve(&mut self, address: IpAddr, qualified: Qualified, rebalance: u64) {
         let free = Some(Self::unused(address));
-        let spec =
-            AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe, announced_by: None };
+        let announced_by = self.specs.get(&address).and_then(|spec| spec.announced_by.clone());
+        let skip_probe = self.setup.skip_probe;
+        let spec = AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe, announced_by };
         self.specs.insert(address, spec.clone());
         self.changed.push(address);
         if self.api {
@@ -48,6 +49,9 @@ impl Cluster {
             self.deliver(node, Event::Watches { current: up });
             if up {
                 self.list(node);
+                for address in self.nodes[node].kernel.clone() {
+                    self.note_owner(address, node);
+                }
             }
         }
     }

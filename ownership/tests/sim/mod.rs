@@ -12,8 +12,8 @@ pub mod network;
 mod observe;
 mod segments;
 mod setup;
-pub mod versions;
 mod trace;
+pub mod versions;
 
 pub use cluster::Cluster;
 pub use setup::{Family, Setup};

@@ -7,11 +7,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::{AddressSpec, Event, KernelHolding};
+use ownership::{Event, KernelHolding, LinkId, NeighborFrame};
 
 use super::addressing::mac;
 use super::cluster::{Cluster, Node, Scheduled};
-use ownership::{LinkId, NeighborFrame};
 
 /// From a claim to the write of the annotation, and to what others read.
 const WRITE: Duration = Duration::from_millis(300);
@@ -71,11 +70,9 @@ impl Cluster {
         }
     }
 
-    /// A node claimed an address: it writes the annotation. Where all agents are of this release, nobody needs it.
+    /// A node claimed an address: it writes the annotation.
     pub fn note_owner(&mut self, address: IpAddr, node: usize) {
-        if self.nodes.iter().any(|node| node.earlier) {
-            self.schedule(WRITE, Scheduled::Named(address, node));
-        }
+        self.schedule(WRITE, Scheduled::Named(address, node));
     }
 
     /// The annotations name the owner of an address, if it still has it.
@@ -84,14 +81,14 @@ impl Cluster {
         if !self.nodes[node].kernel.contains(&address) || !self.api {
             return;
         }
-        let Some(spec) = self.specs.get_mut(&address) else { return };
+        let Some(spec) = self.specs.get_mut(&address).filter(|spec| spec.announced_by.as_ref() != Some(&id)) else {
+            return;
+        };
         spec.announced_by = Some(id);
         let spec = spec.clone();
         for other in 0..self.nodes.len() {
             if self.nodes[other].machine.is_some() {
-                let own = spec.announced_by.as_ref() == Some(&self.nodes[other].id);
-                let announced_by = spec.announced_by.clone().filter(|_| !own);
-                let event = Event::ApplyAddress(AddressSpec { announced_by, ..spec.clone() });
+                let event = Event::ApplyAddress(spec.clone());
                 self.schedule(Duration::from_millis(10), Scheduled::Deliver(other, event));
             }
         }
@@ -100,10 +97,19 @@ impl Cluster {
     /// What an earlier release's agent has, is named for, and still answers for is not taken from it.
     pub fn check_earlier(&self, node: usize, address: IpAddr) {
         let named = self.specs.get(&address).and_then(|spec| spec.announced_by.as_ref());
+        let Some(seen) = self.measure.addresses.get(&address) else { return };
+        if !self.api || self.now.since(seen.since) < Duration::from_secs(1) {
+            return;
+        }
         for (number, other) in self.nodes.iter().enumerate().filter(|(number, _)| *number != node) {
             let (here, there) = (self.port(node, 0), self.port(number, 0));
-            let seen = other.powered && self.net.both_ways(here, there) && self.net.loss == 0;
-            if other.earlier && seen && other.kernel.contains(&address) && named == Some(&other.id) {
+            let reached = other.powered && self.net.both_ways(here, there) && self.net.loss == 0;
+            if other.earlier
+                && reached
+                && seen.now == [number]
+                && other.kernel.contains(&address)
+                && named == Some(&other.id)
+            {
                 self.fail(&format!("{node} takes {address} from {number} of the earlier release"));
             }
         }
