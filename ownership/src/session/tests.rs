@@ -108,5 +108,5 @@ fn corpora() {
             count += 1;
         }
     }
-    assert!(count >= 13, "{count}");
+    assert!(count >= 19, "{count}");
 }
