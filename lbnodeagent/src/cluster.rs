@@ -8,12 +8,14 @@
 //! | [`store`] | all objects together: inputs in, addresses to decide about again out |
 //! | [`service`], [`services`] | one Service; all Services, by name and by address |
 //! | [`groups`] | the ServiceGroups: which pool an address comes from |
+//! | [`announcer`] | who announces an address, as the annotations of its Services say |
 //! | [`endpoints`] | the nodes with endpoints of a Service |
 //! | [`node`] | this node's Node object |
 //! | [`lease`], [`members`] | one Lease; all members, known by their Leases |
 //! | [`selector`], [`configuration`] | node selectors; which LBNodeAgent applies to this node |
 //! | [`keys`] | the gossip keys, from their Secret |
 
+pub mod announcer;
 pub mod configuration;
 pub mod endpoints;
 pub mod groups;

@@ -8,6 +8,7 @@
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
 //! | [`networks`] | the networks that interfaces are part of by addresses that are not ours |
+//! | `unused` | an address that nobody uses, to recognize proxy ARP |
 //! | `traffic_policy` | what traffic policies and affinities require of a node |
 
 pub mod address;
@@ -17,3 +18,4 @@ pub mod interfaces;
 pub mod networks;
 pub mod reason;
 mod traffic_policy;
+mod unused;

@@ -31,6 +31,9 @@
 //! | a member asked what it holds | every 10 ms, for 100 ms |
 //! | loser of a contention | 500 ms |
 //! | look at an address of a silent agent | 250 ms (at most 1,000 looks a second) |
+//! | an address that `announcing-*` gives to a member of another version is looked at | every 5 s, at most 10 such looks a second |
+//! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
+//! | claimants of an address that this kernel has from somebody else are told / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
 //! | offer / go / void / taken back | every 20 ms for 150 ms / every 10 ms / 250 ms after accept / 300 ms after go |
 //! | claims pulled that are newer by rumour | from 8 members per watch round; again after 1 s without an answer |
@@ -49,9 +52,11 @@
 //! **A claim is never made against a living answer.** [`Action::Add`] comes from four places.
 //! 1. A claim after probing (`Step::probes_unanswered`). No answer came to 3 (5, 12) probes, while another question of
 //!    this node on the same link was answered within 300 ms; so the silence is not this node's own deafness. Any answer
-//!    ends the attempt, with three exceptions: a member with that MAC says itself, authenticated, that it does not hold
-//!    the address; the MAC also answers for a free address (proxy ARP); the policy says so. A living owner is asked by
-//!    gossip at the same time and keeps the address if it says a word.
+//!    ends the attempt, with four exceptions: a member with that MAC says itself, authenticated, that it knows nothing of
+//!    the address or has it as a route only; its agent cannot be asked, and its kernel does not have the address
+//!    (`address::unasked`: all claims of a silent agent are known, or another living member is named where the agent
+//!    speaks another version); the MAC also answers for a free address (proxy ARP); the policy says so. A living owner is
+//!    asked by gossip at the same time and keeps the address if it says that it claims it.
 //! 2. A go (`Step::go`). The sender has removed the address before, because it sends go after [`Action::Remove`] was
 //!    carried out; and the go is within 250 ms of the accept.
 //! 3. Taking back (`Step::take_back`), 300 ms after the first go, when (2) is void: go was sent after the accept was
@@ -63,6 +68,16 @@
 //! *Checked by `all_power_on_together` (no two answers ever), `a_deaf_node_steals_nothing`, `foreign_host_before_us`,
 //! `proxy_arp_is_no_foreign_host`, `a_kernel_that_answers_for_what_it_does_not_hold`, and the bound 0 on two answers in
 //! most rows.*
+//!
+//! **What a member's kernel has from somebody else is not claimed, and a claim to it ends.** The claimer asks the member
+//! whose MAC answers. A member that hears of a claim to such an address says so unasked, and the claimant yields when the
+//! member repeats it a second later: two hosts would answer for ever. *Checked by `case_01_...` and `case_03_...` in
+//! `tests/simulation/holders.rs`, and by `schedules` (`YIELDED`).*
+//!
+//! **Members of another version.** They cannot be asked and take no part in claims. Their Leases show that they live, and
+//! ARP that their nodes do: the detector watches their own addresses, and an address that `announcing-*` gives to one of
+//! them is claimed only if its kernel does not answer for it. *Checked by `tests/simulation/versions.rs`, and by
+//! `Cluster::check_earlier` at every address that is added in any test.*
 //!
 //! **At most one owner per connected link in the steady state.** Suppose two nodes hold an address and hear each other.
 //! Each datagram carries version and digest, so each learns the other's claim in one exchange; the first datagram after
@@ -118,7 +133,7 @@
 //! for so long says so ([`Machine::excuse`]). Probes have 10 ms each as a rule, so netlink and sockets must not block the loop; its
 //! thread should not be shared with watches of the API.
 //!
-//! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::Link`]
+//! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::KernelHolds`], [`Event::Link`]
 //! for each interface, [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
 //! watches deliver, [`Event::Members`], every [`Event::ApplyAddress`], [`Event::AddressesListed`], [`Event::Watches`].
 //!
@@ -126,9 +141,9 @@
 //! |---|---|---|
 //! | UDP 7475, one socket, `IP_PKTINFO` not needed | [`Event::Datagram`] | [`Action::Send`]; errors are ignored and counted |
 //! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
-//! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
-//! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs |
-//! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | - |
+//! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun, [`Event::KernelHolds`] | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
+//! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs, [`wire::VERSION`] |
+//! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | the annotations `announcing-*` |
 //! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::Announcements`] | - |
 //! | Secret | [`Event::Keys`] | no machine before there is a key |
 //! | state file | with [`Event::Kernel`] | written within 50 ms after [`Machine::version`] changed, after the actions |
@@ -147,8 +162,8 @@ pub mod this_node;
 pub mod wire;
 
 pub use io::{
-    Action, ClaimReason, ConflictPolicy, Event, NeighborFrame, Notification, ProbeKind, ProbeResult, ReleaseReason,
-    Stop,
+    Action, ClaimReason, ConflictPolicy, Event, KernelHolding, NeighborFrame, Notification, ProbeKind, ProbeResult,
+    ReleaseReason, Stop,
 };
 pub use machine::{Config, Machine, Snapshot};
 pub use model::link::{InterfaceAddress, Link, LinkId, Peer};

@@ -22,6 +22,8 @@ pub struct LeaseView {
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
     pub endpoints: Vec<SocketAddr>,
+    /// The version of the wire that its agent speaks.
+    pub wire_version: u16,
     /// The time of its last renewal by that node's clock.
     pub renewed: Option<Timestamp>,
     /// How long it is valid after a renewal.
@@ -41,6 +43,7 @@ impl LeaseView {
             places: places.iter().filter_map(|network| InterfaceAddress::new(network.ip(), network.prefix())).collect(),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
+            wire_version: lease::wire_version(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
             duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
         })
@@ -56,9 +59,9 @@ impl LeaseView {
 
     /// Whether both have the same content, apart from the time.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { node, subnets, places, macs, endpoints, renewed: _, duration: _ } = self;
-        (node, subnets, places, macs, endpoints)
-            == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints)
+        let Self { node, subnets, places, macs, endpoints, wire_version, renewed: _, duration: _ } = self;
+        (node, subnets, places, macs, endpoints, wire_version)
+            == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints, &other.wire_version)
     }
 
     /// The member as the protocol between the agents knows it; nothing if this cannot be the name of a node.
@@ -69,6 +72,7 @@ impl LeaseView {
             places: self.places.clone(),
             macs: self.macs.clone(),
             lease_alive,
+            wire_version: self.wire_version,
         })
     }
 }

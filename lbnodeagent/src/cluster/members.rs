@@ -131,6 +131,12 @@ impl Members {
         self.others.values().flat_map(|member| member.view.subnets.iter()).chain(&self.subnets).copied()
     }
 
+    /// Whether another node has the address as its own.
+    #[must_use]
+    pub fn has_own(&self, address: IpAddr) -> bool {
+        self.others.values().any(|member| member.view.places.iter().any(|place| place.address == address))
+    }
+
     /// How many different subnets these nodes and this one advertise.
     #[must_use]
     pub fn count_subnets<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> usize {
@@ -166,6 +172,7 @@ pub(crate) mod testing {
             places: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
+            wire_version: 2,
             renewed: Some(Timestamp::from_second(renewed).unwrap()),
             duration: Duration::from_secs(10),
         }

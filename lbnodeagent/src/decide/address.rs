@@ -7,15 +7,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::range::{from_bits, to_bits};
 use api_types::{AddressAttributes, Announce, Family, Pool};
 use ownership::{AddressSpec, LinkId, Qualified};
 
+use crate::cluster::announcer::announcer;
 use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
 use crate::decide::decision::{Decision, Exclusion, Participation};
 use crate::decide::reason::Reason;
 use crate::decide::traffic_policy::{TrafficPolicy, qualified};
+use crate::decide::unused::unused;
 use crate::model::address::AddressKey;
 use crate::model::candidacy::Candidacy;
 use crate::model::placement::{Kind, Placement};
@@ -91,24 +92,13 @@ fn decide_local(
         qualified,
         // Whoever knows the former requests sets it.
         rebalance: 0,
-        free: pool.and_then(|pool| free_address(context, address, pool)),
+        free: unused(context, address, pool, network),
         skip_probe: users.iter().any(|user| user.skip_dad),
+        announced_by: announcer(users, address),
     };
     let placement = Placement { kind: Kind::Local, key, attributes };
     let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
     (decision, Participation::Yes(Box::new(Candidacy { want, placement, requests })))
-}
-
-/// How many addresses of a pool are tried to find a free one.
-const FREE: u128 = 64;
-
-/// An address of the pool that no Service has, searched from the pool's end. A host that answers for it answers for
-/// every address.
-fn free_address(context: &Context<'_>, address: IpAddr, pool: &Pool) -> Option<IpAddr> {
-    let (first, last) = (to_bits(pool.range.first()), to_bits(pool.range.last()));
-    let unused = |candidate: &IpAddr| *candidate != address && context.services.of(*candidate).next().is_none();
-    let mut candidates = (first..=last).rev().take(usize::try_from(FREE).unwrap_or(64));
-    candidates.find_map(|bits| from_bits(Family::of(address), bits).filter(unused))
 }
 
 /// The attributes of a local address. IPv6 addresses on real interfaces are deprecated, so that they are never

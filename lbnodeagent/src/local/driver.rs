@@ -140,6 +140,7 @@ impl Driver {
         let epochs = self.claims.load();
         let adopted = self.table.adopt(&epochs).into_iter().map(|ip| (ip, epochs.get(&ip).copied()));
         self.dispatch(Event::Kernel(adopted.collect()));
+        self.report_holdings();
         self.refresh();
         let ProtocolSettings { selected, excluded, current, .. } = self.settings;
         self.dispatch(Event::Selected(selected));
@@ -216,6 +217,15 @@ impl Driver {
             for ip in findings.lost {
                 self.dispatch(Event::KernelLost(ip));
             }
+        }
+        self.report_holdings();
+    }
+
+    /// Reports what the kernel has that the protocol did not put there, if that changed.
+    fn report_holdings(&mut self) {
+        let changes = self.table.take_holdings();
+        if !changes.is_empty() {
+            self.dispatch(Event::KernelHolds(changes));
         }
     }
 

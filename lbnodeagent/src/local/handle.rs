@@ -251,6 +251,7 @@ mod tests {
             rebalance,
             free: None,
             skip_probe: false,
+            announced_by: None,
         };
         let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
         Candidacy { want, placement, requests: requests.iter().copied().collect() }

@@ -2,10 +2,12 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | `holdings` | what the kernel has that the protocol did not put there |
 //! | `losses` | addresses that somebody else removed, and when that is reported |
 //! | `notifications` | changes that the kernel reports |
 //! | `writing` | adding addresses to the kernel and removing them |
 
+mod holdings;
 mod losses;
 mod notifications;
 mod writing;
@@ -18,6 +20,7 @@ use ownership::Epoch;
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
+use self::holdings::Holdings;
 use super::interfaces::LocalInterfaces;
 use super::messages::{Start, Update};
 use crate::decide::interfaces::remote_links;
@@ -70,6 +73,7 @@ pub(super) struct Table {
     /// Losses that are reported later, and when.
     postponed: BTreeMap<IpAddr, BootTime>,
     findings: Findings,
+    holdings: Holdings,
     grace: u32,
     metrics: Metrics,
     updates: mpsc::UnboundedSender<Update>,
@@ -87,11 +91,13 @@ impl Table {
         let mut kernel = Kernel::open()?;
         // Interfaces for remote addresses may have very many, and this table must not touch them.
         let remote = &start.interfaces.remote_links;
-        let observed = kernel.dump_addresses(|index| !remote.contains(&index))?;
+        let (marks_addresses, mut holdings) = (marks_addresses(), Holdings::default());
+        let mut observed = kernel.dump_addresses(|_| true)?;
+        holdings.split(&mut observed, |index| remote.contains(&index), marks_addresses);
         let mut table = Self {
             kernel,
             observer: Observer::new(monitor, observed),
-            marks_addresses: marks_addresses(),
+            marks_addresses,
             interfaces: start.interfaces.clone(),
             remote_links: BTreeSet::new(),
             recorded: start.recorded.clone(),
@@ -102,6 +108,7 @@ impl Table {
             repair_limit: RepairLimit::default(),
             postponed: BTreeMap::new(),
             findings: Findings::default(),
+            holdings,
             grace: u32::try_from(start.stop_grace.as_secs()).unwrap_or(u32::MAX - 1),
             metrics,
             updates,
@@ -137,7 +144,7 @@ impl Table {
             // The addresses of an interface that was for remote ones until now are not known.
             self.observer.set_stale();
         }
-        self.observer.observed_mut().addresses.retain(|key, _| !links.contains(&key.index));
+        self.holdings.take(self.observer.observed_mut(), |index| links.contains(&index), self.marks_addresses);
         self.remote_links = links;
     }
 
@@ -177,6 +184,7 @@ impl Table {
             self.recorded.extend(held.map(|(key, _)| *key));
         }
         self.owned = self.listed();
+        self.holdings.touch(&self.owned);
         self.owned.clone()
     }
 
@@ -207,8 +215,10 @@ impl Table {
     /// Reads everything from the kernel and renews what runs out; returns whether it could be read.
     pub(super) fn compare(&mut self) -> bool {
         self.observer.prepare_dump();
-        let remote = &self.remote_links;
-        let dump = self.kernel.dump_addresses(|index| !remote.contains(&index));
+        let mut dump = self.kernel.dump_addresses(|_| true);
+        if let Ok(observed) = &mut dump {
+            self.holdings.split(observed, |index| self.remote_links.contains(&index), self.marks_addresses);
+        }
         let Some(affected) = self.observer.compare(dump) else {
             self.reopen();
             return false;

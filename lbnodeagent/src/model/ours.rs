@@ -68,6 +68,7 @@ mod tests {
             rebalance: 0,
             free: None,
             skip_probe: false,
+            announced_by: None,
         };
         let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
         let candidacies = [(key.ip, Candidacy { want, placement, requests: BTreeSet::new() })].into();

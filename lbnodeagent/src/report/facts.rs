@@ -41,7 +41,20 @@ impl Reporter {
                 );
                 warn(address, reason::ADDRESS_CONFLICT, &text);
             }
-            Notification::StrictArpNeeded { node: other, address } => {
+            Notification::ConflictOnNode { address, node: other, yielded } => {
+                let consequence = if yielded { "has given the address up" } else { "does not claim the address" };
+                let text = format!(
+                    "node {other} has {address} from somebody else, as its own address or another program's, so node {node} {consequence}: remove it from the ServiceGroup's pool, or from node {other}"
+                );
+                warn(address, reason::ADDRESS_CONFLICT, &text);
+            }
+            Notification::StrictArpNeeded { node: other, address, routed: true } => {
+                let text = format!(
+                    "node {other} announces {address} as a route and answers ARP for it too, so its answers are ignored: set net.ipv4.conf.all.arp_ignore to 1 there"
+                );
+                warn(address, reason::STRICT_ARP_NEEDED, &text);
+            }
+            Notification::StrictArpNeeded { node: other, address, routed: false } => {
                 let text = format!(
                     "node {other} answers ARP for {address} without announcing it: set strictARP in kube-proxy's ipvs configuration, or net.ipv4.conf.all.arp_ignore to 1 there"
                 );

@@ -26,6 +26,7 @@
 
 mod agent;
 mod announcements;
+mod answers;
 mod changes;
 mod configuration;
 mod dummy;

@@ -254,6 +254,7 @@ impl Node {
             places: vec![place],
             macs: Vec::new(),
             endpoints: vec![(place.address, 7475).into()],
+            wire_version: ::ownership::wire::VERSION.into(),
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),
         };

@@ -9,7 +9,7 @@ use crate::membership::Gossip;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::time::{Time, ms};
-use crate::this_node::{Eligibility, Policy, Startup};
+use crate::this_node::{Eligibility, KernelHoldings, Policy, Startup};
 
 /// When to look again at an address that a silent agent's kernel serves.
 const LOOK: Duration = ms(250);
@@ -31,6 +31,10 @@ pub struct Context<'a> {
     pub eligibility: &'a Eligibility,
     /// From when on claims may be made.
     pub startup: &'a Startup,
+    /// What the kernel has that the machine did not put there.
+    pub holdings: &'a KernelHoldings,
+    /// How many addresses this node knows of.
+    pub known: usize,
 }
 
 impl Context<'_> {

@@ -7,6 +7,7 @@ use crate::address::probe::{FEW, MANY};
 use crate::address::step::Step;
 use crate::io::{ClaimReason, Notification};
 use crate::model::node::NodeId;
+use crate::model::spec::AddressSpec;
 use crate::model::time::{Time, ms};
 
 /// Between two ranks if nobody has the address.
@@ -47,6 +48,9 @@ impl Step<'_, '_> {
         let Some(spec) = self.spec() else { return Decision::None };
         // Somebody alive has it, whoever else also claims it.
         let view = self.context.view();
+        if self.context.holdings.is_foreign(self.address) {
+            return Decision::None;
+        }
         if self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, spec.link).is_none()) {
             self.entry.unclaimed_since = None;
             return Decision::None;
@@ -57,11 +61,15 @@ impl Step<'_, '_> {
             self.context.gossip.out.report(Notification::ExclusionIgnored { address: self.address });
         }
         let Some(rank) = place else { return Decision::None };
-        let owner = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, spec.link)?, node)));
+        let claimed = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, spec.link)?, node)));
+        let owner = claimed.or_else(|| self.unasked_owner_gone(&spec));
         Decision::Claim(match owner {
             None => {
                 let since = *self.entry.unclaimed_since.get_or_insert(now);
-                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes: FEW, from: None }
+                // Of a member that cannot be asked only its kernel knows whether it has the address.
+                let from = self.unasked_owner();
+                let probes = if from.is_some() { MANY } else { FEW };
+                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes, from }
             }
             Some((ClaimReason::AgentSilent, _)) if rank >= LOOKERS => return Decision::None,
             Some((cause, from)) => {
@@ -70,6 +78,12 @@ impl Step<'_, '_> {
                 Attempt { at: now + delay * rank, cause, probes: MANY, from: Some(from) }
             }
         })
+    }
+
+    /// The member that cannot be asked and has the address as `announcing-*` says, if it is silent in every way.
+    fn unasked_owner_gone(&self, spec: &AddressSpec) -> Option<(ClaimReason, NodeId)> {
+        let node = self.unasked_owner()?;
+        self.context.detector.has_alarm(&node, spec.link).then_some((ClaimReason::OwnerGone, node))
     }
 
     /// Whether this node is the first choice for what it does not have.

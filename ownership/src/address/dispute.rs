@@ -12,7 +12,7 @@ use crate::claims::beats;
 use crate::io::{Action, Notification, ReleaseReason};
 use crate::model::node::{Mac, NodeId};
 use crate::model::time::ms;
-use crate::wire::{Epoch, Frame, Liveness};
+use crate::wire::{ClaimAnswer, Epoch, Frame, Liveness};
 
 /// How long the owner of the stronger claim may take to answer.
 const CONTEST: Duration = ms(150);
@@ -62,7 +62,8 @@ impl Step<'_, '_> {
         owned.dispute = Dispute::Weaker { remind: now + REMIND };
         let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.liveness == Liveness::Alive);
         if alive && !owned.is_gone() {
-            self.context.gossip.send(rival, Frame::ClaimReply { address: self.address, epoch: Some(owned.epoch) });
+            let answer = ClaimAnswer::Claimed(owned.epoch);
+            self.context.gossip.send(rival, Frame::ClaimReply { address: self.address, answer });
         }
     }
 
@@ -87,11 +88,12 @@ impl Step<'_, '_> {
         }
     }
 
-    /// A member said by which epoch it holds the address: the rival of a contest answered, or the successor of a planned
+    /// A member said what it has to do with the address: the rival of a contest answered, or the successor of a planned
     /// move has it.
-    pub fn claim_reply_while_owned(&mut self, node: &NodeId, epoch: Option<Epoch>, owned: Owned) -> State {
+    pub fn claim_reply_while_owned(&mut self, node: &NodeId, answer: ClaimAnswer, owned: Owned) -> State {
+        let Some(epoch) = answer.epoch() else { return self.unclaimed_reply_while_owned(node, answer, owned) };
         let mine = (owned.epoch, self.context.own());
-        if !epoch.is_some_and(|epoch| beats((epoch, node), mine, self.address)) {
+        if !beats((epoch, node), mine, self.address) {
             return State::Owned(owned);
         }
         if owned.is_gone_to(node) {

@@ -21,6 +21,8 @@ pub(super) struct Entry {
     /// Since when nobody claims it.
     pub unclaimed_since: Option<Time>,
     pub backoff: Backoff,
+    /// A kernel that answers for it, whose agent cannot be asked and may have it.
+    pub unnamed: Option<Unnamed>,
     /// Whether it was reported that exclusion is ignored for it.
     pub exclusion_ignored: bool,
     /// The value of the rebalance annotation that was dealt with.
@@ -33,6 +35,16 @@ pub(super) struct Entry {
     pub wake: Option<Time>,
     /// It is to be looked at once more before the call of the machine ends.
     pub look_again: bool,
+}
+
+/// A kernel that answers for an address that nobody living is known to have.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    pub node: NodeId,
+    /// Since when it answers.
+    pub since: Time,
+    /// When it last did.
+    pub last: Time,
 }
 
 /// Why nothing is begun yet: a contention, a foreign host, a kernel that serves or refuses.

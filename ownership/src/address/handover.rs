@@ -16,7 +16,7 @@ use crate::io::{Action, ClaimReason, Notification};
 use crate::model::node::NodeId;
 use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::{Time, ms};
-use crate::wire::{Frame, Move};
+use crate::wire::{ClaimAnswer, Frame, Move};
 
 /// How long an offer stands.
 const OFFER: Duration = ms(150);
@@ -196,8 +196,8 @@ impl Step<'_, '_> {
             (state, _) => state,
         };
         if let Some(owned) = next.owned() {
-            let (address, epoch) = (self.address, Some(owned.epoch));
-            self.context.gossip.send(node, Frame::ClaimReply { address, epoch });
+            let (address, answer) = (self.address, ClaimAnswer::Claimed(owned.epoch));
+            self.context.gossip.send(node, Frame::ClaimReply { address, answer });
         }
         next
     }

@@ -48,7 +48,7 @@ impl Addresses {
                 && *address != free
                 && matches!(&probe.answer, Some(Answer::Unknown { mac: known, .. }) if *known == mac)
             {
-                probe.dismiss(mac, context.now());
+                probe.dismiss([mac], context.now());
                 proxies.push(*address);
             }
         }
@@ -80,8 +80,9 @@ impl Addresses {
             return;
         }
         if let Some(node) = member {
-            // The member's claim decides, not the frame.
+            // The member's claim decides, not the frame; if it cannot be asked, see `other_version_announces`.
             context.gossip.send(&node, Frame::ClaimQuery(address));
+            self.transition(address, context, |step, state| step.other_version_announces(&node, state));
         } else if context.policy.conflicts != ConflictPolicy::Off
             && let Some(entry) = self.entries.get_mut(&address)
         {

@@ -7,27 +7,27 @@ use crate::address::state::{Handover, State};
 use crate::address::step::Step;
 use crate::address::table::Addresses;
 use crate::model::node::NodeId;
-use crate::wire::{Epoch, Frame, Move};
+use crate::wire::{ClaimAnswer, Frame, Move};
 
 impl Addresses {
-    /// A member said by which epoch it holds an address. Returns whether that ended a probe of this node, so that
+    /// A member said what it has to do with an address. Returns whether that ended a probe of this node, so that
     /// whatever was believed of the member's liveness is wrong.
     pub fn claim_reply(
         &mut self,
         node: &NodeId,
         address: IpAddr,
-        epoch: Option<Epoch>,
+        answer: ClaimAnswer,
         context: &mut Context<'_>,
     ) -> bool {
-        context.claims.put(node, address, epoch);
+        context.claims.put(node, address, answer.epoch());
         self.mark(address);
         let mut ended = false;
         self.transition(address, context, |step, state| match state {
             State::Probing(probe) => {
-                ended = epoch.is_some();
-                step.claim_reply_while_probing(node, epoch, probe)
+                ended = answer.epoch().is_some();
+                step.claim_reply_while_probing(node, answer, probe)
             }
-            State::Owned(owned) => step.claim_reply_while_owned(node, epoch, owned),
+            State::Owned(owned) => step.claim_reply_while_owned(node, answer, owned),
             other => other,
         });
         ended

@@ -6,7 +6,9 @@
 //! | `step` | an address while a transition runs |
 //! | `decision` | whether to act on an address that another node has, or nobody |
 //! | `waiting`, `probing`, `owned` | transitions by state |
+//! | `unasked` | kernels that answer while their agent cannot be asked |
 //! | `dispute` | two claims for one address |
+//! | `foreign` | a member's kernel has an address of this node from somebody else |
 //! | `handover` | planned moves, from both ends |
 //! | `kernel` | what the kernel has, lost, or refused |
 //! | `candidates` | who should own an address |
@@ -21,6 +23,7 @@ mod context;
 mod decision;
 mod dispute;
 mod entry;
+mod foreign;
 mod handover;
 mod kernel;
 mod kernel_events;
@@ -33,6 +36,7 @@ mod state;
 mod status;
 mod step;
 mod table;
+mod unasked;
 mod view;
 mod waiting;
 

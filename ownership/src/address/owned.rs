@@ -64,6 +64,7 @@ impl Step<'_, '_> {
             ReleaseReason::LinkBroken => "the link broke",
             ReleaseReason::AddFailed => "the kernel refused it",
             ReleaseReason::KernelLost => "it left the kernel",
+            ReleaseReason::HeldForeign => "another node's kernel has it from somebody else",
         };
         // What left the kernel by itself is removed too, so that the edge forgets it.
         if self.entry.in_kernel || why == ReleaseReason::KernelLost {
@@ -84,6 +85,7 @@ impl Step<'_, '_> {
         if let Some(next) = self.dispute(&mut owned) {
             return next;
         }
+        self.ask_foreign_holder(&mut owned);
         let Some(spec) = spec else {
             // Adopted, and not yet known whether it is wanted: kept as it is, unless another claim is stronger.
             match self.context.detector.link_with(self.address) {

@@ -4,9 +4,16 @@
 //! |---|---|
 //! | none | claim |
 //! | one of our own MACs | ignored |
-//! | a member's MAC | the member is asked by gossip: it holds the address, or it says that it does not (`kube-ipvs0` or kube-lb0 answers on the wire: claim, with a report), or its agent is silent (its kernel serves: look again in 250 ms) |
+//! | a member's MAC | the member is asked by gossip, see the next table |
 //! | an unknown MAC | a free address is probed: the same MAC there is proxy ARP; else a foreign host |
 //! | a better candidate's probe | contention: wait 500 ms |
+//!
+//! | The member says | Then |
+//! |---|---|
+//! | it claims the address | respected |
+//! | its kernel has it on the dummy interface, or nothing (`kube-ipvs0` answers on the wire) | claim, with a report |
+//! | its kernel has it from somebody else | a conflict, as with a foreign host |
+//! | nothing: its agent is silent, or speaks another version | module `unasked`: its kernel serves and is looked at again, or its answer does not count |
 
 use std::time::Duration;
 
@@ -107,9 +114,9 @@ impl Probe {
         }
     }
 
-    /// The answer does not count: go on as if it had not come.
-    pub fn dismiss(&mut self, mac: Mac, now: Time) {
-        self.ignored.push(mac);
+    /// Answers of these hardware addresses do not count: go on as if none had come.
+    pub fn dismiss(&mut self, macs: impl IntoIterator<Item = Mac>, now: Time) {
+        self.ignored.extend(macs);
         self.answer = None;
         self.next = now;
     }

@@ -15,7 +15,7 @@ use crate::model::node::{Mac, NodeId};
 use crate::model::order::precedes;
 use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::ms;
-use crate::wire::{Epoch, Frame};
+use crate::wire::{ClaimAnswer, Frame};
 
 /// If this node does not hear, how often to look again.
 const DEAF: Duration = ms(20);
@@ -38,6 +38,7 @@ impl Step<'_, '_> {
         match probe.step(self.context.now()) {
             Next::Wait => {}
             Next::Send => self.send_probe(&spec, &probe),
+            Next::Ask(node) if self.speaks_other_version(&node) => return self.silent_holder(&spec, &node, probe),
             Next::Ask(node) => self.context.gossip.send(&node, Frame::ClaimQuery(self.address)),
             Next::Free => return self.probes_unanswered(&spec, probe),
             Next::Silent(node) => return self.silent_holder(&spec, &node, probe),
@@ -67,7 +68,7 @@ impl Step<'_, '_> {
 
     /// An owner that should be gone is asked in every other way too.
     fn ask_owner(&mut self, link: LinkId) {
-        let Some((owner, _)) = self.rival() else { return };
+        let Some(owner) = self.former_owner() else { return };
         self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
         let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
         let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
@@ -81,6 +82,11 @@ impl Step<'_, '_> {
         }
     }
 
+    /// The owner that should be gone, whether it claims the address or `announcing-*` says that it has it.
+    fn former_owner(&self) -> Option<NodeId> {
+        self.rival().map(|(owner, _)| owner).or_else(|| self.unasked_owner())
+    }
+
     /// Nobody answered.
     fn probes_unanswered(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
         if !self.context.hears(spec.link, HEARING) {
@@ -90,7 +96,7 @@ impl Step<'_, '_> {
             probe.sent = probe.sent.min(probe.total.saturating_sub(2));
             return State::Probing(probe);
         }
-        let presence = self.rival().map(|(owner, _)| self.context.detector.presence(&owner, spec.link));
+        let presence = self.former_owner().map(|owner| self.context.detector.presence(&owner, spec.link));
         let answers = presence.is_some_and(|presence| presence.answer.is_some_and(|at| at >= probe.began));
         if answers && probe.total < EXTRA {
             // The owner's kernel lives: make sure that the address is really gone from it.
@@ -101,23 +107,38 @@ impl Step<'_, '_> {
         self.claim(spec, probe.cause)
     }
 
-    /// A member's kernel answers, and its agent is silent.
+    /// A member's kernel answers, and its agent cannot be asked.
     fn silent_holder(&mut self, spec: &AddressSpec, node: &NodeId, mut probe: Probe) -> State {
+        let now = self.context.now();
         let member = self.context.gossip.members.get(node);
-        let silent = member.is_some_and(|member| !self.context.now().is_within(member.last_ack(), OVERRIDE));
-        if silent && !could_own(spec, node) {
-            if let Some(Answer::Member { .. }) = probe.answer.take() {
-                probe.ignored.extend(self.context.gossip.members.macs_of(node));
-            }
+        let silent = member.is_some_and(|member| !now.is_within(member.last_ack(), OVERRIDE));
+        if silent && !could_own(spec, node) && !self.speaks_other_version(node) {
+            probe.dismiss(self.context.gossip.members.macs_of(node), now);
             probe.sent = 0;
             return State::Probing(probe);
         }
+        if !self.serves_unasked(spec, node) {
+            return self.strict_arp_needed(node, false, probe);
+        }
         self.report_probe(ProbeResult::KernelServes);
-        self.back_off(self.context.look_interval(node))
+        self.back_off(self.look_interval(node))
     }
 
-    fn foreign_host(&mut self, mac: Mac, mut probe: Probe) -> State {
+    /// A member's kernel answers for what it does not have on this link: its answers do not count.
+    fn strict_arp_needed(&mut self, node: &NodeId, routed: bool, mut probe: Probe) -> State {
+        let needed = Notification::StrictArpNeeded { node: node.clone(), address: self.address, routed };
+        self.context.gossip.out.report(needed);
+        probe.dismiss(self.context.gossip.members.macs_of(node), self.context.now());
+        State::Probing(probe)
+    }
+
+    fn foreign_host(&mut self, mac: Mac, probe: Probe) -> State {
         let conflict = Notification::AddressConflict { address: self.address, mac, defended: false };
+        self.conflict(conflict, vec![mac], probe)
+    }
+
+    /// A host has the address that is neither ours to take nor a proxy.
+    fn conflict(&mut self, conflict: Notification, macs: Vec<Mac>, mut probe: Probe) -> State {
         match self.context.policy.conflicts {
             ConflictPolicy::Off => {}
             ConflictPolicy::Warn => self.context.gossip.out.report(conflict),
@@ -129,7 +150,7 @@ impl Step<'_, '_> {
                 return self.back_off(pause);
             }
         }
-        probe.dismiss(mac, self.context.now());
+        probe.dismiss(macs, self.context.now());
         State::Probing(probe)
     }
 
@@ -142,19 +163,24 @@ impl Step<'_, '_> {
         self.back_off(CONTENTION + ms(u64::try_from(spread).unwrap_or(0)))
     }
 
-    /// A member said by which epoch it holds the address, or that it does not.
-    pub fn claim_reply_while_probing(&mut self, node: &NodeId, epoch: Option<Epoch>, mut probe: Probe) -> State {
-        if epoch.is_some() {
-            self.report_probe(ProbeResult::Held);
-            return State::Idle;
+    /// A member said what it has to do with the address.
+    pub fn claim_reply_while_probing(&mut self, node: &NodeId, answer: ClaimAnswer, probe: Probe) -> State {
+        let asked = matches!(&probe.answer, Some(Answer::Member { node: asked, .. }) if asked == node);
+        match answer {
+            ClaimAnswer::Claimed(_) => {
+                self.report_probe(ProbeResult::Held);
+                State::Idle
+            }
+            ClaimAnswer::HeldForeign => {
+                let (address, node) = (self.address, node.clone());
+                let macs = self.context.gossip.members.macs_of(&node).collect();
+                self.conflict(Notification::ConflictOnNode { address, node, yielded: false }, macs, probe)
+            }
+            ClaimAnswer::HeldRemote | ClaimAnswer::Nothing if asked => {
+                self.strict_arp_needed(node, answer == ClaimAnswer::HeldRemote, probe)
+            }
+            ClaimAnswer::HeldRemote | ClaimAnswer::Nothing => State::Probing(probe),
         }
-        if matches!(&probe.answer, Some(Answer::Member { node: asked, .. }) if asked == node) {
-            self.context.gossip.out.report(Notification::StrictArpNeeded { node: node.clone(), address: self.address });
-            probe.answer = None;
-            probe.ignored.extend(self.context.gossip.members.macs_of(node));
-            probe.next = self.context.now();
-        }
-        State::Probing(probe)
     }
 
     fn report_probe(&mut self, result: ProbeResult) {
@@ -181,8 +207,8 @@ impl Probe {
     }
 }
 
-/// Whether a silent node could own the address if it spoke.
-fn could_own(spec: &AddressSpec, node: &NodeId) -> bool {
+/// Whether a node could own the address as far as the traffic policy goes.
+pub(super) fn could_own(spec: &AddressSpec, node: &NodeId) -> bool {
     match &spec.qualified {
         Qualified::Tiers(tiers) => tiers.iter().find(|tier| !tier.is_empty()).is_none_or(|tier| tier.contains(node)),
         Qualified::All | Qualified::Preferred(_) => true,

@@ -11,8 +11,12 @@
 //! | [`Waiting`](State::Waiting) | its time comes | `Probing` | `Step::waiting` |
 //! | | somebody alive has the address | `Idle` | `Step::waiting` |
 //! | [`Probing`](State::Probing) | nobody answers, and this node hears | `Owned` | `Step::probes_unanswered` |
-//! | | a member says that it has the address, or somebody alive claims it | `Idle` | `Step::claim_reply_while_probing`, `Step::probing` |
-//! | | a kernel answers whose agent is silent | `Waiting` (250 ms) | `Step::silent_holder` |
+//! | | a member says that it claims the address, or somebody alive claims it | `Idle` | `Step::claim_reply_while_probing`, `Step::probing` |
+//! | | a member says that its kernel has it as a route, or that it knows nothing of it | `Probing`, without its answers | `Step::strict_arp_needed` |
+//! | | a member says that its kernel has it from somebody else, policy Enforce | `Waiting` (backoff) | `Step::conflict` |
+//! | | a kernel answers whose agent is silent, and may have it | `Waiting` (250 ms) | `Step::silent_holder` |
+//! | | a kernel answers whose agent speaks another version, and `announcing-*` gives it the address | `Waiting` (5 s) | `Step::silent_holder` |
+//! | | a kernel answers whose agent cannot be asked, and that does not have it | `Probing`, without its answers | `Step::strict_arp_needed` |
 //! | | a foreign host answers, policy Enforce | `Waiting` (backoff) | `Step::foreign_host` |
 //! | | a better candidate probes too | `Waiting` (500 ms) | `Step::contention` |
 //! | [`Accepted`](State::Accepted) | the owner says go | `Owned`, without probing | `Step::go` |
@@ -20,6 +24,8 @@
 //! | [`Owned`](State::Owned) | no Service uses it any more; its link is broken | `Idle` | `Step::owned` |
 //! | | a stronger claim whose owner answers | `Idle` | `Step::claim_reply_while_owned` |
 //! | | the kernel refuses it | `Waiting` (5 s) | `Step::add_failed` |
+//! | | a member says twice, a second apart, that its kernel has it from somebody else; policy Enforce | `Waiting` (5 s) | `Step::held_foreign` |
+//! | | this node does not qualify, and a member of another version announces it | `Idle` | `Step::other_version_announces` |
 //! | | it left the kernel, and the claim is confirmed | `Owned`, added again | `Step::kernel_lost` |
 //! | | it left the kernel, and the claim may be lost | `Probing`; `Waiting` after a pause | `Step::kernel_lost` |
 //! | | its successor claims it | `Idle` | `Step::dispute`, `Step::claim_reply_while_owned` |
@@ -87,6 +93,18 @@ pub(super) struct Owned {
     pub handover: Handover,
     /// When it was last defended against a foreign host.
     pub defended: Option<Time>,
+    /// The member whose kernel has it from somebody else, as that member says.
+    pub foreign: Option<ForeignHolder>,
+}
+
+/// A member whose kernel has an address of this node from somebody else.
+#[derive(Debug)]
+pub(super) struct ForeignHolder {
+    pub node: NodeId,
+    /// When it first said so.
+    pub since: Time,
+    /// When it is asked again.
+    pub next: Time,
 }
 
 /// How far the announcements of an address have come.
@@ -168,7 +186,8 @@ impl State {
             Self::Accepted(accepted) => Some(accepted.until),
             Self::Owned(owned) => {
                 let contest = owned.dispute.contest().map(|contest| contest.next);
-                [owned.announcing.next, contest, owned.dispute.remind(), owned.handover.deadline()]
+                let foreign = owned.foreign.as_ref().map(|holder| holder.next);
+                [owned.announcing.next, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
                     .into_iter()
                     .flatten()
                     .min()
@@ -187,6 +206,7 @@ impl Owned {
             dispute: Dispute::None,
             handover: Handover::None,
             defended: None,
+            foreign: None,
         }
     }
 

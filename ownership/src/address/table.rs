@@ -82,6 +82,12 @@ impl Addresses {
         }
     }
 
+    /// How many addresses this node knows of.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether this node knows of the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -136,6 +142,19 @@ impl Addresses {
     /// Something happened that concerns the addresses that wait for their time: a candidate before this node is gone.
     pub fn mark_waiting(&mut self) {
         self.mark_if(|_, entry| matches!(entry.state, State::Waiting { .. }));
+    }
+
+    /// A member that cannot be asked is silent in every way: the addresses that `announcing-*` gives to it are looked at
+    /// at once.
+    pub fn hasten(&mut self, node: &NodeId) {
+        let given = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.announced_by.as_ref() == Some(node));
+        for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| given(entry)) {
+            entry.backoff.until = None;
+            if matches!(entry.state, State::Waiting { .. }) {
+                entry.state = State::Idle;
+            }
+            self.changed.insert(*address);
+        }
     }
 
     /// What a member may do changed. An owner that may not keep its address looks for a successor again. If the member

@@ -51,7 +51,9 @@ impl View<'_> {
         let mut contenders = Vec::new();
         for (node, member) in self.members.iter() {
             let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(spec.address)) else { continue };
-            let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive;
+            // A member that speaks another version may claim, and cannot be offered anything.
+            let other = purpose == For::Claiming && member.speaks_other_version();
+            let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive || other;
             let able = alive
                 && member.is_able()
                 && !self.detector.has_alarm(node, spec.link)

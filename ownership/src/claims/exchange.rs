@@ -8,7 +8,7 @@ use crate::membership::{EAGER, Gossip, Member, ping_number};
 use crate::model::node::NodeId;
 use crate::model::order;
 use crate::model::time::ms;
-use crate::wire::{Frame, Liveness, MAX_CLAIMS};
+use crate::wire::{ClaimAnswer, Frame, Liveness, MAX_CLAIMS};
 
 /// Claims are pulled from so many members per round, of which there are ten per second.
 const PULLS: usize = 8;
@@ -95,7 +95,7 @@ impl Claims {
     #[must_use]
     pub fn greeting(&self, node: &NodeId, gossip: &Gossip<'_>) -> Vec<Frame> {
         let both = self.of(node).filter_map(|(address, _)| Some((address, self.own.epoch(address)?)));
-        both.map(|(address, epoch)| Frame::ClaimReply { address, epoch: Some(epoch) })
+        both.map(|(address, epoch)| Frame::ClaimReply { address, answer: ClaimAnswer::Claimed(epoch) })
             .chain([Frame::Ping(ping_number(gossip.now))])
             .collect()
     }

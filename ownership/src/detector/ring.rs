@@ -1,7 +1,8 @@
 //! Whom this node watches.
 //!
 //! On each subnet the members form a ring by their place in the order; each is watched by the next [`WATCHERS`] live
-//! ones. Seen from one node: walk back from its own place until so many live ones were passed.
+//! ones. Seen from one node: walk back from its own place until so many live ones were passed. A member that speaks
+//! another version is watched by the questions on the link alone.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use crate::model::link::{Link, LinkId};
 use crate::model::node::NodeId;
 use crate::model::order::Order;
 use crate::model::time::Time;
-use crate::wire::Liveness;
 
 /// So many live nodes watch a member.
 const WATCHERS: usize = 3;
@@ -36,9 +36,9 @@ pub(super) struct Watch {
 pub(super) fn watches(id: LinkId, link: &Link, members: &Membership, alarms: &Alarms, present: &[Watch]) -> Vec<Watch> {
     let mut ring = Vec::new();
     let mut orders = BTreeMap::new();
-    for (node, member) in members.iter().filter(|(_, member)| member.heard.is_some()) {
+    for (node, member) in members.iter().filter(|(_, member)| member.heard.is_some() || member.speaks_other_version()) {
         if let Some(place) = member.peer.as_ref().and_then(|peer| peer.place_on(link)) {
-            let alive = member.liveness == Liveness::Alive && !alarms.is_raised(node, id);
+            let alive = member.lives() && !alarms.is_raised(node, id);
             let (order, own) = orders.entry(place.subnet).or_insert_with(|| {
                 let order = Order::new(&place.subnet);
                 let own = order.place(members.own());

@@ -45,6 +45,7 @@ impl Node {
             places: vec![place(address(name))],
             macs: Vec::new(),
             lease_alive: true,
+            wire_version: crate::wire::VERSION.into(),
         });
         members.discover(peers.to_vec(), now);
         let mut detector = Detector::new(now);

@@ -47,6 +47,9 @@ pub enum Event {
     /// (before everything else), after [`Action::ReadKernel`](crate::Action::ReadKernel), and whenever the kernel's
     /// state was read anew.
     Kernel(Vec<(IpAddr, Option<Epoch>)>),
+    /// What the kernel has that the machine did not put there: each address whose state is new. Addresses on which a
+    /// service proxy keeps VIPs of the whole cluster (`kube-ipvs0`) are left out: they say nothing.
+    KernelHolds(Vec<(IpAddr, Option<KernelHolding>)>),
     /// An address of this node is no longer in its kernel, and not by an action of the machine.
     KernelLost(IpAddr),
     /// An [`Action::Add`](crate::Action::Add) failed.
@@ -85,6 +88,15 @@ pub enum NeighborFrame {
         /// The address that it asks from; nothing for an ARP probe (sender 0.0.0.0).
         sender: Option<IpAddr>,
     },
+}
+
+/// How the kernel has an address that the machine did not put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelHolding {
+    /// From this agent, on the dummy interface: the node announces it as a route.
+    Remote,
+    /// From somebody else: the node's own address, or another program's.
+    Foreign,
 }
 
 /// How an agent stops.

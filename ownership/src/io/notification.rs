@@ -56,12 +56,23 @@ pub enum Notification {
         /// Whether this node has the address and announced it against the host.
         defended: bool,
     },
-    /// A member's kernel answers for an address that it does not hold (`StrictARPNeeded`).
+    /// A member's kernel has an address from somebody else (`AddressConflict`).
+    ConflictOnNode {
+        /// The address.
+        address: IpAddr,
+        /// The member.
+        node: NodeId,
+        /// Whether this node had the address and gave it up.
+        yielded: bool,
+    },
+    /// A member's kernel answers on a link for an address that it does not hold there (`StrictARPNeeded`).
     StrictArpNeeded {
         /// The member.
         node: NodeId,
         /// The address.
         address: IpAddr,
+        /// Whether its kernel has the address on the dummy interface, as a route.
+        routed: bool,
     },
     /// A host answers for free addresses too (proxy ARP): its answers do not count.
     ProxyArp {
@@ -140,6 +151,8 @@ pub enum ReleaseReason {
     AddFailed,
     /// It left the kernel, and it is not sure that this node still owns it.
     KernelLost,
+    /// A member's kernel has it from somebody else.
+    HeldForeign,
 }
 
 /// The result of asking the link.

@@ -6,7 +6,7 @@ use crate::io::Notification;
 use crate::machine::machine::Machine;
 use crate::membership::LivenessChange;
 use crate::model::node::NodeId;
-use crate::wire::{Liveness, SELECTED};
+use crate::wire::{ClaimAnswer, Frame, Liveness, SELECTED};
 
 impl Machine {
     /// What this node says of itself.
@@ -32,6 +32,7 @@ impl Machine {
         self.addresses.mark_each(self.claims.of(node).map(|(address, _)| address));
         // It may have been the first heir of something that waits.
         self.addresses.mark_waiting();
+        self.addresses.hasten(node);
     }
 
     /// Whether the flags of a member allow less than these did.
@@ -44,6 +45,19 @@ impl Machine {
     pub(super) fn on_flags(&mut self, node: &NodeId, worse: bool) {
         let keeps_all = self.eligibility.keeps_all(&self.members);
         self.addresses.mark_for_member(node, worse, keeps_all, self.members.own(), &self.claims);
+    }
+
+    /// Tells those who claim an address that this node's kernel has it from somebody else.
+    pub(super) fn tell_claimants(&mut self) {
+        for address in self.holdings.due(self.now) {
+            if self.claims.own.epoch(address).is_some() {
+                continue;
+            }
+            let claimants: Vec<_> = self.claims.rivals(address).map(|(node, _)| node.clone()).collect();
+            for node in claimants {
+                self.gossip().send(&node, Frame::ClaimReply { address, answer: ClaimAnswer::HeldForeign });
+            }
+        }
     }
 
     /// Tells those who asked this node that a member answers.

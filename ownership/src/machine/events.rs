@@ -7,6 +7,7 @@ use crate::io::{Action, Event, NeighborFrame, Notification};
 use crate::machine::machine::Machine;
 use crate::model::link::{Link, LinkId, Peer};
 use crate::model::node::Mac;
+use crate::wire::VERSION;
 
 /// After a pause so many members are pinged at once.
 const PINGS_AFTER_PAUSE: usize = 64;
@@ -30,6 +31,13 @@ impl Machine {
                 self.addresses.mark_all();
             }
             Event::Kernel(found) => self.with_addresses(|addresses, context| addresses.kernel_read(&found, context)),
+            Event::KernelHolds(changes) => {
+                for (address, holding) in changes {
+                    self.holdings.apply(address, holding);
+                    self.addresses.mark(address);
+                }
+                self.tell_claimants();
+            }
             Event::KernelLost(address) => {
                 self.with_addresses(|addresses, context| addresses.kernel_lost(address, context));
             }
@@ -67,8 +75,11 @@ impl Machine {
 
     pub(super) fn on_members(&mut self, peers: Vec<Peer>) {
         let known = |peer: &Peer| self.members.get(&peer.node).and_then(|member| member.peer.as_ref());
-        let mut others = peers.iter().filter(|peer| peer.node != *self.members.own());
-        let moved = others.any(|peer| known(peer).is_none_or(|old| old.places != peer.places));
+        let others = || peers.iter().filter(|peer| peer.node != *self.members.own());
+        let moved = others().any(|peer| known(peer).is_none_or(|old| old.places != peer.places));
+        // Only the Lease shows whether a member lives that speaks another version.
+        let other = |peer: &Peer| (peer.wire_version != u16::from(VERSION)).then_some(peer.lease_alive);
+        let other_version = others().any(|peer| known(peer).and_then(other) != other(peer));
         let (new, gone) = self.members.discover(peers, self.now);
         for node in &new {
             self.gossip().ping_once(node);
@@ -82,6 +93,10 @@ impl Machine {
         if moved || !gone.is_empty() {
             self.detector.change_ring();
             self.addresses.mark_owned();
+        }
+        if other_version {
+            self.detector.change_ring();
+            self.addresses.mark_all();
         }
     }
 

@@ -12,7 +12,7 @@ use crate::membership::{Gossip, IndirectPings, Membership};
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
 use crate::session::Session;
-use crate::this_node::{Eligibility, Policy, Startup};
+use crate::this_node::{Eligibility, KernelHoldings, Policy, Startup};
 use crate::wire::{Epoch, Status, pack};
 
 /// A gap between two calls, past the deadline, that counts as a pause of this node.
@@ -32,6 +32,7 @@ pub struct Machine {
     pub(super) policy: Policy,
     pub(super) eligibility: Eligibility,
     pub(super) startup: Startup,
+    pub(super) holdings: KernelHoldings,
     /// Whether it was reported that a leaving node has handed everything over.
     pub(super) left: bool,
     pub(super) out: Output,
@@ -54,6 +55,7 @@ impl Machine {
             policy: Policy::new(policy, announcements, probe_interval),
             eligibility: Eligibility::default(),
             startup: Startup::new(now),
+            holdings: KernelHoldings::default(),
             left: false,
             out: Output::default(),
         }
@@ -124,6 +126,8 @@ impl Machine {
             policy: &self.policy,
             eligibility: &self.eligibility,
             startup: &self.startup,
+            holdings: &self.holdings,
+            known: self.addresses.len(),
         };
         call(&mut self.addresses, &mut context)
     }

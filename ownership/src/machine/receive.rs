@@ -10,7 +10,7 @@ use crate::membership::sent_at;
 use crate::model::node::{BootId, NodeId};
 use crate::model::time::ms;
 use crate::session::Received;
-use crate::wire::{Epoch, Frame, Liveness, Status};
+use crate::wire::{ClaimAnswer, Frame, Liveness, Status};
 
 /// A member that differs is not asked for its claims again within so long.
 const PULL_INTERVAL: Duration = ms(50);
@@ -82,10 +82,11 @@ impl Machine {
                 self.addresses.mark_each(self.claims.apply_changes(node, from, to, &changes));
             }
             Frame::ClaimQuery(address) => {
-                let epoch = self.claims.own.epoch(address);
-                self.reply(from, Frame::ClaimReply { address, epoch });
+                let claimed = self.claims.own.epoch(address).map(ClaimAnswer::Claimed);
+                let answer = claimed.unwrap_or_else(|| self.holdings.answer(address));
+                self.reply(from, Frame::ClaimReply { address, answer });
             }
-            Frame::ClaimReply { address, epoch } => self.on_claim_reply(node, address, epoch),
+            Frame::ClaimReply { address, answer } => self.on_claim_reply(node, address, answer),
             Frame::FormerClaims(claims) => {
                 self.with_addresses(|addresses, context| addresses.former_claims(&claims, context));
             }
@@ -160,8 +161,8 @@ impl Machine {
         }
     }
 
-    fn on_claim_reply(&mut self, node: &NodeId, address: IpAddr, epoch: Option<Epoch>) {
-        let lives = self.with_addresses(|addresses, context| addresses.claim_reply(node, address, epoch, context));
+    fn on_claim_reply(&mut self, node: &NodeId, address: IpAddr, answer: ClaimAnswer) {
+        let lives = self.with_addresses(|addresses, context| addresses.claim_reply(node, address, answer, context));
         if lives {
             if let Some(change) = self.members.acknowledged(node, self.now - PATIENCE, self.now) {
                 self.on_liveness(change);

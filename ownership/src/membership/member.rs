@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::model::link::Peer;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
-use crate::wire::{EXCLUDED, Frame, LEAVING, Liveness, SELECTED, STALE, Status};
+use crate::wire::{EXCLUDED, Frame, LEAVING, Liveness, SELECTED, STALE, Status, VERSION};
 
 /// A member.
 #[derive(Debug, Clone)]
@@ -50,6 +50,20 @@ impl Member {
             incarnation: 0,
             endpoint: 0,
         }
+    }
+
+    /// Whether its agent lives and speaks a version of the wire that this one does not: its Lease is valid, and it answers
+    /// no ping.
+    #[must_use]
+    pub fn speaks_other_version(&self) -> bool {
+        let other = |peer: &Peer| peer.lease_alive && peer.wire_version != u16::from(VERSION);
+        self.liveness == Liveness::Silent && self.peer.as_ref().is_some_and(other)
+    }
+
+    /// Whether its agent lives, as far as this node can know.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        self.liveness == Liveness::Alive || self.speaks_other_version()
     }
 
     /// Whether any of the flags is set.

@@ -11,7 +11,7 @@ use crate::model::link::{Link, Peer};
 use crate::model::node::{Mac, NodeId};
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
-use crate::wire::{Liveness, SELECTED, Status};
+use crate::wire::{Liveness, SELECTED, Status, VERSION};
 
 /// To how many members a change of this node's claims is sent at once; in larger clusters the others hear by rumour.
 pub const EAGER: usize = 16;
@@ -90,12 +90,12 @@ impl Membership {
         self.macs.iter().filter(move |(_, owner)| *owner == node).map(|(mac, _)| *mac)
     }
 
-    /// The members that are alive and have an own address on a link, with that address.
+    /// The members that live and have an own address on a link, with that address.
     #[must_use]
     pub fn neighbours(&self, link: &Link) -> Vec<(NodeId, IpAddr)> {
         let on_link = |member: &Member| {
             let place = member.peer.as_ref()?.place_on(link)?;
-            (member.liveness == Liveness::Alive).then_some(place.address)
+            member.lives().then_some(place.address)
         };
         self.members.iter().filter_map(|(node, member)| Some((node.clone(), on_link(member)?))).collect()
     }
@@ -247,8 +247,9 @@ impl Membership {
 
     /// Notes whether gossip is silent; returns whether that is new.
     pub fn note_gossip(&mut self, started: Time, now: Time) -> bool {
-        // A member whose Lease has run out is not expected to answer.
-        let expected = |member: &Member| member.peer.as_ref().is_some_and(|peer| peer.lease_alive);
+        // A member whose Lease has run out, or that speaks another version, is not expected to answer.
+        let speaks = |peer: &Peer| peer.lease_alive && peer.wire_version == u16::from(VERSION);
+        let expected = |member: &Member| member.peer.as_ref().is_some_and(speaks);
         let lonely = self.members.values().any(expected) && self.is_lonely(now, GOSSIP_SILENT);
         let before = self.gossip_silent;
         self.gossip_silent = lonely && now.since(started) > GOSSIP_SILENT;

@@ -71,6 +71,8 @@ pub struct Peer {
     pub macs: Vec<Mac>,
     /// Whether the Lease was seen to be renewed in time, by our own clock.
     pub lease_alive: bool,
+    /// The version of the wire that its agent speaks.
+    pub wire_version: u16,
 }
 
 impl Peer {

@@ -30,8 +30,11 @@ pub struct AddressSpec {
     pub qualified: Qualified,
     /// The hash of the value of `purelb.io/rebalance`: a change moves the address once to its first choice.
     pub rebalance: u64,
-    /// A free address of the same subnet. Probing it tells proxy ARP from a foreign host.
+    /// An unused address of the same subnet. Probing it tells proxy ARP from a foreign host.
     pub free: Option<IpAddr>,
     /// `skip-ipv6-dad`: claim without asking the link.
     pub skip_probe: bool,
+    /// The node that announces the address as the Service's annotations (`announcing-*`) say. It counts only for members
+    /// that cannot be asked.
+    pub announced_by: Option<NodeId>,
 }

@@ -1,8 +1,11 @@
 //! Authenticated datagrams.
 //!
 //! ```text
-//! "PO" 1 | key id (4) | boot (16) | sequence (8) | length of name (1) | name | body, encrypted | tag (16)
+//! "PO" 2 | key id (4) | boot (16) | sequence (8) | length of name (1) | name | body, encrypted | tag (16)
 //! ```
+//!
+//! The third byte is the version of the wire ([`VERSION`]). A datagram of another version is counted and not answered:
+//! its sender is watched by other means.
 //!
 //! Each boot of each node has its own ChaCha20-Poly1305 key, derived from the cluster's key by HMAC-SHA-256 over node
 //! and boot; so the sequence serves as nonce and is never used twice. Everything before the body is authenticated
@@ -19,10 +22,11 @@ use crate::model::node::{BootId, NodeId};
 use crate::session::keys::Keys;
 use crate::session::refusal::{MAX_DATAGRAM, Refusal};
 use crate::session::replay::ReplayWindow;
+use crate::wire::VERSION;
 
 /// How many senders are remembered.
 const MAX_SESSIONS: usize = 5000;
-const MAGIC: [u8; 3] = *b"PO\x01";
+const MAGIC: [u8; 2] = *b"PO";
 
 fn nonce(sequence: u64) -> Nonce {
     let mut bytes = [0; NONCE_LEN];
@@ -62,6 +66,7 @@ impl Sealer {
         let name = self.node.as_str().as_bytes();
         let mut out = Vec::with_capacity(64 + name.len() + body.len());
         out.extend_from_slice(&MAGIC);
+        out.push(VERSION);
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.boot.0.to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
@@ -150,9 +155,13 @@ impl Opener {
         if datagram.len() > MAX_DATAGRAM {
             return Err(Refusal::Oversized);
         }
-        let (magic, rest) = datagram.split_first_chunk::<3>().ok_or(Refusal::Truncated)?;
+        let (magic, rest) = datagram.split_first_chunk::<2>().ok_or(Refusal::Truncated)?;
         if *magic != MAGIC {
             return Err(Refusal::Foreign);
+        }
+        let (version, rest) = rest.split_first().ok_or(Refusal::Truncated)?;
+        if *version != VERSION {
+            return Err(Refusal::Version);
         }
         let (key_id, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::Truncated)?;
         let (boot, rest) = rest.split_first_chunk::<16>().ok_or(Refusal::Truncated)?;

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-/// The largest datagram that is looked at, in bytes.
-pub const MAX_DATAGRAM: usize = 1400;
+/// The largest datagram that is sent or looked at, in bytes: it fits an IPv6 packet of 1,280, which every path carries.
+pub const MAX_DATAGRAM: usize = 1232;
 
 /// Why a datagram is dropped; each is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error)]
@@ -14,9 +14,12 @@ pub enum Refusal {
     /// Too short for its envelope.
     #[error("truncated datagram")]
     Truncated,
-    /// Not ours, or of a version that is not understood.
+    /// Not ours.
     #[error("not a datagram of this protocol")]
     Foreign,
+    /// From an agent of a release that speaks another version of the protocol.
+    #[error("datagram of another version of the protocol")]
+    Version,
     /// Made with a key that we do not have.
     #[error("datagram with another gossip key: is the Secret the same everywhere?")]
     WrongKey,

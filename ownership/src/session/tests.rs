@@ -65,6 +65,25 @@ fn keys_rotate_without_interruption() {
     assert_eq!(opener.open(&sealer.seal(Vec::new()).unwrap()), Err(Refusal::WrongKey));
 }
 
+/// The largest body of the longest name: a packet of 1,280 bytes carries it.
+#[test]
+fn the_largest_datagram_fits() {
+    let mut sealer = Sealer::new(node(&"n".repeat(253)), BootId(5), &Keys::new(&[1; 32], None));
+    let datagram = sealer.seal(vec![0; crate::wire::MAX_BODY]).unwrap();
+    assert!(datagram.len() <= MAX_DATAGRAM, "{}", datagram.len());
+}
+
+#[test]
+fn another_version_is_not_garbage() {
+    let (mut sealer, mut opener) = pair();
+    let mut datagram = sealer.seal(Vec::new()).unwrap();
+    datagram[2] = 1;
+    assert_eq!(opener.open(&datagram), Err(Refusal::Version));
+    datagram[1] = b'x';
+    assert_eq!(opener.open(&datagram), Err(Refusal::Foreign));
+    assert_eq!((opener.refused[&Refusal::Version], opener.refused[&Refusal::Foreign]), (1, 1));
+}
+
 #[test]
 fn our_own_name_is_refused() {
     let keys = Keys::new(&[1; 32], None);
@@ -89,5 +108,5 @@ fn corpora() {
             count += 1;
         }
     }
-    assert!(count >= 13, "{count}");
+    assert!(count >= 19, "{count}");
 }

@@ -37,6 +37,12 @@ impl Eligibility {
         self.stale_since = if current { None } else { self.stale_since.or(Some(now)) };
     }
 
+    /// Whether the watches of the API are current.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        self.stale_since.is_none()
+    }
+
     /// Whether the node leaves.
     #[must_use]
     pub fn is_leaving(&self) -> bool {

@@ -81,10 +81,11 @@ impl Startup {
         now.since(listed) >= CONTACTS || now.since(listed) >= SETTLE && self.has_met_all(members)
     }
 
-    /// Whether every member has answered and said the version of its claims. Asked at every event of a start, so it
+    /// Whether every member that can has answered and said the version of its claims. Asked at every event of a start, so it
     /// looks first at the member that was missing last time.
     fn has_met_all(&mut self, members: &Membership) -> bool {
-        let met = |member: &Member| member.ack.is_some() && member.status.version > 0;
+        let answered = |member: &Member| member.ack.is_some() && member.status.version > 0;
+        let met = |member: &Member| answered(member) || member.speaks_other_version();
         if self.unmet.as_ref().and_then(|node| members.get(node)).is_some_and(|member| !met(member)) {
             return false;
         }

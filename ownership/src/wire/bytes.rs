@@ -1,4 +1,4 @@
-//! The parts that frames are made of: numbers as LEB128, names and lists with their length first.
+//! The parts that frames are made of: numbers as LEB128, values, names and lists with their length first.
 
 use std::net::IpAddr;
 
@@ -26,6 +26,14 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// What `write` writes, with its length before it.
+    pub fn enclosed(&mut self, write: impl FnOnce(&mut Self)) {
+        let mut inner = Self(Vec::new());
+        write(&mut inner);
+        self.number(u64::try_from(inner.0.len()).unwrap_or(u64::MAX));
+        self.0.append(&mut inner.0);
     }
 
     pub fn length(&mut self, length: usize) {
@@ -79,7 +87,15 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct Reader<'a>(pub &'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// What has its length before it.
+    pub fn enclosed(&mut self) -> Result<Reader<'a>, WireError> {
+        let length = usize::try_from(self.number()?).map_err(|_| WireError::Malformed)?;
+        let (inner, rest) = self.0.split_at_checked(length).ok_or(WireError::Truncated)?;
+        self.0 = rest;
+        Ok(Reader(inner))
+    }
+
     pub fn byte(&mut self) -> Result<u8, WireError> {
         let (first, rest) = self.0.split_first().ok_or(WireError::Truncated)?;
         self.0 = rest;

@@ -1,19 +1,55 @@
-//! Frames to bytes and back: each is a tag and its fields.
+//! Frames to bytes and back.
+//!
+//! ```text
+//! body   = length of status | status | frame ...
+//! status = incarnation | flags (1) | version | digest (8)
+//! frame  = type | length of value | value
+//! ```
+//!
+//! Numbers are LEB128. Members of different releases read each other: a frame of an unknown type is skipped, and so is
+//! one with an unknown choice in it (a liveness, an answer). Bytes that follow the known fields of a status or of a
+//! value are fields of a later release, and are skipped too.
 
 use crate::wire::bytes::{Reader, Writer};
 use crate::wire::error::WireError;
-use crate::wire::frame::{Frame, Liveness, MAX_BODY, MAX_CLAIMS, Move, Status};
+use crate::wire::frame::{ClaimAnswer, Frame, Liveness, MAX_BODY, MAX_CLAIMS, Move, Status};
+
+/// The types of frames. A number is never used again for something else.
+mod kind {
+    pub const CHALLENGE: u64 = 1;
+    pub const RESPONSE: u64 = 2;
+    pub const PING: u64 = 3;
+    pub const ACK: u64 = 4;
+    pub const PING_REQUEST: u64 = 5;
+    pub const INDIRECT_ACK: u64 = 6;
+    pub const RUMOUR: u64 = 7;
+    pub const PULL: u64 = 8;
+    pub const PAGE: u64 = 9;
+    pub const CHANGES: u64 = 10;
+    pub const CLAIM_QUERY: u64 = 11;
+    pub const CLAIM_REPLY: u64 = 12;
+    pub const FORMER_CLAIMS: u64 = 13;
+    pub const ALARM: u64 = 14;
+    pub const UNREACHABLE: u64 = 15;
+    pub const OFFER: u64 = 16;
+    pub const ACCEPT: u64 = 17;
+    pub const DECLINE: u64 = 18;
+    pub const GO: u64 = 19;
+}
 
 /// Writes a status and frames.
 #[must_use]
 pub fn encode(status: &Status, frames: &[Frame]) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(128));
-    out.number(status.incarnation.into());
-    out.byte(status.flags);
-    out.number(status.version);
-    out.0.extend_from_slice(&status.digest.to_be_bytes());
+    out.enclosed(|out| {
+        out.number(status.incarnation.into());
+        out.byte(status.flags);
+        out.number(status.version);
+        out.0.extend_from_slice(&status.digest.to_be_bytes());
+    });
     for frame in frames {
-        out.frame(frame);
+        out.number(kind_of(frame));
+        out.enclosed(|out| out.value(frame));
     }
     out.0
 }
@@ -21,60 +57,70 @@ pub fn encode(status: &Status, frames: &[Frame]) -> Vec<u8> {
 /// Reads a status and frames.
 ///
 /// # Errors
-/// If any part is not understood; nothing of the body must be used then.
+/// If the body ends in the middle, or a known part is impossible; nothing of the body must be used then.
 pub fn decode(bytes: &[u8]) -> Result<(Status, Vec<Frame>), WireError> {
     let mut input = Reader(bytes);
-    let incarnation = input.small()?;
-    let flags = input.byte()?;
-    let version = input.number()?;
-    let digest = u64::from_be_bytes(input.array()?);
+    let mut own = input.enclosed()?;
+    let status = Status {
+        incarnation: own.small()?,
+        flags: own.byte()?,
+        version: own.number()?,
+        digest: u64::from_be_bytes(own.array()?),
+    };
     let mut frames = Vec::new();
     while !input.0.is_empty() {
-        frames.push(input.frame()?);
+        let kind = input.number()?;
+        frames.extend(input.enclosed()?.value(kind)?);
     }
-    Ok((Status { incarnation, flags, version, digest }, frames))
+    Ok((status, frames))
+}
+
+const fn kind_of(frame: &Frame) -> u64 {
+    match frame {
+        Frame::Challenge(_) => kind::CHALLENGE,
+        Frame::Response(_) => kind::RESPONSE,
+        Frame::Ping(_) => kind::PING,
+        Frame::Ack(_) => kind::ACK,
+        Frame::PingRequest { .. } => kind::PING_REQUEST,
+        Frame::IndirectAck { .. } => kind::INDIRECT_ACK,
+        Frame::Rumour { .. } => kind::RUMOUR,
+        Frame::Pull { .. } => kind::PULL,
+        Frame::Page { .. } => kind::PAGE,
+        Frame::Changes { .. } => kind::CHANGES,
+        Frame::ClaimQuery(_) => kind::CLAIM_QUERY,
+        Frame::ClaimReply { .. } => kind::CLAIM_REPLY,
+        Frame::FormerClaims(_) => kind::FORMER_CLAIMS,
+        Frame::Alarm { .. } => kind::ALARM,
+        Frame::Unreachable(_) => kind::UNREACHABLE,
+        Frame::Offer(_) => kind::OFFER,
+        Frame::Accept(_) => kind::ACCEPT,
+        Frame::Decline(_) => kind::DECLINE,
+        Frame::Go(_) => kind::GO,
+    }
 }
 
 impl Writer {
-    fn planned_move(&mut self, tag: u8, step: &Move) {
-        self.byte(tag);
+    fn planned_move(&mut self, step: &Move) {
         self.ip(step.address);
         self.number(step.epoch);
         self.number(step.id);
     }
 
-    fn frame(&mut self, frame: &Frame) {
+    fn value(&mut self, frame: &Frame) {
         match frame {
-            Frame::Challenge(nonce) => {
-                self.byte(1);
-                self.number(*nonce);
-            }
-            Frame::Response(nonce) => {
-                self.byte(2);
-                self.number(*nonce);
-            }
-            Frame::Ping(id) => {
-                self.byte(3);
-                self.number((*id).into());
-            }
-            Frame::Ack(id) => {
-                self.byte(4);
-                self.number((*id).into());
-            }
+            Frame::Challenge(nonce) | Frame::Response(nonce) => self.number(*nonce),
+            Frame::Ping(id) | Frame::Ack(id) => self.number((*id).into()),
             Frame::PingRequest { id, target, reach } => {
-                self.byte(5);
                 self.number((*id).into());
                 self.name(target);
                 self.some_ip(*reach);
             }
             Frame::IndirectAck { id, target, link } => {
-                self.byte(6);
                 self.number((*id).into());
                 self.name(target);
                 self.byte(u8::from(*link));
             }
             Frame::Rumour { node, incarnation, liveness, flags, version } => {
-                self.byte(7);
                 self.name(node);
                 self.number((*incarnation).into());
                 self.byte(match liveness {
@@ -86,19 +132,16 @@ impl Writer {
                 self.number(*version);
             }
             Frame::Pull { since, after } => {
-                self.byte(8);
                 self.number(*since);
                 self.some_ip(*after);
             }
             Frame::Page { version, after, claims, last } => {
-                self.byte(9);
                 self.number(*version);
                 self.some_ip(*after);
                 self.claims(claims);
                 self.byte(u8::from(*last));
             }
             Frame::Changes { from, to, changes } => {
-                self.byte(10);
                 self.number(*from);
                 self.number(*to);
                 self.length(changes.len().min(MAX_CLAIMS));
@@ -107,32 +150,28 @@ impl Writer {
                     self.some_epoch(*epoch);
                 }
             }
-            Frame::ClaimQuery(address) => {
-                self.byte(11);
+            Frame::ClaimQuery(address) => self.ip(*address),
+            Frame::ClaimReply { address, answer } => {
                 self.ip(*address);
+                match answer {
+                    ClaimAnswer::Nothing => self.byte(0),
+                    ClaimAnswer::Claimed(epoch) => {
+                        self.byte(1);
+                        self.number(*epoch);
+                    }
+                    ClaimAnswer::HeldRemote => self.byte(2),
+                    ClaimAnswer::HeldForeign => self.byte(3),
+                }
             }
-            Frame::ClaimReply { address, epoch } => {
-                self.byte(12);
-                self.ip(*address);
-                self.some_epoch(*epoch);
-            }
-            Frame::FormerClaims(claims) => {
-                self.byte(13);
-                self.claims(claims);
-            }
+            Frame::FormerClaims(claims) => self.claims(claims),
             Frame::Alarm { owner, subnet } => {
-                self.byte(14);
                 self.name(owner);
                 self.network(*subnet);
             }
-            Frame::Unreachable(subnet) => {
-                self.byte(15);
-                self.network(*subnet);
+            Frame::Unreachable(subnet) => self.network(*subnet),
+            Frame::Offer(step) | Frame::Accept(step) | Frame::Decline(step) | Frame::Go(step) => {
+                self.planned_move(step);
             }
-            Frame::Offer(step) => self.planned_move(16, step),
-            Frame::Accept(step) => self.planned_move(17, step),
-            Frame::Decline(step) => self.planned_move(18, step),
-            Frame::Go(step) => self.planned_move(19, step),
         }
     }
 }
@@ -142,49 +181,64 @@ impl Reader<'_> {
         Ok(Move { address: self.ip()?, epoch: self.number()?, id: self.number()? })
     }
 
-    fn frame(&mut self) -> Result<Frame, WireError> {
-        Ok(match self.byte()? {
-            1 => Frame::Challenge(self.number()?),
-            2 => Frame::Response(self.number()?),
-            3 => Frame::Ping(self.small()?),
-            4 => Frame::Ack(self.small()?),
-            5 => Frame::PingRequest { id: self.small()?, target: self.name()?, reach: self.some_ip()? },
-            6 => Frame::IndirectAck { id: self.small()?, target: self.name()?, link: self.flag()? },
-            7 => Frame::Rumour {
-                node: self.name()?,
-                incarnation: self.small()?,
-                liveness: match self.byte()? {
-                    0 => Liveness::Alive,
-                    1 => Liveness::Suspect,
-                    2 => Liveness::Silent,
-                    _ => return Err(WireError::Malformed),
-                },
-                flags: self.byte()?,
-                version: self.number()?,
-            },
-            8 => Frame::Pull { since: self.number()?, after: self.some_ip()? },
-            9 => Frame::Page {
+    fn rumour(&mut self) -> Result<Option<Frame>, WireError> {
+        let (node, incarnation) = (self.name()?, self.small()?);
+        let liveness = match self.byte()? {
+            0 => Liveness::Alive,
+            1 => Liveness::Suspect,
+            2 => Liveness::Silent,
+            _ => return Ok(None),
+        };
+        Ok(Some(Frame::Rumour { node, incarnation, liveness, flags: self.byte()?, version: self.number()? }))
+    }
+
+    fn claim_reply(&mut self) -> Result<Option<Frame>, WireError> {
+        let address = self.ip()?;
+        let answer = match self.byte()? {
+            0 => ClaimAnswer::Nothing,
+            1 => ClaimAnswer::Claimed(self.number()?),
+            2 => ClaimAnswer::HeldRemote,
+            3 => ClaimAnswer::HeldForeign,
+            _ => return Ok(None),
+        };
+        Ok(Some(Frame::ClaimReply { address, answer }))
+    }
+
+    /// A value of this type; nothing if the type, or a choice in the value, is unknown.
+    fn value(&mut self, kind: u64) -> Result<Option<Frame>, WireError> {
+        Ok(Some(match kind {
+            kind::CHALLENGE => Frame::Challenge(self.number()?),
+            kind::RESPONSE => Frame::Response(self.number()?),
+            kind::PING => Frame::Ping(self.small()?),
+            kind::ACK => Frame::Ack(self.small()?),
+            kind::PING_REQUEST => {
+                Frame::PingRequest { id: self.small()?, target: self.name()?, reach: self.some_ip()? }
+            }
+            kind::INDIRECT_ACK => Frame::IndirectAck { id: self.small()?, target: self.name()?, link: self.flag()? },
+            kind::RUMOUR => return self.rumour(),
+            kind::PULL => Frame::Pull { since: self.number()?, after: self.some_ip()? },
+            kind::PAGE => Frame::Page {
                 version: self.number()?,
                 after: self.some_ip()?,
                 claims: self.claims()?,
                 last: self.flag()?,
             },
-            10 => Frame::Changes {
+            kind::CHANGES => Frame::Changes {
                 from: self.number()?,
                 to: self.number()?,
                 changes: self.list(|input| Ok((input.ip()?, input.some_epoch()?)))?,
             },
-            11 => Frame::ClaimQuery(self.ip()?),
-            12 => Frame::ClaimReply { address: self.ip()?, epoch: self.some_epoch()? },
-            13 => Frame::FormerClaims(self.claims()?),
-            14 => Frame::Alarm { owner: self.name()?, subnet: self.network()? },
-            15 => Frame::Unreachable(self.network()?),
-            16 => Frame::Offer(self.planned_move()?),
-            17 => Frame::Accept(self.planned_move()?),
-            18 => Frame::Decline(self.planned_move()?),
-            19 => Frame::Go(self.planned_move()?),
-            _ => return Err(WireError::Malformed),
-        })
+            kind::CLAIM_QUERY => Frame::ClaimQuery(self.ip()?),
+            kind::CLAIM_REPLY => return self.claim_reply(),
+            kind::FORMER_CLAIMS => Frame::FormerClaims(self.claims()?),
+            kind::ALARM => Frame::Alarm { owner: self.name()?, subnet: self.network()? },
+            kind::UNREACHABLE => Frame::Unreachable(self.network()?),
+            kind::OFFER => Frame::Offer(self.planned_move()?),
+            kind::ACCEPT => Frame::Accept(self.planned_move()?),
+            kind::DECLINE => Frame::Decline(self.planned_move()?),
+            kind::GO => Frame::Go(self.planned_move()?),
+            _ => return Ok(None),
+        }))
     }
 }
 

@@ -8,7 +8,7 @@ pub enum WireError {
     /// It ends in the middle.
     #[error("the message ends too early")]
     Truncated,
-    /// It has something unknown.
-    #[error("the message has an unknown or impossible part (a newer release?)")]
+    /// A part that is known has an impossible value.
+    #[error("the message has an impossible part")]
     Malformed,
 }

@@ -1,7 +1,8 @@
 //! The frames that members send each other, and the status that every datagram carries.
 //!
-//! A new frame type is a variant of [`Frame`] here, a tag with its fields in both directions in `wire::codec`, a row in
-//! the examples of `wire::tests`, and an arm where the machine receives frames (`machine::receive`).
+//! A new frame type is a variant of [`Frame`] here, a number with its fields in both directions in `wire::codec`, a row in
+//! the examples of `wire::tests`, and an arm where the machine receives frames (`machine::receive`). Members of releases
+//! that do not know it skip it. What they cannot skip is a new [`VERSION`].
 
 use std::net::IpAddr;
 
@@ -9,6 +10,9 @@ use ipnetwork::IpNetwork;
 
 use crate::model::node::NodeId;
 
+/// The version of the wire: the third byte of each datagram, and what the Lease says. Members speak to each other only if
+/// theirs are the same.
+pub const VERSION: u8 = 2;
 /// The largest body that is sent, so that a datagram fits an IPv6 packet of 1,280 bytes with its envelope.
 pub const MAX_BODY: usize = 900;
 /// The most claims in one message.
@@ -126,14 +130,14 @@ pub enum Frame {
         /// What changed.
         changes: Vec<Change>,
     },
-    /// By which epoch do you hold this address?
+    /// What do you have to do with this address?
     ClaimQuery(IpAddr),
-    /// I hold it by this epoch, or I do not.
+    /// This.
     ClaimReply {
         /// The address.
         address: IpAddr,
-        /// The epoch of my claim.
-        epoch: Option<Epoch>,
+        /// What the sender has to do with it.
+        answer: ClaimAnswer,
     },
     /// What your former boot claimed, as far as I know.
     FormerClaims(Vec<(IpAddr, Epoch)>),
@@ -154,6 +158,30 @@ pub enum Frame {
     Decline(Move),
     /// Claim it now: my kernel no longer has it.
     Go(Move),
+}
+
+/// What a member has to do with an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// It claims the address by this epoch.
+    Claimed(Epoch),
+    /// It announces the address as a route: its kernel has it from the agent, on the dummy interface.
+    HeldRemote,
+    /// Its kernel has the address, and not from the agent.
+    HeldForeign,
+    /// It knows nothing of the address.
+    Nothing,
+}
+
+impl ClaimAnswer {
+    /// The epoch of the claim, if it is one.
+    #[must_use]
+    pub const fn epoch(self) -> Option<Epoch> {
+        match self {
+            Self::Claimed(epoch) => Some(epoch),
+            Self::HeldRemote | Self::HeldForeign | Self::Nothing => None,
+        }
+    }
 }
 
 /// A planned move.

@@ -1,7 +1,8 @@
 //! What members send each other, as types and as bytes.
 //!
 //! The body of a datagram is a [`Status`] followed by [`Frame`]s until its end. Decoding never panics, allocates no more
-//! than the bytes it was given can justify, and refuses a body as a whole if any part of it is not understood.
+//! than the bytes it was given can justify, skips what a later release may have added, and refuses a body as a whole if
+//! a part of it that it knows is impossible.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -20,6 +21,6 @@ mod tests;
 pub use codec::{decode, encode, pack};
 pub use error::WireError;
 pub use frame::{
-    BLIND, BROKEN, Change, EXCLUDED, Epoch, Frame, LEAVING, Liveness, MAX_BODY, MAX_CLAIMS, Move, SELECTED, STALE,
-    Status,
+    BLIND, BROKEN, Change, ClaimAnswer, EXCLUDED, Epoch, Frame, LEAVING, Liveness, MAX_BODY, MAX_CLAIMS, Move,
+    SELECTED, STALE, Status, VERSION,
 };

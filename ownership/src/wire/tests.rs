@@ -36,7 +36,10 @@ pub fn examples() -> Vec<Frame> {
         Frame::Page { version: 9, after: None, claims: vec![(v4, 0), (v6, 200)], last: true },
         Frame::Changes { from: 8, to: 9, changes: vec![(v4, None), (v6, Some(0))] },
         Frame::ClaimQuery(v4),
-        Frame::ClaimReply { address: v4, epoch: Some(5) },
+        Frame::ClaimReply { address: v4, answer: ClaimAnswer::Claimed(5) },
+        Frame::ClaimReply { address: v6, answer: ClaimAnswer::HeldRemote },
+        Frame::ClaimReply { address: v4, answer: ClaimAnswer::HeldForeign },
+        Frame::ClaimReply { address: v4, answer: ClaimAnswer::Nothing },
         Frame::FormerClaims(vec![(v4, 4)]),
         Frame::Alarm { owner: node("node-a"), subnet: "192.0.2.0/24".parse().unwrap() },
         Frame::Unreachable("2001:db8::/64".parse().unwrap()),
@@ -58,13 +61,26 @@ fn there_and_back() {
 /// Nodes of different releases meet during an update: these bytes must not change.
 #[test]
 fn golden() {
-    let bytes = encode(&STATUS, &[Frame::Ping(300), Frame::ClaimReply { address: ip("192.0.2.1"), epoch: Some(1) }]);
-    assert_eq!(bytes, [5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0xac, 2, 12, 4, 192, 0, 2, 1, 2]);
+    let reply = Frame::ClaimReply { address: ip("192.0.2.1"), answer: ClaimAnswer::Claimed(1) };
+    let status = [12, 5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8];
+    let frames = [3, 2, 0xac, 2, 12, 7, 4, 192, 0, 2, 1, 1, 1];
+    assert_eq!(encode(&STATUS, &[Frame::Ping(300), reply]), [&status[..], &frames].concat());
     let page = Frame::Page { version: 1, after: None, claims: vec![(ip("2001:db8::1"), 9)], last: false };
-    let mut expected = vec![5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0, 1, 6, 0x20, 1, 0x0d, 0xb8];
+    let mut expected = [&status[..], &[9, 22, 1, 0, 1, 6, 0x20, 1, 0x0d, 0xb8]].concat();
     expected.extend([0; 11]);
     expected.extend([1, 9, 0]);
     assert_eq!(encode(&STATUS, &[page]), expected);
+}
+
+/// What a later release adds is skipped, and the rest counts.
+#[test]
+fn what_a_later_release_adds_is_skipped() {
+    // A status with another field, a ping with another field, a frame of type 300, an answer that nobody knows, a ping.
+    let status = [14, 5, 1, 0x82, 1, 1, 2, 3, 4, 5, 6, 7, 8, 99, 99];
+    let frames = [3, 3, 1, 99, 99, 0xac, 2, 1, 99, 12, 6, 4, 192, 0, 2, 1, 77, 3, 1, 2];
+    assert_eq!(decode(&[&status[..], &frames].concat()), Ok((STATUS, vec![Frame::Ping(1), Frame::Ping(2)])));
+    // A length that lies is no later release.
+    assert_eq!(decode(&[&status[..], &[0xac, 2, 2, 99]].concat()), Err(WireError::Truncated));
 }
 
 #[test]
@@ -82,6 +98,8 @@ fn a_full_page_fits() {
     let claims = vec![(ip("2001:db8::1"), u64::MAX); MAX_CLAIMS];
     let page = Frame::Page { version: u64::MAX, after: Some(ip("2001:db8::1")), claims, last: true };
     assert!(encode(&STATUS, &[page]).len() <= MAX_BODY);
+    let changes = vec![(ip("2001:db8::1"), Some(u64::MAX - 1)); MAX_CLAIMS];
+    assert!(encode(&STATUS, &[Frame::Changes { from: u64::MAX, to: u64::MAX, changes }]).len() <= MAX_BODY);
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! The faults that a schedule draws from, and their repair.
 
-use ownership::{Qualified, Stop};
+use ownership::{KernelHolding, Qualified, Stop};
 
 use crate::schedule::{Draw, Schedule, ms};
 
@@ -9,7 +9,12 @@ impl Schedule {
         let node = self.node();
         let other = self.node();
         let cluster = &mut self.cluster;
-        match cluster.rng.below(if self.draw == Draw::First { 17 } else { 22 }) {
+        let kinds = match self.draw {
+            Draw::First => 17,
+            Draw::Second | Draw::Third => 22,
+            Draw::Fourth => 27,
+        };
+        match cluster.rng.below(kinds) {
             0 => cluster.cut(node),
             1 | 2 => cluster.heal(node),
             3 => cluster.kill_agent(node),
@@ -82,10 +87,29 @@ impl Schedule {
                 }
             }
             20 => cluster.set_refusing(node, !cluster.nodes[node].refuses),
-            _ => {
+            21 => {
                 cluster.stop(node, Stop::Restart);
                 cluster.kill_agent(node);
                 cluster.start_agent(node);
+            }
+            22 => cluster.downgrade(node),
+            23 => cluster.upgrade(node),
+            24 => {
+                // Only one host, or two of them answer whatever the agents do.
+                let number = cluster.rng.below(6);
+                let address = cluster.vip(number);
+                if cluster.nodes.iter().all(|node| node.holdings.is_empty()) {
+                    cluster.hold(node, address, KernelHolding::Foreign);
+                }
+            }
+            25 => {
+                for address in cluster.nodes[node].holdings.clone().into_keys() {
+                    cluster.hold_no_more(node, address);
+                }
+            }
+            _ => {
+                let addresses: Vec<_> = (0..6).map(|number| cluster.vip(number)).collect();
+                cluster.nodes[node].ipvs.extend(addresses);
             }
         }
         self.fault = self.fault.max(self.cluster.now);
@@ -104,6 +128,11 @@ impl Schedule {
             cluster.set_gateway(true);
         }
         for node in 0..cluster.nodes.len() {
+            for address in cluster.nodes[node].holdings.clone().into_keys() {
+                cluster.hold_no_more(node, address);
+            }
+            cluster.nodes[node].ipvs.clear();
+            cluster.upgrade(node);
             cluster.heal(node);
             cluster.set_refusing(node, false);
             if !cluster.nodes[node].carrier {

@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     pub fn start_agent(&mut self, node: usize) {
-        if !self.nodes[node].powered || self.nodes[node].machine.is_some() {
+        if !self.nodes[node].powered || self.nodes[node].machine.is_some() || self.nodes[node].earlier {
             return;
         }
         self.note(format!("start agent {node}"));
@@ -53,6 +53,8 @@ impl Cluster {
         state.version = 0;
         let found: Vec<_> = state.kernel.iter().map(|a| (*a, state.file.get(a).copied())).collect();
         self.deliver(node, Event::Kernel(found));
+        let holdings = self.nodes[node].holdings.iter().map(|(address, holding)| (*address, Some(*holding))).collect();
+        self.deliver(node, Event::KernelHolds(holdings));
         for segment in 0..self.segments() {
             self.report_link(node, segment);
         }
@@ -193,9 +195,11 @@ impl Cluster {
                 if self.nodes[node].refuses {
                     return self.schedule(Duration::ZERO, Scheduled::Deliver(node, Event::AddFailed(address)));
                 }
+                self.check_earlier(node, address);
                 self.nodes[node].kernel.insert(address);
                 self.changed.push(address);
                 self.check_epoch(node, address);
+                self.note_owner(address, node);
             }
             Action::Remove { address, .. } => {
                 self.note(format!("{node}: remove {address}"));

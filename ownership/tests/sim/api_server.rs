@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ownership::wire::VERSION;
 use ownership::{AddressSpec, Event, LinkId, Peer, Qualified};
 
 use super::addressing::{PORT, mac};
@@ -11,8 +12,9 @@ use super::cluster::{Cluster, Scheduled};
 impl Cluster {
     pub fn serve(&mut self, address: IpAddr, qualified: Qualified, rebalance: u64) {
         let free = Some(Self::unused(address));
-        let spec =
-            AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe: self.setup.skip_probe };
+        let announced_by = self.specs.get(&address).and_then(|spec| spec.announced_by.clone());
+        let skip_probe = self.setup.skip_probe;
+        let spec = AddressSpec { address, link: LinkId(1), qualified, rebalance, free, skip_probe, announced_by };
         self.specs.insert(address, spec.clone());
         self.changed.push(address);
         if self.api {
@@ -47,6 +49,9 @@ impl Cluster {
             self.deliver(node, Event::Watches { current: up });
             if up {
                 self.list(node);
+                for address in self.nodes[node].kernel.clone() {
+                    self.note_owner(address, node);
+                }
             }
         }
     }
@@ -74,7 +79,9 @@ impl Cluster {
                 let own = (0..segments).rev().flat_map(|segment| self.own(number, segment).rev());
                 let endpoints = own.map(|own| SocketAddr::new(own, PORT)).collect();
                 let macs = (0..segments).map(|segment| mac(number, segment)).collect();
-                Peer { node: node.id.clone(), endpoints, places, macs, lease_alive: true }
+                let wire_version = if node.earlier { 1 } else { VERSION.into() };
+                let lease_alive = node.powered || !node.earlier;
+                Peer { node: node.id.clone(), endpoints, places, macs, lease_alive, wire_version }
             })
             .collect()
     }

@@ -61,6 +61,7 @@ impl Cluster {
                 self.deliver(node, Event::Members(members));
             }
             Scheduled::Probed { to, by, target, segment } => self.answer_probe(to, by, target, segment),
+            Scheduled::Named(address, node) => self.name_owner(address, node),
             Scheduled::Pause(node, _) => {
                 self.nodes[node].paused = false;
                 let buffered = std::mem::take(&mut self.nodes[node].buffered);

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ownership::model::rng::Rng;
-use ownership::{AddressSpec, Epoch, Event, InterfaceAddress, LinkId, Machine, NodeId, Notification, Qualified, Time};
+use ownership::{
+    AddressSpec, Epoch, Event, InterfaceAddress, KernelHolding, LinkId, Machine, NodeId, Notification, Qualified, Time,
+};
 
 use super::addressing::{CLIENT, GATEWAY, own, vip};
 use super::digest::Digest;
@@ -42,6 +44,10 @@ pub struct Node {
     pub excluded: bool,
     /// Answered for on the wire, though not held.
     pub ipvs: BTreeSet<IpAddr>,
+    /// In its kernel, and not from the machine.
+    pub holdings: BTreeMap<IpAddr, KernelHolding>,
+    /// Its agent is of a release that speaks version 1 of the wire ([`Cluster::downgrade`]).
+    pub earlier: bool,
     pub notifications: Vec<(Time, Notification)>,
     pub sent: u64,
     pub bytes: u64,
@@ -68,6 +74,8 @@ pub enum Scheduled {
         segment: usize,
     },
     Pause(usize, bool),
+    /// The annotations of an address's Service name this node.
+    Named(IpAddr, usize),
 }
 
 pub struct Cluster {
@@ -128,6 +136,8 @@ impl Cluster {
             version: 0,
             excluded: false,
             ipvs: BTreeSet::new(),
+            holdings: BTreeMap::new(),
+            earlier: false,
             notifications: Vec::new(),
             sent: 0,
             bytes: 0,

@@ -14,6 +14,7 @@ mod observe;
 mod segments;
 mod setup;
 mod trace;
+pub mod versions;
 
 pub use cluster::Cluster;
 pub use setup::{Family, Setup};

@@ -13,7 +13,7 @@ impl Cluster {
         let client = self.port(self.host(0), 0);
         let nodes = (0..self.nodes.len()).filter(|node| {
             let state = &self.nodes[*node];
-            state.powered && state.kernel.contains(&address) && self.net.both_ways(client, self.port(*node, 0))
+            state.powered && state.holds(&address) && self.net.both_ways(client, self.port(*node, 0))
         });
         let foreign = (2..self.hosts.len())
             .filter(|host| self.hosts[*host].up && self.hosts[*host].addresses.contains(&address))

@@ -88,8 +88,7 @@ impl Cluster {
         match self.nodes.get(host) {
             Some(node) => {
                 node.powered
-                    && (self.locate(target) == Some((host, segment))
-                        || segment == 0 && (node.kernel.contains(&target) || node.ipvs.contains(&target)))
+                    && (self.locate(target) == Some((host, segment)) || segment == 0 && node.answers_for(&target))
             }
             None => {
                 let host = &self.hosts[host - self.nodes.len()];

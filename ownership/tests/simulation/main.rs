@@ -15,6 +15,8 @@ mod agents;
 mod conflicts;
 mod control_plane;
 mod crashes;
+mod holders;
 mod loss;
 mod moves;
 mod startup;
+mod versions;

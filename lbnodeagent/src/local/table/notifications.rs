@@ -19,6 +19,7 @@ impl Table {
         for change in self.observer.changes() {
             gone.extend(self.held_that_go_with(&change));
             if self.is_remote(&change) {
+                self.holdings.apply(&change, self.marks_addresses);
                 continue;
             }
             if let Change::Address(key, found) = &change {
@@ -38,6 +39,7 @@ impl Table {
                 }
             }
             let affected = self.observer.apply(change);
+            self.holdings.touch(&affected.addresses);
             if affected.links {
                 self.update_remote_links();
                 self.findings.interfaces = true;
@@ -117,9 +119,11 @@ impl Table {
                 gone.push(key);
             }
             if self.is_remote(&change) {
+                self.holdings.apply(&change, self.marks_addresses);
                 continue;
             }
             let affected = self.observer.apply(change);
+            self.holdings.touch(&affected.addresses);
             if affected.links {
                 self.update_remote_links();
             }

@@ -33,6 +33,7 @@ impl Table {
     /// operations may have been done. `from` names the previous owners.
     pub(in crate::local) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
         self.owned.extend(addresses);
+        self.holdings.touch(addresses);
         let now = BootTime::now();
         let mut failed = Vec::new();
         for ip in addresses {
@@ -64,6 +65,7 @@ impl Table {
     /// Removes addresses from the kernel.
     pub(in crate::local) fn remove(&mut self, addresses: &[IpAddr]) {
         let mut keys = Vec::new();
+        self.holdings.touch(addresses);
         for ip in addresses {
             self.owned.remove(ip);
             self.missing.remove(ip);

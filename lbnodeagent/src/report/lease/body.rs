@@ -1,10 +1,12 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GOSSIP, INSTANCE, MACS, SUBNETS, addresses_value, endpoints_value, macs_value, name, subnets_value,
+    ADDRESSES, GOSSIP, INSTANCE, MACS, SUBNETS, WIRE_VERSION, addresses_value, endpoints_value, macs_value, name,
+    subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use ownership::wire::VERSION;
 use serde_json::{Value, json};
 
 use super::content::{Content, Identity};
@@ -25,6 +27,7 @@ pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Va
                 MACS: macs_value(&content.macs),
                 GOSSIP: endpoints_value(&content.endpoints),
                 INSTANCE: identity.pod_uid,
+                WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
             },
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
@@ -71,12 +74,14 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gossip"], "192.0.2.11:7475");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/macs"], "02:00:00:00:00:0b");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/addresses"], "192.0.2.11/24");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
         let lease: Lease = serde_json::from_value(body).unwrap();
         assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
         let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));
         assert_eq!((view.node.as_str(), view.duration), ("n1", Duration::from_secs(180)));
         assert_eq!((view.subnets, view.endpoints), (content.subnets, content.endpoints));
         assert_eq!(view.places, [ownership::InterfaceAddress::new("192.0.2.11".parse().unwrap(), 24).unwrap()]);
+        assert_eq!(view.wire_version, 2);
         assert_eq!(view.macs, [ownership::Mac([2, 0, 0, 0, 0, 11])]);
     }
 

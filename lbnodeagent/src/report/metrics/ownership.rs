@@ -76,7 +76,7 @@ impl OwnershipMetrics {
             probes: counters("purelb_election_probes_total", "Outcomes of asking the link before claiming", "result")?,
             conflicts: counters(
                 "purelb_election_conflicts_total",
-                "Other holders of a local address: foreign (we do not claim), defended (we hold it), member (two members claimed it)",
+                "Other holders of a local address: foreign (we do not claim), defended (we hold it), node (a node has it from somebody else), member (two members claimed it)",
                 "kind",
             )?,
             alarms: count("purelb_election_alarms_total", "Members found silent in every way on a link")?,
@@ -109,6 +109,7 @@ impl OwnershipMetrics {
             Notification::AddressConflict { defended, .. } => {
                 self.conflicts.with_label_values(&[if *defended { "defended" } else { "foreign" }]).inc();
             }
+            Notification::ConflictOnNode { .. } => self.conflicts.with_label_values(&["node"]).inc(),
             Notification::TwoClaims { .. } => self.conflicts.with_label_values(&["member"]).inc(),
             Notification::Alarm { .. } => self.alarms.inc(),
             Notification::Paused(_) => self.pauses.inc(),
@@ -141,6 +142,7 @@ pub const fn why_word(why: ReleaseReason) -> &'static str {
         ReleaseReason::LinkBroken => "linkBroken",
         ReleaseReason::AddFailed => "addFailed",
         ReleaseReason::KernelLost => "kernelLost",
+        ReleaseReason::HeldForeign => "heldForeign",
     }
 }
 
@@ -159,6 +161,7 @@ const fn refusal_word(refusal: Refusal) -> &'static str {
         Refusal::Oversized => "oversized",
         Refusal::Truncated => "truncated",
         Refusal::Foreign => "foreign",
+        Refusal::Version => "version",
         Refusal::WrongKey => "wrongKey",
         Refusal::Forged => "forged",
         Refusal::Replayed => "replayed",

@@ -1,0 +1,101 @@
+//! Kernels that answer for an address while their agent cannot be asked: it is silent, or it speaks another version.
+//!
+//! | The agent | The kernel's answer | Counts |
+//! |---|---|---|
+//! | speaks another version | `announcing-*` gives the address to it | as the owner's: looked at again, seldom |
+//! | | another living member is named | for nothing: IPVS without strict ARP answers for every VIP |
+//! | | nobody living is named | for [`UNNAMED`]: who claims an address names itself a moment later |
+//! | silent | it claimed the address, or `announcing-*` gives it to it | as the owner's: looked at again in 250 ms |
+//! | | its claims are not all known; gossip is silent altogether, or this node's watches are behind | as the owner's: nothing else can be known |
+//! | | all its claims are known, and the address is not among them | for nothing |
+
+use std::time::Duration;
+
+use crate::address::entry::Unnamed;
+use crate::address::step::Step;
+use crate::membership::Member;
+use crate::model::node::NodeId;
+use crate::model::spec::AddressSpec;
+use crate::model::time::ms;
+use crate::wire::Liveness;
+
+/// The answer of a kernel whose agent speaks another version counts for so long if no living member is named.
+const UNNAMED: Duration = ms(2000);
+/// Answers that are further apart are not of one kind.
+const APART: Duration = ms(2000);
+/// Between two looks at an address of a member that speaks another version, at least.
+const SELDOM: Duration = ms(5000);
+/// And per address that this node knows of, so that it sends no more than ten questions a second.
+const SELDOM_EACH: Duration = ms(100);
+
+/// What the answer of a kernel is worth.
+enum Standing {
+    /// The member has the address.
+    Serves,
+    /// It may have it: the answer counts for [`UNNAMED`].
+    Perhaps,
+    /// It does not have it.
+    Nothing,
+}
+
+impl Step<'_, '_> {
+    /// The member to which `announcing-*` gives the address, if it lives and speaks another version.
+    pub fn unasked_owner(&self) -> Option<NodeId> {
+        let node = self.entry.spec.as_ref()?.announced_by.clone()?;
+        self.speaks_other_version(&node).then_some(node)
+    }
+
+    /// Whether a member lives and speaks another version.
+    pub fn speaks_other_version(&self, node: &NodeId) -> bool {
+        self.context.gossip.members.get(node).is_some_and(|member| member.speaks_other_version())
+    }
+
+    /// Whether the answer of this member's kernel, whose agent cannot be asked, is an owner's.
+    pub fn serves_unasked(&mut self, spec: &AddressSpec, node: &NodeId) -> bool {
+        let now = self.context.now();
+        let standing =
+            if self.speaks_other_version(node) { self.other_version(spec, node) } else { self.silent(spec, node) };
+        match standing {
+            Standing::Serves => {
+                self.entry.unnamed = None;
+                return true;
+            }
+            Standing::Nothing => return false,
+            Standing::Perhaps => {}
+        }
+        let known = self.entry.unnamed.take().filter(|known| known.node == *node && now.since(known.last) < APART);
+        let since = known.map_or(now, |known| known.since);
+        self.entry.unnamed = Some(Unnamed { node: node.clone(), since, last: now });
+        now.since(since) < UNNAMED
+    }
+
+    fn other_version(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
+        let living = |named: &NodeId| self.context.gossip.members.get(named).is_some_and(|member| member.lives());
+        match &spec.announced_by {
+            Some(named) if named == node => Standing::Serves,
+            Some(named) if living(named) => Standing::Nothing,
+            Some(_) | None => Standing::Perhaps,
+        }
+    }
+
+    fn silent(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
+        let claims = self.context.claims.rivals(self.address).any(|(rival, _)| rival == node);
+        let named = spec.announced_by.as_ref() == Some(node);
+        let members = &*self.context.gossip.members;
+        let blind = members.is_gossip_silent() || !self.context.eligibility.is_current();
+        // Until it is believed silent it may only be slow.
+        let heard = |member: &&Member| member.heard.is_some() && member.liveness == Liveness::Silent;
+        let newest = members.get(node).filter(heard).map(|member| member.status.version.max(member.rumoured_version()));
+        let known = newest.is_some_and(|version| self.context.claims.is_at(node, version));
+        if claims || named || blind || !known { Standing::Serves } else { Standing::Nothing }
+    }
+
+    /// When to look again at an address that this member's kernel serves.
+    pub fn look_interval(&self, node: &NodeId) -> Duration {
+        if self.speaks_other_version(node) && self.entry.unnamed.is_none() {
+            let known = u32::try_from(self.context.known).unwrap_or(u32::MAX);
+            return SELDOM.max(SELDOM_EACH * known);
+        }
+        self.context.look_interval(node)
+    }
+}
