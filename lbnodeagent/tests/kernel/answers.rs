@@ -9,7 +9,7 @@ use ownership::session::Session;
 use ownership::wire::{ClaimAnswer, Frame, Status, encode};
 use ownership::{BootId, Keys, NodeId, Time};
 
-use crate::changes::announced;
+use crate::changes::start_announcing;
 use crate::node::{LOCAL, Lan, REMOTE};
 use crate::support::{add_dummy, in_namespace, ip, try_ip};
 
@@ -56,7 +56,7 @@ impl Member {
     }
 
     /// Waits for this answer.
-    async fn hears(&mut self, address: &str, expected: impl Fn(ClaimAnswer) -> bool) {
+    async fn wait_for_answer(&mut self, address: &str, expected: impl Fn(ClaimAnswer) -> bool) {
         let start = Instant::now();
         loop {
             let answer = self.ask(address.parse().unwrap());
@@ -73,35 +73,37 @@ impl Member {
 fn an_agent_says_what_its_kernel_has() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
-        let node = announced().await;
+        let node = start_announcing().await;
         let mut member = Member::new();
         for local in LOCAL {
-            member.hears(local, |answer| matches!(answer, ClaimAnswer::Claimed(_))).await;
+            member.wait_for_answer(local, |answer| matches!(answer, ClaimAnswer::Claimed(_))).await;
         }
         for remote in REMOTE {
-            member.hears(remote, |answer| answer == ClaimAnswer::HeldRemote).await;
+            member.wait_for_answer(remote, |answer| answer == ClaimAnswer::HeldRemote).await;
         }
-        member.hears("192.168.50.11", |answer| answer == ClaimAnswer::HeldForeign).await;
-        member.hears("192.168.50.235", |answer| answer == ClaimAnswer::Nothing).await;
+        member.wait_for_answer("192.168.50.11", |answer| answer == ClaimAnswer::HeldForeign).await;
+        member.wait_for_answer("192.168.50.235", |answer| answer == ClaimAnswer::Nothing).await;
         // Another program's VIP, on the network and on the loopback interface.
         for (address, interface) in [("192.168.50.235/32", "eth0"), ("172.30.200.1/32", "lo")] {
             let host = address.split('/').next().unwrap();
             ip(&format!("address add {address} dev {interface}"));
-            member.hears(host, |answer| answer == ClaimAnswer::HeldForeign).await;
+            member.wait_for_answer(host, |answer| answer == ClaimAnswer::HeldForeign).await;
             ip(&format!("address del {address} dev {interface}"));
-            member.hears(host, |answer| answer == ClaimAnswer::Nothing).await;
+            member.wait_for_answer(host, |answer| answer == ClaimAnswer::Nothing).await;
         }
         // A service proxy has all of them, which says nothing.
         add_dummy("kube-ipvs0");
         ip("address add 192.168.50.236/32 dev kube-ipvs0");
         let (added, _) = try_ip("address add 192.168.50.236/32 dev lo");
         assert!(added);
-        member.hears("192.168.50.236", |answer| answer == ClaimAnswer::HeldForeign).await;
+        member.wait_for_answer("192.168.50.236", |answer| answer == ClaimAnswer::HeldForeign).await;
         ip("address del 192.168.50.236/32 dev lo");
-        member.hears("192.168.50.236", |answer| answer == ClaimAnswer::Nothing).await;
+        member.wait_for_answer("192.168.50.236", |answer| answer == ClaimAnswer::Nothing).await;
         // A route that somebody else put on the dummy interface.
         ip("address add 172.30.200.9/32 dev kube-lb0");
-        member.hears("172.30.200.9", |answer| answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing).await;
+        member
+            .hears("172.30.200.9", |answer| answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing)
+            .await;
         node.stop().await;
     });
 }

@@ -6,6 +6,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `agent` | the whole agent: Services come and go, restarts, repairs |
+//! | `answers` | what the agent answers when another asks whether this kernel has an address |
 //! | `announcements` | frames that announce an address |
 //! | `changes` | what people, daemons and hardware do to a node's interfaces |
 //! | `configuration` | settings of LBNodeAgent and of Services; events and logs |
