@@ -46,9 +46,9 @@ pub enum AgentConfigError {
 /// Where local addresses may go.
 #[derive(Debug, Clone)]
 pub enum InterfaceChoice {
-    /// The interface of the default route of the address's family.
+    /// The interfaces that carry the node's internal addresses, and those of its default routes.
     DefaultRoute,
-    /// All interfaces whose name matches, in the order of their names.
+    /// All interfaces of which a name matches, in the order of their names.
     Matching(Regex),
 }
 

@@ -36,15 +36,16 @@ pub struct LBNodeAgentSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentLocalSpec {
-    /// The interfaces for local addresses: `default` means the interface of the default route, any other value is a
-    /// regular expression that is searched for in the names of the interfaces (not anchored). Defaults to `default`.
+    /// The interfaces for local addresses: `default` means those that carry the node's internal addresses and those of
+    /// its default routes, any other value is a regular expression that is searched for in the names and altnames of
+    /// the interfaces (not anchored). Defaults to `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub local_interface: Option<String>,
     /// The dummy interface for remote addresses. It is created if it does not exist. Defaults to `kube-lb0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dummy_interface: Option<String>,
-    /// Further interfaces for local addresses, by exact name, tried in this order.
+    /// Further interfaces for local addresses, by exact name or altname, tried in this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub interfaces: Option<Vec<String>>,

@@ -48,6 +48,7 @@ use crate::local::handle::Local;
 use crate::local::messages::Update;
 use crate::model::ours::Ours;
 use crate::model::writer::Writer;
+use crate::plan::interfaces::InterfaceRecord;
 use crate::plan::operations::Plan;
 use crate::plan::record::Record;
 use crate::remote::addresses::Remote;
@@ -109,10 +110,15 @@ pub struct Agent {
     host: Host,
     marks_addresses: bool,
     record: Record,
+    interface_record: InterfaceRecord,
     mode: Mode,
     notices: BTreeSet<Notice>,
     selection: Selection,
     connected: Connected,
+    /// The gateways of this node's default routes.
+    gateways: BTreeSet<IpAddr>,
+    /// The addresses in the Node's status of which it was reported that they are ours.
+    node_addresses_reported: BTreeSet<IpAddr>,
     interfaces_changed: bool,
     dummy: Dummy,
     remote: Remote,
@@ -132,6 +138,7 @@ impl Agent {
     pub fn new(settings: Settings, outside: Outside) -> Result<Self, KernelError> {
         let (metrics, events) = (outside.metrics.clone(), outside.events.clone());
         metrics.announced.set_node(&settings.node);
+        let interface_record = InterfaceRecord::load(&settings.run_dir);
         Ok(Self {
             cluster: Store::new(&settings.node),
             host: Host::open()?,
@@ -139,8 +146,11 @@ impl Agent {
             record: Record::load(&settings.run_dir),
             mode: Mode::Deselected,
             notices: BTreeSet::new(),
-            selection: Selection::default(),
+            selection: Selection::remembering(interface_record.interfaces().clone()),
             connected: Connected::default(),
+            gateways: BTreeSet::new(),
+            node_addresses_reported: BTreeSet::new(),
+            interface_record,
             interfaces_changed: true,
             dummy: Dummy::default(),
             remote: Remote::default(),
@@ -235,8 +245,9 @@ impl Agent {
     }
 
     fn save_record(&mut self) {
-        if let Err(error) = self.record.save() {
-            tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
+        let saved = self.record.save().and_then(|()| self.interface_record.save(self.selection.defaults()));
+        if let Err(error) = saved {
+            tracing::warn!(op = "record", %error, "cannot record which addresses and interfaces are ours");
         }
     }
 
@@ -246,7 +257,6 @@ impl Agent {
             desired: &self.remote.desired,
             observed: self.host.observed(),
             ours: self.ours(),
-            node_addresses: self.node_addresses(),
             remote_links: &self.local.interfaces.remote_links,
             writer: if self.local.is_running() { Writer::Remote } else { Writer::Sole },
             sweep: self.cluster.missing().is_none(),
@@ -257,7 +267,7 @@ impl Agent {
 
     /// Which addresses in the kernel are ours.
     const fn ours(&self) -> Ours<'_> {
-        Ours::new(self.record.keys())
+        Ours::new(self.record.keys(), self.marks_addresses).or_candidate(&self.local.candidacies)
     }
 
     fn node_addresses(&self) -> &BTreeSet<IpAddr> {

@@ -7,15 +7,19 @@
 //! | [`decision`] | decisions and this node's participation in a local address |
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
-//! | [`networks`] | the networks that interfaces are part of by addresses that are not ours |
+//! | [`default_interfaces`] | the interfaces for local addresses that a node uses by default |
+//! | [`networks`] | the networks that interfaces are part of |
+//! | `reserved` | addresses that are somebody else's |
 //! | `unused` | an address that nobody uses, to recognize proxy ARP |
 //! | `traffic_policy` | what traffic policies and affinities require of a node |
 
 pub mod address;
 pub mod context;
 pub mod decision;
+pub mod default_interfaces;
 pub mod interfaces;
 pub mod networks;
 pub mod reason;
+mod reserved;
 mod traffic_policy;
 mod unused;

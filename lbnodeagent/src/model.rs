@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`address`] | an address in the kernel: its key and its attributes |
 //! | [`link`] | interfaces and default routes |
+//! | [`network`] | which networks an interface can be part of |
 //! | [`observed`] | the kernel's state as last heard |
 //! | [`ours`] | the one answer to the question whether an address in the kernel is ours |
 //! | [`placement`] | where on this node an address goes |
@@ -14,6 +15,7 @@
 pub mod address;
 pub mod candidacy;
 pub mod link;
+pub mod network;
 pub mod observed;
 pub mod operation;
 pub mod ours;

@@ -2,12 +2,16 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | [`adoption`] | which addresses in the kernel are taken over as ours at the start |
+//! | [`interfaces`] | the file that remembers the default choice of interfaces |
 //! | [`operations`] | the operations for a set of addresses |
 //! | `order` | the order in which they are done |
 //! | [`record`] | the file that remembers which addresses are ours |
 //! | [`retries`] | backoff after operations that failed |
 //! | [`repair_limit`] | the limit for repairs of an address that somebody keeps removing |
 
+pub mod adoption;
+pub mod interfaces;
 pub mod operations;
 mod order;
 pub mod record;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use api_types::AddressAttributes;
 use runtime::BootTime;
 
 use super::Agent;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
+use crate::plan::adoption::Adoption;
 use crate::report::lease::content::Content;
+use crate::report::lease::own::{OwnLists, gateways};
 
 impl Agent {
     /// Chooses the configuration anew.
@@ -27,6 +30,23 @@ impl Agent {
             self.interfaces_changed = true;
             self.cluster.mark_all();
         }
+    }
+
+    /// Takes over what an earlier run left in the kernel, once the Services are known.
+    pub(super) fn adopt(&mut self) {
+        let (config, observed) = (self.mode.config(), self.host.observed());
+        let ours = Adoption {
+            kernel_marks: self.marks_addresses,
+            recorded: self.record.keys(),
+            observed,
+            services: &self.cluster.services,
+            node: &self.settings.node,
+            dummy: config.and_then(|config| observed.index_of(&config.dummy_interface)),
+            local: config.map_or(AddressAttributes::LOCAL, |config| config.local),
+            grace: u32::try_from(self.settings.stop_grace.as_secs()).unwrap_or(u32::MAX - 1),
+        }
+        .ours();
+        self.record.replace(ours);
     }
 
     fn log_mode(&self, mode: &Mode) {
@@ -54,15 +74,21 @@ impl Agent {
         let before = self.dummy.index();
         self.refresh_dummy().await;
         let (ours, observed) = (self.ours(), self.host.observed());
-        let selection = self
-            .mode
-            .config()
-            .map_or_else(Selection::default, |config| Selection::new(config, observed, ours, &self.selection));
-        let connected = Connected::new(observed, ours);
-        if before != self.dummy.index() || selection != self.selection || connected != self.connected {
+        let internal = self.cluster.node.as_ref().map_or(&[][..], |node| node.internal.as_slice());
+        let defaults = self.selection.defaults();
+        let selection = match self.mode.config() {
+            Some(config) => Selection::new(config, observed, ours, internal, defaults),
+            None => Selection::remembering(defaults.clone()),
+        };
+        let (connected, gateways) = (Connected::new(observed, ours), gateways(observed));
+        if before != self.dummy.index()
+            || selection != self.selection
+            || connected != self.connected
+            || gateways != self.gateways
+        {
             self.cluster.mark_all();
         }
-        (self.selection, self.connected) = (selection, connected);
+        (self.selection, self.connected, self.gateways) = (selection, connected, gateways);
         self.publish_subnets();
     }
 
@@ -81,14 +107,18 @@ impl Agent {
         let subnets = self.selection.subnets();
         let count = i64::try_from(subnets.len()).unwrap_or(i64::MAX);
         self.outside.metrics.local_subnets.set(count);
-        if self.cluster.members.set_own_subnets(subnets.clone(), BootTime::now()) {
+        if self.cluster.members.set_own_subnets(subnets.clone()) {
             let text = api_types::lease::subnets_value(&subnets);
             tracing::info!(op = "subnets", event = "subnetsChanged", subnets = text, "this node's subnets changed");
             self.cluster.mark_all();
         }
         let Some(node) = &self.cluster.node else { return };
         let (port, silent) = (self.settings.gossip_port, self.local.silent);
-        let content = Content::new(node, &self.selection, self.host.observed(), self.ours(), port, silent);
+        let (observed, ours) = (self.host.observed(), self.ours());
+        let dummies: BTreeSet<u32> = self.local.dummies.iter().copied().chain(self.dummy.index()).collect();
+        let in_a_range = |ip| self.cluster.groups.find(ip).is_some();
+        let own = OwnLists::new(observed, ours, &dummies, &node.pod_networks, in_a_range);
+        let content = Content::new(node, &self.selection, observed, ours, own, port, silent);
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

@@ -62,13 +62,12 @@ impl Agent {
         placed || self.remote.desired.contains_key(&ip) || self.local.candidacies.contains_key(&ip)
     }
 
-    /// Whether somebody else has a Service's address on an interface for local addresses, or the decision refused it
+    /// Whether somebody else has a Service's address on another interface than the dummy one, or the decision refused it
     /// because of that.
     fn is_taken(&self, ip: IpAddr) -> bool {
         let refused = |status: &Status| matches!(status.decision.reason, Reason::Refused(_));
-        let ours = self.ours().or_candidate(&self.local.candidacies, self.marks_addresses);
-        let foreign =
-            |key: &AddressKey, found: &KernelAddress| self.selection.has(key.index) && !ours.includes(key, found);
+        let (ours, dummy) = (self.ours(), self.dummy.index());
+        let foreign = |key: &AddressKey, found: &KernelAddress| Some(key.index) != dummy && !ours.includes(key, found);
         let mut found = self.host.observed().of(ip);
         self.status.get(&ip).is_some_and(refused) || found.any(|(key, found)| foreign(key, found))
     }

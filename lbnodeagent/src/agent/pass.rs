@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use api_types::names::reason;
 use jiff::Timestamp;
 use runtime::BootTime;
 
@@ -13,8 +14,8 @@ use crate::decide::address::decide;
 use crate::decide::context::Context;
 use crate::decide::decision::Decision;
 use crate::decide::reason::Reason;
-use crate::model::address::{AddressKey, MARK};
-use crate::model::operation::{Failure, Purpose};
+use crate::model::address::{AddressKey, KernelAddress};
+use crate::model::operation::{Failure, Operation, Purpose};
 use crate::model::placement::{Kind, Placement};
 use crate::remote::addresses;
 use crate::report::outcomes::Outcome;
@@ -32,6 +33,9 @@ impl Agent {
         if dirty.config {
             self.refresh_configuration();
             self.interfaces_changed = true;
+        }
+        if !self.first_pass_done {
+            self.adopt();
         }
         let protocol = dirty.protocol || self.interfaces_changed;
         if self.interfaces_changed {
@@ -99,8 +103,8 @@ impl Agent {
                 connected: &self.connected,
                 dummy: self.dummy.index(),
                 observed: self.host.observed(),
-                ours: self.ours().or_candidate(&self.local.candidacies, self.marks_addresses),
-                marks_addresses: self.marks_addresses,
+                ours: self.ours(),
+                gateways: &self.gateways,
                 held: &self.local.held,
                 remote: &self.remote.desired,
                 now,
@@ -140,6 +144,7 @@ impl Agent {
         let now = BootTime::now();
         let mut addresses = self.remote.without_limited(addresses, now);
         let operations = self.plan(now).operations(addresses.iter().copied());
+        let unmarked = self.without_mark(&operations);
         let written = addresses::apply(&mut self.host, &mut self.record, &self.outside.metrics, operations).await;
         self.note_affected(&written.affected);
         if self.host.is_stale() {
@@ -150,9 +155,19 @@ impl Agent {
         for ip in addresses {
             match written.failed.get(&ip) {
                 Some(failure) => self.fail(ip, *failure),
-                None => self.settle(ip, written.done.get(&ip).copied()),
+                None => self.settle(ip, written.done.get(&ip).copied(), unmarked.contains(&ip)),
             }
         }
+    }
+
+    /// The addresses of ours to which these operations give their marks back.
+    fn without_mark(&self, operations: &[Operation]) -> BTreeSet<IpAddr> {
+        let observed = self.host.observed();
+        let keys = operations.iter().map(Operation::key).filter(|key| {
+            let lacks_mark = |found: &KernelAddress| self.ours().lacks_mark(found) && self.record.keys().contains(key);
+            observed.addresses.get(key).is_some_and(lacks_mark)
+        });
+        keys.map(|key| key.ip).collect()
     }
 
     /// An operation on the address was refused.
@@ -162,12 +177,12 @@ impl Agent {
         self.note_failure(failure);
     }
 
-    /// Takes over what the kernel has of an address.
-    fn settle(&mut self, ip: IpAddr, purpose: Option<Purpose>) {
+    /// Takes over what the kernel has of an address; `marked_again` says that it had lost its mark.
+    fn settle(&mut self, ip: IpAddr, purpose: Option<Purpose>, marked_again: bool) {
         self.remote.retries.remove(ip);
         let desired = self.remote.desired.get(&ip).copied();
         let seen = desired.is_some_and(|placement| self.observes(&placement.key));
-        self.record_unmarked(desired);
+        self.record_placement(desired);
         let applied = self.local.applied.remove(&ip);
         let purpose = purpose.or_else(|| applied.as_ref().and_then(|applied| applied.purpose));
         // An IPv6 address is reported some milliseconds after the kernel has accepted it.
@@ -175,13 +190,14 @@ impl Agent {
             |placement: &Placement| seen || purpose.is_some() || self.host.observed().expects(&placement.key);
         let held = self.local.held.get(&ip).copied();
         let placed = desired.filter(accepted).or(held);
-        self.record_unmarked(held);
+        self.record_placement(held);
+        self.note_node_address(ip, placed.is_some());
         self.end_failure(ip, placed, desired.is_some() || applied.is_some());
         let Some(status) = self.status.get_mut(&ip) else { return };
         let before = std::mem::replace(&mut status.placed, placed);
         let was_seen = std::mem::replace(&mut status.seen, seen);
         let was_remote = before.map(|placed| placed.kind) == Some(Kind::Remote);
-        let repaired = was_seen && was_remote && purpose == Some(Purpose::Add);
+        let repaired = was_seen && was_remote && (purpose == Some(Purpose::Add) || marked_again);
         let outcome = Outcome {
             before,
             repaired: repaired || applied.as_ref().is_some_and(|applied| applied.repaired),
@@ -204,12 +220,27 @@ impl Agent {
         self.host.observed().addresses.contains_key(key)
     }
 
-    /// Records an address of ours that the kernel has without a mark.
-    fn record_unmarked(&mut self, placement: Option<Placement>) {
-        if let Some(placement) = placement
-            && self.host.observed().addresses.get(&placement.key).is_some_and(|found| found.mark != Some(MARK))
-        {
-            self.record.insert(placement.key);
+    /// Records an address of ours as long as the kernel has it.
+    fn record_placement(&mut self, placement: Option<Placement>) {
+        let Some(Placement { key, .. }) = placement else { return };
+        if self.observes(&key) {
+            self.record.insert(key);
+        } else {
+            self.record.remove(&key);
+        }
+    }
+
+    /// Reports once that the Node's status lists an address which this node announces. The kubelet or a cloud provider
+    /// took it for the node's.
+    fn note_node_address(&mut self, ip: IpAddr, placed: bool) {
+        if !placed || !self.node_addresses().contains(&ip) {
+            self.node_addresses_reported.remove(&ip);
+        } else if self.node_addresses_reported.insert(ip) {
+            let text = format!(
+                "the Node's status lists {ip}, which this node announces for a Service: tell the kubelet the node's own address with --node-ip"
+            );
+            tracing::warn!(op = "announce", event = reason::NODE_ADDRESS, ip = %ip, "{text}");
+            self.reporter.node(&self.cluster, reason::NODE_ADDRESS, &text);
         }
     }
 

@@ -126,7 +126,7 @@ impl Agent {
             gateways.entry(route.index).or_default().extend(route.gateway);
         }
         gateways.retain(|index, _| selection.has(*index));
-        LocalInterfaces { selection, remote_links: links, node_addresses: self.node_addresses().clone(), gateways }
+        LocalInterfaces { selection, remote_links: links, gateways }
     }
 
     fn protocol_settings(&self) -> ProtocolSettings {

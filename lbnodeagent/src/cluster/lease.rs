@@ -1,6 +1,6 @@
 //! The part of a Lease that matters here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use api_types::lease;
@@ -18,6 +18,10 @@ pub struct LeaseView {
     pub subnets: Vec<IpNetwork>,
     /// The node's own addresses. Agents of earlier releases publish none.
     pub places: Vec<InterfaceAddress>,
+    /// Every address that the node's kernel has and that is not from us. Agents of earlier releases publish none.
+    pub own: Vec<IpAddr>,
+    /// The node's gateways. Agents of earlier releases publish none.
+    pub gateways: Vec<IpAddr>,
     /// The hardware addresses of its interfaces. Agents of earlier releases publish none.
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
@@ -41,6 +45,8 @@ impl LeaseView {
             node: lease::node(object)?.to_owned(),
             subnets: lease::subnets(object),
             places: places.iter().filter_map(|network| InterfaceAddress::new(network.ip(), network.prefix())).collect(),
+            own: lease::own_addresses(object),
+            gateways: lease::gateways(object),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
             wire_version: lease::wire_version(object),
@@ -57,9 +63,10 @@ impl LeaseView {
         })
     }
 
-    /// Whether both have the same content, apart from the time.
+    /// Whether both have the same content, apart from the time, and from the lists that concern single addresses only.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { node, subnets, places, macs, endpoints, wire_version, renewed: _, duration: _ } = self;
+        let Self { node, subnets, places, own: _, gateways: _, macs, endpoints, wire_version, renewed: _, duration: _ } =
+            self;
         (node, subnets, places, macs, endpoints, wire_version)
             == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints, &other.wire_version)
     }

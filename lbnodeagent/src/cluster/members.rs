@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ::ownership::Peer;
 use ipnetwork::IpNetwork;
@@ -14,10 +13,7 @@ use jiff::Timestamp;
 use runtime::BootTime;
 
 use crate::cluster::lease::LeaseView;
-
-/// How long a subnet counts as known after its last member has left, so that its addresses do not become remote
-/// while a node restarts.
-pub const LINGER: Duration = Duration::from_secs(60);
+use crate::cluster::reserved::Reserved;
 
 #[derive(Debug)]
 struct Member {
@@ -42,14 +38,14 @@ pub struct Members {
     node: String,
     subnets: Vec<IpNetwork>,
     others: BTreeMap<String, Member>,
-    left: BTreeMap<IpNetwork, BootTime>,
+    reserved: Reserved,
 }
 
 impl Members {
     /// Without other members.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), subnets: Vec::new(), others: BTreeMap::new(), left: BTreeMap::new() }
+        Self { node: node.to_owned(), subnets: Vec::new(), others: BTreeMap::new(), reserved: Reserved::default() }
     }
 
     /// The name of this node.
@@ -59,13 +55,10 @@ impl Members {
     }
 
     /// Sets this node's own subnets; returns whether they changed.
-    pub fn set_own_subnets(&mut self, subnets: Vec<IpNetwork>, now: BootTime) -> bool {
-        if self.subnets == subnets {
-            return false;
-        }
-        let before = std::mem::replace(&mut self.subnets, subnets);
-        self.note_left(&before, now);
-        true
+    pub fn set_own_subnets(&mut self, subnets: Vec<IpNetwork>) -> bool {
+        let changed = self.subnets != subnets;
+        self.subnets = subnets;
+        changed
     }
 
     /// Adds or replaces a Lease; returns whether it has new content, or is valid again.
@@ -82,8 +75,8 @@ impl Members {
         let mut member = Member { view, alive, told: false };
         member.told = member.lease_alive(now);
         let changed = old.as_ref().is_none_or(|old| old.told != member.told || !old.view.says_the_same(&member.view));
+        self.reserved.replace(&member.view.node, old.as_ref().map(|old| &old.view), Some(&member.view));
         self.others.insert(member.view.node.clone(), member);
-        self.note_left(&old.map(|old| old.view.subnets).unwrap_or_default(), now);
         changed
     }
 
@@ -94,18 +87,21 @@ impl Members {
     }
 
     /// Removes a Lease; returns whether there was one.
-    pub fn remove(&mut self, node: &str, now: BootTime) -> bool {
+    pub fn remove(&mut self, node: &str) -> bool {
         let Some(gone) = self.others.remove(node) else { return false };
-        self.note_left(&gone.view.subnets, now);
+        self.reserved.replace(node, Some(&gone.view), None);
         true
     }
 
-    fn note_left(&mut self, before: &[IpNetwork], now: BootTime) {
-        for network in before {
-            if !self.advertised().any(|known| known == *network) {
-                self.left.insert(*network, now);
-            }
-        }
+    /// Addresses that other nodes, or their gateways, have.
+    #[must_use]
+    pub const fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
+    /// The addresses of which other nodes' Leases say something else since the last call.
+    pub fn take_reserved_changes(&mut self) -> BTreeSet<IpAddr> {
+        self.reserved.take_changed()
     }
 
     /// The names of all other members.
@@ -113,22 +109,10 @@ impl Members {
         self.others.keys().map(String::as_str)
     }
 
-    /// Whether any member, alive or not, advertises a subnet with the address, or did so within the last
-    /// minute.
-    #[must_use]
-    pub fn know_subnet_of(&self, address: IpAddr, now: BootTime) -> bool {
-        self.advertised().any(|subnet| subnet.contains(address))
-            || self.left.iter().any(|(subnet, left)| now.since(*left) < LINGER && subnet.contains(address))
-    }
-
     /// Whether another node advertises a subnet with the address.
     #[must_use]
     pub fn reaches(&self, node: &str, address: IpAddr) -> bool {
         self.others.get(node).is_some_and(|member| member.view.subnets.iter().any(|subnet| subnet.contains(address)))
-    }
-
-    fn advertised(&self) -> impl Iterator<Item = IpNetwork> {
-        self.others.values().flat_map(|member| member.view.subnets.iter()).chain(&self.subnets).copied()
     }
 
     /// Whether another node has the address as its own.
@@ -144,12 +128,9 @@ impl Members {
         others.chain(&self.subnets).collect::<BTreeSet<_>>().len()
     }
 
-    /// Handles the passing of time: removes subnets that have lingered long enough, and finds Leases that have
-    /// expired. Returns whether there were any.
+    /// Handles the passing of time: finds Leases that have expired. Returns whether there were any.
     pub fn expire(&mut self, now: BootTime) -> bool {
-        let before = self.left.len();
-        self.left.retain(|_, left| now.since(*left) < LINGER);
-        let mut changed = before != self.left.len();
+        let mut changed = false;
         for member in self.others.values_mut().filter(|member| member.told) {
             member.told = member.lease_alive(now);
             changed |= !member.told;
@@ -162,6 +143,8 @@ impl Members {
 pub(crate) mod testing {
     //! Leases for tests.
 
+    use std::time::Duration;
+
     use super::*;
 
     /// The Lease of a node with these subnets, renewed at the given second.
@@ -170,6 +153,8 @@ pub(crate) mod testing {
             node: node.to_owned(),
             subnets: subnets.iter().map(|subnet| subnet.parse().unwrap()).collect(),
             places: Vec::new(),
+            own: Vec::new(),
+            gateways: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
             wire_version: 2,

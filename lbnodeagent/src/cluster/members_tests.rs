@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ::ownership::{InterfaceAddress, Mac};
 
 use super::testing::{at, lease, wall};
@@ -25,24 +27,10 @@ fn alive_is_who_was_seen_to_renew() {
 #[test]
 fn subnets_are_counted_once() {
     let mut members = Members::new("me");
-    members.set_own_subnets(vec!["192.0.2.0/24".parse().unwrap()], at(0));
+    members.set_own_subnets(vec!["192.0.2.0/24".parse().unwrap()]);
     members.apply(lease("a", &["192.0.2.0/24", "198.51.100.0/24"], 1000), at(0), wall(1000));
     assert_eq!(members.count_subnets(std::iter::empty()), 1);
     assert_eq!(members.count_subnets(["a", "unknown"].into_iter()), 2);
-}
-
-#[test]
-fn a_subnet_lingers_for_a_minute() {
-    let mut members = Members::new("me");
-    let address = "192.0.2.9".parse().unwrap();
-    assert!(!members.know_subnet_of(address, at(0)));
-    members.apply(lease("a", NET, 100), at(0), wall(1000));
-    // Dead, but its Lease is there: the cluster still has the subnet.
-    assert!(members.know_subnet_of(address, at(500)));
-    members.remove("a", at(500));
-    assert!(members.know_subnet_of(address, at(559)));
-    assert!(!members.know_subnet_of(address, at(560)));
-    assert!(members.expire(at(560)) && !members.expire(at(561)));
 }
 
 /// The Lease of a node with an address, an endpoint and a hardware address.

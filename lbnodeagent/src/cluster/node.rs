@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::names::EXCLUDE_NODE_LABEL;
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 
 use crate::cluster::selector::Labels;
@@ -18,10 +19,12 @@ pub struct NodeView {
     pub uid: String,
     /// Its labels, by which LBNodeAgents select nodes.
     pub labels: Labels,
-    /// Its own addresses, which are never touched.
+    /// The addresses in its status.
     pub addresses: BTreeSet<IpAddr>,
     /// The internal ones among them, in the order of the status. Kubernetes reaches the node by the first.
     pub internal: Vec<IpAddr>,
+    /// The networks of its pods, as far as Kubernetes knows them.
+    pub pod_networks: Vec<IpNetwork>,
     /// Whether the label that excludes the node from load balancers is there. As for Kubernetes' own service
     /// controller its value does not matter: `false` excludes the node too.
     pub excluded: bool,
@@ -39,12 +42,15 @@ impl NodeView {
         let listed = || status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
         let internal = listed().filter(|address| address.type_ == "InternalIP");
         let conditions = status.and_then(|status| status.conditions.as_ref());
+        let spec = object.spec.as_ref();
+        let pod_networks = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten();
         let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_ref());
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             excluded: labels.contains_key(EXCLUDE_NODE_LABEL),
             leaving: taints.into_iter().flatten().any(evicts) || conditions.into_iter().flatten().any(is_shutdown),
             labels,
+            pod_networks: pod_networks.filter_map(|network| network.parse().ok()).collect(),
             addresses: listed().filter_map(|address| address.address.parse().ok()).collect(),
             internal: internal.filter_map(|address| address.address.parse().ok()).collect(),
         }
@@ -83,6 +89,12 @@ mod tests {
         ]}}));
         assert_eq!(view.internal, ["fd00:50::11", "192.168.50.11"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         assert_eq!(view.addresses.len(), 3);
+    }
+
+    #[test]
+    fn the_networks_of_its_pods_are_known() {
+        let view = node(json!({"spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd00:10:1::/64"]}}));
+        assert_eq!(view.pod_networks, ["10.244.1.0/24", "fd00:10:1::/64"].map(|net| net.parse::<IpNetwork>().unwrap()));
     }
 
     #[rstest]

@@ -115,7 +115,9 @@ impl Store {
         self.note_members(changed);
     }
 
-    const fn note_members(&mut self, changed: bool) {
+    fn note_members(&mut self, changed: bool) {
+        let reserved = self.members.take_reserved_changes();
+        self.mark(reserved);
         self.members_changed |= changed;
         self.dirty.all |= changed;
     }

@@ -15,6 +15,7 @@ use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
 use crate::decide::decision::{Decision, Exclusion, Participation};
 use crate::decide::reason::Reason;
+use crate::decide::reserved::holder;
 use crate::decide::traffic_policy::{TrafficPolicy, qualified};
 use crate::decide::unused::unused;
 use crate::model::address::AddressKey;
@@ -28,8 +29,10 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     if users.is_empty() {
         return nothing(Reason::NotWanted);
     }
-    if context.node_addresses.contains(&address) {
-        let text = format!("{address} is this node's own address: remove it from the ServiceGroup's pool");
+    // What is announced goes on: that an address is somebody else's only keeps it from being started.
+    if !context.is_from_us(address)
+        && let Some(text) = holder(context, address)
+    {
         return nothing(Reason::Refused(text));
     }
     let pool = context.groups.find(address);
@@ -37,13 +40,15 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     // As the kernel has it, or had it until somebody removed it.
     let on_dummy = context.observed.of(address).map(|(key, _)| *key).find(|key| Some(key.index) == context.dummy);
     let on_dummy = on_dummy.or_else(|| context.remote.get(&address).map(|placement| placement.key));
-    let known_subnet = context.members.know_subnet_of(address, context.now);
+    let in_subnet = context.selection.containing(address).is_some();
     let local = match announce {
         Some(Announce::Local) => true,
-        Some(Announce::SubnetOrRouted) => known_subnet,
+        // Each node decides for itself: one in the subnet takes part in answering there, and routers get the address
+        // from all others.
+        Some(Announce::SubnetOrRouted) => in_subnet,
         // The address comes from a release that did not record the kind and from a group that is gone: it
         // stays what it is.
-        None => known_subnet || on_dummy.is_none(),
+        None => in_subnet || on_dummy.is_none(),
     };
     let pool = pool.map(|(_, pool)| pool);
     if local {
@@ -66,17 +71,10 @@ fn decide_local(
     pool: Option<&Pool>,
     attributes: AddressAttributes,
 ) -> (Decision, Participation) {
-    let Some((interface, network)) = context.selection.containing(address) else {
+    let Some((interface, prefix_len)) = context.selection.containing(address) else {
         return nothing(Reason::NoLocalInterface);
     };
-    let key = AddressKey { ip: address, index: interface.index, prefix_len: network.prefix() };
-    if context.is_taken(address, interface.index) {
-        let text = format!(
-            "interface {} already has {address}, and not from us: remove it there, or from the ServiceGroup's pool",
-            interface.name
-        );
-        return nothing(Reason::Refused(text));
-    }
+    let key = AddressKey { ip: address, index: interface.index, prefix_len };
     let attributes = local_attributes(address, attributes);
     let qualified = qualified(context.endpoints, users);
     let nobody = matches!(&qualified, Some(Qualified::Tiers(tiers)) if tiers.iter().all(BTreeSet::is_empty));
@@ -92,7 +90,7 @@ fn decide_local(
         qualified,
         // Whoever knows the former requests sets it.
         rebalance: 0,
-        free: unused(context, address, pool, network),
+        free: interface.network_of(address).and_then(|network| unused(context, address, pool, network)),
         skip_probe: users.iter().any(|user| user.skip_dad),
         announced_by: announcer(users, address),
     };
@@ -107,6 +105,15 @@ fn local_attributes(address: IpAddr, attributes: AddressAttributes) -> AddressAt
     match (address, attributes.valid_lifetime) {
         (IpAddr::V6(_), Some(_)) => AddressAttributes { preferred_lifetime: Some(0), ..attributes },
         _ => attributes,
+    }
+}
+
+/// The attributes of a remote address. An IPv6 address is deprecated, so that it is never chosen as a source, not even on
+/// a node that has no other global address on its interfaces.
+const fn remote_attributes(address: IpAddr, attributes: AddressAttributes) -> AddressAttributes {
+    match address {
+        IpAddr::V4(_) => attributes,
+        IpAddr::V6(_) => AddressAttributes { preferred_lifetime: Some(0), ..attributes },
     }
 }
 
@@ -138,12 +145,21 @@ fn decide_remote(
         }
         _ => {}
     }
-    if let Some((network, other)) = key.network().and_then(|network| context.connected.overlapping(network, index)) {
-        let name = context.observed.name_of(other);
+    let placement = Placement { kind: Kind::Remote, key, attributes: remote_attributes(address, attributes) };
+    let overlap = key.network().and_then(|network| context.connected.overlapping(network, index));
+    let Some((network, other)) = overlap else {
+        return Decision::new(Some(placement), Reason::Remote);
+    };
+    let name = context.observed.name_of(other);
+    if prefix_len < Family::of(address).bits() {
         let text = format!("{address}/{prefix_len} on the dummy interface would overlap network {network} of {name}");
         return Decision::new(None, Reason::Refused(text));
     }
-    Decision::new(Some(Placement { kind: Kind::Remote, key, attributes }), Reason::Remote)
+    // A host route hides no other host.
+    let text = format!(
+        "{address} is announced by routing although it lies in network {network} of interface {name}: hosts of that network may look for it on their link, where nobody answers. Use a local group, or addresses outside of that network"
+    );
+    Decision::new(Some(placement), Reason::RemoteInside(text))
 }
 
 #[cfg(test)]

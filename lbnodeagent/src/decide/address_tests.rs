@@ -9,12 +9,15 @@ use crate::cluster::endpoints::Endpoints;
 use crate::cluster::endpoints::testing::slice;
 use crate::cluster::groups::Groups;
 use crate::cluster::groups::testing::{group, groups};
+use crate::cluster::lease::LeaseView;
 use crate::cluster::members::Members;
 use crate::cluster::members::testing::{at, lease, wall};
 use crate::cluster::service::testing::view;
 use crate::cluster::services::Services;
+use crate::decide::default_interfaces::DefaultInterfaces;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
+use crate::model::link::Link;
 use crate::model::observed::{Change, Observed};
 use crate::model::ours::Ours;
 use crate::model::testing::{key, node, ours, plain};
@@ -27,6 +30,7 @@ struct Cluster {
     endpoints: Endpoints,
     observed: Observed,
     node_addresses: BTreeSet<IpAddr>,
+    gateways: BTreeSet<IpAddr>,
     held: BTreeMap<IpAddr, Placement>,
     remote: BTreeMap<IpAddr, Placement>,
     exclusion: Exclusion,
@@ -44,6 +48,7 @@ impl Cluster {
             endpoints,
             observed: node(),
             node_addresses: ["192.168.50.11".parse().unwrap()].into(),
+            gateways: ["192.168.50.1".parse().unwrap()].into(),
             held: BTreeMap::new(),
             remote: BTreeMap::new(),
             exclusion: Exclusion::No,
@@ -57,11 +62,12 @@ impl Cluster {
         let selection = Selection::new(
             self.mode.config().unwrap_or(&config),
             &self.observed,
-            Ours::new(&recorded),
-            &Selection::default(),
+            Ours::new(&recorded, true),
+            &[],
+            &DefaultInterfaces::default(),
         );
-        self.members.set_own_subnets(selection.subnets(), at(self.now));
-        let connected = Connected::new(&self.observed, Ours::new(&recorded));
+        self.members.set_own_subnets(selection.subnets());
+        let connected = Connected::new(&self.observed, Ours::new(&recorded, true));
         let context = Context {
             connected: &connected,
             mode: &self.mode,
@@ -74,8 +80,8 @@ impl Cluster {
             members: &self.members,
             endpoints: &self.endpoints,
             observed: &self.observed,
-            ours: Ours::new(&recorded),
-            marks_addresses: true,
+            ours: Ours::new(&recorded, true),
+            gateways: &self.gateways,
             node_addresses: &self.node_addresses,
             dummy: self.observed.index_of("kube-lb0"),
             now: at(self.now),
@@ -188,16 +194,27 @@ fn a_local_groups_address_is_never_remote() {
 }
 
 #[test]
-fn a_remote_address_in_a_members_subnet_is_local_for_the_whole_cluster() {
+fn case_47_a_remote_address_is_local_only_on_nodes_in_its_subnet() {
     let mut cluster = Cluster::new(&seed());
     let users = [service("172.30.200.155")];
-    cluster.members.apply(lease("other", &["172.30.200.0/24"], 1000), at(1), wall(1000));
-    assert_eq!(cluster.line("172.30.200.155", &users), "nothing: noLocalInterface");
-    cluster.members.remove("other", at(2));
-    cluster.now = 61;
-    assert_eq!(cluster.line("172.30.200.155", &users), "nothing: noLocalInterface");
-    cluster.now = 62;
+    cluster.members.apply(lease("odd", &["172.30.0.0/16"], 1000), at(1), wall(1000));
     assert_eq!(cluster.line("172.30.200.155", &users), "Remote kube-lb0/32: announcingNonLocal");
+    // This node is the odd one.
+    cluster.observed.apply(Change::Address(key(2, "172.30.1.3/16"), plain()));
+    assert_eq!(cluster.line("172.30.200.155", &users), "candidate on eth0/16");
+    // On an interface that is not selected.
+    cluster.observed.apply(Change::NoAddress(key(2, "172.30.1.3/16")));
+    cluster.observed.apply(Change::Address(key(4, "172.30.1.3/16"), plain()));
+    assert_eq!(cluster.line("172.30.200.155", &users), "Remote kube-lb0/32: announcingNonLocal");
+}
+
+#[test]
+fn case_7_remote_ipv6_addresses_are_deprecated_and_last() {
+    let mut cluster = Cluster::new(&seed());
+    let mut attributes = |address: &str| cluster.decide(address, &[service(address)]).0.placement.unwrap().attributes;
+    let v6 = attributes("2001:470:8bf5:2:2::7");
+    assert_eq!((v6.valid_lifetime, v6.preferred_lifetime), (None, Some(0)));
+    assert_eq!(attributes("172.30.200.155"), AddressAttributes::REMOTE);
 }
 
 #[test]
@@ -212,27 +229,80 @@ fn an_edited_group_takes_nothing_away() {
 }
 
 #[test]
-fn overlap_with_a_connected_network_is_refused() {
+fn case_23_only_prefixes_that_hide_others_are_refused() {
     let mut all = seed();
     all.push(group("lan2", "remote", "10.1.0.50/32", "10.1.0.0/24", "/32"));
     all.push(group("wide", "remote", "10.2.0.0/24", "10.0.0.0/8", "default"));
+    all.push(group("part", "remote", "10.1.0.128/28", "10.1.0.0/24", "/28"));
     let mut cluster = Cluster::new(&all);
-    for address in ["10.1.0.50", "10.2.0.1"] {
+    for address in ["10.2.0.1", "10.1.0.130"] {
         let decision = cluster.decide(address, &[service(address)]);
         let Reason::Refused(text) = decision.0.reason else { panic!("{decision:?}") };
         assert!(text.contains("10.1.0.0/24 of eth1"), "{text}");
     }
+    let decision = cluster.decide("10.1.0.50", &[service("10.1.0.50")]).0;
+    let Reason::RemoteInside(text) = &decision.reason else { panic!("{decision:?}") };
+    assert!(text.contains("network 10.1.0.0/24 of interface eth1"), "{text}");
+    assert_eq!(decision.placement.unwrap().key, key(3, "10.1.0.50/32"));
     // kube-proxy's IPVS interface has every address as a host route.
-    cluster.observed.apply(Change::Address(key(1, "172.30.200.155/32"), plain()));
+    let link = Link { name: "kube-ipvs0".to_owned(), resolves: false, ..cluster.observed.links[&2].clone() };
+    cluster.observed.apply(Change::Link(5, link));
+    cluster.observed.apply(Change::Address(key(5, "172.30.200.155/32"), plain()));
     assert_eq!(cluster.line("172.30.200.155", &[service("172.30.200.155")]), "Remote kube-lb0/32: announcingNonLocal");
 }
 
+/// The text of a refusal.
+fn refusal(cluster: &mut Cluster, address: &str) -> String {
+    match cluster.decide(address, &[service(address)]) {
+        (Decision { placement: None, reason: Reason::Refused(text) }, Participation::No) => text,
+        other => panic!("{address}: {other:?}"),
+    }
+}
+
 #[test]
-fn the_nodes_own_addresses_are_never_touched() {
-    let mut cluster = Cluster::new(&[group("greedy", "local", "192.168.50.0/24", "192.168.50.0/24", "default")]);
-    assert_eq!(cluster.line("192.168.50.11", &[service("192.168.50.11")]), "nothing: refused");
+fn case_1_what_somebody_else_has_is_not_started() {
+    let greedy = group("greedy", "local", "192.168.50.0/24", "192.168.50.0/24", "default");
+    let mut cluster = Cluster::new(&[greedy, group("routed", "remote", "10.255.0.0/24", "10.255.0.0/24", "/32")]);
+    let parse = |list: &[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
+    let other = LeaseView {
+        own: parse(&["192.168.50.12", "10.255.0.12"]),
+        gateways: parse(&["192.168.50.254"]),
+        ..lease("node2", &["192.168.50.0/24"], 1000)
+    };
+    cluster.members.apply(other, at(1), wall(1000));
+    cluster.node_addresses.insert("192.168.50.99".parse().unwrap());
     cluster.observed.apply(Change::Address(key(2, "192.168.50.77/24"), plain()));
-    assert_eq!(cluster.line("192.168.50.77", &[service("192.168.50.77")]), "nothing: refused");
+    cluster.observed.apply(Change::Address(key(1, "10.255.0.11/32"), plain()));
+    for (address, whose) in [
+        ("192.168.50.11", "interface eth0 already has"),
+        ("192.168.50.77", "interface eth0 already has"),
+        ("10.255.0.11", "interface lo already has"),
+        ("192.168.50.99", "this node's own address"),
+        ("192.168.50.12", "node node2's own address"),
+        ("10.255.0.12", "node node2's own address"),
+        ("192.168.50.1", "a gateway of this node"),
+        ("192.168.50.254", "a gateway of node node2"),
+    ] {
+        let text = refusal(&mut cluster, address);
+        assert!(text.contains(whose), "{address}: {text}");
+    }
+    // It is free now.
+    cluster.members.apply(lease("node2", &["192.168.50.0/24"], 1001), at(2), wall(1001));
+    assert_eq!(cluster.line("192.168.50.12", &[service("192.168.50.12")]), "candidate on eth0/24");
+}
+
+#[test]
+fn what_is_announced_goes_on_whoever_claims_it() {
+    let mut cluster = Cluster::new(&seed());
+    let addresses: Vec<IpAddr> = ["192.168.50.200", "172.30.200.155"].map(|ip| ip.parse().unwrap()).into();
+    let other = LeaseView { own: addresses.clone(), ..lease("node2", &[], 1000) };
+    cluster.members.apply(other, at(1), wall(1000));
+    cluster.node_addresses.extend(addresses);
+    // Case 4: the kernel has both from us.
+    cluster.observed.apply(Change::Address(key(2, "192.168.50.200/24"), ours()));
+    cluster.observed.apply(Change::Address(key(3, "172.30.200.155/32"), ours()));
+    assert_eq!(cluster.line("192.168.50.200", &[service("192.168.50.200")]), "candidate on eth0/24");
+    assert_eq!(cluster.line("172.30.200.155", &[service("172.30.200.155")]), "Remote kube-lb0/32: announcingNonLocal");
 }
 
 #[test]

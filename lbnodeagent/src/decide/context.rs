@@ -13,7 +13,6 @@ use crate::cluster::services::Services;
 use crate::decide::decision::Exclusion;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
-use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
 use crate::model::placement::Placement;
@@ -31,13 +30,15 @@ pub struct Context<'a> {
     pub endpoints: &'a Endpoints,
     /// The members and their subnets.
     pub members: &'a Members,
-    /// This node's own addresses (its `status.addresses`), which are never touched.
+    /// The addresses in this node's `status.addresses`. One that we put there is not its own.
     pub node_addresses: &'a BTreeSet<IpAddr>,
+    /// The gateways of this node's default routes.
+    pub gateways: &'a BTreeSet<IpAddr>,
     /// Whether this node is excluded from load balancers.
     pub exclusion: Exclusion,
     /// The interfaces for local addresses.
     pub selection: &'a Selection,
-    /// The networks that interfaces are part of by addresses that are not ours.
+    /// The networks that interfaces are part of.
     pub connected: &'a Connected,
     /// The index of the dummy interface, if it exists.
     pub dummy: Option<u32>,
@@ -45,8 +46,6 @@ pub struct Context<'a> {
     pub observed: &'a Observed,
     /// Which addresses in the kernel are ours.
     pub ours: Ours<'a>,
-    /// Whether this kernel can mark addresses.
-    pub marks_addresses: bool,
     /// The local addresses that this node answers for.
     pub held: &'a BTreeMap<IpAddr, Placement>,
     /// The placements of remote addresses until now.
@@ -56,16 +55,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether an interface has the address from somebody else: an administrator, DHCP, another address manager.
-    ///
-    /// The kernel knows an IPv6 address once per interface, whatever its prefix length, so adding ours would change
-    /// theirs. An address that the protocol holds is ours even if somebody has just written over it. Where the kernel
-    /// cannot mark addresses, one with a lifetime may be ours from a run that ended before it was recorded.
-    pub(super) fn is_taken(&self, address: IpAddr, index: u32) -> bool {
-        let foreign = |key: &AddressKey, found: &KernelAddress| {
-            let may_be_ours = !self.marks_addresses && found.valid.is_some();
-            key.index == index && !self.ours.includes(key, found) && !may_be_ours
-        };
-        !self.held.contains_key(&address) && self.observed.of(address).any(|(key, found)| foreign(key, found))
+    /// Whether this node announces the address, or its kernel has it from us. An address that the protocol holds is ours
+    /// even if somebody has just written over it.
+    pub(super) fn is_from_us(&self, address: IpAddr) -> bool {
+        self.held.contains_key(&address)
+            || self.remote.contains_key(&address)
+            || self.observed.of(address).any(|(key, found)| self.ours.includes(key, found))
     }
 }

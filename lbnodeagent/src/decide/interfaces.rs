@@ -10,7 +10,9 @@ use std::net::IpAddr;
 use api_types::{AgentConfig, Family, InterfaceChoice};
 use ipnetwork::IpNetwork;
 
-use crate::decide::networks::networks;
+use crate::decide::default_interfaces::DefaultInterfaces;
+use crate::decide::networks::{networks, on_link_networks};
+use crate::model::address::AddressKey;
 use crate::model::link::Link;
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
@@ -24,74 +26,110 @@ pub struct Selected {
     pub name: String,
     /// The networks that its addresses make it part of, without duplicates.
     pub networks: Vec<IpNetwork>,
+    /// The networks that only on-link routes make it part of, without duplicates.
+    pub on_link: Vec<IpNetwork>,
     /// The cable is plugged in. If it is not, the interface stays selected, and the protocol between the agents
     /// decides what becomes of its addresses.
     pub works: bool,
+}
+
+impl Selected {
+    /// The prefix length that an address of ours gets here; nothing if it is in none of the networks.
+    ///
+    /// It is that of the narrowest network of an own address. Where only an on-link route makes the network, ours is a
+    /// host route: as the only address with the network's prefix it would become the source of the host's packets.
+    #[must_use]
+    pub fn prefix_len(&self, ip: IpAddr) -> Option<u8> {
+        let narrowest = self.networks.iter().filter(|network| network.contains(ip)).map(IpNetwork::prefix).max();
+        narrowest.or_else(|| self.on_link.iter().any(|network| network.contains(ip)).then(|| Family::of(ip).bits()))
+    }
+
+    /// The narrowest network of the interface that holds an address.
+    #[must_use]
+    pub fn network_of(&self, ip: IpAddr) -> Option<IpNetwork> {
+        let holding = self.networks.iter().chain(&self.on_link).filter(|network| network.contains(ip));
+        holding.max_by_key(|network| network.prefix()).copied()
+    }
+
+    /// The own addresses with the prefix lengths of the interface's networks that they lie in.
+    pub fn places<'a>(
+        &'a self,
+        own: impl Iterator<Item = &'a AddressKey> + 'a,
+    ) -> impl Iterator<Item = (IpAddr, u8)> + 'a {
+        own.flat_map(move |key| {
+            let by_address = key.network().filter(|network| self.networks.contains(network));
+            let on_link = self.on_link.iter().filter(move |network| network.contains(key.ip)).copied();
+            by_address.into_iter().chain(on_link).map(move |network| (key.ip, network.prefix()))
+        })
+    }
 }
 
 /// The interfaces for local addresses, in order of preference.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     interfaces: Vec<Selected>,
-    /// The interfaces of the last known default routes, IPv4 and IPv6.
-    defaults: [Option<u32>; 2],
+    /// The default choice.
+    defaults: DefaultInterfaces,
 }
 
 impl Selection {
+    /// Without interfaces, but with the default choice that was found last.
+    #[must_use]
+    pub fn remembering(defaults: DefaultInterfaces) -> Self {
+        Self { interfaces: Vec::new(), defaults }
+    }
+
+    /// The default choice that was found last.
+    #[must_use]
+    pub const fn defaults(&self) -> &DefaultInterfaces {
+        &self.defaults
+    }
+
     /// Applies the configuration to what the kernel has.
     ///
     /// Only interfaces that are set up are selected. Our own addresses never make an interface part of a
-    /// subnet. `before` is the selection until now: while a family has no default route at all, as when a DHCP
-    /// client replaces it, its interface stays selected.
+    /// subnet. `internal` are the node's internal addresses, `before` is the default choice that was found last.
     #[must_use]
-    pub fn new(config: &AgentConfig, observed: &Observed, ours: Ours<'_>, before: &Self) -> Self {
-        let mut selection = Self { defaults: before.defaults, ..Self::default() };
-        let eligible = |link: &Link| link.up && link.name != config.dummy_interface;
-        let networks = |index: u32, family: Option<Family>| networks(observed, index, family, ours);
+    pub fn new(
+        config: &AgentConfig,
+        observed: &Observed,
+        ours: Ours<'_>,
+        internal: &[IpAddr],
+        before: &DefaultInterfaces,
+    ) -> Self {
+        let mut selection = Self::remembering(before.clone());
+        let eligible = |link: &Link| link.up && !link.is_named(&config.dummy_interface);
+        let mut chosen: Vec<(u32, &Link)> = Vec::new();
         match &config.local_interface {
             InterfaceChoice::DefaultRoute => {
-                // The default interface of one family has no meaning for the other.
-                for (family, default) in Family::ALL.into_iter().zip(0..) {
-                    let known = default_interface(observed, family, eligible).or_else(|| {
-                        let index = before.defaults.get(default).copied().flatten()?;
-                        observed.links.get(&index).map(|link| (index, link))
-                    });
-                    if let Some((index, link)) = known.filter(|(_, link)| eligible(link)) {
-                        selection.add(index, link, networks(index, Some(family)));
-                        if let Some(place) = selection.defaults.get_mut(default) {
-                            *place = Some(index);
-                        }
-                    }
-                }
+                selection.defaults = before.refreshed(observed, ours, internal, eligible);
+                chosen.extend(selection.defaults.names().filter_map(|name| named(observed, name)));
             }
             InterfaceChoice::Matching(pattern) => {
-                let matches = |link: &Link| eligible(link) && !link.loopback && pattern.is_match(&link.name);
-                let mut found: Vec<_> = observed.links.iter().filter(|(_, link)| matches(link)).collect();
+                let matches = |link: &Link| !link.loopback && link.names().any(|name| pattern.is_match(name));
+                let mut found: Vec<(u32, &Link)> = observed
+                    .links
+                    .iter()
+                    .filter(|(_, link)| matches(link))
+                    .map(|(index, link)| (*index, link))
+                    .collect();
                 found.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
-                for (index, link) in found {
-                    selection.add(*index, link, networks(*index, None));
-                }
+                chosen.extend(found);
             }
         }
-        for name in &config.interfaces {
-            let found = observed.links.iter().find(|(_, link)| link.name == *name && eligible(link));
-            if let Some((index, link)) = found {
-                selection.add(*index, link, networks(*index, None));
+        chosen.extend(config.interfaces.iter().filter_map(|name| named(observed, name)));
+        for (index, link) in chosen.into_iter().filter(|(_, link)| eligible(link)) {
+            if !selection.has(index) {
+                selection.interfaces.push(Selected {
+                    index,
+                    name: link.name.clone(),
+                    networks: networks(observed, index, ours),
+                    on_link: on_link_networks(observed, index, ours),
+                    works: link.works(),
+                });
             }
         }
         selection
-    }
-
-    fn add(&mut self, index: u32, link: &Link, networks: Vec<IpNetwork>) {
-        if let Some(known) = self.interfaces.iter_mut().find(|known| known.index == index) {
-            for network in networks {
-                if !known.networks.contains(&network) {
-                    known.networks.push(network);
-                }
-            }
-        } else {
-            self.interfaces.push(Selected { index, name: link.name.clone(), networks, works: link.works() });
-        }
     }
 
     /// Appends an interface of an earlier selection; returns whether it was missing.
@@ -103,22 +141,21 @@ impl Selection {
         missing
     }
 
-    /// The first interface in the subnet of the address, with the narrowest network that contains it.
+    /// The first interface in the subnet of the address, with the prefix length that the address gets there.
     /// Interfaces that work come first.
     #[must_use]
-    pub fn containing(&self, ip: IpAddr) -> Option<(&Selected, IpNetwork)> {
+    pub fn containing(&self, ip: IpAddr) -> Option<(&Selected, u8)> {
         let working = self.interfaces.iter().filter(|selected| selected.works);
-        working.chain(self.interfaces.iter().filter(|selected| !selected.works)).find_map(|selected| {
-            let holding = selected.networks.iter().filter(|network| network.contains(ip));
-            holding.max_by_key(|network| network.prefix()).map(|network| (selected, *network))
-        })
+        let mut all = working.chain(self.interfaces.iter().filter(|selected| !selected.works));
+        all.find_map(|selected| Some((selected, selected.prefix_len(ip)?)))
     }
 
     /// The subnets to advertise: those of interfaces that work, sorted, without duplicates.
     #[must_use]
     pub fn subnets(&self) -> Vec<IpNetwork> {
         let working = self.interfaces.iter().filter(|selected| selected.works);
-        let mut subnets: Vec<IpNetwork> = working.flat_map(|selected| selected.networks.iter().copied()).collect();
+        let mut subnets: Vec<IpNetwork> =
+            working.flat_map(|selected| selected.networks.iter().chain(&selected.on_link)).copied().collect();
         subnets.sort_unstable();
         subnets.dedup();
         subnets
@@ -144,22 +181,10 @@ pub fn remote_links(observed: &Observed, dummy: Option<u32>, selection: &Selecti
     mute.map(|(index, _)| *index).chain(dummy).collect()
 }
 
-/// `RT_TABLE_MAIN`.
-const MAIN: u32 = 254;
-
-/// The interface of a family's best default route among those with a usable interface.
-///
-/// Routes of the table `main` come before those of VRFs and of policy routing; among them the lowest metric is
-/// preferred. A route through an interface without ARP comes last in any case: it leads into a VRF (through the
-/// VRF's own device) or a tunnel, where nobody asks for an address.
-fn default_interface(observed: &Observed, family: Family, eligible: impl Fn(&Link) -> bool) -> Option<(u32, &Link)> {
-    let routes = observed.routes.iter().filter(|route| route.family == family);
-    let usable = routes.filter_map(|route| {
-        let link = observed.links.get(&route.index).filter(|link| eligible(link))?;
-        Some((route, link))
-    });
-    let best = usable.min_by_key(|(route, link)| (!link.resolves, route.table != MAIN, route.metric, route.table))?;
-    Some((best.0.index, best.1))
+/// The interface with this name, or with this further name.
+fn named<'a>(observed: &'a Observed, name: &str) -> Option<(u32, &'a Link)> {
+    let index = observed.index_of(name)?;
+    observed.links.get(&index).map(|link| (index, link))
 }
 
 #[cfg(test)]
@@ -170,14 +195,15 @@ mod tests {
     use crate::model::address::KernelAddress;
     use crate::model::link::DefaultRoute;
     use crate::model::observed::Change;
-    use crate::model::testing::{key, node, ours, plain};
+    use crate::model::testing::{key, node, on_link, ours, plain};
 
     fn config(spec: serde_json::Value) -> AgentConfig {
         AgentConfig::new(&serde_json::from_value(spec).unwrap()).unwrap()
     }
 
     fn select(spec: serde_json::Value, observed: &Observed) -> Selection {
-        Selection::new(&config(spec), observed, Ours::new(&BTreeSet::new()), &Selection::default())
+        let none = BTreeSet::new();
+        Selection::new(&config(spec), observed, Ours::new(&none, true), &[], &DefaultInterfaces::default())
     }
 
     fn texts(selection: &Selection) -> Vec<String> {
@@ -189,22 +215,25 @@ mod tests {
         DefaultRoute { family: Family::V4, metric, table, index, gateway: None, source: None }
     }
 
-    /// A node whose IPv4 default routes are these.
+    /// A node without IPv6 whose IPv4 default routes are these.
     fn routed(routes: &[DefaultRoute]) -> Observed {
         let mut observed = node();
+        observed.apply(Change::NoAddress(key(2, "fd00:50::11/64")));
         observed.routes = routes.iter().copied().collect();
         observed
     }
 
     #[test]
-    fn the_default_route_selects_by_family() {
+    fn case_9_the_default_route_of_a_family_selects_for_both() {
         let mut observed = node();
         assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24", "fd00:50::/64"]);
         observed.routes.retain(|route| route.family == Family::V4);
-        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24"]);
-        // Each family by its own.
+        assert_eq!(texts(&select(json!({}), &observed)), ["192.168.50.0/24", "fd00:50::/64"]);
+        // That of IPv4 is preferred.
         observed.routes = [via(4, 254, 0), DefaultRoute { family: Family::V6, ..via(2, 254, 0) }].into();
-        assert_eq!(texts(&select(json!({}), &observed)), ["10.1.0.0/24", "fd00:50::/64"]);
+        let selection = select(json!({}), &observed);
+        assert_eq!(selection.iter().map(|selected| selected.name.as_str()).collect::<Vec<_>>(), ["eth1", "eth0"]);
+        assert_eq!(texts(&selection), ["10.1.0.0/24", "192.168.50.0/24", "fd00:50::/64"]);
     }
 
     /// `eth0` is 2 with 192.168.50.0/24, `eth1` is 4 with 10.1.0.0/24.
@@ -269,7 +298,13 @@ mod tests {
         observed.apply(Change::Address(key(2, "198.51.100.1/24"), ours()));
         observed.apply(Change::Address(key(2, "203.0.113.1/24"), plain()));
         let recorded = [key(2, "203.0.113.1/24")].into();
-        let selection = Selection::new(&AgentConfig::default(), &observed, Ours::new(&recorded), &Selection::default());
+        let selection = Selection::new(
+            &AgentConfig::default(),
+            &observed,
+            Ours::new(&recorded, true),
+            &[],
+            &DefaultInterfaces::default(),
+        );
         assert_eq!(texts(&selection), ["192.168.50.0/24", "fd00:50::/64"]);
     }
 
@@ -288,7 +323,31 @@ mod tests {
         let mut observed = node();
         observed.apply(Change::Address(key(2, "192.168.50.130/25"), plain()));
         let selection = select(json!({}), &observed);
-        assert_eq!(selection.containing("192.168.50.200".parse().unwrap()).unwrap().1.prefix(), 25);
-        assert_eq!(selection.containing("192.168.50.20".parse().unwrap()).unwrap().1.prefix(), 24);
+        assert_eq!(selection.containing("192.168.50.200".parse().unwrap()).unwrap().1, 25);
+        assert_eq!(selection.containing("192.168.50.20".parse().unwrap()).unwrap().1, 24);
+    }
+
+    #[test]
+    fn case_12_an_on_link_network_gives_host_routes() {
+        let mut observed = node();
+        observed.apply(Change::NoAddress(key(2, "fd00:50::11/64")));
+        observed.apply(Change::Address(key(2, "fd00:50::11/128"), plain()));
+        observed.apply(Change::OnLink(on_link(2, "fd00:50::/64", true)));
+        let selection = select(json!({}), &observed);
+        assert_eq!(texts(&selection), ["192.168.50.0/24", "fd00:50::/64", "fd00:50::11/128"]);
+        assert_eq!(selection.containing("fd00:50::200".parse().unwrap()).unwrap().1, 128);
+    }
+
+    #[test]
+    fn case_63_altnames_match() {
+        let mut observed = node();
+        let link = Link { altnames: vec!["enp1s0".to_owned()], ..observed.links[&4].clone() };
+        observed.apply(Change::Link(4, link));
+        for spec in [json!({"localInterface": "^enp"}), json!({"localInterface": "none", "interfaces": ["enp1s0"]})] {
+            assert_eq!(texts(&select(spec.clone(), &observed)), ["10.1.0.0/24"], "{spec}");
+        }
+        // The dummy interface may be named that way as well.
+        let selection = select(json!({"localInterface": "eth1", "dummyInterface": "enp1s0"}), &observed);
+        assert!(texts(&selection).is_empty());
     }
 }

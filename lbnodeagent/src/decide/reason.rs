@@ -9,6 +9,8 @@ pub enum Reason {
     Owner,
     /// Every node has it.
     Remote,
+    /// Every node has it, and it lies in a network of one of this node's interfaces; the sentence says of which.
+    RemoteInside(String),
     /// Another node answers for it, or none does now.
     NotOwner,
     /// The traffic policy is `Local`, and no node has endpoints of every Service that uses it.
@@ -35,7 +37,7 @@ impl Reason {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Owner => "electionWon",
-            Self::Remote => "announcingNonLocal",
+            Self::Remote | Self::RemoteInside(_) => "announcingNonLocal",
             Self::NotOwner => "lostElection",
             Self::NoEligibleNodes => "noEligibleNodes",
             Self::Excluded => "excluded",
@@ -66,7 +68,7 @@ impl fmt::Display for Reason {
             Self::Undecided => f.write_str("not known yet whether the address belongs here"),
             Self::NoConfig(state) => write!(f, "this node announces nothing: its configuration is {state}"),
             Self::NotWanted => f.write_str("no Service uses the address"),
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::RemoteInside(why) => f.write_str(why),
         }
     }
 }

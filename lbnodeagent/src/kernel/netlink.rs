@@ -12,6 +12,7 @@
 //! | [`error`] | why a request failed |
 //! | `encode` | operations to messages |
 //! | `decode` | messages to changes |
+//! | `routes` | messages about routes to changes |
 //! | `filter` | notifications that the kernel drops |
 //! | `socket` | bytes out, messages in |
 
@@ -21,4 +22,5 @@ pub mod error;
 mod filter;
 pub mod monitor;
 pub mod requests;
+mod routes;
 mod socket;

@@ -12,8 +12,6 @@ pub struct LocalInterfaces {
     pub selection: Selection,
     /// The interfaces for remote addresses, which the thread must not touch.
     pub remote_links: BTreeSet<u32>,
-    /// The node's own addresses, which are never touched.
-    pub node_addresses: BTreeSet<IpAddr>,
     /// The next hops of default routes, by interface.
     pub gateways: BTreeMap<u32, BTreeSet<IpAddr>>,
 }

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use api_types::Family;
-use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use ownership::{Event, InterfaceAddress, Link, LinkId, Mac, ProbeKind};
 use runtime::BootTime;
@@ -190,13 +189,11 @@ fn link(table: &Table, selected: &Selected) -> Option<Link> {
     let observed = table.observed();
     let found = observed.links.get(&selected.index)?;
     let own = own_addresses(observed, selected.index, table.ours());
-    let in_use = |network: &IpNetwork| selected.networks.contains(network);
-    let places = own.filter(|key| key.network().as_ref().is_some_and(in_use));
     Some(Link {
         id: LinkId(selected.index),
         mac: Mac(found.mac.unwrap_or_default()),
         carrier: found.works(),
-        places: places.filter_map(|key| InterfaceAddress::new(key.ip, key.prefix_len)).collect(),
+        places: selected.places(own).filter_map(|(ip, prefix_len)| InterfaceAddress::new(ip, prefix_len)).collect(),
         gateways: table.interfaces().gateways.get(&selected.index).into_iter().flatten().copied().collect(),
     })
 }

@@ -31,7 +31,7 @@ pub struct Start {
     pub run_dir: PathBuf,
     /// How long addresses outlive this program.
     pub stop_grace: Duration,
-    /// Addresses that are ours although the kernel could not mark them.
+    /// Addresses that are ours, also if the kernel could not mark them or somebody has taken the mark away.
     pub recorded: BTreeSet<AddressKey>,
     /// The interfaces for local addresses.
     pub interfaces: LocalInterfaces,

@@ -59,7 +59,7 @@ pub(super) struct Table {
     interfaces: LocalInterfaces,
     /// The interfaces that this table must not touch.
     remote_links: BTreeSet<u32>,
-    /// Addresses that are ours although the kernel could not mark them.
+    /// Addresses that are ours, also if the kernel could not mark them or somebody has taken the mark away.
     recorded: BTreeSet<AddressKey>,
     /// The placements of the addresses for which this node is a candidate.
     placements: BTreeMap<IpAddr, Placement>,
@@ -150,7 +150,12 @@ impl Table {
 
     /// Which addresses in the kernel are ours.
     pub(super) const fn ours(&self) -> Ours<'_> {
-        Ours::new(&self.recorded)
+        Ours::new(&self.recorded, self.marks_addresses)
+    }
+
+    /// Whether the kernel has the address there from us.
+    fn has(&self, key: &AddressKey) -> bool {
+        self.observed().addresses.get(key).is_some_and(|found| self.ours().includes(key, found))
     }
 
     /// Whether the protocol holds the address here.
@@ -203,7 +208,6 @@ impl Table {
             desired: &self.held,
             observed: self.observed(),
             ours: self.ours(),
-            node_addresses: &self.interfaces.node_addresses,
             remote_links: &self.remote_links,
             writer: Writer::Local,
             sweep: true,
@@ -226,7 +230,7 @@ impl Table {
         self.findings.interfaces |= !affected.is_empty();
         self.update_remote_links();
         self.note_missing();
-        let present = |(_, held): &(&IpAddr, &Placement)| self.observed().addresses.contains_key(&held.key);
+        let present = |(_, held): &(&IpAddr, &Placement)| self.has(&held.key);
         let held: Vec<IpAddr> = self.held.iter().filter(present).map(|(ip, _)| *ip).collect();
         let mut operations = self.plan().operations(held);
         let unplaced = |operation: &Operation| !self.held.contains_key(&operation.key().ip);

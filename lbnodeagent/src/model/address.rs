@@ -45,8 +45,8 @@ pub struct KernelAddress {
     pub secondary: bool,
     /// Added without a connected route.
     pub no_prefix_route: bool,
-    /// Neither tentative nor deprecated nor failed. Only such an address shows which subnet the interface is
-    /// in.
+    /// Neither tentative nor failed. Only such an address shows which subnet the interface is in. A deprecated one does:
+    /// it is valid, and its network is on the link (RFC 4862, section 5.5.4).
     pub usable: bool,
     /// The scope (`RT_SCOPE_*`), 0 for global.
     pub scope: u8,

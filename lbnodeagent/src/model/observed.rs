@@ -1,14 +1,14 @@
-//! The kernel's state as last heard: links, addresses, default routes.
+//! The kernel's state as last heard: links, addresses, routes.
 //!
 //! A dump fills it and notifications keep it current. It does not depend on netlink, so tests build one by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use api_types::Family;
 
 use crate::model::address::{AddressKey, KernelAddress};
-use crate::model::link::{DefaultRoute, Link};
+use crate::model::link::{DefaultRoute, Link, OnLinkRoute};
 
 /// One change in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub enum Change {
     Replacement(DefaultRoute),
     /// A default route is gone.
     NoRoute(DefaultRoute),
+    /// An on-link route appeared.
+    OnLink(OnLinkRoute),
+    /// An on-link route is gone.
+    NoOnLink(OnLinkRoute),
 }
 
 /// What a change affects.
@@ -37,7 +41,7 @@ pub struct Affected {
     pub addresses: BTreeSet<IpAddr>,
     /// An interface appeared, changed or disappeared.
     pub links: bool,
-    /// A default route appeared or disappeared.
+    /// A default route or an on-link route appeared or disappeared.
     pub routes: bool,
 }
 
@@ -56,7 +60,7 @@ impl Affected {
     }
 }
 
-/// Links, addresses and default routes of this network namespace.
+/// Links, addresses and routes of this network namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Interfaces by index.
@@ -65,6 +69,8 @@ pub struct Observed {
     pub addresses: BTreeMap<AddressKey, KernelAddress>,
     /// Default routes of both families.
     pub routes: BTreeSet<DefaultRoute>,
+    /// On-link routes of both families.
+    pub on_link: BTreeSet<OnLinkRoute>,
     /// IPv6 addresses that were added and that the kernel has not reported yet. It reports them when duplicate
     /// address detection is over, and does so later and on another thread even if there is none
     /// (`addrconf_dad_work`).
@@ -79,7 +85,7 @@ impl Observed {
             Change::Link(index, link) => {
                 // The kernel sends such a message for every change of a counter.
                 changes.links = self.links.get(&index) != Some(&link);
-                changes.routes = !link.up && self.forget_ipv4_routes(|route| route.index == index);
+                changes.routes = !link.up && self.forget_ipv4_routes(|through, _| through == index);
                 self.links.insert(index, link);
             }
             Change::NoLink(index) => {
@@ -90,6 +96,7 @@ impl Observed {
                     changes.addresses.insert(key.ip);
                 }
                 self.routes.retain(|route| route.index != index);
+                self.on_link.retain(|route| route.index != index);
                 self.underway.retain(|key| key.index != index);
             }
             Change::Address(key, address) => {
@@ -119,6 +126,17 @@ impl Observed {
                 changes.routes = self.routes != before;
             }
             Change::NoRoute(route) => changes.routes = self.routes.remove(&route),
+            Change::OnLink(route) => {
+                // The kernel has an IPv4 route once for each network and metric, and does not report which one it
+                // replaced.
+                let replaced = |other: &OnLinkRoute| {
+                    route.network.is_ipv4() && (other.network, other.metric) == (route.network, route.metric)
+                };
+                changes.routes = !self.on_link.contains(&route);
+                self.on_link.retain(|other| !replaced(other));
+                self.on_link.insert(route);
+            }
+            Change::NoOnLink(route) => changes.routes = self.on_link.remove(&route),
         }
         changes
     }
@@ -155,25 +173,30 @@ impl Observed {
         self.underway.contains(key)
     }
 
-    /// Removes the IPv4 default routes that the kernel drops together with an address: all of its interface if
-    /// it was the last one there, and those that name it as their source if the host has it nowhere else.
+    /// Removes the IPv4 routes that the kernel drops together with an address: all of its interface if it was the last
+    /// one there, and those that name it as their source if the host has it nowhere else.
     fn forget_routes_with(&mut self, gone: &AddressKey) -> bool {
         let IpAddr::V4(ip) = gone.ip else { return false };
-        let concerns = |route: &DefaultRoute| route.index == gone.index || route.source == Some(ip);
-        if !self.routes.iter().any(concerns) {
+        let concerns = |index: u32, source: Option<Ipv4Addr>| index == gone.index || source == Some(ip);
+        // Nearly always it concerns none, and there may be thousands of addresses.
+        if !self.routes.iter().any(|route| concerns(route.index, route.source))
+            && !self.on_link.iter().any(|route| concerns(route.index, route.source))
+        {
             return false;
         }
         let last = !self.addresses.keys().any(|key| key.index == gone.index && key.ip.is_ipv4());
         let nowhere = self.of(gone.ip).next().is_none();
-        self.forget_ipv4_routes(|route| last && route.index == gone.index || nowhere && route.source == Some(ip))
+        self.forget_ipv4_routes(|index, source| last && index == gone.index || nowhere && source == Some(ip))
     }
 
-    /// Removes IPv4 default routes that the kernel drops by itself (`fib_flush`), for example when an interface
-    /// is set down. It reports such drops for IPv6 only. Returns whether there was any.
-    fn forget_ipv4_routes(&mut self, dropped: impl Fn(&DefaultRoute) -> bool) -> bool {
-        let before = self.routes.len();
-        self.routes.retain(|route| route.family == Family::V6 || !dropped(route));
-        self.routes.len() != before
+    /// Removes IPv4 routes that the kernel drops by itself (`fib_flush`), for example when an interface is set down. It
+    /// reports such drops for IPv6 only. `dropped` is given the interface and the source of each. Returns whether there
+    /// was any.
+    fn forget_ipv4_routes(&mut self, dropped: impl Fn(u32, Option<Ipv4Addr>) -> bool) -> bool {
+        let before = (self.routes.len(), self.on_link.len());
+        self.routes.retain(|route| route.family == Family::V6 || !dropped(route.index, route.source));
+        self.on_link.retain(|route| route.network.is_ipv6() || !dropped(route.index, route.source));
+        (self.routes.len(), self.on_link.len()) != before
     }
 
     /// What differs in another state. Lifetimes are not compared.
@@ -189,7 +212,8 @@ impl Observed {
             from.addresses.iter().filter(differs).map(|(key, _)| key.ip).collect()
         };
         let addresses = missing(self, other).into_iter().chain(missing(other, self)).collect();
-        Affected { addresses, links: self.links != other.links, routes: self.routes != other.routes }
+        let routes = self.routes != other.routes || self.on_link != other.on_link;
+        Affected { addresses, links: self.links != other.links, routes }
     }
 
     /// All occurrences of an address.
@@ -199,10 +223,11 @@ impl Observed {
         self.addresses.range(first..=last)
     }
 
-    /// The index of the interface with this name.
+    /// The index of the interface with this name. A further name of an interface counts as well: the kernel allows each
+    /// name once.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<u32> {
-        self.links.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
+        self.links.iter().find(|(_, link)| link.is_named(name)).map(|(index, _)| *index)
     }
 
     /// The name of an interface; empty if it is gone.

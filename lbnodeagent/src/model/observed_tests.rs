@@ -1,7 +1,7 @@
 use runtime::BootTime;
 
 use super::*;
-use crate::model::testing::{key, node, plain};
+use crate::model::testing::{key, node, on_link, plain};
 
 #[test]
 fn a_removed_link_takes_its_addresses_along() {
@@ -96,6 +96,28 @@ fn ipv4_routes_go_without_notice() {
     // The source is elsewhere now, as when a bridge takes the interface over.
     before.apply(Change::Address(key(2, "10.1.0.11/24"), plain()));
     assert!(!before.apply(Change::NoAddress(key(4, "10.1.0.11/24"))).routes);
+}
+
+#[test]
+fn on_link_routes_come_and_go_with_their_interface() {
+    let networks =
+        |observed: &Observed| observed.on_link.iter().map(|route| route.network.to_string()).collect::<Vec<_>>();
+    let mut before = node();
+    assert!(before.apply(Change::OnLink(on_link(4, "10.77.0.0/16", false))).routes);
+    assert!(before.apply(Change::OnLink(on_link(4, "fd00:77::/64", false))).routes);
+    assert!(!before.apply(Change::OnLink(on_link(4, "fd00:77::/64", false))).routes);
+    // The kernel has an IPv4 route of a metric once, and IPv6 routes once for each interface.
+    let mut observed = before.clone();
+    assert!(observed.apply(Change::OnLink(on_link(2, "10.77.0.0/16", false))).routes);
+    assert!(observed.apply(Change::OnLink(on_link(2, "fd00:77::/64", false))).routes);
+    assert_eq!(networks(&observed), ["10.77.0.0/16", "fd00:77::/64", "fd00:77::/64"]);
+    assert!(observed.differences(&before).routes);
+    // The last IPv4 address of the interface goes.
+    let mut observed = before.clone();
+    assert!(observed.apply(Change::NoAddress(key(4, "10.1.0.11/24"))).routes);
+    assert_eq!(networks(&observed), ["fd00:77::/64"]);
+    before.apply(Change::NoLink(4));
+    assert!(networks(&before).is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ipnetwork::IpNetwork;
 use runtime::BootTime;
 
 use crate::model::address::{AddressKey, KernelAddress, MARK};
-use crate::model::link::{DefaultRoute, Link};
+use crate::model::link::{DefaultRoute, Link, OnLinkRoute};
 use crate::model::observed::{Change, Observed};
 
 /// An address as an administrator adds it.
@@ -35,11 +35,17 @@ pub fn key(index: u32, cidr: &str) -> AddressKey {
     AddressKey { ip: network.ip(), index, prefix_len: network.prefix() }
 }
 
+/// An on-link route; `by_kernel` says that the kernel made it.
+pub fn on_link(index: u32, network: &str, by_kernel: bool) -> OnLinkRoute {
+    OnLinkRoute { network: network.parse().unwrap(), index, metric: 256, source: None, by_kernel }
+}
+
 /// A node: `lo` is 1, `eth0` is 2 with `192.168.50.11/24` and `fd00:50::11/64`, `kube-lb0` is 3,
 /// `eth1` is 4 with `10.1.0.11/24`; the default routes use `eth0`.
 pub fn node() -> Observed {
     let link = |name: &str| Link {
         name: name.to_owned(),
+        altnames: Vec::new(),
         up: true,
         carrier: true,
         loopback: name == "lo",

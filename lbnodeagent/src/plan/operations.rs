@@ -25,8 +25,6 @@ pub struct Plan<'a> {
     pub observed: &'a Observed,
     /// Which addresses in the kernel are ours.
     pub ours: Ours<'a>,
-    /// The node's own addresses, which are never deleted.
-    pub node_addresses: &'a BTreeSet<IpAddr>,
     /// The interfaces for remote addresses ([`crate::decide::interfaces::remote_links`]).
     pub remote_links: &'a BTreeSet<u32>,
     /// Who makes the plan, and so which interfaces it covers.
@@ -76,7 +74,7 @@ impl Plan<'_> {
     /// Whether the address is ours and the plan may delete it.
     #[must_use]
     pub fn is_ours(&self, key: &AddressKey, found: &KernelAddress) -> bool {
-        self.covers(key.index) && self.ours.includes(key, found) && !self.node_addresses.contains(&key.ip)
+        self.covers(key.index) && self.ours.includes(key, found)
     }
 
     /// Whether an address stays until its successor on another dummy interface is reported. The kernel accepts
@@ -185,7 +183,9 @@ impl Plan<'_> {
             _ => true,
         };
         let route = entry.key.ip.is_ipv6() && found.no_prefix_route != entry.no_prefix_route;
-        foreign || lifetime || route
+        // An IPv4 address is chosen as a source whether it is deprecated or not.
+        let source = entry.key.ip.is_ipv6() && entry.preferred == Some(0) && found.preferred != Some(0);
+        foreign || self.ours.lacks_mark(found) || lifetime || route || source
     }
 }
 

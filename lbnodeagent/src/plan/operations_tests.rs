@@ -15,12 +15,20 @@ struct Case {
     desired: BTreeMap<IpAddr, Placement>,
     recorded: BTreeSet<AddressKey>,
     sweep: bool,
+    kernel_marks: bool,
     now: u64,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { observed: node(), desired: BTreeMap::new(), recorded: BTreeSet::new(), sweep: true, now: 0 }
+        Self {
+            observed: node(),
+            desired: BTreeMap::new(),
+            recorded: BTreeSet::new(),
+            sweep: true,
+            kernel_marks: true,
+            now: 0,
+        }
     }
 
     fn has(mut self, index: u32, cidr: &str, address: KernelAddress) -> Self {
@@ -49,8 +57,7 @@ impl Case {
         let plan = Plan {
             desired: &self.desired,
             observed: &self.observed,
-            ours: Ours::new(&self.recorded),
-            node_addresses: &["192.168.50.11".parse().unwrap()].into(),
+            ours: Ours::new(&self.recorded, self.kernel_marks),
             remote_links: &[3].into(),
             writer: Writer::Sole,
             sweep: self.sweep,
@@ -106,8 +113,30 @@ fn deletes_only_what_is_ours() {
 }
 
 #[test]
-fn a_node_address_is_never_deleted_whatever_its_mark() {
-    assert_eq!(Case::new().has(2, "192.168.50.11/24", ours()).plan(), "");
+fn case_4_what_we_put_is_withdrawn_whatever_the_nodes_status_lists() {
+    assert_eq!(Case::new().has(2, "192.168.50.200/24", ours()).plan(), "Delete 192.168.50.200/24 eth0\n");
+    assert_eq!(Case::new().has(2, "192.168.50.200/24", plain()).plan(), "");
+}
+
+#[test]
+fn a_lost_mark_is_put_back_where_the_kernel_keeps_marks() {
+    let mut case = Case::new().has(3, "172.30.200.155/32", plain()).wants(3, "172.30.200.155/32");
+    case.recorded.insert(key(3, "172.30.200.155/32"));
+    assert_eq!(case.plan(), "Renew 172.30.200.155/32 kube-lb0 None Some(76)\n");
+    case.kernel_marks = false;
+    assert_eq!(case.plan(), "");
+}
+
+#[test]
+fn case_7_an_ipv6_address_that_is_not_deprecated_becomes_so() {
+    let deprecated = || KernelAddress { preferred: Some(0), ..ours() };
+    for (found, expected) in [(ours(), "Renew 2001:db8::1/128 kube-lb0 None Some(76)\n"), (deprecated(), "")] {
+        let mut case = Case::new().has(3, "2001:db8::1/128", found).wants(3, "2001:db8::1/128");
+        for placement in case.desired.values_mut() {
+            placement.attributes.preferred_lifetime = Some(0);
+        }
+        assert_eq!(case.plan(), expected);
+    }
 }
 
 #[test]
@@ -334,10 +363,9 @@ proptest! {
         let mut observed = node();
         observed.apply(Change::Address(key(3, "10.9.0.100/24"), plain()));
         for desired in [&before, &after] {
-            let nobody = BTreeSet::new();
             let recorded = BTreeSet::new();
             let kernel = observed.clone();
-            let plan = Plan { desired, observed: &kernel, ours: Ours::new(&recorded), node_addresses: &nobody, remote_links: &[3].into(), writer: Writer::Sole, sweep: true, interval: 30, now: at(0) };
+            let plan = Plan { desired, observed: &kernel, ours: Ours::new(&recorded, true), remote_links: &[3].into(), writer: Writer::Sole, sweep: true, interval: 30, now: at(0) };
             let all: BTreeSet<IpAddr> = plan.ours_in_kernel().chain(desired.keys().copied()).collect();
             carry_out(&mut observed, &plan.operations(all.iter().copied()), promote);
             let ours: BTreeSet<AddressKey> = observed.addresses.iter().filter(|(_, found)| found.mark.is_some()).map(|(key, _)| *key).collect();

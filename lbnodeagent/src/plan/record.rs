@@ -1,7 +1,8 @@
-//! The record of which addresses are ours, for kernels that cannot mark addresses (before Linux 5.18).
+//! The record of which addresses are ours: for kernels that cannot mark addresses (before Linux 5.18), and for addresses
+//! that have lost their mark.
 //!
 //! It is a file with one line for each address, on a tmpfs, so that it lives as long as the addresses do. Without
-//! the file no address counts as ours, and none is deleted.
+//! the file, only marks and what the Services say tell which addresses are ours.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +13,7 @@ use ipnetwork::IpNetwork;
 
 use crate::model::address::AddressKey;
 
-/// The addresses that we added and could not mark.
+/// The addresses that we added.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
@@ -38,6 +39,12 @@ impl Record {
     /// Adds an address.
     pub fn insert(&mut self, key: AddressKey) {
         self.changed |= self.keys.insert(key);
+    }
+
+    /// Replaces all addresses.
+    pub fn replace(&mut self, keys: BTreeSet<AddressKey>) {
+        self.changed |= self.keys != keys;
+        self.keys = keys;
     }
 
     /// Removes an address.

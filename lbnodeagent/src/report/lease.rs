@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`content`] | what the Lease says |
 //! | `body` | the Lease as it is written |
+//! | [`own`] | the node's own addresses and gateways |
 //! | `schedule` | when it is written |
 //! | [`renewal`] | writing it |
 
 mod body;
 pub mod content;
+pub mod own;
 pub mod renewal;
 mod schedule;

@@ -46,6 +46,11 @@ impl Reporter {
                 }
             }
             Reason::Remote | Reason::NotWanted | Reason::Undecided => {}
+            Reason::RemoteInside(text) => {
+                tracing::warn!(op = "announce", event = "insideNetwork", ip = %ip, "{text}");
+                let text = format!("node {}: {text}", self.node);
+                self.services(services, ip, Severity::Warning, reason::CONFIGURATION_WARNING, &text);
+            }
             Reason::Refused(text) => {
                 tracing::warn!(op = "announce", event = "refused", ip = %ip, "{text}");
                 let text = format!("node {}: {text}", self.node);

@@ -102,7 +102,9 @@ fn an_agent_says_what_its_kernel_has() {
         // A route that somebody else put on the dummy interface.
         ip("address add 172.30.200.9/32 dev kube-lb0");
         member
-            .hears("172.30.200.9", |answer| answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing)
+            .wait_for_answer("172.30.200.9", |answer| {
+                answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing
+            })
             .await;
         node.stop().await;
     });

@@ -48,7 +48,7 @@ fn addresses_have_the_lifetimes_and_flags_of_the_configuration() {
         has_for("eth0", &["192.168.50.200/24"], 600, 100).await;
         has_for("eth0", &["fd00:50::f000/64", "deprecated"], 600, 0).await;
         has_for("kube-lb0", &["172.30.200.155/32", "noprefixroute"], 60, 60).await;
-        has_for("kube-lb0", &["2001:470:8bf5:2:2::1/128", "noprefixroute"], 60, 60).await;
+        has_for("kube-lb0", &["2001:470:8bf5:2:2::1/128", "deprecated", "noprefixroute"], 60, 0).await;
         let without = |line: &String| line.contains("192.168.50.200/24") && !line.contains("noprefixroute");
         eventually("with a route", || addresses("eth0").iter().any(without)).await;
         // The kernel alone would keep the route of an IPv6 address that has a lifetime.

@@ -121,13 +121,15 @@ fn addresses_have_their_attributes() {
         let ours = |is: fn(&KernelAddress) -> bool| {
             kernel_state().addresses.values().filter(|found| found.mark == Some(MARK) && is(found)).count()
         };
-        assert_eq!(ours(|found| found.valid.is_none() && found.preferred.is_none() && found.usable), 2);
+        assert_eq!(ours(|found| found.valid.is_none() && found.preferred.is_none()), 1);
+        assert_eq!(ours(|found| found.valid.is_none() && found.preferred == Some(0)), 1);
         assert!(routed());
         let lines = addresses(NAME);
         let [v4, v6] = lines.as_slice() else { panic!("{lines:#?}") };
-        let ends = "valid_lft forever preferred_lft forever";
-        assert!(v4.ends_with(&format!("inet {}/32 scope global {NAME}\\ {ends}", REMOTE[0])), "{v4}");
-        assert!(v6.ends_with(&format!("inet6 {}/128 scope global nodad \\ {ends}", REMOTE[1])), "{v6}");
+        let ends = |preferred| format!("valid_lft forever preferred_lft {preferred}");
+        assert!(v4.ends_with(&format!("inet {}/32 scope global {NAME}\\ {}", REMOTE[0], ends("forever"))), "{v4}");
+        let v6_ends = format!("inet6 {}/128 scope global nodad deprecated \\ {}", REMOTE[1], ends("0sec"));
+        assert!(v6.ends_with(&v6_ends), "{v6}");
 
         let lifetimes = json!({"validLifetime": 1000, "preferredLifetime": 0, "noPrefixRoute": true});
         node.configure(json!({"local": {"addressConfig": {"dummyInterface": lifetimes}}})).await;

@@ -156,12 +156,10 @@ fn apply_plan(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
         .collect();
     let observed = kernel.dump().unwrap();
     let none = BTreeSet::new();
-    let nobody = BTreeSet::new();
     let plan = Plan {
         desired: &desired,
         observed: &observed,
-        ours: Ours::new(&none),
-        node_addresses: &nobody,
+        ours: Ours::new(&none, true),
         remote_links: &[index].into(),
         writer: Writer::Sole,
         sweep: true,

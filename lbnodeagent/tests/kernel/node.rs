@@ -98,7 +98,7 @@ pub struct Node {
     requests: mpsc::Sender<StateRequest>,
     stop: CancellationToken,
     running: Task,
-    _leases: watch::Receiver<Option<Content>>,
+    pub leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     queue: EventQueue,
     events: EventReceiver,
@@ -135,7 +135,7 @@ impl Node {
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
-        Self { inputs, readiness, requests, stop, running, _leases: leases, registry, queue, events }
+        Self { inputs, readiness, requests, stop, running, leases, registry, queue, events }
     }
 
     /// Starts an agent and delivers these as its first lists.
@@ -252,6 +252,8 @@ impl Node {
             node: name.to_owned(),
             subnets: vec![place.subnet],
             places: vec![place],
+            own: Vec::new(),
+            gateways: Vec::new(),
             macs: Vec::new(),
             endpoints: vec![(place.address, 7475).into()],
             wire_version: ::ownership::wire::VERSION.into(),

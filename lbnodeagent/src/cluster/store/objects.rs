@@ -109,8 +109,10 @@ impl Store {
         match event {
             Event::Apply(view) | Event::InitApply(view) => {
                 if let Some(known) = &self.node {
-                    self.dirty.config |=
-                        known.labels != view.labels || known.uid != view.uid || known.internal != view.internal;
+                    self.dirty.config |= known.labels != view.labels
+                        || known.uid != view.uid
+                        || known.internal != view.internal
+                        || known.pod_networks != view.pod_networks;
                     let changed = known.addresses != view.addresses || known.excluded != view.excluded;
                     self.dirty.all |= changed;
                     self.dirty.protocol |= changed;
@@ -139,14 +141,14 @@ impl Store {
                 self.note_members(changed);
             }
             Event::Delete(view) => {
-                let changed = self.members.remove(&view.node, now);
+                let changed = self.members.remove(&view.node);
                 self.note_members(changed);
             }
             Event::InitDone => {
                 self.dirty.all |= !self.listing.leases.complete;
                 let known: Vec<String> = self.members.names().map(str::to_owned).collect();
                 for name in self.listing.leases.done(known.iter()) {
-                    let changed = self.members.remove(&name, now);
+                    let changed = self.members.remove(&name);
                     self.note_members(changed);
                 }
             }

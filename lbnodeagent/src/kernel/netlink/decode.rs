@@ -2,37 +2,43 @@
 
 use std::net::IpAddr;
 
-use api_types::Family;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use runtime::BootTime;
 
+use super::routes;
 use crate::model::address::{AddressKey, KernelAddress};
-use crate::model::link::{DefaultRoute, Link};
+use crate::model::link::Link;
 use crate::model::observed::Change;
 
 /// A lifetime that never ends.
 const FOREVER: u32 = u32::MAX;
 
-/// The change that a message reports; nothing if it does not matter.
-pub(super) fn change(message: RouteNetlinkMessage, now: BootTime) -> Option<Change> {
+/// Hands the changes that a message reports to `found`: none if it does not matter, several for a route with several
+/// next hops.
+pub(super) fn changes(message: RouteNetlinkMessage, now: BootTime, mut found: impl FnMut(Change)) {
     match message {
         // Bridges report their ports in messages of their own family.
         RouteNetlinkMessage::NewLink(message) if message.header.interface_family == AddressFamily::Unspec => {
-            Some(Change::Link(message.header.index, link(message)))
+            found(Change::Link(message.header.index, link(message)));
         }
         RouteNetlinkMessage::DelLink(message) if message.header.interface_family == AddressFamily::Unspec => {
-            Some(Change::NoLink(message.header.index))
+            found(Change::NoLink(message.header.index));
         }
         RouteNetlinkMessage::NewAddress(message) => {
-            address(&message, now).map(|(key, address)| Change::Address(key, address))
+            if let Some((key, address)) = address(&message, now) {
+                found(Change::Address(key, address));
+            }
         }
-        RouteNetlinkMessage::DelAddress(message) => address(&message, now).map(|(key, _)| Change::NoAddress(key)),
-        RouteNetlinkMessage::NewRoute(message) => default_route(&message).map(Change::Route),
-        RouteNetlinkMessage::DelRoute(message) => default_route(&message).map(Change::NoRoute),
-        _ => None,
+        RouteNetlinkMessage::DelAddress(message) => {
+            if let Some((key, _)) = address(&message, now) {
+                found(Change::NoAddress(key));
+            }
+        }
+        RouteNetlinkMessage::NewRoute(message) => routes::changes(&message, false, found),
+        RouteNetlinkMessage::DelRoute(message) => routes::changes(&message, true, found),
+        _ => {}
     }
 }
 
@@ -40,6 +46,7 @@ fn link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         name: String::new(),
+        altnames: Vec::new(),
         // The port of a bond (IFF_SLAVE) is set up only for the bond. Ports of bridges and VRFs do not have
         // the flag.
         up: flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Port),
@@ -51,11 +58,19 @@ fn link(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::PropList(properties) => link.altnames.extend(properties.into_iter().filter_map(altname)),
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
             _ => {}
         }
     }
     link
+}
+
+fn altname(property: Prop) -> Option<String> {
+    match property {
+        Prop::AltIfName(name) => Some(name),
+        _ => None,
+    }
 }
 
 fn address(message: &AddressMessage, now: BootTime) -> Option<(AddressKey, KernelAddress)> {
@@ -95,50 +110,8 @@ fn address(message: &AddressMessage, now: BootTime) -> Option<(AddressKey, Kerne
     // For IPv6 the bit has another meaning: a temporary address (IFA_F_TEMPORARY).
     found.secondary = !ipv6 && flags.contains(AddressFlags::Secondary);
     found.no_prefix_route = flags.contains(AddressFlags::Noprefixroute);
-    found.usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Deprecated | AddressFlags::Dadfailed);
+    found.usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
     Some((AddressKey { ip, index: message.header.index, prefix_len: message.header.prefix_len }, found))
-}
-
-fn default_route(message: &RouteMessage) -> Option<DefaultRoute> {
-    let header = &message.header;
-    let family = match header.address_family {
-        AddressFamily::Inet => Family::V4,
-        AddressFamily::Inet6 => Family::V6,
-        _ => return None,
-    };
-    if header.destination_prefix_length != 0 || header.kind != RouteType::Unicast {
-        return None;
-    }
-    let (mut metric, mut table, mut index, mut via) = (0, u32::from(header.table), None, None);
-    let mut source = None;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Priority(priority) => metric = *priority,
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Oif(number) => index = Some(*number),
-            RouteAttribute::PrefSource(RouteAddress::Inet(ip)) => source = Some(*ip),
-            RouteAttribute::MultiPath(hops) => {
-                let Some(hop) = hops.first() else { continue };
-                index = index.or(Some(hop.interface_index));
-                via = via.or_else(|| hop.attributes.iter().find_map(gateway));
-            }
-            other => via = via.or_else(|| gateway(other)),
-        }
-    }
-    Some(DefaultRoute { family, metric, table, index: index?, gateway: via, source })
-}
-
-/// The next hop. That of an IPv4 route may be an IPv6 address (`RTA_VIA`, RFC 5549).
-const fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
-    match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(ip)) | RouteAttribute::Via(RouteVia::Inet(ip)) => {
-            Some(IpAddr::V4(*ip))
-        }
-        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) | RouteAttribute::Via(RouteVia::Inet6(ip)) => {
-            Some(IpAddr::V6(*ip))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -81,15 +81,18 @@ impl Monitor {
                     for message in messages {
                         match message.payload {
                             NetlinkPayload::InnerMessage(inner) => {
-                                let change = decode::change(inner, now);
-                                // The kernel does not report the deletion of a route
-                                // that `ip route replace` replaces.
-                                notifications.changes.extend(change.map(|change| match change {
-                                    Change::Route(route) if message.header.flags & NLM_F_REPLACE != 0 => {
-                                        Change::Replacement(route)
-                                    }
-                                    other => other,
-                                }));
+                                // The kernel does not report the deletion of a route that `ip route replace`
+                                // replaces. The first next hop stands for all: the others are added to it.
+                                let mut replaces = message.header.flags & NLM_F_REPLACE != 0;
+                                let found = &mut notifications.changes;
+                                decode::changes(inner, now, |change| {
+                                    found.push(match change {
+                                        Change::Route(route) if std::mem::take(&mut replaces) => {
+                                            Change::Replacement(route)
+                                        }
+                                        other => other,
+                                    });
+                                });
                             }
                             NetlinkPayload::Overrun(_) => notifications.lost = true,
                             _ => {}

@@ -35,7 +35,7 @@ impl Kernel {
         Ok(Self { socket: Socket::requests()?, sequence: 0 })
     }
 
-    /// Reads links, addresses and default routes.
+    /// Reads links, addresses, default routes and on-link routes.
     ///
     /// # Errors
     ///
@@ -99,7 +99,9 @@ impl Kernel {
                 }
                 interrupted |= message.header.flags & netlink_packet_core::NLM_F_DUMP_INTR != 0;
                 match message.payload {
-                    NetlinkPayload::InnerMessage(inner) => found.extend(decode::change(inner, now).filter(&wanted)),
+                    NetlinkPayload::InnerMessage(inner) => {
+                        decode::changes(inner, now, |change| found.extend(Some(change).filter(&wanted)));
+                    }
                     NetlinkPayload::Error(error) => {
                         return Err(KernelError::Refused { what, errno: errno(error.raw_code()) });
                     }

@@ -40,7 +40,7 @@ impl Table {
         let networks = self.own_networks();
         for ip in gone {
             let Some(placement) = self.held.get(ip) else { continue };
-            if self.observed().addresses.contains_key(&placement.key) {
+            if self.has(&placement.key) {
                 continue;
             }
             match self.postponed_until(&placement.key, &networks, now) {
@@ -54,7 +54,7 @@ impl Table {
     /// to be reported now is postponed.
     pub(super) fn note_missing(&mut self) {
         let (now, networks) = (BootTime::now(), self.own_networks());
-        let gone = self.held.values().filter(|held| !self.observed().addresses.contains_key(&held.key));
+        let gone = self.held.values().filter(|held| !self.has(&held.key));
         for key in gone.map(|held| held.key).collect::<Vec<_>>() {
             match self.postponed_until(&key, &networks, now) {
                 Some(at) => drop(self.postponed.entry(key.ip).or_insert(at)),

@@ -22,12 +22,8 @@ impl Table {
                 self.holdings.apply(&change, self.marks_addresses);
                 continue;
             }
+            self.forget_gone(&change);
             if let Change::Address(key, found) = &change {
-                let held_here = self.held.get(&key.ip).is_some_and(|placement| placement.key == *key);
-                // Where the kernel cannot mark an address, it is ours as soon as it is where we put it.
-                if !self.marks_addresses && found.mark.is_none() && held_here {
-                    self.recorded.insert(*key);
-                }
                 if !self.owned.contains(&key.ip) {
                     // It was reported after we had deleted it, or another program uses our mark.
                     if found.mark == Some(MARK) {
@@ -60,7 +56,8 @@ impl Table {
     /// Gives held addresses that somebody changed their attributes back.
     fn repair(&mut self, mut touched: BTreeSet<IpAddr>, now: BootTime) {
         touched.retain(|ip| {
-            self.held.get(ip).is_some_and(|held| self.observed().addresses.contains_key(&held.key))
+            self.held.get(ip).is_some_and(|held| self.has(&held.key))
+                && !self.is_taken(*ip)
                 && self.repair_limit.until(*ip, now).is_none()
         });
         let operations = self.plan().operations(touched);
@@ -75,6 +72,16 @@ impl Table {
             if let Some(placement) = self.held.get(&ip).copied() {
                 self.send(Update::Applied(Applied { placement, purpose: Some(purpose), repaired: true, from: None }));
             }
+        }
+    }
+
+    /// An address that somebody removed is not ours any more: if it comes back without our mark, somebody else put it
+    /// there.
+    fn forget_gone(&mut self, change: &Change) {
+        match change {
+            Change::NoAddress(key) => drop(self.recorded.remove(key)),
+            Change::NoLink(index) => self.recorded.retain(|key| key.index != *index),
+            _ => {}
         }
     }
 
@@ -131,18 +138,7 @@ impl Table {
             self.findings.interfaces |= affected.links || foreign;
         }
         // Somebody removed a held address before its notification was read.
-        gone.retain(|key| {
-            self.held.get(&key.ip).is_some_and(|held| held.key == *key) && !self.observed().addresses.contains_key(key)
-        });
+        gone.retain(|key| self.held.get(&key.ip).is_some_and(|held| held.key == *key) && !self.has(key));
         self.postponed.extend(gone.into_iter().map(|key| (key.ip, BootTime::now())));
-        for operation in batch {
-            // An address that is restored for its owner keeps its owner's mark and is not recorded.
-            if let Operation::Put(entry, _) = operation
-                && entry.mark == Some(MARK)
-                && self.observed().addresses.get(&entry.key).is_some_and(|found| found.mark != Some(MARK))
-            {
-                self.recorded.insert(entry.key);
-            }
-        }
     }
 }

@@ -10,7 +10,7 @@ use runtime::BootTime;
 use super::Table;
 use crate::kernel::netlink::requests::{BATCH, Kernel};
 use crate::local::messages::{Applied, Update};
-use crate::model::address::AddressKey;
+use crate::model::address::{AddressKey, MARK};
 use crate::model::operation::{Failure, Operation, Purpose};
 use crate::model::placement::Placement;
 
@@ -43,10 +43,14 @@ impl Table {
                 None => failed.push(*ip),
             }
         }
-        let operations = self.plan().operations(addresses.iter().copied().filter(|ip| self.held.contains_key(ip)));
+        // Somebody else put it there after this node became a candidate: it is not touched.
+        let taken: BTreeSet<IpAddr> = addresses.iter().copied().filter(|ip| self.is_taken(*ip)).collect();
+        failed.extend(&taken);
+        let writable = |ip: &IpAddr| self.held.contains_key(ip) && !taken.contains(ip);
+        let operations = self.plan().operations(addresses.iter().copied().filter(writable));
         let (done, refused) = self.write(&operations);
         for ip in addresses {
-            let Some(placement) = self.held.get(ip).copied() else { continue };
+            let Some(placement) = self.held.get(ip).copied().filter(|_| !taken.contains(ip)) else { continue };
             if let Some(failure) = refused.get(ip) {
                 self.send(Update::Failed(*failure));
                 failed.push(*ip);
@@ -60,6 +64,12 @@ impl Table {
             self.send(Update::Applied(Applied { placement, purpose, repaired, from: from.get(ip).cloned() }));
         }
         failed
+    }
+
+    /// Whether the interface of a held address has the address from somebody else.
+    pub(super) fn is_taken(&self, ip: IpAddr) -> bool {
+        let Some(index) = self.held.get(&ip).map(|placement| placement.key.index) else { return false };
+        self.observed().of(ip).any(|(key, found)| key.index == index && !self.ours().includes(key, found))
     }
 
     /// Removes addresses from the kernel.
@@ -112,6 +122,10 @@ impl Table {
                     }
                     (Operation::Put(entry, purpose), Ok(())) => {
                         done.entry(entry.key.ip).or_insert(*purpose);
+                        // An address that is restored for its owner keeps its owner's mark and is not recorded.
+                        if entry.mark == Some(MARK) {
+                            self.recorded.insert(entry.key);
+                        }
                     }
                     (Operation::Delete(key), Ok(())) => drop(self.recorded.remove(key)),
                 }

@@ -1,8 +1,8 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GOSSIP, INSTANCE, MACS, SUBNETS, WIRE_VERSION, addresses_value, endpoints_value, macs_value, name,
-    subnets_value, version_value,
+    ADDRESSES, GATEWAYS, GOSSIP, INSTANCE, MACS, OWN_ADDRESSES, SUBNETS, WIRE_VERSION, addresses_value,
+    endpoints_value, gateways_value, macs_value, name, own_addresses_value, subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -24,6 +24,8 @@ pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Va
             "annotations": {
                 SUBNETS: subnets_value(&content.subnets),
                 ADDRESSES: addresses_value(&content.addresses),
+                OWN_ADDRESSES: own_addresses_value(content.own.addresses.iter().copied()),
+                GATEWAYS: gateways_value(content.own.gateways.iter().copied()),
                 MACS: macs_value(&content.macs),
                 GOSSIP: endpoints_value(&content.endpoints),
                 INSTANCE: identity.pod_uid,
@@ -50,12 +52,17 @@ mod tests {
 
     use super::*;
     use crate::cluster::lease::LeaseView;
+    use crate::report::lease::own::OwnLists;
 
     fn content(gossip_silent: bool) -> Content {
         Content {
             node_uid: "node".to_owned(),
             subnets: vec!["192.0.2.0/24".parse().unwrap()],
             addresses: vec!["192.0.2.11/24".parse().unwrap()],
+            own: OwnLists {
+                addresses: vec!["192.0.2.11".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+                gateways: ["192.0.2.1".parse().unwrap()].into(),
+            },
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
             gossip_silent,
@@ -75,6 +82,8 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/macs"], "02:00:00:00:00:0b");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/addresses"], "192.0.2.11/24");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/own-addresses"], "10.0.0.1,192.0.2.11");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/gateways"], "192.0.2.1");
         let lease: Lease = serde_json::from_value(body).unwrap();
         assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
         let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));
@@ -82,6 +91,7 @@ mod tests {
         assert_eq!((view.subnets, view.endpoints), (content.subnets, content.endpoints));
         assert_eq!(view.places, [ownership::InterfaceAddress::new("192.0.2.11".parse().unwrap(), 24).unwrap()]);
         assert_eq!(view.wire_version, 2);
+        assert_eq!((view.own.len(), view.gateways), (2, vec!["192.0.2.1".parse().unwrap()]));
         assert_eq!(view.macs, [ownership::Mac([2, 0, 0, 0, 0, 11])]);
     }
 

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 
+use super::own::OwnLists;
 use crate::cluster::node::NodeView;
-use crate::decide::interfaces::Selection;
+use crate::decide::interfaces::{Selected, Selection};
 use crate::decide::networks::own_addresses;
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
@@ -23,6 +24,8 @@ pub struct Content {
     pub subnets: Vec<IpNetwork>,
     /// The node's own addresses on its local interfaces, each with its prefix length.
     pub addresses: Vec<IpNetwork>,
+    /// The node's own addresses on any interface, and its gateways.
+    pub own: OwnLists,
     /// The hardware addresses of all its interfaces.
     pub macs: Vec<[u8; 6]>,
     /// Where this agent listens for gossip, the best endpoint first.
@@ -39,14 +42,17 @@ impl Content {
         selection: &Selection,
         observed: &Observed,
         ours: Ours<'_>,
+        own: OwnLists,
         gossip_port: u16,
         gossip_silent: bool,
     ) -> Self {
         // Those of interfaces without a cable too: others must know to whom they belong.
-        let own = selection.iter().flat_map(|selected| own_addresses(observed, selected.index, ours));
-        let own: BTreeSet<(IpAddr, u8)> = own.map(|key| (key.ip, key.prefix_len)).collect();
+        let on = |selected: &Selected| own_addresses(observed, selected.index, ours);
+        let places = selection.iter().flat_map(|selected| selected.places(on(selected)));
+        let places: BTreeSet<(IpAddr, u8)> = places.collect();
         let mut hosts = node.internal.clone();
-        hosts.extend(own.iter().map(|(ip, _)| *ip));
+        let listening: BTreeSet<IpAddr> = selection.iter().flat_map(on).map(|key| key.ip).collect();
+        hosts.extend(listening);
         let mut endpoints: Vec<SocketAddr> = Vec::new();
         for host in hosts {
             let endpoint = SocketAddr::new(host, gossip_port);
@@ -57,11 +63,18 @@ impl Content {
         Self {
             node_uid: node.uid.clone(),
             subnets: selection.subnets(),
-            addresses: own.into_iter().filter_map(|(ip, length)| IpNetwork::new(ip, length).ok()).collect(),
+            addresses: places.into_iter().filter_map(|(ip, length)| IpNetwork::new(ip, length).ok()).collect(),
+            own,
             macs: answering_macs(selection, observed),
             endpoints,
             gossip_silent,
         }
+    }
+
+    /// Whether the two differ, and only in the lists of what no Service may have.
+    #[must_use]
+    pub fn differs_in_own_lists_only(&self, other: &Self) -> bool {
+        self.own != other.own && Self { own: other.own.clone(), ..self.clone() } == *other
     }
 }
 

@@ -1,5 +1,6 @@
 //! When the Lease is written: rarely, because gossip shows who lives and the Lease only where agents listen; often
-//! while gossip is silent; and whenever its content changes.
+//! while gossip is silent; and whenever its content changes. A change of nothing but the node's own addresses can wait:
+//! some programs change them all the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ const GOSSIP_SILENT: (Duration, Duration) = (Duration::from_secs(3), Duration::f
 const JITTER: f64 = 0.1;
 /// New content waits until this long after the last attempt, because interfaces change in bursts.
 const AT_LEAST: Duration = Duration::from_secs(1);
+/// A change of nothing but the node's own addresses waits until this long after the last attempt.
+const OWN_LISTS_AT_LEAST: Duration = Duration::from_secs(30);
 /// The first pause after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
@@ -41,36 +44,48 @@ pub(super) struct Schedule {
     backoff: Backoff,
     /// The last attempt, and the pause after it.
     last: Option<(Instant, Duration)>,
+    /// The content of the last attempt.
+    sent: Option<Content>,
 }
 
 impl Schedule {
     pub(super) fn new(content: watch::Receiver<Option<Content>>, gone: Arc<Notify>) -> Self {
-        Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None }
+        Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None, sent: None }
     }
 
     /// Waits for the next write; returns its content, or nothing when there will be no new content any more.
     pub(super) async fn next(&mut self) -> Option<Content> {
         if let Some((last, pause)) = self.last {
-            let early = tokio::select! {
-                () = sleep_until(last + pause) => false,
-                changed = self.content.changed() => {
-                    changed.ok()?;
-                    true
+            let mut due = last + pause;
+            loop {
+                tokio::select! {
+                    () = sleep_until(due) => break,
+                    changed = self.content.changed() => {
+                        changed.ok()?;
+                        due = due.min(last + self.at_least());
+                    }
+                    () = self.gone.notified() => due = due.min(last + AT_LEAST),
                 }
-                () = self.gone.notified() => true,
-            };
-            if early {
-                sleep_until(last + AT_LEAST).await;
             }
         }
         loop {
             let content = self.content.borrow_and_update().clone();
             if let Some(content) = content {
+                self.sent = Some(content.clone());
                 // The pause until the outcome is known.
                 self.last = Some((Instant::now(), RETRY.1));
                 return Some(content);
             }
             self.content.changed().await.ok()?;
+        }
+    }
+
+    /// How long after the last attempt the present content may be written.
+    fn at_least(&mut self) -> Duration {
+        let content = self.content.borrow_and_update();
+        match (&*content, &self.sent) {
+            (Some(content), Some(sent)) if content.differs_in_own_lists_only(sent) => OWN_LISTS_AT_LEAST,
+            _ => AT_LEAST,
         }
     }
 
@@ -101,12 +116,14 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
+    use crate::report::lease::own::OwnLists;
 
     fn content(gossip_silent: bool, uid: &str) -> Content {
         Content {
             node_uid: uid.to_owned(),
             subnets: Vec::new(),
             addresses: Vec::new(),
+            own: OwnLists::default(),
             macs: Vec::new(),
             endpoints: Vec::new(),
             gossip_silent,
@@ -178,6 +195,25 @@ mod tests {
             field.content.send_replace(Some(content(false, uid)));
         }
         assert_eq!(field.during(30).await, ["e"], "the last one only");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn case_58_own_addresses_alone_are_written_twice_a_minute() {
+        let field = field(Some(content(false, "a")));
+        let own = |last: u8| Content {
+            own: OwnLists { addresses: vec![[192, 0, 2, last].into()], ..OwnLists::default() },
+            ..content(false, "a")
+        };
+        assert_eq!(field.during(10).await.len(), 1);
+        let mut written = 0;
+        for second in 0..120 {
+            field.content.send_replace(Some(own(second)));
+            written += field.during(1).await.len();
+        }
+        assert!((3..=4).contains(&written), "{written}");
+        // Anything else does not wait, and takes the list along.
+        field.content.send_replace(Some(Content { node_uid: "b".to_owned(), ..own(200) }));
+        assert_eq!(field.during(2).await, ["b"]);
     }
 
     #[tokio::test(start_paused = true)]
