@@ -101,7 +101,9 @@ fn an_agent_says_what_its_kernel_has() {
         member.hears("192.168.50.236", |answer| answer == ClaimAnswer::Nothing).await;
         // A route that somebody else put on the dummy interface.
         ip("address add 172.30.200.9/32 dev kube-lb0");
-        member.hears("172.30.200.9", |answer| answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing).await;
+        member
+            .hears("172.30.200.9", |answer| answer == ClaimAnswer::HeldForeign || answer == ClaimAnswer::Nothing)
+            .await;
         node.stop().await;
     });
 }
