@@ -66,8 +66,8 @@
 //!
 //! Two nodes that probe at the same time see each other's questions; the worse in order steps back for 500 ms.
 //! *Checked by `all_power_on_together` (no two answers ever), `a_deaf_node_steals_nothing`, `foreign_host_before_us`,
-//! `proxy_arp_is_no_foreign_host`, `a_kernel_that_answers_for_what_it_does_not_hold`, and the bound 0 on two answers in
-//! most rows.*
+//! `case_05_proxy_arp_is_no_foreign_host`, `a_kernel_that_answers_for_what_it_does_not_hold`, and the bound 0 on two
+//! answers in most rows.*
 //!
 //! **What a member's kernel has from somebody else is not claimed, and a claim to it ends.** The claimer asks the member
 //! whose MAC answers. A member that hears of a claim to such an address says so unasked, and the claimant yields when the

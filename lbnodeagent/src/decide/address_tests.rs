@@ -159,6 +159,30 @@ fn local_addresses_get_the_prefix_and_attributes_of_their_interface() {
     assert_eq!((v6.attributes.valid_lifetime, v6.attributes.preferred_lifetime), (Some(300), Some(0)));
 }
 
+/// A router with proxy ARP answers for every address, so that any unused one of the subnet shows it.
+#[test]
+fn case_05_an_unused_address_is_found_beside_a_full_pool() {
+    let pools = |range: &str| vec![group("lan", "local", range, "192.168.50.0/24", "default")];
+    for (range, expected) in [
+        ("192.168.50.200-192.168.50.200", "192.168.50.127"),
+        ("192.168.50.200-192.168.50.201", "192.168.50.201"),
+        ("192.168.50.254-192.168.50.255", "192.168.50.127"),
+        ("192.168.50.253-192.168.50.255", "192.168.50.253"),
+    ] {
+        let address = if range.contains("200") { "192.168.50.200" } else { "192.168.50.254" };
+        let mut cluster = Cluster::new(&pools(range));
+        let free = cluster.candidacy(address, &[service(address)]).unwrap().want.free;
+        assert_eq!(free, Some(expected.parse().unwrap()), "{range}");
+    }
+    // Neither this node's own address nor another member's is unused.
+    let mut cluster = Cluster::new(&pools("192.168.50.200-192.168.50.200"));
+    let mut other = lease("other", &["192.168.50.0/24"], 1);
+    other.places.extend(ownership::InterfaceAddress::new("192.168.50.127".parse().unwrap(), 24));
+    cluster.members.apply(other, at(1), wall(1));
+    let free = cluster.candidacy("192.168.50.200", &[service("192.168.50.200")]).unwrap().want.free;
+    assert_eq!(free, Some("192.168.50.128".parse().unwrap()));
+}
+
 #[test]
 fn a_local_address_is_where_the_protocol_says() {
     let mut cluster = Cluster::new(&seed());

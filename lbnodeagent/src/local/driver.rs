@@ -32,8 +32,9 @@ const LOSSES: usize = 16;
 /// Actions that take longer are excused, or the protocol would take their duration for a pause of the process.
 const BUSY: Duration = Duration::from_millis(100);
 
-/// What the last update said: the state and flags of each member, and whether all are silent.
-type Reported = (BTreeMap<NodeId, (Liveness, u8)>, bool);
+/// What the last update said: the state and flags of each member, whether it speaks another version, and whether all are
+/// silent.
+type Reported = (BTreeMap<NodeId, (Liveness, u8, bool)>, bool);
 
 /// The protocol with its kernel, sockets and clock.
 pub(super) struct Driver {

@@ -204,13 +204,15 @@ impl Local {
         if !self.settings.excluded {
             return Exclusion::No;
         }
-        // While gossip is silent, what the others said last counts.
+        // While gossip is silent, what the others said last counts. Whether an agent of another version is excluded is
+        // not known.
         let here = |member: &MemberStatus| member.liveness == Liveness::Alive || self.silent && member.lease_alive;
         let able: Vec<&MemberStatus> =
             self.members.iter().flatten().filter(|member| here(member) && member.flags & SELECTED != 0).collect();
         if able.iter().any(|member| member.heard && member.flags & EXCLUDED == 0) {
             Exclusion::Yes
         } else if able.iter().any(|member| !member.heard)
+            || self.members.iter().flatten().any(|member| member.other_version)
             || self.started.is_none_or(|started| now.since(started) < EXCLUSION)
         {
             Exclusion::Unknown

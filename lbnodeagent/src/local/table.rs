@@ -227,6 +227,7 @@ impl Table {
             self.reopen();
             return false;
         };
+        self.holdings.touch(&affected.addresses);
         self.findings.interfaces |= !affected.is_empty();
         self.update_remote_links();
         self.note_missing();

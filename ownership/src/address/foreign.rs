@@ -52,7 +52,7 @@ impl Step<'_, '_> {
     fn yield_to_foreign(&mut self, node: &NodeId, mut owned: Owned) -> State {
         let yielded = self.context.policy.conflicts == ConflictPolicy::Enforce;
         // Only reported, it is reported again after a while.
-        if yielded || !owned.defended.is_some_and(|at| self.context.now().since(at) < WAIT) {
+        if yielded || owned.defended.is_none_or(|at| self.context.now().since(at) >= WAIT) {
             let (address, node) = (self.address, node.clone());
             self.context.gossip.out.report(Notification::ConflictOnNode { address, node, yielded });
         }

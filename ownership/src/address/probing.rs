@@ -109,6 +109,9 @@ impl Step<'_, '_> {
 
     /// A member's kernel answers, and its agent cannot be asked.
     fn silent_holder(&mut self, spec: &AddressSpec, node: &NodeId, mut probe: Probe) -> State {
+        if self.is_own_address_of(node) {
+            return self.conflict_on_node(node, probe);
+        }
         let now = self.context.now();
         let member = self.context.gossip.members.get(node);
         let silent = member.is_some_and(|member| !now.is_within(member.last_ack(), OVERRIDE));
@@ -135,6 +138,13 @@ impl Step<'_, '_> {
     fn foreign_host(&mut self, mac: Mac, probe: Probe) -> State {
         let conflict = Notification::AddressConflict { address: self.address, mac, defended: false };
         self.conflict(conflict, vec![mac], probe)
+    }
+
+    /// A member's kernel has the address from somebody else.
+    fn conflict_on_node(&mut self, node: &NodeId, probe: Probe) -> State {
+        let conflict = Notification::ConflictOnNode { address: self.address, node: node.clone(), yielded: false };
+        let macs = self.context.gossip.members.macs_of(node).collect();
+        self.conflict(conflict, macs, probe)
     }
 
     /// A host has the address that is neither ours to take nor a proxy.
@@ -171,11 +181,7 @@ impl Step<'_, '_> {
                 self.report_probe(ProbeResult::Held);
                 State::Idle
             }
-            ClaimAnswer::HeldForeign => {
-                let (address, node) = (self.address, node.clone());
-                let macs = self.context.gossip.members.macs_of(&node).collect();
-                self.conflict(Notification::ConflictOnNode { address, node, yielded: false }, macs, probe)
-            }
+            ClaimAnswer::HeldForeign => self.conflict_on_node(node, probe),
             ClaimAnswer::HeldRemote | ClaimAnswer::Nothing if asked => {
                 self.strict_arp_needed(node, answer == ClaimAnswer::HeldRemote, probe)
             }

@@ -84,7 +84,7 @@ impl Addresses {
 
     /// How many addresses this node knows of.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 

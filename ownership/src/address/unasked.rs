@@ -2,6 +2,7 @@
 //!
 //! | The agent | The kernel's answer | Counts |
 //! |---|---|---|
+//! | any | the address is an own one of the node, as its Lease says | a conflict |
 //! | speaks another version | `announcing-*` gives the address to it | as the owner's: looked at again, seldom |
 //! | | another living member is named | for nothing: IPVS without strict ARP answers for every VIP |
 //! | | nobody living is named | for [`UNNAMED`]: who claims an address names itself a moment later |
@@ -47,7 +48,13 @@ impl Step<'_, '_> {
 
     /// Whether a member lives and speaks another version.
     pub fn speaks_other_version(&self, node: &NodeId) -> bool {
-        self.context.gossip.members.get(node).is_some_and(|member| member.speaks_other_version())
+        self.context.gossip.members.get(node).is_some_and(Member::speaks_other_version)
+    }
+
+    /// Whether the address is an own one of the member's node, as its Lease says.
+    pub fn is_own_address_of(&self, node: &NodeId) -> bool {
+        let peer = self.context.gossip.members.get(node).and_then(|member| member.peer.as_ref());
+        peer.is_some_and(|peer| peer.places.iter().any(|place| place.address == self.address))
     }
 
     /// Whether the answer of this member's kernel, whose agent cannot be asked, is an owner's.
@@ -70,7 +77,7 @@ impl Step<'_, '_> {
     }
 
     fn other_version(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
-        let living = |named: &NodeId| self.context.gossip.members.get(named).is_some_and(|member| member.lives());
+        let living = |named: &NodeId| self.context.gossip.members.get(named).is_some_and(Member::lives);
         match &spec.announced_by {
             Some(named) if named == node => Standing::Serves,
             Some(named) if living(named) => Standing::Nothing,

@@ -58,8 +58,10 @@ impl View<'_> {
                 && member.is_able()
                 && !self.detector.has_alarm(node, spec.link)
                 && !(member.has(BROKEN) && self.is_silent_on(node, spec.link));
-            // Of a member that was never heard nothing is known; it counts as excluded if this node is.
-            let excluded = member.is_excluded() || member.heard.is_none() && self.eligibility.excluded;
+            // Of a member that was never heard nothing is known; it counts as excluded if this node is. One that speaks
+            // another version serves what this node is excluded from.
+            let unknown = member.heard.is_none() && !other;
+            let excluded = member.is_excluded() || unknown && self.eligibility.excluded;
             contenders.push(Contender { node: node.clone(), able, excluded });
         }
         if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {

@@ -127,7 +127,7 @@ impl Machine {
             eligibility: &self.eligibility,
             startup: &self.startup,
             holdings: &self.holdings,
-            known: self.addresses.len(),
+            known: self.addresses.count(),
         };
         call(&mut self.addresses, &mut context)
     }

@@ -29,6 +29,8 @@ pub struct MemberStatus {
     pub answered: Option<Duration>,
     /// Whether anything was ever heard of it: without, its flags are a guess.
     pub heard: bool,
+    /// Whether its agent lives and speaks another version of the wire.
+    pub other_version: bool,
     /// Whether its Lease is valid.
     pub lease_alive: bool,
     /// How many claims of it are known.
@@ -51,6 +53,7 @@ impl Machine {
             liveness: member.liveness,
             answered: member.last_ack().map(|at| self.now.since(at)),
             heard: member.heard.is_some(),
+            other_version: member.speaks_other_version(),
             lease_alive: member.peer.as_ref().is_some_and(|peer| peer.lease_alive),
             claims: self.claims.of(node).count(),
             flags: member.status.flags,

@@ -78,9 +78,9 @@ fn version_2_is_read() {
     opener.trust(&node("node-a"), BOOT);
     for (datagram, frames) in datagrams.iter().zip(said) {
         assert!(datagram.starts_with(b"PO\x02") && datagram.len() <= MAX_DATAGRAM, "{}", datagram.len());
-        let opened = opener.open(datagram).unwrap();
-        assert_eq!((opened.node, opened.boot, opened.known), (node("node-a"), BOOT, true));
-        assert_eq!(decode(&opened.body), Ok((STATUS, frames)));
+        let read = opener.open(datagram).unwrap();
+        assert_eq!((read.node, read.boot, read.known), (node("node-a"), BOOT, true));
+        assert_eq!(decode(&read.body), Ok((STATUS, frames)));
     }
 }
 
@@ -110,7 +110,9 @@ fn version_1_is_no_garbage() {
 fn record() {
     let mut sealer = Sealer::new(node("node-a"), BOOT, &keys());
     for frames in said() {
-        let datagram = sealer.seal(encode(&STATUS, &frames)).unwrap();
-        println!("{}", datagram.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        for byte in sealer.seal(encode(&STATUS, &frames)).unwrap() {
+            print!("{byte:02x}");
+        }
+        println!();
     }
 }

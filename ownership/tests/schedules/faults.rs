@@ -92,6 +92,15 @@ impl Schedule {
                 cluster.kill_agent(node);
                 cluster.start_agent(node);
             }
+            kind => self.disturb_members(kind, node),
+        }
+        self.fault = self.fault.max(self.cluster.now);
+    }
+
+    /// Agents of the earlier release, and what kernels have or answer for beside the agents' addresses.
+    fn disturb_members(&mut self, kind: usize, node: usize) {
+        let cluster = &mut self.cluster;
+        match kind {
             22 => cluster.downgrade(node),
             23 => cluster.upgrade(node),
             24 => {
@@ -112,7 +121,6 @@ impl Schedule {
                 cluster.nodes[node].ipvs.extend(addresses);
             }
         }
-        self.fault = self.fault.max(self.cluster.now);
     }
 
     pub fn repair(&mut self) {

@@ -23,7 +23,7 @@ pub enum Draw {
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
 pub const SETTLED: Duration = Duration::from_millis(1200);
 /// An address that a member's kernel has from somebody else is given up within this.
-pub const YIELDED: Duration = Duration::from_millis(3000);
+pub const YIELDED: Duration = Duration::from_secs(3);
 /// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
 /// they are made.
 pub const UNASKED: Duration = Duration::from_millis(300);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ownership::wire::VERSION;
-use ownership::{AddressSpec, Event, LinkId, Peer, Qualified};
+use ownership::{AddressSpec, Event, InterfaceAddress, LinkId, Peer, Qualified};
 
 use super::addressing::{PORT, mac};
 use super::cluster::{Cluster, Scheduled};
@@ -74,7 +74,8 @@ impl Cluster {
         let started = self.nodes.iter().enumerate().filter(|(_, node)| node.boots > 0);
         started
             .map(|(number, node)| {
-                let places = (0..segments).flat_map(|segment| self.places(number, segment)).collect();
+                let own = node.own.iter().filter_map(|own| InterfaceAddress::new(*own, 32));
+                let places = (0..segments).flat_map(|segment| self.places(number, segment)).chain(own).collect();
                 // Gossip prefers its own network, and IPv6.
                 let own = (0..segments).rev().flat_map(|segment| self.own(number, segment).rev());
                 let endpoints = own.map(|own| SocketAddr::new(own, PORT)).collect();

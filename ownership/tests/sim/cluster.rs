@@ -46,6 +46,8 @@ pub struct Node {
     pub ipvs: BTreeSet<IpAddr>,
     /// In its kernel, and not from the machine.
     pub holdings: BTreeMap<IpAddr, KernelHolding>,
+    /// Further own addresses on segment 0, as its Lease says.
+    pub own: Vec<IpAddr>,
     /// Its agent is of a release that speaks version 1 of the wire ([`Cluster::downgrade`]).
     pub earlier: bool,
     pub notifications: Vec<(Time, Notification)>,
@@ -137,6 +139,7 @@ impl Cluster {
             excluded: false,
             ipvs: BTreeSet::new(),
             holdings: BTreeMap::new(),
+            own: Vec::new(),
             earlier: false,
             notifications: Vec::new(),
             sent: 0,

@@ -74,7 +74,7 @@ fn conflict_policies() {
 }
 
 #[test]
-fn proxy_arp_is_no_foreign_host() {
+fn case_05_proxy_arp_is_no_foreign_host() {
     for family in Family::ALL {
         let mut cluster = Cluster::settled(Setup { vips: 1, family, ..Setup::default() });
         let start = cluster.now;

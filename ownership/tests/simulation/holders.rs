@@ -54,6 +54,26 @@ fn case_01_case_03_what_a_members_kernel_has_from_somebody_else_is_not_claimed()
     }
 }
 
+/// As before, and the agent of the node that has it is dead, or of the earlier release: its Lease says that the address is
+/// its own.
+#[test]
+fn case_01_the_own_address_of_a_node_whose_agent_cannot_be_asked_is_not_claimed() {
+    for (seed, dead) in [(1, true), (2, false)] {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::V4, vips: 1, ..Setup::default() });
+        let address = cluster.vip(9);
+        cluster.nodes[1].own.push(address);
+        cluster.hold(1, address, KernelHolding::Foreign);
+        cluster.downgrade(1);
+        cluster.nodes[1].earlier = !dead;
+        cluster.run(ms(8000));
+        let start = cluster.now;
+        cluster.serve(address, Qualified::All, 0);
+        cluster.run(ms(15_000));
+        assert_eq!(holders(&cluster, address), []);
+        assert!([0, 2].into_iter().any(|node| !conflicts(&cluster, node, start).is_empty()));
+    }
+}
+
 /// An earlier release left the pair behind: the VIP yields within 5 s of the upgrade.
 #[test]
 fn case_01_a_pair_that_an_earlier_release_left_behind_ends_after_the_upgrade() {

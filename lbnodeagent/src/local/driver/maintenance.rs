@@ -65,7 +65,8 @@ impl Driver {
 
     fn report_members(&mut self) {
         let members: Vec<MemberStatus> = self.machine.member_statuses().collect();
-        let brief = members.iter().map(|member| (member.node.clone(), (member.liveness, member.flags))).collect();
+        let brief = |member: &MemberStatus| (member.liveness, member.flags, member.other_version);
+        let brief = members.iter().map(|member| (member.node.clone(), brief(member))).collect();
         let silent = self.machine.is_gossip_silent();
         let brief = Some((brief, silent));
         if brief != self.reported {

@@ -39,8 +39,11 @@ impl Holdings {
 
     /// Takes the addresses on these interfaces over.
     pub fn take(&mut self, observed: &mut Observed, is_remote: impl Fn(u32) -> bool, marks_addresses: bool) {
-        let moved = observed.addresses.extract_if(.., |key, _| is_remote(key.index));
-        for (key, found) in moved.collect::<Vec<_>>() {
+        let all = std::mem::take(&mut observed.addresses);
+        let (moved, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.into_iter().partition(|(key, _)| is_remote(key.index));
+        observed.addresses = kept;
+        for (key, found) in moved {
             self.touched.insert(key.ip);
             self.remote.insert(key, is_from_us(&found, marks_addresses));
         }
@@ -58,8 +61,8 @@ impl Holdings {
                 self.remote.remove(key);
             }
             Change::NoLink(index) => {
-                let gone = self.remote.extract_if(.., |key, _| key.index == *index);
-                self.touched.extend(gone.map(|(key, _)| key.ip).collect::<Vec<_>>());
+                self.touched.extend(self.remote.keys().filter(|key| key.index == *index).map(|key| key.ip));
+                self.remote.retain(|key, _| key.index != *index);
             }
             _ => {}
         }

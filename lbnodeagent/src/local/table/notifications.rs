@@ -34,6 +34,9 @@ impl Table {
                     }
                 }
             }
+            if matches!(change, Change::NoLink(_)) {
+                self.holdings.apply(&change, self.marks_addresses);
+            }
             let affected = self.observer.apply(change);
             self.holdings.touch(&affected.addresses);
             if affected.links {
@@ -128,6 +131,9 @@ impl Table {
             if self.is_remote(&change) {
                 self.holdings.apply(&change, self.marks_addresses);
                 continue;
+            }
+            if matches!(change, Change::NoLink(_)) {
+                self.holdings.apply(&change, self.marks_addresses);
             }
             let affected = self.observer.apply(change);
             self.holdings.touch(&affected.addresses);
