@@ -199,8 +199,8 @@ async fn a_sharing_key_that_collides_says_who_holds_the_port() {
 async fn an_unknown_pool_names_the_group_of_that_name_in_another_namespace() {
     let cluster = installed().await;
     let mut fixture = Fixture::with_group(&cluster, "astray", "203.0.113.0/28").await;
-    let space = fixture.namespace.clone();
-    fixture.group_in(&space, "astray-there", remote("203.0.113.16/28")).await;
-    fixture.create("web", &[group("astray-there")], json!({})).await;
-    fixture.fails("web", &space).await;
+    let elsewhere = fixture.another_namespace("elsewhere").await;
+    fixture.group_in(&elsewhere, "astray-group", remote("203.0.113.16/28")).await;
+    fixture.create("web", &[group("astray-group")], json!({})).await;
+    fixture.fails("web", &elsewhere).await;
 }

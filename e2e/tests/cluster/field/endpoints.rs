@@ -1,6 +1,6 @@
 //! Endpoints that are odd, and Services that share an address, under the traffic policy `Local`.
 
-use std::net::IpAddr;
+use std::{iter, net::IpAddr};
 
 use e2e::{
     Cluster, Family, Node,
@@ -67,7 +67,7 @@ async fn case_54_each_family_goes_by_its_own_endpoints() {
     wait_for_next_hops(&cluster, routed[1], [two]).await;
     // One family loses its endpoints: the other goes on as before.
     cluster.apply(&endpoint_slice("apart-routed", Family::V6, &[]).to_string()).unwrap();
-    wait_for_next_hops(&cluster, routed[1], [] as [Node; 0]).await;
+    wait_for_next_hops(&cluster, routed[1], iter::empty::<Node>()).await;
     wait_for_next_hops(&cluster, routed[0], [one]).await;
 }
 

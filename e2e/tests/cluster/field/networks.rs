@@ -122,7 +122,7 @@ async fn case_09_no_ipv6_default_route_or_one_through_a_tunnel_only() {
     let _new = Applied::yaml(&cluster, &yaml);
     let addresses = cluster.service_addresses("default", "tunnelled", 2).await.unwrap();
     let watched = Watched::<2>::new(&cluster, addresses.try_into().unwrap());
-    let macs: Vec<_> = nodes.iter().map(|node| node.mac()).collect();
+    let macs: Vec<_> = nodes.iter().map(Node::mac).collect();
     watched.answered_by(|found| found.iter().all(|mac| macs.contains(mac))).await;
     drop(tunnels);
 }

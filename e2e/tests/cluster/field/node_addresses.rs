@@ -164,8 +164,8 @@ async fn listed_in_status(cluster: &Cluster, node: &Node, addresses: [IpAddr; 2]
     let patch = json!(addresses.map(add)).to_string();
     let end = Instant::now() + during;
     while Instant::now() < end {
-        let path = "jsonpath={.status.addresses[*].address}";
-        let found = cluster.kubectl(&["get", "node", &node.name(), "-o", path]).unwrap();
+        let all = "jsonpath={.status.addresses[*].address}";
+        let found = cluster.kubectl(&["get", "node", &node.name(), "-o", all]).unwrap();
         let there = |address: &IpAddr| found.split_whitespace().any(|word| word == address.to_string());
         if !addresses.iter().any(there) {
             let arguments = ["patch", "node", &node.name(), "--subresource=status", "--type=json", "--patch", &patch];

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Instant};
 
 use api_types::service::ingress_addresses;
 use e2e::{
-    Cluster, Family, eventually,
+    Cluster, Family, Node, eventually,
     testing::{
         Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed,
         nodes_with, object, overwrite_status, service_object, wait_for_address, wait_for_event, wait_for_next_hops,
@@ -135,7 +135,7 @@ async fn case_21_a_foreign_finalizer_holds_a_deleted_service() {
     let spec = json!({"ipFamilyPolicy": "RequireDualStack"});
     let _next = Applied::yaml(&cluster, &service_object("next", &annotations, &spec).to_string());
     has(&cluster, "next", &local.addresses).await;
-    let nodes: Vec<_> = nodes.iter().map(|node| node.mac()).collect();
+    let nodes: Vec<_> = nodes.iter().map(Node::mac).collect();
     local.answered_by(|macs| macs.iter().all(|mac| nodes.contains(mac))).await;
     tokio::time::sleep(SETTLE_TIME).await;
     has(&cluster, "held", &[]).await;
