@@ -6,7 +6,7 @@
 //! | `sharing` | the sharing key and the ports of a Service, and when two Services may share an address |
 //! | `watched_service` | decoding of a Service from the API server |
 //! | `group` | a ServiceGroup as kept, or why it is refused |
-//! | `watched_group` | decoding of a ServiceGroup from the API server |
+//! | `watched_group` | a ServiceGroup from the API server, as it is kept |
 //! | `group_table` | all groups, checked against each other: accepted, refused, out of scope |
 //! | `namespaces` | which namespaces are bound to which groups |
 

@@ -5,10 +5,12 @@
 //! | [`address`] | the decision about one address |
 //! | [`context`] | everything that a decision depends on |
 //! | [`decision`] | decisions and this node's participation in a local address |
+//! | [`rights`] | which Services let this node announce an address |
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
 //! | [`networks`] | the networks that interfaces are part of by addresses that are not ours |
-//! | `traffic_policy` | what traffic policies and affinities require of a node |
+//! | [`unusable`] | interfaces of the configuration that cannot be used |
+//! | [`traffic_policy`] | what traffic policies and affinities require of a node |
 
 pub mod address;
 pub mod context;
@@ -16,4 +18,6 @@ pub mod decision;
 pub mod interfaces;
 pub mod networks;
 pub mod reason;
-mod traffic_policy;
+pub mod rights;
+pub mod traffic_policy;
+pub mod unusable;

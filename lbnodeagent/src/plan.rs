@@ -5,9 +5,11 @@
 //! | [`operations`] | the operations for a set of addresses |
 //! | `order` | the order in which they are done |
 //! | [`record`] | the file that remembers which addresses are ours |
+//! | [`holders`] | the file that remembers for which Services they were put here |
 //! | [`retries`] | backoff after operations that failed |
 //! | [`repair_limit`] | the limit for repairs of an address that somebody keeps removing |
 
+pub mod holders;
 pub mod operations;
 mod order;
 pub mod record;

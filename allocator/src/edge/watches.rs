@@ -50,13 +50,10 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
         "ServiceGroups",
         Api::all(client.clone()),
         Config::default(),
-        |object: &WatchedGroup| Some(object.keep()),
+        |object: &WatchedGroup| Some(GroupObject::new(object)),
         Input::Groups,
-        |object| Input::Group(Box::new(object.keep())),
-        |object| {
-            let GroupObject { namespace, name, .. } = object.keep();
-            Input::GroupGone((namespace, name))
-        },
+        |object| Input::Group(Box::new(GroupObject::new(&object))),
+        |object| Input::GroupGone(object.id()),
     );
     let leases = inputs(
         "Leases",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api_types::lease;
+use api_types::lease::Report;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -22,6 +23,8 @@ pub struct LeaseView {
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
     pub endpoints: Vec<SocketAddr>,
+    /// A page of what its agent refuses and holds.
+    pub report: Report,
     /// The time of its last renewal by that node's clock.
     pub renewed: Option<Timestamp>,
     /// How long it is valid after a renewal.
@@ -41,6 +44,7 @@ impl LeaseView {
             places: places.iter().filter_map(|network| InterfaceAddress::new(network.ip(), network.prefix())).collect(),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
+            report: lease::report(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
             duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
         })
@@ -56,7 +60,8 @@ impl LeaseView {
 
     /// Whether both have the same content, apart from the time.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { node, subnets, places, macs, endpoints, renewed: _, duration: _ } = self;
+        // A report concerns single addresses; [`crate::cluster::reports`] has it.
+        let Self { node, subnets, places, macs, endpoints, report: _, renewed: _, duration: _ } = self;
         (node, subnets, places, macs, endpoints)
             == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints)
     }

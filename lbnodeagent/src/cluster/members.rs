@@ -108,6 +108,12 @@ impl Members {
         }
     }
 
+    /// Whether this is a node with a Lease, or this node.
+    #[must_use]
+    pub fn has(&self, node: &str) -> bool {
+        node == self.node || self.others.contains_key(node)
+    }
+
     /// The names of all other members.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.others.keys().map(String::as_str)
@@ -156,6 +162,8 @@ impl Members {
 pub(crate) mod testing {
     //! Leases for tests.
 
+    use api_types::lease::Report;
+
     use super::*;
 
     /// The Lease of a node with these subnets, renewed at the given second.
@@ -166,6 +174,7 @@ pub(crate) mod testing {
             places: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
+            report: Report::default(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),
             duration: Duration::from_secs(10),
         }

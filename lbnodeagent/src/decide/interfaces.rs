@@ -65,7 +65,8 @@ impl Selection {
                 }
             }
             InterfaceChoice::Matching(pattern) => {
-                let matches = |link: &Link| eligible(link) && !link.loopback && pattern.is_match(&link.name);
+                let matches =
+                    |link: &Link| eligible(link) && !link.loopback && link.names().any(|name| pattern.is_match(name));
                 let mut found: Vec<_> = observed.links.iter().filter(|(_, link)| matches(link)).collect();
                 found.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
                 for (index, link) in found {
@@ -74,7 +75,8 @@ impl Selection {
             }
         }
         for name in &config.interfaces {
-            let found = observed.links.iter().find(|(_, link)| link.name == *name && eligible(link));
+            let found =
+                observed.links.iter().find(|(_, link)| link.names().any(|known| known == name) && eligible(link));
             if let Some((index, link)) = found {
                 selection.add(*index, link, networks(*index, None));
             }

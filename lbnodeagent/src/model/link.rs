@@ -10,6 +10,8 @@ use api_types::Family;
 pub struct Link {
     /// Its name.
     pub name: String,
+    /// Further names by which users know it (`IFLA_ALT_IFNAME`).
+    pub alternative_names: Vec<Box<str>>,
     /// Set up by the administrator (`IFF_UP`).
     pub up: bool,
     /// The cable is plugged in (`IFF_LOWER_UP`).
@@ -23,6 +25,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// Its name and its alternative names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.alternative_names.iter().map(|name| &**name))
+    }
+
     /// Whether packets can pass.
     #[must_use]
     pub const fn works(&self) -> bool {

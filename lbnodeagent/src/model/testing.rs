@@ -40,6 +40,7 @@ pub fn key(index: u32, cidr: &str) -> AddressKey {
 pub fn node() -> Observed {
     let link = |name: &str| Link {
         name: name.to_owned(),
+        alternative_names: Vec::new(),
         up: true,
         carrier: true,
         loopback: name == "lo",

@@ -3,11 +3,13 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`content`] | what the Lease says |
+//! | [`entries`] | what it says of addresses that are refused or held |
 //! | `body` | the Lease as it is written |
 //! | `schedule` | when it is written |
 //! | [`renewal`] | writing it |
 
 mod body;
 pub mod content;
+pub mod entries;
 pub mod renewal;
 mod schedule;

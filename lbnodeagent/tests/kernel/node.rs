@@ -9,6 +9,7 @@ use lbnodeagent::cluster::input::Input;
 use lbnodeagent::cluster::lease::LeaseView;
 use lbnodeagent::cluster::node::NodeView;
 use lbnodeagent::report::lease::content::Content;
+use lbnodeagent::report::lease::entries::Entries;
 use lbnodeagent::report::metrics::Metrics;
 use lbnodeagent::report::state::NodeState;
 use lbnodeagent::report::state::StateRequest;
@@ -99,6 +100,7 @@ pub struct Node {
     stop: CancellationToken,
     running: Task,
     _leases: watch::Receiver<Option<Content>>,
+    entries: watch::Receiver<Entries>,
     registry: Registry,
     queue: EventQueue,
     events: EventReceiver,
@@ -116,6 +118,7 @@ impl Node {
         let (queue, events) = EventQueue::new(&registry).unwrap();
         let (inputs, received) = mpsc::channel(1024);
         let (lease, leases) = watch::channel(None);
+        let (entries, all_entries) = watch::channel(Entries::default());
         let (requests, requested) = mpsc::channel(4);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let outside = Outside {
@@ -125,6 +128,7 @@ impl Node {
             readiness: readiness.clone(),
             inputs: inputs.clone(),
             lease,
+            entries,
         };
         let settings = Settings {
             node: "n1".to_owned(),
@@ -135,7 +139,18 @@ impl Node {
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
-        Self { inputs, readiness, requests, stop, running, _leases: leases, registry, queue, events }
+        Self {
+            inputs,
+            readiness,
+            requests,
+            stop,
+            running,
+            _leases: leases,
+            entries: all_entries,
+            registry,
+            queue,
+            events,
+        }
     }
 
     /// Starts an agent whose first lists are these.
@@ -253,6 +268,7 @@ impl Node {
             subnets: vec![place.subnet],
             places: vec![place],
             macs: Vec::new(),
+            report: Default::default(),
             endpoints: vec![(place.address, 7475).into()],
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),

@@ -165,9 +165,9 @@ fn a_traffic_policy_that_counts_for_a_local_address_is_said() {
     });
 }
 
-/// Services that share an address under the policy `Local` need a node with endpoints of each.
+/// Services that share an address under the policy `Local`: who serves most of them answers, and it is said who is dark.
 #[test]
-fn sharers_that_no_node_can_serve_together_are_told() {
+fn case_11_sharers_that_no_node_can_serve_together_are_told() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let sharer = |name: &str| {
@@ -178,9 +178,9 @@ fn sharers_that_no_node_can_serve_together_are_told() {
         let mut node = Node::start().await;
         let mut objects = groups();
         objects.extend(["one", "other"].map(sharer));
-        objects.extend([("one", "n1"), ("other", "n2")].map(|(service, on)| endpoints(service, &[on])));
+        objects.extend([("one", "n2"), ("other", "n2")].map(|(service, on)| endpoints(service, &[on])));
         node.lists_of(&objects).await;
-        node.says("nobody may", LOCAL[0], |address| !address.announced && address.reason == "noEligibleNodes").await;
+        node.says("nobody may", LOCAL[0], |address| !address.announced && address.reason == "lostElection").await;
         let said = |told: &[(&str, String)], words: &str| {
             told.iter().any(|(reason, text)| *reason == "NoEligibleNodes" && text.contains(words))
         };
@@ -196,7 +196,7 @@ fn sharers_that_no_node_can_serve_together_are_told() {
         node.applied(&endpoints("other", &["n1"])).await;
         eventually("told again", || {
             told.extend(node.told());
-            said(&told, "node n1 keeps it")
+            said(&told, "node n1 keeps it, without an endpoint of one")
         })
         .await;
         node.says("kept", LOCAL[0], |address| address.announced).await;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api_types::Family;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use runtime::BootTime;
@@ -40,6 +40,7 @@ fn link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         name: String::new(),
+        alternative_names: Vec::new(),
         // The port of a bond (IFF_SLAVE) is set up only for the bond. Ports of bridges and VRFs do not have
         // the flag.
         up: flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Port),
@@ -51,6 +52,13 @@ fn link(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::PropList(properties) => {
+                let names = properties.into_iter().filter_map(|property| match property {
+                    Prop::AltIfName(name) => Some(name.into_boxed_str()),
+                    _ => None,
+                });
+                link.alternative_names = names.collect();
+            }
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GOSSIP, INSTANCE, MACS, SUBNETS, addresses_value, endpoints_value, macs_value, name, subnets_value,
+    ADDRESSES, GOSSIP, INSTANCE, MACS, REPORT, Report, SUBNETS, addresses_value, endpoints_value, macs_value, name,
+    subnets_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -11,7 +12,7 @@ use super::content::{Content, Identity};
 use super::schedule;
 
 /// The whole Lease, so that each write corrects whatever somebody has changed.
-pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
+pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now: Timestamp) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -25,6 +26,7 @@ pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Va
                 MACS: macs_value(&content.macs),
                 GOSSIP: endpoints_value(&content.endpoints),
                 INSTANCE: identity.pod_uid,
+                REPORT: report.value(),
             },
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
@@ -61,7 +63,7 @@ mod tests {
 
     fn lease(gossip_silent: bool) -> Value {
         let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
-        body(&identity, &content(gossip_silent), Timestamp::from_microsecond(1_000_001).unwrap())
+        body(&identity, &content(gossip_silent), &Report::default(), Timestamp::from_microsecond(1_000_001).unwrap())
     }
 
     #[test]
@@ -71,6 +73,9 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gossip"], "192.0.2.11:7475");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/macs"], "02:00:00:00:00:0b");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/addresses"], "192.0.2.11/24");
+        assert!(body["metadata"]["annotations"]["purelb.io/report"].is_null(), "all is well");
+        let mut body = body;
+        body["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let lease: Lease = serde_json::from_value(body).unwrap();
         assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
         let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));
