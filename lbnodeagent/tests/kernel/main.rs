@@ -19,6 +19,7 @@ mod objects;
 mod others;
 mod packet;
 mod program;
+mod rights;
 mod routing;
 mod runs;
 mod scale;

@@ -100,7 +100,7 @@ pub struct Node {
     stop: CancellationToken,
     running: Task,
     _leases: watch::Receiver<Option<Content>>,
-    entries: watch::Receiver<Entries>,
+    pub entries: watch::Receiver<Entries>,
     registry: Registry,
     queue: EventQueue,
     events: EventReceiver,
