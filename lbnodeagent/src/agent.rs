@@ -50,6 +50,7 @@ use crate::kernel::netlink::error::KernelError;
 use crate::local::handle::Local;
 use crate::local::messages::Update;
 use crate::model::ours::Ours;
+use crate::model::uids::Uids;
 use crate::model::writer::Writer;
 use crate::plan::holders::Holders;
 use crate::plan::operations::Plan;
@@ -123,9 +124,9 @@ pub struct Agent {
     /// Whether the last attempt to write the state files failed.
     unwritable: bool,
     /// For which Services this node took part in an address when it last decided about it, by their UIDs.
-    served: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    served: BTreeMap<IpAddr, Uids>,
     /// Those of them on which nothing says that the address is ours.
-    unmarked: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    unmarked: BTreeMap<IpAddr, Uids>,
     /// What the Lease says of addresses that are refused or held.
     entries: Entries,
     /// What was reported of traffic policies, by address.

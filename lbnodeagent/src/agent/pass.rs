@@ -17,6 +17,7 @@ use crate::decide::rights;
 use crate::model::address::{AddressKey, MARK};
 use crate::model::operation::{Failure, Purpose};
 use crate::model::placement::{Kind, Placement};
+use crate::model::uids::Uids;
 use crate::remote::addresses;
 use crate::report::outcomes::Outcome;
 use crate::report::status::Status;
@@ -250,12 +251,14 @@ impl Agent {
     }
 }
 
-fn uids(services: &[&ServiceView]) -> BTreeSet<Box<str>> {
-    services.iter().map(|service| service.uid.clone()).collect()
+fn uids(services: &[&ServiceView]) -> Uids {
+    let mut uids: Vec<Box<str>> = services.iter().map(|service| service.uid.clone()).collect();
+    uids.sort_unstable();
+    uids.into()
 }
 
 /// Sets the UIDs of an address; without any there is no entry.
-fn note_uids(all: &mut BTreeMap<IpAddr, BTreeSet<Box<str>>>, ip: IpAddr, uids: BTreeSet<Box<str>>) {
+fn note_uids(all: &mut BTreeMap<IpAddr, Uids>, ip: IpAddr, uids: Uids) {
     if uids.is_empty() {
         all.remove(&ip);
     } else {

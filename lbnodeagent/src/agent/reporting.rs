@@ -13,6 +13,7 @@ use crate::cluster::service::{ServiceName, ServiceView};
 use crate::decide::reason::Reason;
 use crate::decide::traffic_policy::{dark, nameless};
 use crate::model::placement::Placement;
+use crate::model::uids::Uids;
 use crate::report::lease::entries::Entries;
 use crate::report::traffic_policy::{PolicyReport, dark_text, nameless_text};
 
@@ -26,7 +27,7 @@ impl Agent {
                     self.problems.end_no_ipv6(placed.key.index);
                 }
             }
-            (None, _) if !self.has_from_us(ip) => self.holders.set(ip, BTreeSet::new()),
+            (None, _) if !self.has_from_us(ip) => self.holders.set(ip, Uids::default()),
             _ => {}
         }
         self.note_entries(ip);

@@ -18,6 +18,7 @@ use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
 use crate::model::placement::Placement;
+use crate::model::uids::Uids;
 
 /// What shows, beside a Service, that one of its addresses is ours.
 #[derive(Clone, Copy)]
@@ -25,9 +26,9 @@ pub struct Witnesses<'a> {
     /// What agents report of addresses in their kernels.
     pub reports: &'a Reports,
     /// The UIDs of the Services for which this node has put addresses into its kernel.
-    pub holders: &'a BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    pub holders: &'a BTreeMap<IpAddr, Uids>,
     /// The UIDs of the Services for which this node took part in an address when it last decided about it.
-    pub served: &'a BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    pub served: &'a BTreeMap<IpAddr, Uids>,
     /// The leading allocator is of a release that does not write `allocated-addresses`.
     pub old_leader: bool,
 }

@@ -21,6 +21,7 @@ use crate::decide::networks::Connected;
 use crate::model::observed::{Change, Observed};
 use crate::model::ours::Ours;
 use crate::model::testing::{key, node, ours, plain};
+use crate::model::uids::Uids;
 
 const LOCAL: &str = "192.168.50.200";
 const REMOTE: &str = "172.30.200.155";
@@ -31,8 +32,8 @@ struct Cluster {
     members: Members,
     observed: Observed,
     reports: Reports,
-    holders: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
-    served: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    holders: BTreeMap<IpAddr, Uids>,
+    served: BTreeMap<IpAddr, Uids>,
     old_leader: bool,
 }
 

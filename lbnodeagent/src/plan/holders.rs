@@ -4,19 +4,20 @@
 //! earlier release reads. Whether an address is ours is decided elsewhere; this file only tells a Service from a later
 //! one of the same name, or from a copy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::model::uids::Uids;
 use crate::plan::record::replace;
 
 /// The Services for which this node has put addresses into its kernel.
 #[derive(Debug)]
 pub struct Holders {
     path: PathBuf,
-    uids: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    uids: BTreeMap<IpAddr, Uids>,
     changed: bool,
 }
 
@@ -31,12 +32,12 @@ impl Holders {
 
     /// The UIDs of the Services for which each address was put here.
     #[must_use]
-    pub const fn uids(&self) -> &BTreeMap<IpAddr, BTreeSet<Box<str>>> {
+    pub const fn uids(&self) -> &BTreeMap<IpAddr, Uids> {
         &self.uids
     }
 
     /// Sets the UIDs of the Services that have the address here now. Without any, it is forgotten.
-    pub fn set(&mut self, address: IpAddr, uids: BTreeSet<Box<str>>) {
+    pub fn set(&mut self, address: IpAddr, uids: Uids) {
         let before = if uids.is_empty() { self.uids.remove(&address) } else { self.uids.insert(address, uids) };
         self.changed |= before.as_ref() != self.uids.get(&address);
     }
@@ -52,7 +53,7 @@ impl Holders {
         let mut text = String::new();
         for (address, uids) in &self.uids {
             let _ = write!(text, "{address}");
-            for uid in uids {
+            for uid in uids.iter() {
                 let _ = write!(text, " {uid}");
             }
             text.push('\n');
@@ -63,10 +64,10 @@ impl Holders {
     }
 }
 
-fn parse(line: &str) -> Option<(IpAddr, BTreeSet<Box<str>>)> {
+fn parse(line: &str) -> Option<(IpAddr, Uids)> {
     let mut parts = line.split_whitespace();
     let address = parts.next()?.parse().ok()?;
-    let uids: BTreeSet<Box<str>> = parts.map(Box::from).collect();
+    let uids: Uids = parts.map(Box::from).collect();
     (!uids.is_empty()).then_some((address, uids))
 }
 
@@ -85,7 +86,7 @@ mod tests {
         holders.save().unwrap();
         let mut read = Holders::load(&directory);
         assert_eq!(read.uids(), holders.uids());
-        read.set(one, BTreeSet::new());
+        read.set(one, Uids::default());
         read.save().unwrap();
         assert_eq!(Holders::load(&directory).uids().keys().copied().collect::<Vec<IpAddr>>(), [two]);
         std::fs::write(directory.join("services"), "nonsense a\n192.0.2.1\n192.0.2.2 a a\n").unwrap();

@@ -1,22 +1,24 @@
 //! What this node's Lease says of addresses that are refused or held, one page at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api_types::lease::{Held, MAX_REPORT, Refused, Report};
+
+use crate::model::uids::Uids;
 
 /// All entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entries {
     refused: BTreeMap<IpAddr, String>,
-    held: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    held: BTreeMap<IpAddr, Uids>,
     changed: bool,
 }
 
 impl Entries {
     /// Sets what is to be said of an address: why it is refused, and the UIDs of the Services for which it is held while
     /// nothing on them says so.
-    pub fn set(&mut self, ip: IpAddr, refused: Option<String>, held: BTreeSet<Box<str>>) {
+    pub fn set(&mut self, ip: IpAddr, refused: Option<String>, held: Uids) {
         if self.refused.get(&ip) != refused.as_ref() {
             self.changed = true;
             match refused {
@@ -24,7 +26,7 @@ impl Entries {
                 None => drop(self.refused.remove(&ip)),
             }
         }
-        if self.held.get(&ip).unwrap_or(&BTreeSet::new()) != &held {
+        if self.held.get(&ip).map_or(&[][..], |known| &**known) != &*held {
             self.changed = true;
             if held.is_empty() {
                 self.held.remove(&ip);
@@ -42,7 +44,7 @@ impl Entries {
     /// The page for this turn. The pages follow each other and begin again after the last.
     #[must_use]
     pub fn page(&self, turn: usize) -> Report {
-        let held_count: usize = self.held.values().map(BTreeSet::len).sum();
+        let held_count: usize = self.held.values().map(|uids| uids.len()).sum();
         let pages = (self.refused.len() + held_count).div_ceil(MAX_REPORT);
         let page = turn.checked_rem(pages).unwrap_or(0);
         // What is held comes first: an address stays because of it.
@@ -65,6 +67,8 @@ pub fn first_turn(node: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn entries(held: u8, refused: u8) -> Entries {
@@ -73,7 +77,7 @@ mod tests {
             entries.set(IpAddr::from([10, 0, 0, n]), None, ["x".into()].into());
         }
         for n in 0..refused {
-            entries.set(IpAddr::from([10, 0, 1, n]), Some("no".to_owned()), BTreeSet::new());
+            entries.set(IpAddr::from([10, 0, 1, n]), Some("no".to_owned()), Uids::default());
         }
         entries
     }
@@ -105,7 +109,7 @@ mod tests {
         assert!(entries.take_changed() && !entries.take_changed());
         entries.set(IpAddr::from([10, 0, 0, 0]), None, ["x".into()].into());
         assert!(!entries.take_changed());
-        entries.set(IpAddr::from([10, 0, 0, 0]), None, BTreeSet::new());
+        entries.set(IpAddr::from([10, 0, 0, 0]), None, Uids::default());
         assert!(entries.take_changed());
     }
 }
