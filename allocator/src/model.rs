@@ -9,7 +9,7 @@
 //! | `node` | a Node, reduced to its addresses |
 //! | `service_networks` | the networks of cluster IPs, from ServiceCIDR objects |
 //! | `group` | a ServiceGroup as kept, or why it is refused |
-//! | `watched_group` | decoding of a ServiceGroup from the API server |
+//! | `watched_group` | a ServiceGroup from the API server, as it is kept |
 //! | `group_table` | all groups, checked against each other: accepted, refused, out of scope |
 //! | `namespaces` | which namespaces are bound to which groups |
 

@@ -296,7 +296,8 @@ mod tests {
             (json!(null), ConflictDetection::Enforce),
             (json!("Enforce"), ConflictDetection::Enforce),
             (json!("Warn"), ConflictDetection::Warn),
-            (json!("Off"), ConflictDetection::Off),
+            (json!("Disabled"), ConflictDetection::Disabled),
+            (json!("Off"), ConflictDetection::Disabled),
         ] {
             let config = config(json!({"conflictDetection": value})).unwrap();
             assert_eq!(config.conflict_detection, expected, "{value}");

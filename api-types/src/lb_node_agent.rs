@@ -78,8 +78,10 @@ pub enum ConflictDetection {
     Enforce,
     /// Use the address, and report the conflict.
     Warn,
-    /// Use the address, and report nothing.
-    Off,
+    /// Use the address, and report nothing. The value was `Off` before, which YAML 1.1 reads as the boolean false unless
+    /// it is quoted; quoted it is still accepted.
+    #[serde(alias = "Off")]
+    Disabled,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

@@ -16,6 +16,7 @@
 //! | [`lease`] | the Lease by which an agent makes itself known to the others |
 //! | [`reserved`] | addresses that no Service may be given |
 //! | [`provenance`] | whose the addresses in a Service's status are |
+//! | [`watched`] | decoding of the resources, so that one that cannot be read hides no other |
 //! | [`names`] | names that users rely on: annotations, classes, reasons of events, objects |
 
 pub mod agent_config;
@@ -30,6 +31,7 @@ pub mod range;
 pub mod reserved;
 pub mod service;
 pub mod service_group;
+pub mod watched;
 
 pub use agent_config::{AddressAttributes, AgentConfig, AgentConfigError, Announcements, InterfaceChoice};
 pub use aggregation::{Aggregation, AggregationError};
@@ -40,3 +42,4 @@ pub use provenance::{Evidence, Provenance, Right};
 pub use range::{AddressRange, RangeError};
 pub use service::SharingKey;
 pub use service_group::{PendingRelease, ServiceGroup, ServiceGroupSpec, ServiceGroupStatus};
+pub use watched::{Unreadable, Watched};

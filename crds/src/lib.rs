@@ -45,10 +45,34 @@ pub fn files() -> Result<Vec<(&'static str, String)>, CrdError> {
     for (name, definition) in [("servicegroups.yaml", service_group()?), ("lbnodeagents.yaml", lb_node_agent()?)] {
         let mut definition = serde_json::to_value(definition)?;
         drop_nullable(&mut definition);
-        let yaml = serde_yaml_ng::to_string(&definition)?;
+        let yaml = quote_enums(&serde_yaml_ng::to_string(&definition)?);
         files.push((name, format!("# Generated from the crate api-types by `make crds`; do not edit.\n{yaml}")));
     }
     Ok(files)
+}
+
+/// Quotes the values of enums. YAML 1.1, which `kubectl` and Helm read, has more words for booleans than YAML 1.2, which
+/// the serializer writes: `off`, `no` and `y` are among them.
+fn quote_enums(yaml: &str) -> String {
+    let mut quoted = String::new();
+    let mut indentation: Option<usize> = None;
+    for line in yaml.lines() {
+        let text = line.trim_start();
+        let depth = line.len() - text.len();
+        let value = text.strip_prefix("- ").filter(|_| indentation == Some(depth));
+        match value {
+            Some(value) if !value.starts_with(['"', '\'']) => {
+                quoted.push_str(&format!("{}- \"{value}\"", " ".repeat(depth)));
+            }
+            Some(_) => quoted.push_str(line),
+            None => {
+                indentation = (text == "enum:").then_some(depth);
+                quoted.push_str(line);
+            }
+        }
+        quoted.push('\n');
+    }
+    quoted
 }
 
 /// Writes [`files`] into a directory.
@@ -97,6 +121,13 @@ fn lb_node_agent() -> Result<CustomResourceDefinition, CrdError> {
     for version in &mut definition.spec.versions {
         // LBNodeAgent has a status field but no status subresource (specification, api.md 1).
         version.subresources = None;
+        let detection = ["spec", "local", "conflictDetection"]
+            .into_iter()
+            .try_fold(schema_of(version)?, |schema, name| schema.properties.as_mut()?.get_mut(name))
+            .and_then(|schema| schema.enum_.as_mut())
+            .ok_or(CrdError::Shape("LBNodeAgent", "enum of spec.local.conflictDetection"))?;
+        // The earlier name of `Disabled`.
+        detection.push(JSON(serde_json::json!("Off")));
     }
     Ok(definition)
 }
@@ -144,6 +175,34 @@ mod tests {
         for (name, yaml) in files().unwrap() {
             let committed = fs::read_to_string(directory.join(name)).unwrap_or_default();
             assert!(committed == yaml, "manifests/base/crds/{name} is stale: run `make crds` and commit the result");
+        }
+    }
+
+    /// The words that YAML 1.1 reads as booleans (yaml.org/type/bool.html), in lower case.
+    const BOOLEANS: [&str; 8] = ["y", "yes", "n", "no", "true", "false", "on", "off"];
+
+    #[test]
+    fn no_text_is_a_boolean_of_yaml_1_1() {
+        for (name, yaml) in files().unwrap() {
+            let mut in_enum = false;
+            for line in yaml.lines() {
+                let text = line.trim_start();
+                let item = text.strip_prefix("- ").filter(|_| in_enum);
+                in_enum = text == "enum:" || item.is_some();
+                assert!(item.is_none_or(|item| item.starts_with('"')), "{name}: {line} is not quoted");
+                let default = text.strip_prefix("default: ").filter(|value| !["true", "false"].contains(value));
+                let word = default.unwrap_or_default().to_lowercase();
+                assert!(!BOOLEANS.contains(&word.as_str()), "{name}: {line} is a boolean for YAML 1.1");
+            }
+        }
+    }
+
+    #[test]
+    fn quoting_changes_nothing_but_the_text() {
+        for definition in [service_group().unwrap(), lb_node_agent().unwrap()] {
+            let value = serde_json::to_value(definition).unwrap();
+            let yaml = quote_enums(&serde_yaml_ng::to_string(&value).unwrap());
+            assert_eq!(serde_yaml_ng::from_str::<serde_json::Value>(&yaml).unwrap(), value);
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | `reporting` | what is reported of addresses beside their state: in the Lease and about traffic policies |
 //! | `pass` | one pass: decide, plan, apply, take over the outcome |
 //! | `configuration` | configuration, interfaces and subnets |
 //! | `kernel` | changes in the kernel, and what they concern |
@@ -20,6 +21,7 @@ mod lifetime;
 mod pass;
 mod protocol;
 mod queries;
+mod reporting;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +29,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api_types::names::reason;
 use jiff::Timestamp;
 use kube::Client;
 use runtime::events::EventQueue;
@@ -47,7 +50,9 @@ use crate::kernel::netlink::error::KernelError;
 use crate::local::handle::Local;
 use crate::local::messages::Update;
 use crate::model::ours::Ours;
+use crate::model::uids::Uids;
 use crate::model::writer::Writer;
+use crate::plan::holders::Holders;
 use crate::plan::interfaces::InterfaceRecord;
 use crate::plan::operations::Plan;
 use crate::plan::record::Record;
@@ -56,10 +61,13 @@ use crate::remote::dummy::Dummy;
 use crate::report::annotation::Role;
 use crate::report::annotation_writer::AnnotationWriter;
 use crate::report::lease::content::Content;
+use crate::report::lease::entries::Entries;
 use crate::report::metrics::Metrics;
+use crate::report::node_problems::NodeProblems;
 use crate::report::reporter::Reporter;
 use crate::report::state::StateRequest;
 use crate::report::status::Status;
+use crate::report::traffic_policy::PolicyReport;
 
 /// What the agent is given at its start.
 #[derive(Debug, Clone)]
@@ -91,6 +99,8 @@ pub struct Outside {
     pub inputs: Inputs,
     /// What this node's Lease is to say.
     pub lease: watch::Sender<Option<Content>>,
+    /// What it is to say of addresses that are refused or held.
+    pub entries: watch::Sender<Entries>,
 }
 
 /// How often everything is compared with the kernel.
@@ -111,6 +121,20 @@ pub struct Agent {
     marks_addresses: bool,
     record: Record,
     interface_record: InterfaceRecord,
+    /// For which Services this node has put addresses into its kernel.
+    holders: Holders,
+    /// Whether the last attempt to write the state files failed.
+    unwritable: bool,
+    /// For which Services this node took part in an address when it last decided about it, by their UIDs.
+    served: BTreeMap<IpAddr, Uids>,
+    /// Those of them on which nothing says that the address is ours.
+    unmarked: BTreeMap<IpAddr, Uids>,
+    /// What the Lease says of addresses that are refused or held.
+    entries: Entries,
+    /// What was reported of traffic policies, by address.
+    policy_reports: BTreeMap<IpAddr, PolicyReport>,
+    /// What was reported of this node's interfaces.
+    problems: NodeProblems,
     mode: Mode,
     notices: BTreeSet<Notice>,
     selection: Selection,
@@ -144,6 +168,13 @@ impl Agent {
             host: Host::open()?,
             marks_addresses: marks_addresses(),
             record: Record::load(&settings.run_dir),
+            holders: Holders::load(&settings.run_dir),
+            unwritable: false,
+            served: BTreeMap::new(),
+            unmarked: BTreeMap::new(),
+            entries: Entries::default(),
+            policy_reports: BTreeMap::new(),
+            problems: NodeProblems::default(),
             mode: Mode::Deselected,
             notices: BTreeSet::new(),
             selection: Selection::remembering(interface_record.interfaces().clone()),
@@ -244,11 +275,22 @@ impl Agent {
         self.save_record();
     }
 
+    /// Writes the state files; reports once that it cannot.
     fn save_record(&mut self) {
-        let saved = self.record.save().and_then(|()| self.interface_record.save(self.selection.defaults()));
-        if let Err(error) = saved {
-            tracing::warn!(op = "record", %error, "cannot record which addresses and interfaces are ours");
+        let saved = self.record.save().and_then(|()| self.holders.save());
+        let saved = saved.and_then(|()| self.interface_record.save(self.selection.defaults()));
+        self.outside.metrics.record_unwritable.set(i64::from(saved.is_err()));
+        if let Err(error) = &saved
+            && !self.unwritable
+        {
+            let text = format!(
+                "{}, where the agent keeps which addresses are its own, cannot be written ({error}): check its permissions, SELinux and free space",
+                self.settings.run_dir.display()
+            );
+            tracing::warn!(op = "record", event = reason::RECORD_UNWRITABLE, %error, "{text}");
+            self.reporter.node(&self.cluster, reason::RECORD_UNWRITABLE, &text);
         }
+        self.unwritable = saved.is_err();
     }
 
     /// The plan for remote addresses; for all, as long as the thread for local ones does not run.

@@ -12,6 +12,7 @@
 //! | [`endpoints`] | the nodes with endpoints of a Service |
 //! | [`node`] | this node's Node object |
 //! | [`lease`], [`members`] | one Lease; all members, known by their Leases |
+//! | [`reports`] | what agents report in their Leases of addresses that they hold |
 //! | [`reserved`] | addresses that other nodes, or their gateways, have |
 //! | [`selector`], [`configuration`] | node selectors; which LBNodeAgent applies to this node |
 //! | [`keys`] | the gossip keys, from their Secret |
@@ -26,6 +27,7 @@ pub mod lease;
 pub mod members;
 pub mod node;
 pub mod partial;
+pub mod reports;
 pub mod reserved;
 pub mod selector;
 pub mod service;

@@ -5,13 +5,15 @@
 //! | [`address`] | the decision about one address |
 //! | [`context`] | everything that a decision depends on |
 //! | [`decision`] | decisions and this node's participation in a local address |
+//! | [`rights`] | which Services let this node announce an address |
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
 //! | [`default_interfaces`] | the interfaces for local addresses that a node uses by default |
 //! | [`networks`] | the networks that interfaces are part of |
 //! | `reserved` | addresses that are somebody else's |
 //! | `unused` | an address that nobody uses, to recognize proxy ARP |
-//! | `traffic_policy` | what traffic policies and affinities require of a node |
+//! | [`unusable`] | interfaces of the configuration that cannot be used |
+//! | [`traffic_policy`] | what traffic policies and affinities require of a node |
 
 pub mod address;
 pub mod context;
@@ -21,5 +23,7 @@ pub mod interfaces;
 pub mod networks;
 pub mod reason;
 mod reserved;
-mod traffic_policy;
+pub mod rights;
+pub mod traffic_policy;
+pub mod unusable;
 mod unused;

@@ -10,6 +10,7 @@ use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
 use lbnodeagent::report::lease;
 use lbnodeagent::report::lease::content::Identity;
+use lbnodeagent::report::lease::entries::Entries;
 use lbnodeagent::report::metrics::Metrics;
 use lbnodeagent::report::state;
 use prometheus::Registry;
@@ -48,6 +49,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let (events, _sender) = EventQueue::start(client.clone(), "purelb-lbnodeagent", &flags.node_name, &registry)?;
     let (inputs, received) = mpsc::channel(INPUTS);
     let (content, contents) = watch::channel(None);
+    let (entries, all_entries) = watch::channel(Entries::default());
     let (requests, requested) = mpsc::channel(16);
 
     let settings = Settings {
@@ -64,6 +66,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         readiness: readiness.clone(),
         inputs: inputs.clone(),
         lease: content,
+        entries,
     };
     let agent = Agent::new(settings, outside)?;
 
@@ -74,7 +77,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::renewal::start(client, identity, contents, lease_gone, metrics);
+    let renewals = lease::renewal::start(client, identity, contents, all_entries, lease_gone, metrics);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());

@@ -10,6 +10,7 @@
 //! | [`placement`] | where on this node an address goes |
 //! | [`candidacy`] | this node's candidacy for a local address |
 //! | [`operation`] | one change of the kernel's addresses, and its failure |
+//! | [`uids`] | the Services of an address by their UIDs |
 //! | [`writer`] | who writes to which interfaces |
 
 pub mod address;
@@ -23,4 +24,5 @@ pub mod ours;
 pub mod placement;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod uids;
 pub mod writer;

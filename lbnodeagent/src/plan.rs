@@ -7,10 +7,12 @@
 //! | [`operations`] | the operations for a set of addresses |
 //! | `order` | the order in which they are done |
 //! | [`record`] | the file that remembers which addresses are ours |
+//! | [`holders`] | the file that remembers for which Services they were put here |
 //! | [`retries`] | backoff after operations that failed |
 //! | [`repair_limit`] | the limit for repairs of an address that somebody keeps removing |
 
 pub mod adoption;
+pub mod holders;
 pub mod interfaces;
 pub mod operations;
 mod order;

@@ -7,6 +7,8 @@
 //! | [`status`] | what is known of one address |
 //! | [`outcomes`] | decisions about addresses and what became of them |
 //! | [`facts`] | what the protocol for local addresses notices |
+//! | [`traffic_policy`] | texts about the traffic policy `Local` |
+//! | [`node_problems`] | what is wrong with interfaces, each cause once |
 //! | [`state`] | the page `/state` |
 //! | [`annotation`] | the text of the annotations that say who announces an address |
 //! | [`annotation_queue`] | which Services' annotations are to be written, and when |
@@ -19,7 +21,9 @@ pub mod annotation_writer;
 pub mod facts;
 pub mod lease;
 pub mod metrics;
+pub mod node_problems;
 pub mod outcomes;
 pub mod reporter;
 pub mod state;
 pub mod status;
+pub mod traffic_policy;

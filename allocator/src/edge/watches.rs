@@ -72,13 +72,10 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
     );
     let groups = inputs(
         events("ServiceGroups", Api::all(client.clone()), paged()).map(Ok),
-        |object: &WatchedGroup| Some(object.keep()),
+        |object: &WatchedGroup| Some(GroupObject::new(object)),
         Input::Groups,
-        |object| Input::Group(Box::new(object.keep())),
-        |object| {
-            let GroupObject { namespace, name, .. } = object.keep();
-            Input::GroupGone((namespace, name))
-        },
+        |object| Input::Group(Box::new(GroupObject::new(&object))),
+        |object| Input::GroupGone(object.id()),
     );
     let leases = inputs(
         events("Leases", Api::namespaced(client.clone(), namespace), paged()).map(Ok),

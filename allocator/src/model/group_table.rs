@@ -160,7 +160,7 @@ pub(crate) mod tests {
     pub(crate) fn object(namespace: &str, name: &str, spec: Value) -> GroupObject {
         let metadata = json!({"namespace": namespace, "name": name, "uid": format!("uid-{name}"), "generation": 1});
         let watched: WatchedGroup = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
-        watched.keep()
+        GroupObject::new(&watched)
     }
 
     pub(crate) fn table(objects: Vec<GroupObject>) -> GroupTable {

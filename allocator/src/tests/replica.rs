@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, Delivery};
 use crate::metrics::Metrics;
-use crate::model::{Service, WatchedGroup, WatchedService};
+use crate::model::{GroupObject, Service, WatchedGroup, WatchedService};
 use crate::state::{Index, Outcome, Purpose, ServicePatch, clean_up};
 
 pub(super) fn kept(object: &Value) -> Option<Service> {
@@ -39,7 +39,7 @@ impl Replica {
         let mut index = Index::new("purelb", Metrics::new(&Registry::new()).unwrap());
         server.deliveries.clear();
         index.reset_services(server.services.values().filter_map(kept).collect());
-        let group = |object: &Value| serde_json::from_value::<WatchedGroup>(object.clone()).unwrap().keep();
+        let group = |object: &Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object.clone()).unwrap());
         index.reset_groups(server.groups.values().map(group).collect());
         index.lead(clean, fence);
         Self { index, writes: Vec::new(), events: Vec::new() }
@@ -58,7 +58,7 @@ impl Replica {
     /// The watch delivers its next event.
     pub(super) fn deliver(&mut self, server: &mut ApiServer) -> bool {
         let Some(delivery) = server.deliveries.pop_front() else { return false };
-        let group = |object: Value| serde_json::from_value::<WatchedGroup>(object).unwrap().keep();
+        let group = |object: Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object).unwrap());
         match delivery {
             Delivery::Service(object) => self.index.apply_service(kept(&object).unwrap()),
             Delivery::ServiceGone(object) => {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use api_types::AddressAttributes;
+use api_types::names::reason;
 use runtime::BootTime;
 
 use super::Agent;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
+use crate::decide::unusable::unusable;
 use crate::plan::adoption::Adoption;
 use crate::report::lease::content::Content;
 use crate::report::lease::own::{OwnLists, gateways};
@@ -89,7 +91,25 @@ impl Agent {
             self.cluster.mark_all();
         }
         (self.selection, self.connected, self.gateways) = (selection, connected, gateways);
+        self.report_unusable();
         self.publish_subnets();
+    }
+
+    /// Reports interfaces of the configuration that cannot be used, on the Node and on the LBNodeAgent.
+    fn report_unusable(&mut self) {
+        let present = self.mode.config().map(|config| unusable(config, self.host.observed(), &self.selection));
+        for text in self.problems.note_selection(present.unwrap_or_default()) {
+            self.reporter.node(&self.cluster, reason::INTERFACE_UNUSABLE, &text);
+            let agent = match &self.mode {
+                Mode::Configured(name, _) => name.split_once('/'),
+                _ => None,
+            };
+            if let Some((namespace, name)) = agent {
+                let agent = (namespace.to_owned(), name.to_owned());
+                let text = format!("node {}: {text}", self.settings.node);
+                self.reporter.configuration(&Notice { agent, reason: reason::INTERFACE_UNUSABLE, text });
+            }
+        }
     }
 
     async fn refresh_dummy(&mut self) {

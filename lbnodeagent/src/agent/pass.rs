@@ -1,6 +1,6 @@
 //! One pass: decide, plan, apply, and take over what the kernel then has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::names::reason;
@@ -11,12 +11,14 @@ use super::Agent;
 use crate::cluster::service::ServiceView;
 use crate::cluster::watches;
 use crate::decide::address::decide;
-use crate::decide::context::Context;
+use crate::decide::context::{Context, Witnesses};
 use crate::decide::decision::Decision;
 use crate::decide::reason::Reason;
+use crate::decide::rights;
 use crate::model::address::{AddressKey, KernelAddress};
 use crate::model::operation::{Failure, Operation, Purpose};
 use crate::model::placement::{Kind, Placement};
+use crate::model::uids::Uids;
 use crate::remote::addresses;
 use crate::report::outcomes::Outcome;
 use crate::report::status::Status;
@@ -59,6 +61,7 @@ impl Agent {
             self.outside.metrics.client.updates.inc();
         }
         self.send_completeness();
+        self.publish_entries();
         if !self.first_pass_done {
             self.first_pass_done = true;
             // The first lists need much memory while they are read.
@@ -71,7 +74,8 @@ impl Agent {
     /// Every address of a Service, and every one that this node has decided about or has in its kernel.
     fn all_addresses(&self) -> BTreeSet<IpAddr> {
         let plan = self.plan(BootTime::now());
-        self.cluster.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
+        let known = self.cluster.services.addresses().chain(self.status.keys().copied());
+        known.chain(self.holders.uids().keys().copied()).chain(plan.ours_in_kernel()).collect()
     }
 
     /// Starts the watch of `EndpointSlices` when a Service needs it, and ends it when none does any more.
@@ -107,16 +111,31 @@ impl Agent {
                 gateways: &self.gateways,
                 held: &self.local.held,
                 remote: &self.remote.desired,
+                witnesses: Witnesses {
+                    reports: &self.cluster.reports,
+                    holders: self.holders.uids(),
+                    served: &self.served,
+                    old_leader: self.cluster.has_old_leader(),
+                },
                 now,
             };
             let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
-            let (decision, participation) = decide(&context, *ip, &users);
+            let serving = rights::serving(&context, *ip, &users);
+            let unmarked = uids(&rights::unmarked(&context, *ip, &serving));
+            let (mut decision, participation) = decide(&context, *ip, &serving);
+            if decision.reason == Reason::NotWanted && !users.is_empty() {
+                decision.reason = Reason::NotGiven;
+            }
+            let served = uids(&serving);
+            note_uids(&mut self.unmarked, *ip, unmarked);
+            note_uids(&mut self.served, *ip, served);
             match decision.placement.filter(|placement| placement.kind == Kind::Remote) {
                 Some(placement) => self.remote.desired.insert(*ip, placement),
                 None => self.remote.desired.remove(ip),
             };
             self.send_participation(*ip, participation);
             self.note_decision(*ip, decision);
+            self.report_traffic_policy(*ip);
         }
     }
 
@@ -175,6 +194,7 @@ impl Agent {
         self.remote.retries.failed(ip, BootTime::now());
         self.outside.metrics.client.update_errors.inc();
         self.note_failure(failure);
+        self.note_entries(ip);
     }
 
     /// Takes over what the kernel has of an address; `marked_again` says that it had lost its mark.
@@ -209,6 +229,9 @@ impl Agent {
             self.remote.repair_limit.repaired(ip, BootTime::now());
         }
         self.annotations.note(services, ip, held.is_some());
+        self.note_placed(ip, placed);
+        let Some(status) = self.status.get(&ip) else { return };
+        let observed = self.host.observed();
         let unused = status.decision.reason == Reason::NotWanted;
         let left = observed.of(ip).next().is_some();
         if unused && (!left || desired.is_none()) && held.is_none() {
@@ -256,5 +279,20 @@ impl Agent {
         if over && let Some(status) = self.status.get_mut(&ip) {
             status.failure = None;
         }
+    }
+}
+
+fn uids(services: &[&ServiceView]) -> Uids {
+    let mut uids: Vec<Box<str>> = services.iter().map(|service| service.uid.clone()).collect();
+    uids.sort_unstable();
+    uids.into()
+}
+
+/// Sets the UIDs of an address; without any there is no entry.
+fn note_uids(all: &mut BTreeMap<IpAddr, Uids>, ip: IpAddr, uids: Uids) {
+    if uids.is_empty() {
+        all.remove(&ip);
+    } else {
+        all.insert(ip, uids);
     }
 }

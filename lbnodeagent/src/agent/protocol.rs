@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api_types::names::reason;
-use api_types::{ConflictDetection, Family};
-use ownership::{ConflictPolicy, NodeId, Qualified, order};
+use api_types::ConflictDetection;
+use ownership::{ConflictPolicy, NodeId, Qualified};
 use runtime::BootTime;
-use runtime::events::Kind as Severity;
 
 use super::Agent;
 use crate::decide::decision::Participation;
@@ -82,11 +80,8 @@ impl Agent {
         match participation {
             Participation::Unchanged => {}
             Participation::Yes(candidacy) => {
-                let qualified = candidacy.want.qualified.clone();
-                self.count_fallback(ip, &qualified);
-                if self.local.send_candidacy(ip, candidacy) {
-                    self.report_unqualified(ip, &qualified);
-                }
+                self.count_fallback(ip, &candidacy.want.qualified);
+                self.local.send_candidacy(ip, candidacy);
             }
             Participation::No => self.local.end_candidacy(ip, BootTime::now()),
         }
@@ -134,7 +129,7 @@ impl Agent {
         let policy = config.map_or(ConflictPolicy::default(), |config| match config.conflict_detection {
             ConflictDetection::Enforce => ConflictPolicy::Enforce,
             ConflictDetection::Warn => ConflictPolicy::Warn,
-            ConflictDetection::Off => ConflictPolicy::Off,
+            ConflictDetection::Disabled => ConflictPolicy::Off,
         });
         ProtocolSettings {
             policy,
@@ -143,40 +138,6 @@ impl Agent {
             excluded: self.cluster.node.as_ref().is_some_and(|node| node.excluded),
             current: self.cluster.watches_current(),
         }
-    }
-
-    /// Reports an address whose Services together require what no node has. It stays where it is, and its owner reports
-    /// this; without an owner, the node that would be the first to take it does.
-    pub(super) fn report_unqualified(&self, ip: IpAddr, qualified: &Qualified) {
-        let nobody = matches!(qualified, Qualified::Tiers(tiers) if tiers.iter().all(BTreeSet::is_empty));
-        if !nobody || self.local.members.is_none() || self.cluster.services.of(ip).nth(1).is_none() {
-            return;
-        }
-        let consequence = if self.local.held.contains_key(&ip) {
-            format!("node {} keeps it", self.settings.node)
-        } else if self.is_announced(ip) || !self.is_first(ip) {
-            return;
-        } else {
-            "nobody answers for it".to_owned()
-        };
-        let text = format!(
-            "externalTrafficPolicy is Local, and no node has an endpoint of every Service that shares {ip}: {consequence}"
-        );
-        self.reporter.services(&self.cluster.services, ip, Severity::Warning, reason::NO_ELIGIBLE_NODES, &text);
-    }
-
-    /// Whether the annotation of a Service names a live node that announces the address.
-    fn is_announced(&self, ip: IpAddr) -> bool {
-        let announcing = self.cluster.services.of(ip).filter_map(|service| service.announcing(Family::of(ip)));
-        let mut nodes = announcing.filter_map(|text| text.split(',').next());
-        nodes.any(|node| node == self.settings.node || self.local.live().any(|member| member.node.as_str() == node))
-    }
-
-    /// Whether this node is the first in order of the live ones that reach the address.
-    fn is_first(&self, ip: IpAddr) -> bool {
-        let Some(node) = NodeId::new(&self.settings.node) else { return false };
-        let mut others = self.local.live().filter(|member| self.cluster.members.reaches(member.node.as_str(), ip));
-        others.all(|other| order::precedes(&node, &other.node, &ip))
     }
 
     /// Counts that there are preferred nodes and none of them can answer.

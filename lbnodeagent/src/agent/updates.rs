@@ -40,7 +40,11 @@ impl Agent {
 
     /// Notes and reports an operation that the kernel refused.
     pub(super) fn note_failure(&mut self, failure: Failure) {
-        self.reporter.failure(&self.cluster.services, self.host.observed(), &failure);
+        if failure.needs_ipv6() {
+            self.report_ipv6_disabled(failure.key.index);
+        } else {
+            self.reporter.failure(&self.cluster.services, self.host.observed(), &failure);
+        }
         if let Some(status) = self.status.get_mut(&failure.key.ip) {
             status.failure = Some(failure);
         }
@@ -70,8 +74,8 @@ impl Agent {
         metrics.subnets.set(i64::try_from(subnets).unwrap_or(i64::MAX));
         self.note_exclusion(BootTime::now());
         if first || before != after {
-            for (ip, candidacy) in &self.local.candidacies {
-                self.report_unqualified(*ip, &candidacy.want.qualified);
+            for ip in self.local.candidacies.keys().copied().collect::<Vec<_>>() {
+                self.report_traffic_policy(ip);
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use api_types::{AgentConfig, LBNodeAgent};
+use api_types::names::reason::{CONFIG_ERROR, CONFIG_IGNORED, INVALID_NODE_SELECTOR};
+use api_types::{AgentConfig, LBNodeAgent, Unreadable};
 use kube::ResourceExt;
 
 use crate::cluster::selector::{Labels, selects};
@@ -56,6 +57,18 @@ pub struct Notice {
     pub text: String,
 }
 
+/// The message for the author of an LBNodeAgent that this build cannot read.
+#[must_use]
+pub fn unreadable(agent: &(String, String), problem: &Unreadable, has_earlier_form: bool) -> Notice {
+    let consequence = if has_earlier_form {
+        "its last readable form stays in force"
+    } else {
+        "it is left out, as if it did not exist"
+    };
+    let text = format!("{problem}; {consequence}: correct the value, or update the agents");
+    Notice { agent: agent.clone(), reason: CONFIG_ERROR, text }
+}
+
 /// Chooses among all LBNodeAgents of all namespaces.
 ///
 /// Those with a specific selector come before those that select every node, and each kind is ordered by namespace
@@ -66,8 +79,6 @@ pub fn choose<'a>(
     labels: &Labels,
     node: &str,
 ) -> (Mode, Vec<Notice>) {
-    use api_types::names::reason::{CONFIG_ERROR, CONFIG_IGNORED, INVALID_NODE_SELECTOR};
-
     let mut notices = Vec::new();
     let mut candidates = Vec::new();
     let mut any = false;

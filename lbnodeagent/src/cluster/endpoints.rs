@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use api_types::Family;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::cluster::service::ServiceName;
@@ -16,14 +17,18 @@ pub struct SliceView {
     pub name: Box<str>,
     /// The Service that it belongs to.
     pub service: ServiceName,
+    /// The family of its addresses (`addressType`).
+    pub family: Family,
     /// Nodes with a ready endpoint.
     pub ready: BTreeSet<Box<str>>,
     /// Nodes with an endpoint that terminates and still serves.
     pub serving: BTreeSet<Box<str>>,
+    /// It has an endpoint that is ready or serves and names no node.
+    pub nameless: bool,
 }
 
 impl SliceView {
-    /// Reads a slice; nothing if it belongs to no Service.
+    /// Reads a slice; nothing if it belongs to no Service or has no IP addresses.
     #[must_use]
     pub fn new(slice: &EndpointSlice) -> Option<Self> {
         let labels = slice.metadata.labels.as_ref()?;
@@ -32,19 +37,21 @@ impl SliceView {
         let mut view = Self {
             name: slice.metadata.name.as_deref()?.into(),
             service,
+            family: Family::from_api(&slice.address_type)?,
             ready: BTreeSet::new(),
             serving: BTreeSet::new(),
+            nameless: false,
         };
         for endpoint in &slice.endpoints {
-            let Some(node) = endpoint.node_name.as_deref() else { continue };
             let conditions = endpoint.conditions.as_ref();
             // Absent means ready (EndpointConditions, discovery.k8s.io/v1).
             let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-            if ready {
-                view.ready.insert(node.into());
-            } else if serving {
-                view.serving.insert(node.into());
+            match endpoint.node_name.as_deref() {
+                Some(node) if ready => drop(view.ready.insert(node.into())),
+                Some(node) if serving => drop(view.serving.insert(node.into())),
+                Some(_) => {}
+                None => view.nameless |= ready || serving,
             }
         }
         Some(view)
@@ -94,33 +101,44 @@ impl Endpoints {
         *self = Self::default();
     }
 
-    /// The preferred nodes of a Service: those with a ready endpoint, or else those with one that terminates
-    /// and still serves. Nothing as long as the endpoints are not known.
-    #[must_use]
-    pub fn nodes(&self, service: &ServiceName) -> Option<BTreeSet<&str>> {
-        let [ready, either] = self.tiers(service)?;
-        Some(if ready.is_empty() { either } else { ready })
-    }
-
     /// Whether the first list is complete.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The nodes with a ready endpoint of a Service, and those with one that is ready or that terminates and
-    /// still serves. Nothing as long as the endpoints are not known.
+    /// Where the endpoints of one family of a Service are. Nothing as long as they are not known.
     #[must_use]
-    pub fn tiers(&self, service: &ServiceName) -> Option<[BTreeSet<&str>; 2]> {
+    pub fn places(&self, service: &ServiceName, family: Family) -> Option<Places<'_>> {
         if !self.complete {
             return None;
         }
-        let slices = || self.slices.get(service).into_iter().flat_map(BTreeMap::values);
+        let slices = || {
+            let all = self.slices.get(service).into_iter().flat_map(BTreeMap::values);
+            all.filter(move |slice| slice.family == family)
+        };
         let ready: BTreeSet<&str> = slices().flat_map(|slice| &slice.ready).map(|node| &**node).collect();
         let serving = slices().flat_map(|slice| &slice.serving).map(|node| &**node);
-        let either = serving.chain(ready.iter().copied()).collect();
-        Some([ready, either])
+        let either: BTreeSet<&str> = serving.chain(ready.iter().copied()).collect();
+        if either.is_empty() && slices().any(|slice| slice.nameless) {
+            return Some(Places::Everywhere);
+        }
+        Some(Places::Nodes { ready, either })
     }
+}
+
+/// Where the endpoints of one family of a Service are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Places<'a> {
+    /// There are endpoints, and none of them names its node. They count as if they were on every node.
+    Everywhere,
+    /// They are on these nodes.
+    Nodes {
+        /// Nodes with a ready endpoint.
+        ready: BTreeSet<&'a str>,
+        /// Nodes with an endpoint that is ready, or that terminates and still serves.
+        either: BTreeSet<&'a str>,
+    },
 }
 
 #[cfg(test)]
@@ -129,14 +147,16 @@ pub(crate) mod testing {
 
     use super::*;
 
-    /// A slice of `shop/SERVICE` with ready and serving-only nodes.
+    /// A slice of `shop/SERVICE` with IPv4 endpoints, on ready and serving-only nodes.
     pub fn slice(service: &str, name: &str, ready: &[&str], serving: &[&str]) -> SliceView {
         let set = |nodes: &[&str]| nodes.iter().map(|node| Box::from(*node)).collect();
         SliceView {
             name: name.into(),
             service: ServiceName::new("shop", service),
+            family: Family::V4,
             ready: set(ready),
             serving: set(serving),
+            nameless: false,
         }
     }
 }
@@ -162,24 +182,51 @@ mod tests {
         }))
         .unwrap();
         let view = SliceView::new(&object).unwrap();
-        assert_eq!(view, slice("web", "web-1", &["a"], &["b"]));
+        assert_eq!(view, SliceView { nameless: true, ..slice("web", "web-1", &["a"], &["b"]) });
+        let of_type = |kind: &str| SliceView::new(&EndpointSlice { address_type: kind.to_owned(), ..object.clone() });
+        assert_eq!(of_type("IPv6").map(|view| view.family), Some(Family::V6));
+        assert_eq!(of_type("FQDN"), None);
+    }
+
+    fn nodes<'a>(ready: &[&'a str], either: &[&'a str]) -> Option<Places<'a>> {
+        Some(Places::Nodes { ready: ready.iter().copied().collect(), either: either.iter().copied().collect() })
     }
 
     #[test]
-    fn ready_nodes_win_over_those_that_end() {
+    fn nodes_of_all_slices_are_known_together() {
         let mut endpoints = Endpoints::default();
         let web = ServiceName::new("shop", "web");
-        assert_eq!((endpoints.nodes(&web), endpoints.tiers(&web)), (None, None));
+        assert_eq!(endpoints.places(&web, Family::V4), None);
         endpoints.set_complete();
         endpoints.apply(slice("web", "1", &[], &["b"]));
-        assert_eq!(endpoints.nodes(&web), Some(["b"].into()));
+        assert_eq!(endpoints.places(&web, Family::V4), nodes(&[], &["b"]));
         assert!(endpoints.apply(slice("web", "2", &["a"], &[])));
         assert!(!endpoints.apply(slice("web", "2", &["a"], &[])));
-        assert_eq!(endpoints.nodes(&web), Some(["a"].into()));
-        assert_eq!(endpoints.tiers(&web), Some([["a"].into(), ["a", "b"].into()]));
+        assert_eq!(endpoints.places(&web, Family::V4), nodes(&["a"], &["a", "b"]));
         endpoints.remove(&web, "1");
         endpoints.remove(&web, "2");
-        assert_eq!(endpoints.tiers(&web), Some([BTreeSet::new(), BTreeSet::new()]));
-        assert_eq!(endpoints.nodes(&web), Some(BTreeSet::new()));
+        assert_eq!(endpoints.places(&web, Family::V4), nodes(&[], &[]));
+    }
+
+    #[test]
+    fn case_54_each_family_has_its_own_endpoints() {
+        let mut endpoints = Endpoints::default();
+        endpoints.set_complete();
+        endpoints.apply(slice("web", "4", &["a"], &[]));
+        endpoints.apply(SliceView { family: Family::V6, ..slice("web", "6", &["b"], &[]) });
+        let web = ServiceName::new("shop", "web");
+        assert_eq!(endpoints.places(&web, Family::V4), nodes(&["a"], &["a"]));
+        assert_eq!(endpoints.places(&web, Family::V6), nodes(&["b"], &["b"]));
+    }
+
+    #[test]
+    fn case_17_endpoints_without_a_node_are_everywhere_unless_others_name_one() {
+        let mut endpoints = Endpoints::default();
+        endpoints.set_complete();
+        let web = ServiceName::new("shop", "web");
+        endpoints.apply(SliceView { nameless: true, ..slice("web", "1", &[], &[]) });
+        assert_eq!(endpoints.places(&web, Family::V4), Some(Places::Everywhere));
+        endpoints.apply(slice("web", "2", &[], &["a"]));
+        assert_eq!(endpoints.places(&web, Family::V4), nodes(&[], &["a"]));
     }
 }

@@ -1,7 +1,7 @@
 //! What the watches deliver.
 
 use ::ownership::Keys;
-use api_types::{LBNodeAgent, ServiceGroup};
+use api_types::{LBNodeAgent, ServiceGroup, Watched};
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc;
 
@@ -23,13 +23,15 @@ pub enum Input {
     /// A Service.
     Service(Event<ServiceView>),
     /// A ServiceGroup of the install namespace.
-    Group(Event<Box<ServiceGroup>>),
+    Group(Event<Box<Watched<ServiceGroup>>>),
     /// An LBNodeAgent of any namespace.
-    Agent(Event<Box<LBNodeAgent>>),
+    Agent(Event<Box<Watched<LBNodeAgent>>>),
     /// This node's Node.
     Node(Event<NodeView>),
     /// An agent's Lease.
     Lease(Event<LeaseView>),
+    /// The version of the marks that the leading allocator writes.
+    Leader(u16),
     /// An EndpointSlice.
     Slice(Event<SliceView>),
     /// New gossip keys; nothing if the Secret has none.

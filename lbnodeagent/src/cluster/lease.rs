@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use api_types::lease;
+use api_types::lease::Report;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -28,6 +29,8 @@ pub struct LeaseView {
     pub endpoints: Vec<SocketAddr>,
     /// The version of the wire that its agent speaks.
     pub wire_version: u16,
+    /// A page of what its agent refuses and holds.
+    pub report: Report,
     /// The time of its last renewal by that node's clock.
     pub renewed: Option<Timestamp>,
     /// How long it is valid after a renewal.
@@ -50,6 +53,7 @@ impl LeaseView {
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
             wire_version: lease::wire_version(object),
+            report: lease::report(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
             duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
         })
@@ -65,8 +69,19 @@ impl LeaseView {
 
     /// Whether both have the same content, apart from the time, and from the lists that concern single addresses only.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { node, subnets, places, own: _, gateways: _, macs, endpoints, wire_version, renewed: _, duration: _ } =
-            self;
+        let Self {
+            node,
+            subnets,
+            places,
+            own: _,
+            gateways: _,
+            macs,
+            endpoints,
+            wire_version,
+            report: _,
+            renewed: _,
+            duration: _,
+        } = self;
         (node, subnets, places, macs, endpoints, wire_version)
             == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints, &other.wire_version)
     }

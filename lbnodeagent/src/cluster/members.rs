@@ -104,6 +104,12 @@ impl Members {
         self.reserved.take_changed()
     }
 
+    /// Whether this is a node with a Lease, or this node.
+    #[must_use]
+    pub fn has(&self, node: &str) -> bool {
+        node == self.node || self.others.contains_key(node)
+    }
+
     /// The names of all other members.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.others.keys().map(String::as_str)
@@ -145,6 +151,8 @@ pub(crate) mod testing {
 
     use std::time::Duration;
 
+    use api_types::lease::Report;
+
     use super::*;
 
     /// The Lease of a node with these subnets, renewed at the given second.
@@ -158,6 +166,7 @@ pub(crate) mod testing {
             macs: Vec::new(),
             endpoints: Vec::new(),
             wire_version: 2,
+            report: Report::default(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),
             duration: Duration::from_secs(10),
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec, ServiceStatus};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -69,14 +69,15 @@ struct Metadata {
     name: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
+    deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
 }
 
 impl From<Metadata> for ObjectMeta {
     fn from(metadata: Metadata) -> Self {
-        let Metadata { namespace, name, uid, resource_version, labels, annotations } = metadata;
-        Self { namespace, name, uid, resource_version, labels, annotations, ..Self::default() }
+        let Metadata { namespace, name, uid, resource_version, deletion_timestamp, labels, annotations } = metadata;
+        Self { namespace, name, uid, resource_version, deletion_timestamp, labels, annotations, ..Self::default() }
     }
 }
 
@@ -114,9 +115,12 @@ impl ReadInPart for Service {
 
 /// The fields that are read of an `EndpointSlice`.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SliceFields {
     #[serde(default)]
     metadata: Metadata,
+    #[serde(default)]
+    address_type: String,
     endpoints: Option<Vec<EndpointFields>>,
 }
 
@@ -130,11 +134,11 @@ struct EndpointFields {
 impl ReadInPart for EndpointSlice {
     type Fields = SliceFields;
 
-    fn from_fields(SliceFields { metadata, endpoints }: SliceFields) -> Self {
+    fn from_fields(SliceFields { metadata, address_type, endpoints }: SliceFields) -> Self {
         let endpoint =
             |EndpointFields { conditions, node_name }| Endpoint { conditions, node_name, ..Endpoint::default() };
         let endpoints = endpoints.into_iter().flatten().map(endpoint).collect();
-        Self { metadata: metadata.into(), endpoints, ..Self::default() }
+        Self { metadata: metadata.into(), address_type, endpoints, ..Self::default() }
     }
 }
 
@@ -162,7 +166,8 @@ mod tests {
         let annotations = json!({"annotations": {
             "purelb.io/allocated-by": "PureLB", "purelb.io/pool-type": "remote", "purelb.io/rebalance": "1",
             "purelb.io/node-affinity": "service-endpoints", "purelb.io/skip-ipv6-dad": "true",
-            "purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1", "purelb.io/announcing-IPv6": "n1,eth0,2001:db8::1"
+            "purelb.io/allocated-addresses": "192.0.2.1,2001:db8::1", "purelb.io/allocated-to": "u",
+            "purelb.io/allocated-from": "default", "purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1", "purelb.io/announcing-IPv6": "n1,eth0,2001:db8::1"
         }});
         let object = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": metadata(&annotations),
@@ -177,6 +182,10 @@ mod tests {
         assert_eq!(ServiceView::new(&partial, false), ServiceView::new(&whole, false));
         assert_eq!(ServiceView::new(&partial, false).addresses.len(), 2);
         assert_eq!(partial.metadata.managed_fields, None);
+        let mut terminating = object;
+        terminating["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let Partial(partial): Partial<Service> = serde_json::from_str(&terminating.to_string()).unwrap();
+        assert!(ServiceView::new(&partial, false).addresses.is_empty());
     }
 
     #[test]

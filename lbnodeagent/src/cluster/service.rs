@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::annotation;
-use api_types::reserved::names_a_host;
-use api_types::service::{self, ingress_addresses, is_allocated_by_us, is_ours};
-use api_types::{Announce, Family};
+use api_types::names::{RESERVED_SERVICES, annotation};
+use api_types::provenance::all_addresses;
+use api_types::service::{self, Class, ingress_addresses};
+use api_types::{Announce, Family, Provenance};
 use k8s_openapi::api::core::v1::Service;
 use sha2::{Digest, Sha256};
 
@@ -28,9 +28,38 @@ impl ServiceName {
     }
 }
 
+impl ServiceName {
+    /// Whether Services of this name are never served.
+    fn is_reserved(&self) -> bool {
+        RESERVED_SERVICES.contains(&(&*self.namespace, &*self.name))
+    }
+}
+
 impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One entry of an announcing annotation, `node,interface,ip`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnnouncingEntry<'a> {
+    /// The node that announces the address.
+    pub node: &'a str,
+    /// The interface on which it does. Names of interfaces may contain commas.
+    pub interface: &'a str,
+    /// The address.
+    pub ip: IpAddr,
+}
+
+impl<'a> AnnouncingEntry<'a> {
+    /// Reads an entry; nothing if the text is none.
+    #[must_use]
+    pub fn parse(entry: &'a str) -> Option<Self> {
+        let (node, rest) = entry.split_once(',')?;
+        let (interface, ip) = rest.rsplit_once(',')?;
+        let ip = ip.parse().ok()?;
+        (!node.is_empty() && !interface.is_empty()).then_some(Self { node, interface, ip })
     }
 }
 
@@ -43,8 +72,18 @@ pub struct ServiceView {
     pub uid: Box<str>,
     /// The version that was read, as the precondition of our writes.
     pub resource_version: Box<str>,
-    /// The addresses in its status; empty if the Service is not ours to announce.
+    /// The addresses in its status, and after them those that only `allocated-addresses` lists. It has none if it is of
+    /// another type or class, or is being deleted.
     pub addresses: Vec<IpAddr>,
+    /// How many of the addresses are in its status.
+    pub in_status: usize,
+    /// What it says of addresses that we gave it.
+    pub provenance: Provenance,
+    /// Whether it is ours by its class. Otherwise it has no class, we are not the default announcer, and only what was
+    /// given by us is ours.
+    pub our_class: bool,
+    /// The groups in `allocated-from`, as written.
+    pub allocated_from: Option<Box<str>>,
     /// The kind of its group when the addresses were allocated.
     pub pool_type: Option<Announce>,
     /// `externalTrafficPolicy: Local`.
@@ -64,17 +103,27 @@ impl ServiceView {
     #[must_use]
     pub fn new(object: &Service, default_announcer: bool) -> Self {
         let metadata = &object.metadata;
-        let announced = is_ours(object, default_announcer) && is_allocated_by_us(object);
-        let mut addresses = if announced { ingress_addresses(object) } else { Vec::new() };
-        // Many users may write the status of a Service. No harmful address may reach the kernel.
-        addresses.retain(|address| names_a_host(*address));
-        let text = |value: Option<&str>| value.map(Box::from);
         let spec = object.spec.as_ref();
+        let name = ServiceName::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        );
+        let class_name = spec.and_then(|spec| spec.load_balancer_class.as_deref());
+        let class = Class::of(&name.namespace, &name.name, class_name, default_announcer);
+        let provenance = Provenance::of(object);
+        let load_balancer = spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+        // Whoever has no class may have been served before somebody else became the default announcer.
+        let served = class == Class::Ours || class_name.is_none() && !name.is_reserved();
+        let announced = load_balancer && served && metadata.deletion_timestamp.is_none();
+        let addresses = if announced { all_addresses(object, &provenance) } else { Vec::new() };
+        let status = ingress_addresses(object);
+        let text = |value: Option<&str>| value.map(Box::from);
         Self {
-            name: ServiceName::new(
-                metadata.namespace.as_deref().unwrap_or_default(),
-                metadata.name.as_deref().unwrap_or_default(),
-            ),
+            in_status: addresses.iter().filter(|address| status.contains(address)).count(),
+            provenance,
+            our_class: class == Class::Ours,
+            allocated_from: text(service::annotation(object, annotation::ALLOCATED_FROM)),
+            name,
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
             addresses,
@@ -97,6 +146,24 @@ impl ServiceView {
             Family::V4 => v4.as_deref(),
             Family::V6 => v6.as_deref(),
         }
+    }
+
+    /// Whether the status has the address.
+    #[must_use]
+    pub fn status_has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().take(self.in_status).any(|known| *known == address)
+    }
+
+    /// The groups in `allocated-from`.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.allocated_from.iter().flat_map(|groups| groups.split(',')).map(str::trim)
+    }
+
+    /// The node that announces the address, as the announcing annotation has it.
+    #[must_use]
+    pub fn announcer(&self, address: IpAddr) -> Option<&str> {
+        let entries = self.announcing(Family::of(address))?.split_whitespace().filter_map(AnnouncingEntry::parse);
+        entries.filter(|entry| entry.ip == address).map(|entry| entry.node).next()
     }
 
     /// Whether its endpoints matter.
@@ -126,7 +193,10 @@ pub(crate) mod testing {
         let ingress: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
         let object = serde_json::from_value(json!({
             "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
-                "annotations": {"purelb.io/allocated-by": "PureLB", "purelb.io/pool-type": pool_type.unwrap_or("none")}},
+                "annotations": {
+                    "purelb.io/allocated-by": "PureLB", "purelb.io/pool-type": pool_type.unwrap_or("none"),
+                    "purelb.io/allocated-addresses": addresses.join(","), "purelb.io/allocated-to": name
+                }},
             "spec": {"type": "LoadBalancer"},
             "status": {"loadBalancer": {"ingress": ingress}}
         }));
@@ -147,16 +217,54 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::testing::{annotated, view};
     use super::*;
 
-    #[test]
-    fn a_service_that_nobody_allocated_has_no_addresses() {
-        let object = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "a", "namespace": "shop"}, "spec": {"type": "LoadBalancer"},
+    fn read(metadata: Value, class: Option<&str>, default_announcer: bool) -> ServiceView {
+        let mut object = json!({
+            "metadata": {"name": "a", "namespace": "shop", "uid": "1"},
+            "spec": {"type": "LoadBalancer", "loadBalancerClass": class},
             "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
-        }));
-        assert!(ServiceView::new(&object.unwrap(), true).addresses.is_empty());
+        });
+        for (key, value) in metadata.as_object().unwrap() {
+            object["metadata"][key] = value.clone();
+        }
+        ServiceView::new(&serde_json::from_value(object).unwrap(), default_announcer)
+    }
+
+    #[test]
+    fn addresses_of_the_status_come_before_those_that_only_the_list_has() {
+        let listed = read(
+            json!({"annotations": {"purelb.io/allocated-addresses": "192.0.2.2,192.0.2.1", "purelb.io/allocated-to": "1"}}),
+            None,
+            true,
+        );
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!((listed.addresses.as_slice(), listed.in_status), ([one, two].as_slice(), 1));
+        assert!(listed.status_has(one) && !listed.status_has(two));
+    }
+
+    #[test]
+    fn case_21_a_service_that_is_being_deleted_has_no_addresses() {
+        assert!(read(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), None, true).addresses.is_empty());
+    }
+
+    #[test]
+    fn case_72_a_service_without_a_class_is_looked_at_and_one_of_another_class_is_not() {
+        let view = read(json!({}), None, false);
+        assert!(!view.addresses.is_empty() && !view.our_class);
+        assert!(read(json!({}), Some("example.com/other"), true).addresses.is_empty());
+        assert!(read(json!({"namespace": "default", "name": "kubernetes"}), None, false).addresses.is_empty());
+    }
+
+    #[test]
+    fn the_announcer_of_an_address_is_found_among_others() {
+        let view = annotated(annotation::ANNOUNCING_IPV4, "a,eth,1,192.0.2.9 n,eth0 b,eth0,192.0.2.1");
+        assert_eq!(view.announcer("192.0.2.1".parse().unwrap()), Some("b"));
+        assert_eq!(view.announcer("192.0.2.9".parse().unwrap()), Some("a"));
+        assert_eq!(view.announcer("192.0.2.7".parse().unwrap()), None);
     }
 
     #[test]

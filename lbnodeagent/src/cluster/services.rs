@@ -19,9 +19,13 @@ impl Services {
     /// Adds or replaces a Service; returns the addresses to decide about again.
     pub fn apply(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let old = self.by_name.get(&view.name);
-        if old.is_some_and(|old| same_but_for_bookkeeping(old, &view)) {
+        if let Some(old) = old.filter(|old| same_but_for_bookkeeping(old, &view)) {
+            // Who announces an address shows whose it is where the Service does not list it.
+            let listed = |address: &IpAddr| view.provenance.lists(*address) == Some(true);
+            let news = old.announcing != view.announcing;
+            let touched = view.addresses.iter().copied().filter(|address| news && !listed(address)).collect();
             self.by_name.insert(view.name.clone(), Box::new(view));
-            return BTreeSet::new();
+            return touched;
         }
         let mut touched = self.remove(&view.name.clone());
         if view.addresses.is_empty() {

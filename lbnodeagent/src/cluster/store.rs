@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ::ownership::Keys;
-use api_types::LBNodeAgent;
+use api_types::lease::MARKS_WITH_ADDRESSES;
 use api_types::names::GOSSIP_SECRET;
+use api_types::{LBNodeAgent, Unreadable};
 use jiff::Timestamp;
 use runtime::BootTime;
 
@@ -23,6 +24,7 @@ use crate::cluster::groups::Groups;
 use crate::cluster::input::{Input, REQUIRED};
 use crate::cluster::members::Members;
 use crate::cluster::node::NodeView;
+use crate::cluster::reports::Reports;
 use crate::cluster::selector::Labels;
 use crate::cluster::services::Services;
 
@@ -49,6 +51,8 @@ pub struct Store {
     pub groups: Groups,
     /// The members.
     pub members: Members,
+    /// What agents report of addresses in their kernels.
+    pub reports: Reports,
     /// The endpoints, as long as a Service needs them.
     pub endpoints: Endpoints,
     /// This node, once known.
@@ -59,6 +63,10 @@ pub struct Store {
     members_changed: bool,
     watches: BTreeMap<&'static str, bool>,
     agents: BTreeMap<(String, String), LBNodeAgent>,
+    /// The LBNodeAgents that this build cannot read, and why.
+    unreadable: BTreeMap<(String, String), Unreadable>,
+    /// The version of the marks that the leading allocator writes, once known.
+    leader: Option<u16>,
     dirty: Dirty,
     listing: Listings,
 }
@@ -71,6 +79,7 @@ impl Store {
             services: Services::default(),
             groups: Groups::default(),
             members: Members::new(node),
+            reports: Reports::default(),
             endpoints: Endpoints::default(),
             node: None,
             keys: None,
@@ -78,6 +87,8 @@ impl Store {
             members_changed: true,
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            leader: None,
             dirty: Dirty::default(),
             listing: Listings::default(),
         }
@@ -155,7 +166,19 @@ impl Store {
     pub fn configuration(&self) -> (Mode, Vec<Notice>) {
         let none = Labels::new();
         let labels = self.node.as_ref().map_or(&none, |node| &node.labels);
-        configuration::choose(self.agents.values(), labels, self.members.node())
+        let (mode, mut notices) = configuration::choose(self.agents.values(), labels, self.members.node());
+        let unreadable = self.unreadable.iter();
+        notices.extend(
+            unreadable
+                .map(|(agent, problem)| configuration::unreadable(agent, problem, self.agents.contains_key(agent))),
+        );
+        (mode, notices)
+    }
+
+    /// Whether the leading allocator is of a release that does not write `allocated-addresses`.
+    #[must_use]
+    pub fn has_old_leader(&self) -> bool {
+        self.leader.is_some_and(|version| version < MARKS_WITH_ADDRESSES)
     }
 
     /// Applies an input.
@@ -166,6 +189,7 @@ impl Store {
             Input::Agent(event) => self.agent(event),
             Input::Node(event) => self.node(event),
             Input::Lease(event) => self.lease(event, now, wall),
+            Input::Leader(version) => self.dirty.all |= self.leader.replace(version) != Some(version),
             Input::Slice(event) => self.slice(event),
             Input::Keys(keys) => self.keys(keys),
             Input::Watch { name, current } => {

@@ -46,6 +46,61 @@ fn what_a_new_list_does_not_bring_is_gone() {
     assert_eq!(store.services.addresses().count(), 1);
 }
 
+fn agent(name: &str, spec: serde_json::Value) -> Box<api_types::Watched<LBNodeAgent>> {
+    let object = serde_json::json!({"metadata": {"name": name, "namespace": "purelb"}, "spec": spec});
+    Box::new(serde_json::from_value(object).unwrap())
+}
+
+#[test]
+fn case_96_an_lbnodeagent_that_cannot_be_read_is_refused_alone() {
+    let newer = || serde_json::json!({"local": {"conflictDetection": "Negotiate"}});
+    let dummy = || serde_json::json!({"local": {"dummyInterface": "lb0"}});
+    let name = |store: &Store| match store.configuration().0 {
+        Mode::Configured(name, config) => format!("{name} {}", config.dummy_interface),
+        mode => mode.state().to_owned(),
+    };
+    let mut store = Store::new("me");
+    complete(&mut store);
+    store.apply(Input::Agent(Event::Apply(agent("a", newer()))), at(1), wall(1));
+    assert_eq!(name(&store), "default");
+    let notice = store.configuration().1.remove(0);
+    assert_eq!((notice.reason, notice.agent.1.as_str()), ("ConfigError", "a"));
+    assert!(notice.text.contains("spec.local.conflictDetection is \"Negotiate\""), "{}", notice.text);
+    store.apply(Input::Agent(Event::Apply(agent("b", dummy()))), at(1), wall(1));
+    assert_eq!(name(&store), "purelb/b lb0");
+    // The last readable form stays.
+    store.apply(Input::Agent(Event::Apply(agent("a", serde_json::json!({"local": {}})))), at(1), wall(1));
+    assert!(store.configuration().1.iter().all(|notice| notice.reason != "ConfigError"));
+    store.take_dirty();
+    store.apply(Input::Agent(Event::Apply(agent("a", newer()))), at(1), wall(1));
+    assert!(store.take_dirty().config);
+    assert_eq!(name(&store), "purelb/a kube-lb0");
+    // A new list without it.
+    for event in [Event::Init, Event::InitApply(agent("b", dummy())), Event::InitDone] {
+        store.apply(Input::Agent(event), at(1), wall(1));
+    }
+    assert_eq!(name(&store), "purelb/b lb0");
+    assert!(store.configuration().1.is_empty());
+}
+
+#[test]
+fn a_report_concerns_its_addresses_and_another_leader_everything() {
+    let mut store = Store::new("me");
+    complete(&mut store);
+    store.apply(Input::Lease(Event::Apply(lease("peer", &["192.0.2.0/24"], 1))), at(1), wall(1));
+    store.take_dirty();
+    let held = api_types::lease::Held { address: "192.0.2.7".parse().unwrap(), uid: "x".to_owned() };
+    let mut view = lease("peer", &["192.0.2.0/24"], 2);
+    view.report = api_types::lease::Report { pages: 1, held: vec![held], ..api_types::lease::Report::default() };
+    store.apply(Input::Lease(Event::Apply(view)), at(2), wall(2));
+    assert_eq!(store.take_dirty(), Dirty { addresses: ["192.0.2.7".parse().unwrap()].into(), ..Dirty::default() });
+    assert!(!store.has_old_leader());
+    for (version, all, old) in [(1, true, true), (1, false, true), (MARKS_WITH_ADDRESSES, true, false)] {
+        store.apply(Input::Leader(version), at(2), wall(2));
+        assert_eq!((store.take_dirty().all, store.has_old_leader()), (all, old));
+    }
+}
+
 #[test]
 fn a_renewal_of_a_known_member_concerns_nobody() {
     let mut store = Store::new("me");

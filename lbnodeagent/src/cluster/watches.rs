@@ -6,8 +6,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use api_types::names::GOSSIP_SECRET;
-use api_types::{LBNodeAgent, ServiceGroup, lease};
+use api_types::names::{GOSSIP_SECRET, LEADER_LEASE};
+use api_types::{LBNodeAgent, ServiceGroup, Watched, lease};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Secret, Service};
@@ -48,9 +48,13 @@ pub fn start(
         source("servicegroups").watch(
             |client| Api::namespaced(client, namespace),
             all(),
-            each(|group: ServiceGroup| Some(Box::new(group)), Input::Group),
+            each(|group: Watched<ServiceGroup>| Some(Box::new(group)), Input::Group),
         ),
-        source("lbnodeagents").watch(Api::all, all(), each(|agent: LBNodeAgent| Some(Box::new(agent)), Input::Agent)),
+        source("lbnodeagents").watch(
+            Api::all,
+            all(),
+            each(|agent: Watched<LBNodeAgent>| Some(Box::new(agent)), Input::Agent),
+        ),
         source("nodes").watch(Api::all, only(node), each(|node: Node| Some(NodeView::new(&node)), Input::Node)),
         source("leases").watch(
             |client| Api::namespaced(client, namespace),
@@ -90,8 +94,9 @@ fn each<K, V>(
     }
 }
 
-/// As [`each`], and reports the deletion of this node's own Lease. Without it the other members do not know this
-/// node, and the next renewal may be a minute away, so it is written again at once.
+/// As [`each`], with two Leases that are special. The allocator's shows the release of the leader. The deletion of this
+/// node's own is reported: without it the other members do not know this node, and the next renewal may be a minute
+/// away, so it is written again at once.
 fn leases(own: String, gone: Arc<Notify>) -> impl FnMut(Event<Lease>) -> Option<Input> {
     let mut hand_on = each(|lease: Lease| LeaseView::new(&lease), Input::Lease);
     move |event| {
@@ -100,8 +105,19 @@ fn leases(own: String, gone: Arc<Notify>) -> impl FnMut(Event<Lease>) -> Option<
         {
             gone.notify_one();
         }
-        hand_on(event)
+        match &event {
+            Event::Apply(lease) | Event::InitApply(lease) if lease.metadata.name.as_deref() == Some(LEADER_LEASE) => {
+                leader(lease)
+            }
+            _ => hand_on(event),
+        }
     }
+}
+
+/// The release of the leader; nothing while there is none, so that what is known of the last one stays.
+fn leader(lease: &Lease) -> Option<Input> {
+    let holder = lease.spec.as_ref()?.holder_identity.as_deref();
+    holder.filter(|holder| !holder.is_empty()).map(|_| Input::Leader(lease::allocator_version(lease)))
 }
 
 fn keys() -> impl FnMut(Event<Secret>) -> Option<Input> {
@@ -146,8 +162,29 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
 
     use super::*;
+
+    #[test]
+    fn the_release_of_the_leader_is_known_while_there_is_one() {
+        let mut inputs = leases(lease::name("me"), Arc::new(Notify::new()));
+        let mut version = |holder: Option<&str>| {
+            let mut lease = Lease::default();
+            lease.metadata.name = Some(LEADER_LEASE.to_owned());
+            let written = lease::version_value(lease::MARKS_WITH_ADDRESSES, "new");
+            lease.metadata.annotations = Some([(lease::ALLOCATOR_VERSION.to_owned(), written)].into());
+            let spec = LeaseSpec { holder_identity: holder.map(str::to_owned), ..LeaseSpec::default() };
+            lease.spec = Some(spec);
+            match inputs(Event::Apply(lease)) {
+                Some(Input::Leader(version)) => Some(version),
+                _ => None,
+            }
+        };
+        assert_eq!(version(Some("new")), Some(lease::MARKS_WITH_ADDRESSES));
+        assert_eq!(version(Some("old")), Some(1));
+        assert_eq!((version(Some("")), version(None)), (None, None));
+    }
 
     #[test]
     fn only_our_own_deleted_lease_is_missed() {

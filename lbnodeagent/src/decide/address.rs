@@ -76,7 +76,7 @@ fn decide_local(
     };
     let key = AddressKey { ip: address, index: interface.index, prefix_len };
     let attributes = local_attributes(address, attributes);
-    let qualified = qualified(context.endpoints, users);
+    let qualified = qualified(context.endpoints, address, users);
     let nobody = matches!(&qualified, Some(Qualified::Tiers(tiers)) if tiers.iter().all(BTreeSet::is_empty));
     let decision = match context.held.get(&address) {
         Some(held) => Decision::new(Some(*held), Reason::Owner),
@@ -136,7 +136,7 @@ fn decide_remote(
         }
         _ => {}
     }
-    match TrafficPolicy::of(context.endpoints, users) {
+    match TrafficPolicy::of(context.endpoints, address, users) {
         TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => {
             return Decision::new(None, Reason::Undecided);
         }

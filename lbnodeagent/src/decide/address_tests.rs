@@ -1,22 +1,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_types::{AgentConfig, ServiceGroup};
+use api_types::{AgentConfig, ServiceGroup, Watched};
 use ownership::{NodeId, Qualified};
 
 use super::*;
 use crate::cluster::configuration::Mode;
-use crate::cluster::endpoints::Endpoints;
 use crate::cluster::endpoints::testing::slice;
+use crate::cluster::endpoints::{Endpoints, SliceView};
 use crate::cluster::groups::Groups;
 use crate::cluster::groups::testing::{group, groups};
 use crate::cluster::lease::LeaseView;
 use crate::cluster::members::Members;
 use crate::cluster::members::testing::{at, lease, wall};
+use crate::cluster::reports::Reports;
 use crate::cluster::service::testing::view;
 use crate::cluster::services::Services;
+use crate::decide::context::Witnesses;
 use crate::decide::default_interfaces::DefaultInterfaces;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
+use crate::decide::traffic_policy::{dark, nameless};
 use crate::model::link::Link;
 use crate::model::observed::{Change, Observed};
 use crate::model::ours::Ours;
@@ -38,7 +41,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(all: &[ServiceGroup]) -> Self {
+    fn new(all: &[Watched<ServiceGroup>]) -> Self {
         let mut endpoints = Endpoints::default();
         endpoints.set_complete();
         Self {
@@ -84,6 +87,12 @@ impl Cluster {
             gateways: &self.gateways,
             node_addresses: &self.node_addresses,
             dummy: self.observed.index_of("kube-lb0"),
+            witnesses: Witnesses {
+                reports: &Reports::default(),
+                holders: &BTreeMap::new(),
+                served: &BTreeMap::new(),
+                old_leader: false,
+            },
             now: at(self.now),
         };
         decide(&context, address.parse().unwrap(), &users.iter().collect::<Vec<_>>())
@@ -119,7 +128,7 @@ impl Cluster {
     }
 }
 
-fn seed() -> Vec<ServiceGroup> {
+fn seed() -> Vec<Watched<ServiceGroup>> {
     vec![
         group("ipv4-routed", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "/32"),
         group("ipv6-routed", "remote", "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff", "2001:470:8bf5:2::/64", "/128"),
@@ -342,10 +351,10 @@ fn traffic_policy_local() {
     cluster.endpoints.apply(slice("web", "1", &["peer"], &["me"]));
     let tiers = Qualified::Tiers(vec![set(&["peer"]), set(&["me", "peer"])]);
     assert_eq!(cluster.candidacy("192.168.50.200", &local).unwrap().want.qualified, tiers);
-    // Two Services share the address and no node has endpoints of both.
+    // Two Services share the address and no node has ready endpoints of both.
     let shared = [local_policy("192.168.50.200", "web"), local_policy("192.168.50.200", "shop")];
     cluster.endpoints.apply(slice("shop", "1", &["me"], &[]));
-    let tiers = Qualified::Tiers(vec![set(&[]), set(&["me"])]);
+    let tiers = Qualified::Tiers(vec![set(&[]), set(&["me"]), set(&["me", "peer"])]);
     assert_eq!(cluster.candidacy("192.168.50.200", &shared).unwrap().want.qualified, tiers);
     cluster.endpoints.apply(slice("web", "1", &["peer"], &[]));
     // Two Services share: the node with endpoints of both.
@@ -355,6 +364,57 @@ fn traffic_policy_local() {
     // None has both: any.
     cluster.endpoints.apply(slice("mail", "1", &["me"], &[]));
     assert_eq!(cluster.line("172.30.200.155", &shared), "Remote kube-lb0/32: announcingNonLocal");
+}
+
+#[test]
+fn case_11_who_serves_most_sharers_comes_next() {
+    let mut cluster = Cluster::new(&seed());
+    let set = |nodes: &[&str]| nodes.iter().filter_map(|node| NodeId::new(node)).collect::<BTreeSet<_>>();
+    for (service, nodes) in [("a", &["n1", "me"][..]), ("b", &["n1"]), ("c", &["n2"])] {
+        cluster.endpoints.apply(slice(service, "1", nodes, &[]));
+    }
+    let sharers =
+        |address: &str| ["a", "b", "c"].map(|name| ServiceView { traffic_local: true, ..view(name, &[address], None) });
+    let tiers = Qualified::Tiers(vec![set(&[]), set(&[]), set(&["n1"]), set(&["n1", "n2", "me"])]);
+    assert_eq!(cluster.candidacy("192.168.50.200", &sharers("192.168.50.200")).unwrap().want.qualified, tiers);
+    assert_eq!(cluster.line("172.30.200.155", &sharers("172.30.200.155")), "nothing: noEndpoints");
+    cluster.endpoints.apply(slice("b", "1", &["me"], &[]));
+    assert_eq!(cluster.line("172.30.200.155", &sharers("172.30.200.155")), "Remote kube-lb0/32: announcingNonLocal");
+}
+
+#[test]
+fn case_54_each_family_by_its_own_endpoints() {
+    let mut cluster = Cluster::new(&seed());
+    let set = |nodes: &[&str]| nodes.iter().filter_map(|node| NodeId::new(node)).collect::<BTreeSet<_>>();
+    cluster.endpoints.apply(slice("web", "4", &["me"], &[]));
+    cluster.endpoints.apply(SliceView { family: Family::V6, ..slice("web", "6", &["peer"], &[]) });
+    let policy = |address: &str| [ServiceView { traffic_local: true, ..service(address) }];
+    for (address, expected) in
+        [("172.30.200.155", "Remote kube-lb0/32: announcingNonLocal"), ("2001:470:8bf5:2:2::7", "nothing: noEndpoints")]
+    {
+        assert_eq!(cluster.line(address, &policy(address)), expected);
+    }
+    for (address, node) in [("192.168.50.200", "me"), ("fd00:50::f000", "peer")] {
+        let qualified = cluster.candidacy(address, &policy(address)).unwrap().want.qualified;
+        assert_eq!(qualified, Qualified::Tiers(vec![set(&[node]), set(&[node])]));
+        let preferring = [ServiceView { node_affinity: true, ..service(address) }];
+        let qualified = cluster.candidacy(address, &preferring).unwrap().want.qualified;
+        assert_eq!(qualified, Qualified::Preferred(set(&[node])));
+    }
+}
+
+#[test]
+fn case_17_endpoints_without_a_node_restrict_nobody() {
+    let mut cluster = Cluster::new(&seed());
+    cluster.endpoints.apply(SliceView { nameless: true, ..slice("web", "1", &[], &[]) });
+    let policy = |address: &str| [ServiceView { traffic_local: true, node_affinity: true, ..service(address) }];
+    let local = policy("192.168.50.200");
+    assert_eq!(cluster.candidacy("192.168.50.200", &local).unwrap().want.qualified, Qualified::All);
+    assert_eq!(cluster.line("172.30.200.155", &policy("172.30.200.155")), "Remote kube-lb0/32: announcingNonLocal");
+    let users: Vec<&ServiceView> = local.iter().collect();
+    let ip = "192.168.50.200".parse().unwrap();
+    assert_eq!(nameless(&cluster.endpoints, ip, &users).len(), 1);
+    assert!(dark(&cluster.endpoints, ip, &users, "me").is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::cluster::configuration::Mode;
 use crate::cluster::endpoints::Endpoints;
 use crate::cluster::groups::Groups;
 use crate::cluster::members::Members;
+use crate::cluster::reports::Reports;
 use crate::cluster::services::Services;
 use crate::decide::decision::Exclusion;
 use crate::decide::interfaces::Selection;
@@ -16,6 +17,20 @@ use crate::decide::networks::Connected;
 use crate::model::observed::Observed;
 use crate::model::ours::Ours;
 use crate::model::placement::Placement;
+use crate::model::uids::Uids;
+
+/// What shows, beside a Service, that one of its addresses is ours.
+#[derive(Clone, Copy)]
+pub struct Witnesses<'a> {
+    /// What agents report of addresses in their kernels.
+    pub reports: &'a Reports,
+    /// The UIDs of the Services for which this node has put addresses into its kernel.
+    pub holders: &'a BTreeMap<IpAddr, Uids>,
+    /// The UIDs of the Services for which this node took part in an address when it last decided about it.
+    pub served: &'a BTreeMap<IpAddr, Uids>,
+    /// The leading allocator is of a release that does not write `allocated-addresses`.
+    pub old_leader: bool,
+}
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy)]
@@ -50,6 +65,8 @@ pub struct Context<'a> {
     pub held: &'a BTreeMap<IpAddr, Placement>,
     /// The placements of remote addresses until now.
     pub remote: &'a BTreeMap<IpAddr, Placement>,
+    /// What shows whose an address is.
+    pub witnesses: Witnesses<'a>,
     /// The time.
     pub now: BootTime,
 }

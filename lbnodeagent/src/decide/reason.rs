@@ -27,6 +27,8 @@ pub enum Reason {
     NoConfig(&'static str),
     /// No Service uses it any more.
     NotWanted,
+    /// A Service's status has it, and neither did the allocator give it nor does a member announce it.
+    NotGiven,
     /// It must not be put here; the sentence says why.
     Refused(String),
 }
@@ -46,6 +48,7 @@ impl Reason {
             Self::Undecided => "undecided",
             Self::NoConfig(_) => "noConfig",
             Self::NotWanted => "notWanted",
+            Self::NotGiven => "notGiven",
             Self::Refused(_) => "refused",
         }
     }
@@ -68,6 +71,9 @@ impl fmt::Display for Reason {
             Self::Undecided => f.write_str("not known yet whether the address belongs here"),
             Self::NoConfig(state) => write!(f, "this node announces nothing: its configuration is {state}"),
             Self::NotWanted => f.write_str("no Service uses the address"),
+            Self::NotGiven => f.write_str(
+                "the allocator did not give the address to the Service whose status has it, and no node announces it",
+            ),
             Self::Refused(why) | Self::RemoteInside(why) => f.write_str(why),
         }
     }

@@ -1,44 +1,88 @@
 //! What traffic policies and affinities require of the node that announces an address.
+//!
+//! Endpoints count for the family of the address only. Services that share an address under the policy `Local` are best
+//! served by a node with endpoints of each of them; where there is none, by one with endpoints of as many as possible.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use api_types::Family;
 use ownership::{NodeId, Qualified};
 
-use crate::cluster::endpoints::Endpoints;
+use crate::cluster::endpoints::{Endpoints, Places};
 use crate::cluster::service::ServiceView;
+
+/// The nodes with a ready endpoint of a Service, and those with one that is ready or serves.
+type Nodes<'a> = [BTreeSet<&'a str>; 2];
 
 /// Which nodes may own the address; nothing as long as the endpoints are not known.
 ///
-/// Services that share an address under the policy `Local` need a node with endpoints of each of them. If there is
-/// none, no node qualifies and the present owner keeps the address.
-pub(super) fn qualified(endpoints: &Endpoints, users: &[&ServiceView]) -> Option<Qualified> {
-    let local: Vec<_> = users.iter().filter(|user| user.traffic_local).collect();
-    if !local.is_empty() {
-        let tiers: Vec<[BTreeSet<&str>; 2]> =
-            local.iter().map(|user| endpoints.tiers(&user.name)).collect::<Option<_>>()?;
-        let [ready, serving] = tiers
-            .into_iter()
-            .reduce(|[ready, serving], [more_ready, more_serving]| [&ready & &more_ready, &serving & &more_serving])?;
-        return Some(Qualified::Tiers(vec![nodes(&ready), nodes(&serving)]));
+/// If no node has an endpoint of any of the Services, no node qualifies and the present owner keeps the address.
+pub(super) fn qualified(endpoints: &Endpoints, address: IpAddr, users: &[&ServiceView]) -> Option<Qualified> {
+    let family = Family::of(address);
+    if users.iter().any(|user| user.traffic_local) {
+        let local = named(endpoints, family, users)?;
+        return Some(if local.is_empty() { Qualified::All } else { Qualified::Tiers(tiers(&local)) });
     }
     match users {
-        [user] if user.node_affinity => {
-            let [ready, serving] = endpoints.tiers(&user.name)?;
-            Some(Qualified::Preferred(nodes(if ready.is_empty() { &serving } else { &ready })))
-        }
+        [user] if user.node_affinity => Some(match endpoints.places(&user.name, family)? {
+            Places::Everywhere => Qualified::All,
+            Places::Nodes { ready, either } => Qualified::Preferred(ids(if ready.is_empty() { either } else { ready })),
+        }),
         _ => Some(Qualified::All),
     }
 }
 
-fn nodes(names: &BTreeSet<&str>) -> BTreeSet<NodeId> {
-    names.iter().filter_map(|name| NodeId::new(name)).collect()
+/// The nodes of each Service with the policy `Local`, without those whose endpoints name no node. Nothing as long as they
+/// are not known.
+fn named<'a>(endpoints: &'a Endpoints, family: Family, users: &[&ServiceView]) -> Option<Vec<Nodes<'a>>> {
+    let places = users.iter().filter(|user| user.traffic_local).map(|user| endpoints.places(&user.name, family));
+    let places: Vec<Places<'a>> = places.collect::<Option<_>>()?;
+    let nodes = places.into_iter().filter_map(|places| match places {
+        Places::Everywhere => None,
+        Places::Nodes { ready, either } => Some([ready, either]),
+    });
+    Some(nodes.collect())
+}
+
+/// The nodes that serve all Services, ready ones before those whose endpoints end; then those that serve all but one, and
+/// so on.
+fn tiers(services: &[Nodes<'_>]) -> Vec<BTreeSet<NodeId>> {
+    let [ready, either] = [0, 1].map(|which| counts(services.iter().filter_map(|nodes| nodes.get(which))));
+    let mut tiers: Vec<BTreeSet<NodeId>> = Vec::new();
+    for least in (1..=services.len()).rev() {
+        for counts in [&ready, &either] {
+            let tier = ids(counts.iter().filter(|(_, count)| **count >= least).map(|(node, _)| *node));
+            // The first two say whether any node serves all, even if they are empty.
+            if least == services.len() || !tier.is_empty() && tiers.last() != Some(&tier) {
+                tiers.push(tier);
+            }
+        }
+    }
+    tiers
+}
+
+/// How many of the sets have each node.
+fn counts<'a, 'b>(sets: impl Iterator<Item = &'b BTreeSet<&'a str>>) -> BTreeMap<&'a str, usize>
+where
+    'a: 'b,
+{
+    let mut counts = BTreeMap::new();
+    for node in sets.flatten() {
+        *counts.entry(*node).or_default() += 1;
+    }
+    counts
+}
+
+fn ids<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<NodeId> {
+    names.into_iter().filter_map(NodeId::new).collect()
 }
 
 /// What the traffic policies of a remote address's Services require together.
 pub(super) enum TrafficPolicy<'a> {
-    /// No policy is `Local`.
+    /// No policy is `Local`, or the endpoints name no nodes.
     Cluster,
-    /// Some policies are `Local`: the nodes with endpoints of each of these Services, or of any of them if no
+    /// Some policies are `Local`: the nodes with endpoints of each of these Services, or of as many as possible if no
     /// node has endpoints of all.
     Local(BTreeSet<&'a str>),
     /// Some policies are `Local`, and the endpoints are not known yet.
@@ -47,16 +91,34 @@ pub(super) enum TrafficPolicy<'a> {
 
 impl<'a> TrafficPolicy<'a> {
     /// Combines the policies of these Services.
-    pub(super) fn of(endpoints: &'a Endpoints, users: &[&'a ServiceView]) -> Self {
-        let local: Vec<_> = users.iter().filter(|user| user.traffic_local).collect();
+    pub(super) fn of(endpoints: &'a Endpoints, address: IpAddr, users: &[&ServiceView]) -> Self {
+        if !users.iter().any(|user| user.traffic_local) {
+            return Self::Cluster;
+        }
+        let Some(local) = named(endpoints, Family::of(address), users) else { return Self::LocalUnknown };
         if local.is_empty() {
             return Self::Cluster;
         }
-        let sets: Option<Vec<BTreeSet<&str>>> = local.iter().map(|user| endpoints.nodes(&user.name)).collect();
-        let Some(sets) = sets else { return Self::LocalUnknown };
-        let any: BTreeSet<&str> = sets.iter().flatten().copied().collect();
-        let every: BTreeSet<&str> =
-            any.iter().copied().filter(|node| sets.iter().all(|set| set.contains(node))).collect();
-        Self::Local(if every.is_empty() { any } else { every })
+        let best = local.iter().map(|[ready, either]| if ready.is_empty() { either } else { ready });
+        let counts = counts(best);
+        let most = counts.values().copied().max().unwrap_or(0);
+        Self::Local(counts.into_iter().filter(|(_, count)| *count == most).map(|(node, _)| node).collect())
     }
+}
+
+/// The Services among `users` with the policy `Local` that get nothing from a node: it has no endpoint of theirs.
+#[must_use]
+pub fn dark<'a>(endpoints: &Endpoints, address: IpAddr, users: &[&'a ServiceView], node: &str) -> Vec<&'a ServiceView> {
+    let served = |user: &ServiceView| match endpoints.places(&user.name, Family::of(address)) {
+        Some(Places::Nodes { either, .. }) => either.contains(node),
+        Some(Places::Everywhere) | None => true,
+    };
+    users.iter().copied().filter(|user| user.traffic_local && !served(user)).collect()
+}
+
+/// The Services among `users` with the policy `Local` whose endpoints name no node.
+#[must_use]
+pub fn nameless<'a>(endpoints: &Endpoints, address: IpAddr, users: &[&'a ServiceView]) -> Vec<&'a ServiceView> {
+    let everywhere = |user: &ServiceView| endpoints.places(&user.name, Family::of(address)) == Some(Places::Everywhere);
+    users.iter().copied().filter(|user| user.traffic_local && everywhere(user)).collect()
 }

@@ -127,15 +127,13 @@ impl Local {
         }
     }
 
-    /// Sends a candidacy if it changed; returns whether it did.
-    pub(crate) fn send_candidacy(&mut self, ip: IpAddr, mut candidacy: Box<Candidacy>) -> bool {
+    /// Sends a candidacy if it changed.
+    pub(crate) fn send_candidacy(&mut self, ip: IpAddr, mut candidacy: Box<Candidacy>) {
         candidacy.want.rebalance = requested_move(self.candidacies.get(&ip), &candidacy.requests);
-        if self.candidacies.get(&ip) == Some(&*candidacy) {
-            return false;
+        if self.candidacies.get(&ip) != Some(&*candidacy) {
+            self.candidacies.insert(ip, (*candidacy).clone());
+            self.send(Command::Candidate(candidacy));
         }
-        self.candidacies.insert(ip, (*candidacy).clone());
-        self.send(Command::Candidate(candidacy));
-        true
     }
 
     /// Ends a candidacy. A node that is not selected any more keeps what it holds for a while, to hand it over.

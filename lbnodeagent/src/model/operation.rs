@@ -117,6 +117,12 @@ impl Failure {
     pub const fn of(operation: &Operation, errno: Errno) -> Self {
         Self { key: *operation.key(), deleting: matches!(operation, Operation::Delete(_)), errno }
     }
+
+    /// Whether the interface takes no IPv6 address at all, because of its setting `disable_ipv6` (`addrconf_add_dev`).
+    #[must_use]
+    pub fn needs_ipv6(&self) -> bool {
+        self.key.ip.is_ipv6() && !self.deleting && self.errno == Errno::EACCES
+    }
 }
 
 /// The purpose of an [`Operation::Put`].

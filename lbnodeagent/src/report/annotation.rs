@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::cluster::service::AnnouncingEntry;
+
 /// The entries of an annotation: which node announces each address, and on which interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Slots(BTreeMap<IpAddr, (String, String)>);
@@ -12,14 +14,8 @@ impl Slots {
     /// Reads an annotation. Texts that are no entries are dropped.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let entry = |entry: &str| {
-            let (node, rest) = entry.split_once(',')?;
-            // Interface names may contain commas.
-            let (interface, ip) = rest.rsplit_once(',')?;
-            let ip: IpAddr = ip.parse().ok()?;
-            (!node.is_empty() && !interface.is_empty()).then(|| (ip, (node.to_owned(), interface.to_owned())))
-        };
-        Self(text.split_whitespace().filter_map(entry).collect())
+        let entries = text.split_whitespace().filter_map(AnnouncingEntry::parse);
+        Self(entries.map(|entry| (entry.ip, (entry.node.to_owned(), entry.interface.to_owned()))).collect())
     }
 
     /// The text, sorted by IP. Nothing if there is no entry, which deletes the annotation.

@@ -3,6 +3,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`content`] | what the Lease says |
+//! | [`entries`] | what it says of addresses that are refused or held |
 //! | `body` | the Lease as it is written |
 //! | [`own`] | the node's own addresses and gateways |
 //! | `schedule` | when it is written |
@@ -10,6 +11,7 @@
 
 mod body;
 pub mod content;
+pub mod entries;
 pub mod own;
 pub mod renewal;
 mod schedule;

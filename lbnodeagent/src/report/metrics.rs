@@ -61,6 +61,8 @@ pub struct Metrics {
     pub losses: IntCounter,
     /// Entries of other nodes replaced in the announcing annotation.
     pub slot_steals: IntCounterVec,
+    /// 1 while the state files cannot be written.
+    pub record_unwritable: IntGauge,
     /// Those of the protocol for local addresses.
     pub ownership: OwnershipMetrics,
 }
@@ -121,6 +123,10 @@ impl Metrics {
                 "purelb_lbnodeagent_announce_slot_steal_total",
                 "Entries of other nodes replaced in the announcing annotation",
                 &["from", "to"],
+            )?,
+            record_unwritable: level(
+                "purelb_lbnodeagent_record_unwritable",
+                "1 while the directory of the state files cannot be written",
             )?,
             ownership: OwnershipMetrics::new(registry)?,
         })

@@ -39,7 +39,7 @@ impl Reporter {
     }
 
     /// A Kubernetes event of a Service.
-    pub(super) fn service(&self, service: &ServiceView, kind: Severity, reason: &'static str, note: String) {
+    pub fn service(&self, service: &ServiceView, kind: Severity, reason: &'static str, note: String) {
         let object = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Service".to_owned()),

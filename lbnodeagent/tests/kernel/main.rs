@@ -42,6 +42,7 @@ mod objects;
 mod places;
 mod program;
 mod restarts;
+mod rights;
 mod routes;
 mod routing;
 mod scale;

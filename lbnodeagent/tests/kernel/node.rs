@@ -9,6 +9,7 @@ use lbnodeagent::cluster::input::Input;
 use lbnodeagent::cluster::lease::LeaseView;
 use lbnodeagent::cluster::node::NodeView;
 use lbnodeagent::report::lease::content::Content;
+use lbnodeagent::report::lease::entries::Entries;
 use lbnodeagent::report::metrics::Metrics;
 use lbnodeagent::report::state::NodeState;
 use lbnodeagent::report::state::StateRequest;
@@ -99,6 +100,7 @@ pub struct Node {
     stop: CancellationToken,
     running: Task,
     pub leases: watch::Receiver<Option<Content>>,
+    pub entries: watch::Receiver<Entries>,
     registry: Registry,
     queue: EventQueue,
     events: EventReceiver,
@@ -116,6 +118,7 @@ impl Node {
         let (queue, events) = EventQueue::new(&registry).unwrap();
         let (inputs, received) = mpsc::channel(1024);
         let (lease, leases) = watch::channel(None);
+        let (entries, all_entries) = watch::channel(Entries::default());
         let (requests, requested) = mpsc::channel(4);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let outside = Outside {
@@ -125,6 +128,7 @@ impl Node {
             readiness: readiness.clone(),
             inputs: inputs.clone(),
             lease,
+            entries,
         };
         let settings = Settings {
             node: "n1".to_owned(),
@@ -135,7 +139,7 @@ impl Node {
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
-        Self { inputs, readiness, requests, stop, running, leases, registry, queue, events }
+        Self { inputs, readiness, requests, stop, running, leases, entries: all_entries, registry, queue, events }
     }
 
     /// Starts an agent and delivers these as its first lists.
@@ -255,6 +259,7 @@ impl Node {
             own: Vec::new(),
             gateways: Vec::new(),
             macs: Vec::new(),
+            report: Default::default(),
             endpoints: vec![(place.address, 7475).into()],
             wire_version: ::ownership::wire::VERSION.into(),
             renewed: Some(jiff::Timestamp::now()),

@@ -1,13 +1,15 @@
 //! Objects of the cluster for tests.
 
-use api_types::{LBNodeAgent, ServiceGroup};
+use api_types::provenance::addresses_value;
+use api_types::service::ingress_addresses;
+use api_types::{LBNodeAgent, ServiceGroup, Watched};
 use k8s_openapi::api::core::v1::Service;
 use lbnodeagent::cluster::endpoints::SliceView;
 use lbnodeagent::cluster::service::ServiceView;
 use serde_json::{Value, json};
 
 /// An LBNodeAgent that selects every node.
-pub fn agent(spec: &Value) -> Box<LBNodeAgent> {
+pub fn agent(spec: &Value) -> Box<Watched<LBNodeAgent>> {
     let agent = json!({
         "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
     });
@@ -25,13 +27,25 @@ pub fn from<T: serde::de::DeserializeOwned>(object: &Value) -> T {
 }
 
 /// A ServiceGroup as the watch delivers it.
-pub fn group(object: &Value) -> ServiceGroup {
+pub fn group(object: &Value) -> Watched<ServiceGroup> {
     from(object)
 }
 
-/// A Service as the watch delivers it.
+/// A Service as the watch delivers it. If it has the allocator's name and nothing else of it, the addresses in its status
+/// are those that the allocator gave.
 pub fn view(object: &Value) -> ServiceView {
-    ServiceView::new(&from::<Service>(object), true)
+    let mut service: Service = from(object);
+    let given = addresses_value(&ingress_addresses(&service));
+    let uid = service.metadata.uid.clone();
+    if let Some(annotations) = &mut service.metadata.annotations
+        && annotations.contains_key("purelb.io/allocated-by")
+        && !annotations.contains_key("purelb.io/allocated-from")
+        && !annotations.contains_key("purelb.io/allocated-addresses")
+    {
+        annotations.insert("purelb.io/allocated-addresses".to_owned(), given);
+        annotations.extend(uid.map(|uid| ("purelb.io/allocated-to".to_owned(), uid)));
+    }
+    ServiceView::new(&service, true)
 }
 
 /// An EndpointSlice as the watch delivers it.

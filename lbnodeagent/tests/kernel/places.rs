@@ -41,6 +41,7 @@ fn owner(own: &[&str]) -> Input {
         macs: Vec::new(),
         endpoints: Vec::new(),
         wire_version: 2,
+        report: api_types::lease::Report::default(),
         renewed: Some(jiff::Timestamp::now()),
         duration: Duration::from_secs(10),
     }))

@@ -1,6 +1,6 @@
 //! Applying the watches' events, one kind of object at a time.
 
-use api_types::{LBNodeAgent, ServiceGroup};
+use api_types::{LBNodeAgent, ServiceGroup, Watched};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
@@ -40,7 +40,7 @@ impl Store {
         self.mark(touched);
     }
 
-    pub(super) fn group(&mut self, event: Event<Box<ServiceGroup>>) {
+    pub(super) fn group(&mut self, event: Event<Box<Watched<ServiceGroup>>>) {
         match event {
             Event::Init => self.listing.groups.seen.clear(),
             Event::InitApply(object) => {
@@ -63,7 +63,7 @@ impl Store {
         }
     }
 
-    fn apply_group(&mut self, object: &ServiceGroup) {
+    fn apply_group(&mut self, object: &Watched<ServiceGroup>) {
         match self.groups.apply(object) {
             Ok(changed) => self.dirty.all |= changed,
             Err(error) => {
@@ -75,34 +75,47 @@ impl Store {
         }
     }
 
-    pub(super) fn agent(&mut self, event: Event<Box<LBNodeAgent>>) {
-        let key = |agent: &LBNodeAgent| (agent.namespace().unwrap_or_default(), agent.name_any());
+    pub(super) fn agent(&mut self, event: Event<Box<Watched<LBNodeAgent>>>) {
         match event {
             Event::Init => self.listing.agents.seen.clear(),
             Event::InitApply(agent) => {
-                self.listing.agents.seen.insert(key(&agent));
-                self.apply_agent(key(&agent), agent);
+                self.listing.agents.seen.insert(agent.id());
+                self.apply_agent(&agent);
             }
-            Event::Apply(agent) => self.apply_agent(key(&agent), agent),
-            Event::Delete(agent) => {
-                self.agents.remove(&key(&agent));
-                self.dirty.config = true;
-            }
+            Event::Apply(agent) => self.apply_agent(&agent),
+            Event::Delete(agent) => self.remove_agent(&agent.id()),
             Event::InitDone => {
                 self.dirty.config |= !self.listing.agents.complete;
-                for name in self.listing.agents.done(self.agents.keys()) {
-                    self.agents.remove(&name);
-                    self.dirty.config = true;
+                let known: Vec<_> = self.agents.keys().chain(self.unreadable.keys()).cloned().collect();
+                for name in self.listing.agents.done(known.iter()) {
+                    self.remove_agent(&name);
                 }
             }
         }
     }
 
-    fn apply_agent(&mut self, key: (String, String), mut agent: Box<LBNodeAgent>) {
-        agent.metadata.managed_fields = None;
-        let known = self.agents.get(&key);
-        self.dirty.config |= known.is_none_or(|known| known.spec != agent.spec);
-        self.agents.insert(key, *agent);
+    /// Takes an LBNodeAgent over. Of one that this build cannot read, the last readable form stays.
+    fn apply_agent(&mut self, watched: &Watched<LBNodeAgent>) {
+        let key = watched.id();
+        match watched.spec() {
+            Ok(spec) => {
+                let known = self.agents.get(&key).is_some_and(|known| known.spec == spec);
+                self.dirty.config |= self.unreadable.remove(&key).is_some() || !known;
+                let mut agent = LBNodeAgent::new(&key.1, spec);
+                agent.metadata.namespace = Some(key.0.clone());
+                self.agents.insert(key, agent);
+            }
+            Err(problem) => {
+                self.dirty.config |= self.unreadable.get(&key) != Some(&problem);
+                self.unreadable.insert(key, problem);
+            }
+        }
+    }
+
+    fn remove_agent(&mut self, key: &(String, String)) {
+        self.agents.remove(key);
+        self.unreadable.remove(key);
+        self.dirty.config = true;
     }
 
     pub(super) fn node(&mut self, event: Event<NodeView>) {
@@ -133,26 +146,32 @@ impl Store {
             Event::Init => self.listing.leases.seen.clear(),
             Event::InitApply(view) => {
                 self.listing.leases.seen.insert(view.node.clone());
-                let changed = self.members.apply(view, now, wall);
-                self.note_members(changed);
+                self.apply_lease(view, now, wall);
             }
-            Event::Apply(view) => {
-                let changed = self.members.apply(view, now, wall);
-                self.note_members(changed);
-            }
-            Event::Delete(view) => {
-                let changed = self.members.remove(&view.node);
-                self.note_members(changed);
-            }
+            Event::Apply(view) => self.apply_lease(view, now, wall),
+            Event::Delete(view) => self.remove_lease(&view.node),
             Event::InitDone => {
                 self.dirty.all |= !self.listing.leases.complete;
                 let known: Vec<String> = self.members.names().map(str::to_owned).collect();
                 for name in self.listing.leases.done(known.iter()) {
-                    let changed = self.members.remove(&name);
-                    self.note_members(changed);
+                    self.remove_lease(&name);
                 }
             }
         }
+    }
+
+    fn apply_lease(&mut self, view: LeaseView, now: BootTime, wall: Timestamp) {
+        let touched = self.reports.apply(&view.node, &view.report);
+        self.mark(touched);
+        let changed = self.members.apply(view, now, wall);
+        self.note_members(changed);
+    }
+
+    fn remove_lease(&mut self, node: &str) {
+        let touched = self.reports.remove(node);
+        self.mark(touched);
+        let changed = self.members.remove(node);
+        self.note_members(changed);
     }
 
     pub(super) fn slice(&mut self, event: Event<SliceView>) {

@@ -1,7 +1,7 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GATEWAYS, GOSSIP, INSTANCE, MACS, OWN_ADDRESSES, SUBNETS, WIRE_VERSION, addresses_value,
+    ADDRESSES, GATEWAYS, GOSSIP, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION, addresses_value,
     endpoints_value, gateways_value, macs_value, name, own_addresses_value, subnets_value, version_value,
 };
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use super::content::{Content, Identity};
 use super::schedule;
 
 /// The whole Lease, so that each write corrects whatever somebody has changed.
-pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
+pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now: Timestamp) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -30,6 +30,7 @@ pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Va
                 GOSSIP: endpoints_value(&content.endpoints),
                 INSTANCE: identity.pod_uid,
                 WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
+                REPORT: report.value(),
             },
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
@@ -71,7 +72,7 @@ mod tests {
 
     fn lease(gossip_silent: bool) -> Value {
         let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
-        body(&identity, &content(gossip_silent), Timestamp::from_microsecond(1_000_001).unwrap())
+        body(&identity, &content(gossip_silent), &Report::default(), Timestamp::from_microsecond(1_000_001).unwrap())
     }
 
     #[test]
@@ -84,6 +85,9 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/own-addresses"], "10.0.0.1,192.0.2.11");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gateways"], "192.0.2.1");
+        assert!(body["metadata"]["annotations"]["purelb.io/report"].is_null(), "all is well");
+        let mut body = body;
+        body["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let lease: Lease = serde_json::from_value(body).unwrap();
         assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
         let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));

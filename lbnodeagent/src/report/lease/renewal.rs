@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::lease::name;
+use api_types::lease::{Report, name};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -11,10 +11,12 @@ use kube::{Api, Client};
 use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteError, within};
 use runtime::{BootTime, Task};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::body::body;
 use super::content::{Content, FIELD_MANAGER, Identity};
+use super::entries::{Entries, first_turn};
 use super::schedule::{self, Schedule};
 use crate::report::metrics::Metrics;
 
@@ -27,11 +29,13 @@ pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
+    entries: watch::Receiver<Entries>,
     gone: Arc<Notify>,
     metrics: Metrics,
 ) -> Task {
+    let turn = first_turn(&identity.node);
     let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-    Task::spawn(renewer.run(Schedule::new(content, gone), metrics))
+    Task::spawn(renewer.run(Schedule::new(content, entries, turn, gone), metrics))
 }
 
 struct Renewer {
@@ -43,9 +47,9 @@ impl Renewer {
     async fn run(self, mut schedule: Schedule, metrics: Metrics) {
         // Until when the Lease is valid.
         let mut valid = BootTime::now();
-        while let Some(content) = schedule.next().await {
+        while let Some((content, report)) = schedule.next().await {
             let sent = BootTime::now();
-            let result = metrics.writes.count("lease", self.renew(&content).await);
+            let result = metrics.writes.count("lease", self.renew(&content, &report).await);
             if let Err(error) = &result {
                 metrics.renewal_failures.inc();
                 if schedule.failures() == 0 {
@@ -60,13 +64,17 @@ impl Renewer {
         }
     }
 
-    async fn renew(&self, content: &Content) -> Result<(), WriteError> {
-        let body = body(&self.identity, content, Timestamp::now());
+    async fn renew(&self, content: &Content, report: &Report) -> Result<(), WriteError> {
+        let mut body = body(&self.identity, content, report, Timestamp::now());
         let name = name(&self.identity.node);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match within(DEADLINE, self.api.patch(&name, &parameters, &Patch::Merge(&body))).await {
             // The Lease does not exist yet, or somebody deleted it.
             Err(error) if error.next() == Next::Forget => {
+                // A null removes an annotation from an object that exists.
+                if let Some(Value::Object(annotations)) = body.pointer_mut("/metadata/annotations") {
+                    annotations.retain(|_, value| !value.is_null());
+                }
                 let lease = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
                 let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
                 within(DEADLINE, self.api.create(&parameters, &lease)).await.map(|_| ())

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_types::lease::Report;
 use runtime::backoff::{Backoff, random_unit};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::content::Content;
+use super::entries::Entries;
 
 /// The usual interval of renewals, and how long each is valid: two may be missed.
 const USUAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
@@ -22,6 +24,8 @@ const JITTER: f64 = 0.1;
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// A change of nothing but the node's own addresses waits until this long after the last attempt.
 const OWN_LISTS_AT_LEAST: Duration = Duration::from_secs(30);
+/// What is said of single addresses causes a write of its own at most this often. It comes with the next renewal anyway.
+const ENTRIES: Duration = Duration::from_secs(30);
 /// The first pause after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
@@ -39,6 +43,11 @@ fn interval(gossip_silent: bool, random: f64) -> Duration {
 /// The schedule of writes.
 pub(super) struct Schedule {
     content: watch::Receiver<Option<Content>>,
+    entries: watch::Receiver<Entries>,
+    /// The page of the entries that is written next.
+    turn: usize,
+    /// When new entries cause a write.
+    entries_due: Instant,
     /// Somebody deleted the Lease.
     gone: Arc<Notify>,
     backoff: Backoff,
@@ -49,12 +58,20 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(content: watch::Receiver<Option<Content>>, gone: Arc<Notify>) -> Self {
-        Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None, sent: None }
+    /// `turn` is the first page of the entries.
+    pub(super) fn new(
+        content: watch::Receiver<Option<Content>>,
+        entries: watch::Receiver<Entries>,
+        turn: usize,
+        gone: Arc<Notify>,
+    ) -> Self {
+        let backoff = Backoff::new(RETRY.0, RETRY.1);
+        Self { content, entries, turn, entries_due: Instant::now(), gone, backoff, last: None, sent: None }
     }
 
-    /// Waits for the next write; returns its content, or nothing when there will be no new content any more.
-    pub(super) async fn next(&mut self) -> Option<Content> {
+    /// Waits for the next write; returns its content and its page of the entries, or nothing when there will be no new
+    /// content any more.
+    pub(super) async fn next(&mut self) -> Option<(Content, Report)> {
         if let Some((last, pause)) = self.last {
             let mut due = last + pause;
             loop {
@@ -65,6 +82,10 @@ impl Schedule {
                         due = due.min(last + self.at_least());
                     }
                     () = self.gone.notified() => due = due.min(last + AT_LEAST),
+                    Ok(()) = changed_after(&mut self.entries, self.entries_due) => {
+                        self.entries_due = Instant::now() + ENTRIES;
+                        due = due.min(last + AT_LEAST);
+                    }
                 }
             }
         }
@@ -74,7 +95,9 @@ impl Schedule {
                 self.sent = Some(content.clone());
                 // The pause until the outcome is known.
                 self.last = Some((Instant::now(), RETRY.1));
-                return Some(content);
+                let page = self.entries.borrow_and_update().page(self.turn);
+                self.turn = self.turn.wrapping_add(1);
+                return Some((content, page));
             }
             self.content.changed().await.ok()?;
         }
@@ -108,6 +131,12 @@ impl Schedule {
     }
 }
 
+/// Waits for new entries, and not less than until `at`.
+async fn changed_after(entries: &mut watch::Receiver<Entries>, at: Instant) -> Result<(), watch::error::RecvError> {
+    sleep_until(at).await;
+    entries.changed().await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -132,6 +161,7 @@ mod tests {
 
     struct Field {
         content: watch::Sender<Option<Content>>,
+        entries: watch::Sender<Entries>,
         gone: Arc<Notify>,
         works: Arc<Mutex<bool>>,
         written: Arc<Mutex<Vec<(Instant, String)>>>,
@@ -141,16 +171,18 @@ mod tests {
     /// The schedule at work, with writes that take no time.
     fn field(first: Option<Content>) -> Field {
         let (content, contents) = watch::channel(first);
+        let (entries, all_entries) = watch::channel(Entries::default());
         let (gone, works, written) = (Arc::default(), Arc::new(Mutex::new(true)), Arc::<Mutex<Vec<_>>>::default());
         let (task_gone, task_works, task_written) = (Arc::clone(&gone), works.clone(), written.clone());
         let task = Task::spawn(async move {
-            let mut schedule = Schedule::new(contents, task_gone);
-            while let Some(content) = schedule.next().await {
-                task_written.lock().unwrap().push((Instant::now(), content.node_uid));
+            let mut schedule = Schedule::new(contents, all_entries, 0, task_gone);
+            while let Some((content, page)) = schedule.next().await {
+                let what = page.refused.first().map_or(content.node_uid, |refused| refused.why.clone());
+                task_written.lock().unwrap().push((Instant::now(), what));
                 schedule.written(*task_works.lock().unwrap(), content.gossip_silent);
             }
         });
-        Field { content, gone, works, written, _task: task }
+        Field { content, entries, gone, works, written, _task: task }
     }
 
     impl Field {
@@ -214,6 +246,25 @@ mod tests {
         // Anything else does not wait, and takes the list along.
         field.content.send_replace(Some(Content { node_uid: "b".to_owned(), ..own(200) }));
         assert_eq!(field.during(2).await, ["b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_entries_are_written_at_once_after_half_a_minute_without() {
+        let field = field(Some(content(false, "a")));
+        field.during(40).await;
+        let set = |why: &str| {
+            let refused = Some(why.to_owned());
+            field.entries.send_modify(|entries| entries.set("192.0.2.1".parse().unwrap(), refused, [].into()));
+        };
+        set("first");
+        assert_eq!(field.during(2).await, ["first"]);
+        set("second");
+        assert!(field.during(20).await.is_empty());
+        set("third");
+        assert_eq!(field.during(15).await, ["third"]);
+        // Without changes, only the renewal.
+        assert!(field.during(40).await.is_empty());
+        assert_eq!(field.during(30).await.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,64 @@
+//! The texts of Kubernetes events about the traffic policy `Local`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::cluster::service::ServiceName;
+
+/// How many Services a text names.
+const MAX_NAMES: usize = 5;
+
+/// What was reported of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyReport {
+    /// The Services that get nothing.
+    pub dark: BTreeSet<ServiceName>,
+    /// The Services whose endpoints name no node.
+    pub nameless: BTreeSet<ServiceName>,
+}
+
+/// For a Service that shares an address: what becomes of it, and which Services get nothing from the nodes that have it.
+/// Only those of its own namespace are named.
+#[must_use]
+pub fn dark_text(ip: IpAddr, consequence: &str, reader: &ServiceName, dark: &BTreeSet<ServiceName>) -> String {
+    let (near, far): (Vec<&ServiceName>, Vec<&ServiceName>) =
+        dark.iter().partition(|name| name.namespace == reader.namespace);
+    let mut names: Vec<String> = near.iter().take(MAX_NAMES).map(|name| name.name.to_string()).collect();
+    let more = near.len().saturating_sub(MAX_NAMES);
+    if more > 0 {
+        names.push(format!("{more} more of this namespace"));
+    }
+    match far.len() {
+        0 => {}
+        1 => names.push("a Service of another namespace".to_owned()),
+        count => names.push(format!("{count} Services of other namespaces")),
+    }
+    let without =
+        if names.is_empty() { String::new() } else { format!(", without an endpoint of {}", names.join(", ")) };
+    format!(
+        "externalTrafficPolicy is Local, and no node has an endpoint of every Service that shares {ip}: {consequence}{without}"
+    )
+}
+
+/// For a Service whose endpoints name no node.
+#[must_use]
+pub fn nameless_text(ip: IpAddr) -> String {
+    format!(
+        "externalTrafficPolicy is Local, but no endpoint of the Service says on which node it is: {ip} is announced as if there were endpoints on every node"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_11_only_services_of_the_readers_namespace_are_named() {
+        let name = ServiceName::new;
+        let dark = [name("shop", "web"), name("bank", "vault"), name("shop", "mail")].into();
+        let text =
+            |reader: &ServiceName| dark_text("192.0.2.1".parse().unwrap(), "node n1 answers for it", reader, &dark);
+        assert!(text(&name("shop", "web")).ends_with("an endpoint of mail, web, a Service of another namespace"));
+        assert!(text(&name("bank", "till")).ends_with("an endpoint of vault, 2 Services of other namespaces"));
+    }
+}
