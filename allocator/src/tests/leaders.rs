@@ -87,7 +87,7 @@ fn only_the_leader_exports_the_gauges_of_pools() {
         replica.index.refresh_pool_gauges();
         let families = registry.gather();
         let gauges = families.iter().find(|family| family.name() == "purelb_address_pool_addresses_in_use");
-        gauges.map(|family| family.get_metric().iter().map(|metric| metric.get_gauge().value()).collect::<Vec<_>>())
+        gauges.map(|family| family.get_metric().iter().map(|metric| metric.get_gauge().get_value()).collect::<Vec<_>>())
     };
     assert_eq!(in_use(&mut replica), None);
     replica.index.lead(true, "f3");
