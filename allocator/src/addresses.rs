@@ -3,12 +3,15 @@
 //! | Part | Holds |
 //! |---|---|
 //! | `table` | every address that a Service holds, and the ranges to allocate from |
+//! | `freed` | addresses that were freed a short time ago |
 //! | `refusal` | why the holders of an address rule out one more |
 //! | `intervals` | the addresses of one range that are in use, as a set of intervals |
 
+mod freed;
 mod intervals;
 mod refusal;
 mod table;
 
+pub use freed::FreedAddresses;
 pub use refusal::Refusal;
 pub use table::AddressTable;

@@ -9,6 +9,8 @@
 //! | `groups` | the ServiceGroups and the table made of them |
 //! | `node_subnets` | the subnets of the nodes that are alive, from the agents' Leases |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
+//! | `repairs` | how often what somebody else takes from a Service is put back |
+//! | `held_reports` | what the agents' kernels have, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
@@ -30,18 +32,21 @@ mod group_input;
 mod group_status;
 mod group_view;
 mod groups;
+mod held_reports;
 mod index;
 mod leading;
 mod node_subnets;
 mod patch;
 mod queue;
 mod reconcile;
+mod repairs;
 mod service_conditions;
 mod services;
 mod sharing;
 mod sidecars;
 
 pub use group_status::StatusPatch;
+pub use held_reports::HeldReports;
 pub use index::Index;
 pub use node_subnets::NodeSubnets;
 pub use patch::{Purpose, ServicePatch, clean_up};

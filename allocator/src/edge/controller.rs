@@ -25,7 +25,7 @@ use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
 use crate::model::{GroupId, Leftover};
-use crate::state::{Index, NodeSubnets, ServicePatch};
+use crate::state::{HeldReports, Index, NodeSubnets, ServicePatch};
 
 /// How often the passing of time is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -95,6 +95,7 @@ pub struct Controller {
     pub(super) sidecars: SidecarClient,
     pub(super) index: Index,
     pub(super) node_subnets: NodeSubnets,
+    pub(super) held_reports: HeldReports,
     pub(super) role: Role,
     pub(super) loaded: Loaded,
     pub(super) inputs: BoxStream<'static, Input>,
@@ -136,6 +137,7 @@ impl Controller {
             sidecars,
             index,
             node_subnets: NodeSubnets::default(),
+            held_reports: HeldReports::default(),
             role: Role::Following,
             loaded: Loaded::default(),
             inputs,
@@ -217,13 +219,18 @@ impl Controller {
                 self.parts.client_metrics.config_loaded.set(1);
                 self.check_loaded();
             }
-            Input::Lease(lease) => self.node_subnets.apply(&lease, BootTime::now(), Timestamp::now()),
+            Input::Lease(lease) => {
+                self.node_subnets.apply(&lease, BootTime::now(), Timestamp::now());
+                self.held_reports.apply(&lease);
+            }
             Input::LeaseGone(lease) => {
                 self.node_subnets.delete(&lease);
+                self.held_reports.delete(&lease);
                 self.index.set_node_subnets(self.node_subnets.alive(BootTime::now()));
             }
             Input::Leases(list) => {
                 self.node_subnets.reset(&list, BootTime::now(), Timestamp::now());
+                self.held_reports.reset(&list);
                 self.loaded.leases = true;
                 self.check_loaded();
             }
@@ -233,8 +240,16 @@ impl Controller {
     fn check_loaded(&mut self) {
         if self.loaded.services && self.loaded.groups && self.loaded.leases {
             self.parts.readiness.ready();
-            self.index.set_node_subnets(self.node_subnets.alive(BootTime::now()));
+            let now = BootTime::now();
+            self.index.set_time(now, Timestamp::now());
+            self.index.set_node_subnets(self.node_subnets.alive(now));
+            self.refresh_held(now);
             self.everything_read();
         }
+    }
+
+    /// Brings up to date what the agents' kernels have.
+    pub(super) fn refresh_held(&mut self, now: BootTime) {
+        self.index.set_held(self.held_reports.held(|node| self.node_subnets.is_alive(node, now)));
     }
 }

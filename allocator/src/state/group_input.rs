@@ -38,6 +38,8 @@ impl Index {
             self.addresses.set_ranges(self.groups.table().ranges());
             self.take_over_external_groups();
             for name in self.services.names() {
+                self.classify(&name);
+                self.services.note_edit(&name);
                 self.enqueue(&name);
             }
         }

@@ -59,6 +59,13 @@ impl NodeSubnets {
         }
     }
 
+    /// Whether the agent of the node has renewed its Lease within its duration.
+    #[must_use]
+    pub fn is_alive(&self, node: &str, now: BootTime) -> bool {
+        let seen = |member: &Member| member.seen.is_some_and(|seen| now.since(seen) <= member.duration);
+        self.members.get(node).is_some_and(seen)
+    }
+
     /// The subnets of all members whose Lease was renewed within its duration.
     #[must_use]
     pub fn alive(&self, now: BootTime) -> BTreeSet<IpNetwork> {

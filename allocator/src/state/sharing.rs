@@ -18,19 +18,31 @@ pub(super) struct Disagreement {
     pub(super) why: String,
 }
 
-/// The addresses that the Service must give up because an older Service holds them and neither has a sharing key.
+/// The addresses that the Service must give up because another Service has the better right to them.
 ///
-/// Where one of the two has a key, the address was shared by consent and a Service was edited since. Nobody loses an
+/// A Service whose status shows an address of its own goes before one that only lists it: an earlier release, which
+/// knows the status alone, may have given it away. Otherwise the older Service keeps the address if neither has a sharing
+/// key. Where one of the two has a key, the address was shared by consent and a Service was edited since. Nobody loses an
 /// address for that.
 pub(super) fn lost_addresses(services: &Services, addresses: &AddressTable, service: &Service) -> Vec<IpAddr> {
-    let is_lost = |address: &&IpAddr| {
-        addresses.holders(**address).iter().filter(|holder| **holder != service.name).any(|holder| {
-            services.get(holder).is_some_and(|other| {
-                is_duplicate(&service.sharing, &other.sharing) && other.seniority() < service.seniority()
-            })
+    let shows = |service: &Service, address: IpAddr| service.addresses.contains(&address);
+    let is_lost = |address: &IpAddr| {
+        let others = addresses.holders(*address).iter().filter(|holder| **holder != service.name);
+        others.filter_map(|holder| services.get(holder)).filter(|other| claims(other, *address)).any(|other| {
+            match (shows(service, *address), shows(other, *address)) {
+                (false, true) => service.sharing.conflict(&other.sharing).is_some(),
+                (true, false) if other.claimed().contains(address) => false,
+                _ => is_duplicate(&service.sharing, &other.sharing) && other.seniority() < service.seniority(),
+            }
         })
     };
-    service.addresses.iter().filter(is_lost).copied().collect()
+    let own = services.last_given(&service.name).iter().chain(service.claimed()).copied();
+    own.filter(is_lost).collect()
+}
+
+/// Whether the address is the Service's own, and not one that somebody wrote over its own.
+fn claims(service: &Service, address: IpAddr) -> bool {
+    !service.addresses.contains(&address) || service.claimed().contains(&address)
 }
 
 /// The disagreements between the Service and the other holders of these addresses.
@@ -42,9 +54,9 @@ pub(super) fn disagreements(
 ) -> Vec<Disagreement> {
     let Some(service) = services.get(name) else { return Vec::new() };
     let mut found = Vec::new();
-    for &address in addresses {
+    for &address in addresses.iter().filter(|address| claims(service, **address)) {
         for other in table.holders(address).iter().filter(|holder| *holder != name) {
-            let Some(holder) = services.get(other) else { continue };
+            let Some(holder) = services.get(other).filter(|other| claims(other, address)) else { continue };
             if let Some((reason, why)) = disagreement(&service.sharing, &holder.sharing) {
                 found.push(Disagreement { address, services: [name.clone(), other.clone()], reason, why });
             }

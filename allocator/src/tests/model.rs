@@ -240,7 +240,8 @@ proptest! {
                 // Late writes come after the fences, as in reality: the Lease of the predecessor had to end first.
                 Step::Late(which) if !late.is_empty() && !replica.index.is_fencing() => {
                     let patch = late.remove(which % late.len());
-                    let mut ghost = Replica { index: crate::state::Index::new("purelb", crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap()), writes: vec![patch], events: Vec::new() };
+                    let mut ghost = Replica::leader(&mut ApiServer::default(), true, "ghost");
+                    ghost.writes = vec![patch];
                     ghost.answer(&mut server, 0, true);
                 }
                 Step::Downgrade(_) | Step::ReEvaluate(_) | Step::Late(_) => {}
