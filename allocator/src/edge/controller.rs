@@ -250,6 +250,9 @@ impl Controller {
 
     /// Brings up to date what the agents' kernels have.
     pub(super) fn refresh_held(&mut self, now: BootTime) {
-        self.index.set_held(self.held_reports.held(|node| self.node_subnets.is_alive(node, now)));
+        if let Some(held) = self.held_reports.changed() {
+            self.index.set_held(held);
+        }
+        self.index.set_heard_all(self.held_reports.is_complete(|node| self.node_subnets.is_alive(node, now)));
     }
 }

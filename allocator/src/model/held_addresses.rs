@@ -12,8 +12,6 @@ pub struct HeldAddresses {
     pub by_uid: BTreeMap<String, BTreeSet<IpAddr>>,
     /// The nodes' own addresses.
     pub own: BTreeSet<IpAddr>,
-    /// Whether every agent that is alive has told all that its kernel has. Before that, silence says nothing.
-    pub complete: bool,
 }
 
 impl HeldAddresses {

@@ -151,11 +151,13 @@ impl Service {
         self.sharing.key.as_ref()
     }
 
-    /// The addresses that the object calls its own: those of our list, else those of its status.
+    /// The addresses that the object calls its own: those of our list, else those of its status. An object that was
+    /// copied from another one has none.
     #[must_use]
     pub fn claimed(&self) -> &[IpAddr] {
         match &self.provenance.list {
             Some(list) if !self.believes_status() => list,
+            None if self.provenance.for_another => &[],
             _ => &self.addresses,
         }
     }

@@ -229,12 +229,16 @@ impl WatchedService {
     }
 
     fn scope(&self, default_announcer: bool) -> Scope {
-        let (namespace, name) =
-            (self.metadata.object.namespace.as_deref().unwrap_or_default(), self.metadata.object.name.as_deref().unwrap_or_default());
+        let (namespace, name) = (
+            self.metadata.object.namespace.as_deref().unwrap_or_default(),
+            self.metadata.object.name.as_deref().unwrap_or_default(),
+        );
         match Class::of(namespace, name, self.spec.load_balancer_class.as_deref(), default_announcer) {
             Class::Ours => Scope::Ours,
             Class::Other => Scope::OtherClass,
-            Class::Unassigned if self.spec.load_balancer_class.is_none() && !RESERVED_SERVICES.contains(&(namespace, name)) => {
+            Class::Unassigned
+                if self.spec.load_balancer_class.is_none() && !RESERVED_SERVICES.contains(&(namespace, name)) =>
+            {
                 Scope::NoClass
             }
             Class::Unassigned => Scope::Ignored,
@@ -288,7 +292,9 @@ impl WatchedService {
 
 /// Whether an ingress entry has more than the address and the mode that we write.
 fn has_details(entry: &Value) -> bool {
-    entry.as_object().is_some_and(|fields| fields.iter().any(|(key, value)| key != "ip" && !(key == "ipMode" && value == "VIP")))
+    entry
+        .as_object()
+        .is_some_and(|fields| fields.iter().any(|(key, value)| key != "ip" && !(key == "ipMode" && value == "VIP")))
 }
 
 #[cfg(test)]

@@ -61,11 +61,14 @@ impl Allocation {
         let (addresses, foreign): (Vec<IpAddr>, Vec<IpAddr>) =
             service.addresses.iter().partition(|address| counts_as_given(snapshot, service, **address));
         let copied = || foreign.iter().all(|address| service.provenance.hint.contains(address));
-        let basis = match foreign.is_empty() {
-            true => Basis::Unlisted,
-            false if !snapshot.held.complete => Basis::Undecided,
-            false if addresses.is_empty() && copied() => Basis::Copied,
-            false => Basis::Unlisted,
+        let basis = if foreign.is_empty() {
+            Basis::Unlisted
+        } else if !snapshot.heard_all {
+            Basis::Undecided
+        } else if addresses.is_empty() && copied() {
+            Basis::Copied
+        } else {
+            Basis::Unlisted
         };
         Self { addresses, foreign, basis }
     }

@@ -63,7 +63,6 @@ impl Planner<'_> {
     /// The name of the group of an address. If the group is gone, the name is still in `allocated-from`.
     fn group_name(&self, address: IpAddr) -> Option<String> {
         let group = self.group_of(address).map(|group| group.name.as_str());
-        let recorded = || self.snapshot.external.group_of(&self.service.name, address);
-        group.or_else(|| self.service.written_group(address)).or_else(recorded).map(str::to_owned)
+        group.or_else(|| self.service.written_group(address)).map(str::to_owned)
     }
 }

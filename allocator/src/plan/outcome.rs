@@ -27,6 +27,8 @@ pub struct Snapshot<'a> {
     pub external: &'a ExternalAllocations,
     /// What the agents' kernels have.
     pub held: &'a HeldAddresses,
+    /// Whether every agent that is alive has told all that its kernel has. Before that, silence says nothing.
+    pub heard_all: bool,
     /// Which addresses were freed a short time ago.
     pub freed: &'a FreedAddresses,
     /// The time.

@@ -44,7 +44,8 @@ impl Planner<'_> {
     fn ingress(&self, given: &[IpAddr]) -> Option<Vec<IpAddr>> {
         let shown = &self.service.addresses;
         let missing = given.iter().any(|address| !self.service.shows(*address));
-        let dropped = self.allocation.addresses.iter().any(|address| shown.contains(address) && !given.contains(address));
+        let dropped =
+            self.allocation.addresses.iter().any(|address| shown.contains(address) && !given.contains(address));
         let takes_over = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
         let taken_over = takes_over && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
         (missing || dropped || taken_over).then(|| given.to_vec())
@@ -69,11 +70,8 @@ impl Planner<'_> {
             return None;
         }
         let (writer, given) = (self.service.writers.name(), joined(&self.plan.addresses));
-        let shown = if self.service.addresses.is_empty() {
-            "no address".to_owned()
-        } else {
-            joined(&self.service.addresses)
-        };
+        let shown =
+            if self.service.addresses.is_empty() { "no address".to_owned() } else { joined(&self.service.addresses) };
         let text = format!(
             "{writer} overwrote the status with {shown}; {given} is put back: keep other programs from writing status.loadBalancer of this Service"
         );

@@ -12,7 +12,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use crate::model::HeldAddresses;
 
 /// What one agent has told.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 struct Agent {
     pages: usize,
     held: BTreeMap<usize, Vec<Held>>,
@@ -29,6 +29,8 @@ impl Agent {
 #[derive(Debug, Default)]
 pub struct HeldReports {
     agents: BTreeMap<String, Agent>,
+    /// Whether anything was told since the last [`changed`](Self::changed).
+    changed: bool,
 }
 
 impl HeldReports {
@@ -36,6 +38,7 @@ impl HeldReports {
     pub fn apply(&mut self, lease: &Lease) {
         let Some(node) = lease::node(lease) else { return };
         let agent = self.agents.entry(node.to_owned()).or_default();
+        let before = agent.clone();
         agent.own = own_addresses(lease);
         let page = report(lease);
         // An agent of an earlier release reports nothing.
@@ -44,30 +47,41 @@ impl HeldReports {
         if page.page < agent.pages {
             agent.held.insert(page.page, page.held);
         }
+        self.changed |= *agent != before;
     }
 
     /// A Lease was deleted.
     pub fn delete(&mut self, lease: &Lease) {
         if let Some(node) = lease::node(lease) {
-            self.agents.remove(node);
+            self.changed |= self.agents.remove(node).is_some();
         }
     }
 
     /// The complete list of Leases.
     pub fn reset(&mut self, leases: &[Lease]) {
         let listed: BTreeSet<&str> = leases.iter().filter_map(lease::node).collect();
+        let before = self.agents.len();
         self.agents.retain(|node, _| listed.contains(node.as_str()));
+        self.changed |= self.agents.len() != before;
         for lease in leases {
             self.apply(lease);
         }
     }
 
-    /// What is known now. `is_alive` says whether the agent of a node renews its Lease.
+    /// Whether every agent that is alive has told all. `is_alive` says whether the agent of a node renews its Lease.
     #[must_use]
-    pub fn held(&self, is_alive: impl Fn(&str) -> bool) -> HeldAddresses {
-        let mut held = HeldAddresses { complete: true, ..HeldAddresses::default() };
-        for (node, agent) in &self.agents {
-            held.complete &= agent.has_told_all() || !is_alive(node);
+    pub fn is_complete(&self, is_alive: impl Fn(&str) -> bool) -> bool {
+        self.agents.iter().all(|(node, agent)| agent.has_told_all() || !is_alive(node))
+    }
+
+    /// What was told, if that has changed since the last call.
+    pub fn changed(&mut self) -> Option<HeldAddresses> {
+        std::mem::take(&mut self.changed).then(|| self.held())
+    }
+
+    fn held(&self) -> HeldAddresses {
+        let mut held = HeldAddresses::default();
+        for agent in self.agents.values() {
             held.own.extend(&agent.own);
             for Held { address, uid } in agent.held.values().flatten() {
                 held.by_uid.entry(uid.clone()).or_default().insert(*address);
@@ -96,17 +110,20 @@ mod tests {
     #[test]
     fn an_agent_has_told_all_after_one_turn() {
         let mut reports = HeldReports::default();
-        assert!(reports.held(|_| true).complete);
+        assert!(reports.is_complete(|_| true) && reports.changed().is_none());
         reports.apply(&lease("a", 1, 2));
-        assert!(!reports.held(|_| true).complete && reports.held(|_| false).complete);
+        assert!(!reports.is_complete(|_| true) && reports.is_complete(|_| false));
         reports.apply(&lease("a", 0, 2));
-        let held = reports.held(|_| true);
-        assert!(held.complete && held.own.len() == 1);
-        assert_eq!(held.by_uid["u"].len(), 2);
+        assert!(reports.is_complete(|_| true));
+        let held = reports.changed().unwrap();
+        assert_eq!((held.own.len(), held.by_uid["u"].len()), (1, 2));
+        // The same page again is no news.
+        reports.apply(&lease("a", 1, 2));
+        assert!(reports.changed().is_none());
         // The list became shorter.
         reports.apply(&lease("a", 0, 1));
-        assert_eq!(reports.held(|_| true).by_uid["u"].len(), 1);
+        assert_eq!(reports.changed().unwrap().by_uid["u"].len(), 1);
         reports.reset(&[]);
-        assert!(reports.held(|_| true).by_uid.is_empty());
+        assert!(reports.changed().unwrap().by_uid.is_empty());
     }
 }

@@ -36,6 +36,8 @@ pub struct Index {
     pub(super) external: ExternalAllocations,
     /// What the agents' kernels have.
     pub(super) held: HeldAddresses,
+    /// Whether every agent that is alive has told all that its kernel has, in the life of this process.
+    pub(super) heard_all: bool,
     pub(super) freed: FreedAddresses,
     pub(super) repairs: Repairs,
     pub(super) now: BootTime,
@@ -62,6 +64,7 @@ impl Index {
             node_subnets: BTreeSet::new(),
             external: ExternalAllocations::default(),
             held: HeldAddresses::default(),
+            heard_all: false,
             freed: FreedAddresses::default(),
             repairs: Repairs::default(),
             now: BootTime::default(),
@@ -83,6 +86,7 @@ impl Index {
             node_subnets: &self.node_subnets,
             external: &self.external,
             held: &self.held,
+            heard_all: self.heard_all,
             freed: &self.freed,
             now: self.now,
         }
@@ -98,10 +102,18 @@ impl Index {
 
     /// What the agents' kernels have.
     pub fn set_held(&mut self, held: HeldAddresses) {
-        if held == self.held {
-            return;
-        }
         self.held = held;
+        self.evidence_changed();
+    }
+
+    /// Whether every agent that is alive has told all that its kernel has.
+    pub fn set_heard_all(&mut self, heard_all: bool) {
+        if std::mem::replace(&mut self.heard_all, heard_all) != heard_all {
+            self.evidence_changed();
+        }
+    }
+
+    fn evidence_changed(&mut self) {
         let unlisted = |service: &&Service| service.provenance.list.is_none() && !service.addresses.is_empty();
         let names: Vec<ServiceName> =
             self.services.iter().filter(unlisted).map(|service| service.name.clone()).collect();
@@ -116,7 +128,8 @@ impl Index {
         let Some(service) = self.services.get(name).filter(|service| service.scope == Scope::NoClass) else { return };
         let snapshot = self.snapshot();
         let is_given = |address: &IpAddr| counts_as_given(&snapshot, service, *address);
-        if service.provenance.list.is_some() || service.addresses.iter().any(is_given) {
+        let had_any = service.provenance.list.is_some() || !self.services.last_given(name).is_empty();
+        if had_any || service.addresses.iter().any(is_given) {
             self.services.set_scope(name, Scope::Ours);
         }
     }

@@ -26,6 +26,8 @@ impl Index {
         }
         for name in self.services.names() {
             self.classify(&name);
+            // Edits before this term are answered, or were made while nobody led.
+            self.services.take_edit(&name);
             self.inherit_condition(&name);
             let addresses = self.services.get(&name).map(|service| service.claimed().to_vec()).unwrap_or_default();
             self.check_sharing(&name, &addresses);

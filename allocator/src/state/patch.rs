@@ -17,6 +17,8 @@ use crate::plan::{AllocationAnnotations, AnnotationChange, Plan};
 pub enum Purpose {
     /// Addresses, annotations and conditions, as planned.
     Assign,
+    /// The same, where it only puts back what somebody else took.
+    Repair,
     /// A new resource version, so that a late write of the predecessor fails.
     Fence,
     /// A mark on a Service that is about to get an address and does not show it otherwise, so that the next leader
@@ -49,12 +51,7 @@ impl ServicePatch {
 
 /// The write that carries out a plan. `conditions` are all that the Service should have, if they are to change.
 /// `keep_fence` leaves the annotation `leader-fence` in place.
-pub(super) fn assign(
-    service: &Service,
-    plan: &Plan,
-    conditions: Option<Vec<Value>>,
-    keep_fence: bool,
-) -> ServicePatch {
+pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Value>>, keep_fence: bool) -> ServicePatch {
     let mut annotations = match &plan.annotations {
         AnnotationChange::Keep => Map::new(),
         AnnotationChange::Set(wanted) => allocation_annotations(wanted, service, &plan.addresses),
@@ -77,7 +74,8 @@ pub(super) fn assign(
         status.insert("conditions".to_owned(), json!(conditions));
     }
     let metadata = json!({"uid": service.uid, "resourceVersion": service.version, "annotations": annotations});
-    patch(&service.name, Purpose::Assign, metadata, status)
+    let purpose = if plan.restores { Purpose::Repair } else { Purpose::Assign };
+    patch(&service.name, purpose, metadata, status)
 }
 
 /// An address in the status. What others have added to its entry stays, but for the mode.

@@ -10,7 +10,8 @@ use runtime::events::Event;
 
 use super::fencing::expects_address;
 use super::index::Index;
-use super::patch::{ServicePatch, assign, clean_up, fence, mark};
+use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
+use super::repairs::RepairKind;
 use super::service_conditions::service_conditions;
 use super::sharing::lost_addresses;
 use crate::model::{Leftover, Scope, Service, ServiceName};
@@ -118,6 +119,10 @@ impl Index {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
         if self.needs_mark(service, &plan) {
+            if plan.restores && !self.may_repair(name, RepairKind::Fence) {
+                return None;
+            }
+            let service = self.services.get(name)?;
             let (patch, addresses) = (mark(service, self.fencing.value()), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
@@ -126,7 +131,7 @@ impl Index {
         }
         let service = self.services.get(name)?;
         let patch = self.patch(service, &plan);
-        if patch.is_some() && plan.restores && !self.may_repair(name, &plan) {
+        if patch.is_some() && plan.restores && !self.may_repair(name, repair_kind(&plan)) {
             self.record_problem(name, &plan);
             return None;
         }
@@ -136,6 +141,7 @@ impl Index {
         let object = service.reference();
         self.record(name, &plan, patch.is_none());
         self.remind(name, &plan, patch.is_none());
+        self.plan_again_at_rest(name, patch.is_none());
         let event = |Notice { kind, reason, text }| Event { object: object.clone(), kind, reason, note: text };
         let events = plan.notices.into_iter().map(event).collect();
         patch.map(|patch| self.write(patch, plan.addresses, events))
@@ -149,14 +155,13 @@ impl Index {
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
-    fn may_repair(&mut self, name: &ServiceName, plan: &Plan) -> bool {
+    fn may_repair(&mut self, name: &ServiceName, kind: RepairKind) -> bool {
         let Some(service) = self.services.get(name) else { return false };
-        if !self.repairs.permit(service, plan.only_marks, self.now) {
-            return false;
+        let permitted = self.repairs.permit(service, kind, self.now);
+        if permitted {
+            self.repairs.sent(name, kind, service.writers.name(), self.now);
         }
-        let writer = plan.changes().then(|| service.writers.name());
-        self.repairs.sent(name, writer, self.now);
-        true
+        permitted
     }
 
     /// Tells a user whose edit does not move the Service.
@@ -165,6 +170,15 @@ impl Index {
         let Some(service) = self.services.get(name).filter(|_| edited && at_rest && plan.restores) else { return };
         if let Some(notice) = reminder(self.snapshot(), service, plan) {
             self.publish(service.reference(), notice);
+        }
+    }
+
+    /// The Service kept the annotation `leader-fence` for something that turned out to be settled with the sidecars.
+    fn plan_again_at_rest(&mut self, name: &ServiceName, at_rest: bool) {
+        let Some(service) = self.services.get(name).filter(|_| at_rest && !self.external.is_empty()) else { return };
+        let is_settled = !service.is_waiting() && !self.external.is_open(name);
+        if service.scope == Scope::Ours && service.written.leader_fence && is_settled {
+            self.enqueue(name);
         }
     }
 
@@ -232,10 +246,15 @@ impl Index {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);
                 self.apply_service(now);
-                self.services.forget_last_given(name);
+                // Whatever an assignment took off the Service was taken off by us.
+                if patch.purpose == Purpose::Assign {
+                    self.services.forget_last_given(name);
+                }
             }
             Outcome::Conflict(now) => {
-                self.repairs.not_written(name);
+                if patch.purpose == Purpose::Repair {
+                    self.repairs.not_written(name);
+                }
                 self.apply_service(now);
             }
             Outcome::Gone => return self.services.reserve_until_gone(name, ended.addresses),
@@ -256,3 +275,11 @@ impl Index {
     }
 }
 
+/// What the write of a plan that only restores consists of.
+fn repair_kind(plan: &Plan) -> RepairKind {
+    match (plan.changes(), plan.only_marks) {
+        (false, _) => RepairKind::Note,
+        (true, true) => RepairKind::Marks,
+        (true, false) => RepairKind::Addresses,
+    }
+}

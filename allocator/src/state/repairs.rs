@@ -17,6 +17,8 @@ use crate::model::{Service, ServiceName};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The most repairs of a Service in a minute.
 const REPAIRS: usize = 2;
+/// The most marks in a minute that warn the next leader of a repair.
+const FENCES: usize = 1;
 /// How long the condition stays after the last repair.
 const QUIET: Duration = Duration::from_secs(120);
 /// The pause between two Services that get nothing but their marks.
@@ -24,11 +26,31 @@ const MARK_PAUSE: Duration = Duration::from_millis(50);
 /// The most writers that the condition names.
 const LISTED: usize = 5;
 
+/// What a repair writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepairKind {
+    /// The annotation `leader-fence`, before a repair that the Service does not show to the next leader.
+    Fence,
+    /// Conditions, or less.
+    Note,
+    /// Marks that the Service lacks.
+    Marks,
+    /// Addresses that somebody else took.
+    Addresses,
+}
+
+impl RepairKind {
+    /// Whether somebody else made the repair needed.
+    const fn puts_back(self) -> bool {
+        matches!(self, Self::Marks | Self::Addresses)
+    }
+}
+
 /// The repairs of one Service.
 #[derive(Debug, Default)]
 struct Repaired {
-    /// Writes within the last minute, and whether they put back what somebody else took.
-    writes: Vec<(BootTime, bool)>,
+    /// Writes within the last minute.
+    writes: Vec<(BootTime, RepairKind)>,
     /// From whom something was put back.
     writers: BTreeSet<String>,
     /// The message of the condition, and until when it stays.
@@ -61,10 +83,10 @@ impl Repairs {
         self.due.insert((until, name.clone()));
     }
 
-    /// Whether the Service may be repaired now. If not, it becomes due when it may. `only_marks` says that nothing but
-    /// marks is to be written.
-    pub(super) fn permit(&mut self, service: &Service, only_marks: bool, now: BootTime) -> bool {
-        let ready = self.ready_at(service, now).max(if only_marks { self.slot(&service.name, now) } else { now });
+    /// Whether the Service may be repaired now. If not, it becomes due when it may.
+    pub(super) fn permit(&mut self, service: &Service, kind: RepairKind, now: BootTime) -> bool {
+        let slot = if kind == RepairKind::Marks { self.slot(&service.name, now) } else { now };
+        let ready = self.ready_at(service, kind, now).max(slot);
         let permitted = ready <= now;
         if permitted {
             self.slots.remove(&service.name);
@@ -74,10 +96,13 @@ impl Repairs {
         permitted
     }
 
-    fn ready_at(&self, service: &Service, now: BootTime) -> BootTime {
+    fn ready_at(&self, service: &Service, kind: RepairKind, now: BootTime) -> BootTime {
+        let is_fence = kind == RepairKind::Fence;
+        let most = if is_fence { FENCES } else { REPAIRS };
         let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
-        let recent: Vec<BootTime> = writes.iter().map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE).collect();
-        let by_budget = recent.iter().rev().nth(REPAIRS.saturating_sub(1)).map_or(now, |at| *at + MINUTE);
+        let counted = writes.iter().rev().filter(|(_, sent)| (*sent == RepairKind::Fence) == is_fence);
+        let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
+        let by_budget = recent.nth(most.saturating_sub(1)).map_or(now, |at| at + MINUTE);
         by_budget.max(self.inherited(service).unwrap_or(now))
     }
 
@@ -85,7 +110,11 @@ impl Repairs {
     /// term.
     fn inherited(&self, service: &Service) -> Option<BootTime> {
         let (began, time) = self.began;
+        // Managed fields have whole seconds. A write within the second in which the term began is taken for one of ours.
         let before = time.as_second().saturating_sub(service.writers.our_write?);
+        if before <= 0 {
+            return None;
+        }
         let rest = MINUTE.checked_sub(Duration::from_secs(u64::try_from(before).ok()?))?;
         Some(began + rest)
     }
@@ -100,13 +129,16 @@ impl Repairs {
         slot
     }
 
-    /// A repair is sent. `writer` is from whom something is put back.
-    pub(super) fn sent(&mut self, name: &ServiceName, writer: Option<String>, now: BootTime) {
+    /// A repair is sent. `writer` is who made it needed.
+    pub(super) fn sent(&mut self, name: &ServiceName, kind: RepairKind, writer: String, now: BootTime) {
         let repaired = self.services.entry(name.clone()).or_default();
         repaired.writes.retain(|(at, _)| now.since(*at) < MINUTE);
-        repaired.writes.push((now, writer.is_some()));
-        repaired.writers.extend(writer);
-        if repaired.writes.iter().filter(|(_, puts_back)| *puts_back).count() >= REPAIRS {
+        repaired.writes.push((now, kind));
+        if !kind.puts_back() {
+            return;
+        }
+        repaired.writers.insert(writer);
+        if repaired.writes.iter().filter(|(_, kind)| kind.puts_back()).count() >= REPAIRS {
             let writers = join_first(repaired.writers.iter().cloned(), LISTED, ", ");
             let message = format!(
                 "{writers} overwrites again and again what the load balancer writes to this Service; it is put back at most twice a minute: keep other programs from writing status.loadBalancer and the annotations purelb.io/*"

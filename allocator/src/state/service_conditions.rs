@@ -51,9 +51,8 @@ pub(super) fn service_conditions(
     let known: Vec<&Value> = service.conditions.iter().filter(|condition| is_our_condition(condition)).collect();
     let text = |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
     let of_kind = |kind: &str| known.iter().find(|known| text(known, "type").as_deref() == Some(kind));
-    let is_known = |held: &Held| {
-        of_kind(held.kind).is_some_and(|known| text(known, "message").as_deref() == Some(&held.message))
-    };
+    let is_known =
+        |held: &Held| of_kind(held.kind).is_some_and(|known| text(known, "message").as_deref() == Some(&held.message));
     if known.len() == wanted.len() && wanted.iter().all(is_known) {
         return None;
     }

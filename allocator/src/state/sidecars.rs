@@ -104,8 +104,9 @@ impl Index {
         }
         let Some(service) = self.services.get(name) else { return };
         // Without our marks it is not known what the Service has of which group.
-        let is_unmarked = service.provenance.list.is_none() && !service.written.by_us && !service.addresses.is_empty();
-        if service.scope == Scope::Ignored || is_unmarked {
+        let has_marks = service.provenance.list.is_some() || service.written.by_us;
+        let is_unmarked = service.scope == Scope::Ours && !has_marks && !service.addresses.is_empty();
+        if matches!(service.scope, Scope::Ignored | Scope::NoClass) || is_unmarked {
             return;
         }
         let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();

@@ -85,7 +85,9 @@ impl ApiServer {
     /// Sets addresses without the allocator, as another controller or a defect would.
     pub(super) fn set_ingress(&mut self, name: &str, addresses: &[&str]) {
         let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
-        self.set_status(name, "kubectl-patch", json!({"loadBalancer": {"ingress": ingress}}));
+        self.edit_service(name, "kubectl-patch", |object| {
+            object["status"]["loadBalancer"] = json!({"ingress": ingress});
+        });
     }
 
     /// Replaces the status by the hand of this field manager.

@@ -39,7 +39,8 @@ fn a_service_is_marked_before_it_moves_so_that_a_new_leader_knows() {
         server.put_service(name, one("IPv4"), json!({}));
         old.settle(&mut server);
     }
-    server.set_ingress("b", &["10.1.0.0"]);
+    let duplicate = json!({"loadBalancer": {"ingress": [{"ip": "10.1.0.0"}]}});
+    server.set_status("b", crate::FIELD_MANAGER, duplicate);
     while old.deliver(&mut server) {}
     // The mark, and then the move, which is held back on its way.
     assert!(old.send() && old.in_flight(Purpose::Mark) == 1);

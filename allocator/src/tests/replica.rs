@@ -31,23 +31,24 @@ pub(super) struct Replica {
 impl Replica {
     /// A new leader that has read everything.
     pub(super) fn leader(server: &mut ApiServer, clean: bool, fence: &str) -> Self {
-        Self::leader_with(server, clean, fence, true, HeldAddresses { complete: true, ..HeldAddresses::default() })
+        Self::leader_with(server, clean, fence, true, Some(HeldAddresses::default()))
     }
 
-    /// A new leader that has read everything, and knows this of the agents' kernels.
+    /// A new leader that has read everything, and this of the agents' kernels; nothing if they have not told all.
     pub(super) fn leader_with(
         server: &mut ApiServer,
         clean: bool,
         fence: &str,
         default_announcer: bool,
-        held: HeldAddresses,
+        held: Option<HeldAddresses>,
     ) -> Self {
         let mut index = Index::new("purelb", Metrics::new(&Registry::new()).unwrap());
         let now = BootTime::default() + Duration::from_secs(3600);
         server.deliveries.clear();
         server.seconds += 60;
         index.set_time(now, Timestamp::from_second(server.seconds).unwrap());
-        index.set_held(held);
+        index.set_heard_all(held.is_some());
+        index.set_held(held.unwrap_or_default());
         let kept = |object: &Value| kept(object, default_announcer);
         index.reset_services(server.services.values().filter_map(kept).collect());
         let group = |object: &Value| serde_json::from_value::<WatchedGroup>(object.clone()).unwrap().keep();
