@@ -9,6 +9,11 @@ export PURELB_CACHE := $(CACHE)
 export CARGO_TARGET_DIR := $(CACHE)/target
 export PATH := $(CACHE)/nextest/bin:$(PATH)
 
+# Property tests: everybody's run begins with the seed in .cargo/config.toml, unless another one is asked for.
+ifdef PURELB_SEED
+export PROPTEST_RNG_SEED := $(PURELB_SEED)
+endif
+
 # Its EXIT traps run after Ctrl-C too.
 SHELL := /bin/bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -24,7 +29,7 @@ LAB = $(CARGO_TARGET_DIR)/debug/lab
 MEMBERS := $(or $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr -d '",'),$(error no line of members in Cargo.toml))
 
 .PHONY: help checkout prepare test-runner lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
-  bench-failover soak-ownership lint crds clean
+  bench-failover soak soak-ownership lint crds clean
 
 help:
 	@echo 'make demo        a real cluster on this machine, and the load balancer at work in it'
@@ -34,6 +39,7 @@ help:
 	@echo 'make bench       all benchmarks: make bench-allocator (about 10 minutes), make bench-agent (about 15 minutes;'
 	@echo '                 RUNS=5 for 5 single Services, COUNT=1000 for fewer at once, ROWS=latency,bulk,idle for these'
 	@echo '                 only), make bench-failover (about 1 hour; RUNS=3 for 3 of each event, ROWS=cut,kill)'
+	@echo 'make soak        the property tests from random seeds, until one fails or Ctrl-C; PURELB_SEED=N for one seed'
 	@echo 'make soak-ownership   the ownership protocol on simulated networks, about 1 hour; SEEDS=1000 for less'
 	@echo 'make images      OCI archives in target/images, from the Containerfile'
 	@echo 'make lint        formatting and clippy'
@@ -124,6 +130,14 @@ bench-failover: lab images
 	@$(LAB) down --name benchfailover
 	@trap '$(LAB) down --name benchfailover' EXIT && $(LAB) up --name benchfailover --nodes 3 && \
 	$(CARGO_TARGET_DIR)/debug/bench_failover
+
+# Each round prints its seed, with which PURELB_SEED repeats it.
+soak: test-runner
+	@while seed=$${PURELB_SEED:-$$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}; do \
+	  echo "PURELB_SEED=$$seed" && \
+	  PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$${PROPTEST_CASES:-2000} cargo nextest run --locked --workspace \
+	  --exclude e2e --lib --cargo-quiet --show-progress none --status-level fail || exit; \
+	  [ -z "$$PURELB_SEED" ] || exit 0; done
 
 SEEDS := 100000
 

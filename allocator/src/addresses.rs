@@ -4,17 +4,20 @@
 //! | Part | Holds |
 //! |---|---|
 //! | `table` | every address that a Service holds, and the ranges to allocate from |
+//! | `freed` | addresses that were freed a short time ago |
 //! | `reserved` | the addresses that no Service should be given, and whose they are |
 //! | `range_use` | one range, and which of its addresses can be given |
 //! | `refusal` | why a Service may not have an address |
 //! | `intervals` | addresses of one range, as a set of intervals |
 
+mod freed;
 mod intervals;
 mod range_use;
 mod refusal;
 mod reserved;
 mod table;
 
+pub use freed::FreedAddresses;
 pub use refusal::{OtherService, Refusal};
 pub use reserved::ReservedFor;
 pub use table::AddressTable;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use allocator::FIELD_MANAGER;
 use allocator::edge::{Controller, Parts, Settings};
 use allocator::metrics::Metrics;
+use api_types::lease::{ALLOCATOR_VERSION, MARKS_WITH_ADDRESSES, version_value};
 use api_types::names::{DEFAULT_ANNOUNCER, DEFAULT_NAMESPACE, LEADER_LEASE};
 use clap::Parser;
 use kube::Api;
@@ -14,7 +15,7 @@ use prometheus::Registry;
 use runtime::client::{connect, pod_namespace};
 use runtime::events::EventQueue;
 use runtime::leader::election::Timing;
-use runtime::leader::{Leader, identity};
+use runtime::leader::{Candidacy, Leader, identity};
 use runtime::log::{self, ErrorChain};
 use runtime::metrics::ClientMetrics;
 use runtime::scrape::scrapes;
@@ -90,7 +91,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let leases = Api::namespaced(client.clone(), &namespace);
     let identity = identity(&pod);
     let healthy = client_metrics.lease_healthy.clone();
-    let leader = Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
+    let marks = version_value(MARKS_WITH_ADDRESSES, &identity);
+    let candidacy = Candidacy {
+        lease: LEADER_LEASE,
+        identity: identity.clone(),
+        field_manager: FIELD_MANAGER,
+        annotations: [(ALLOCATOR_VERSION, marks)].into(),
+    };
+    let leader = Leader::start(leases, candidacy, timing, healthy, writes.clone());
     let parts = Parts {
         metrics,
         client_metrics,

@@ -3,6 +3,8 @@
 //! | Part | Holds |
 //! |---|---|
 //! | `service` | a Service as kept: what the user requests, what the allocator wrote, its addresses |
+//! | `managed_fields` | who wrote a Service |
+//! | `held_addresses` | what the agents' kernels have |
 //! | `sharing` | the sharing key and the ports of a Service, and when two Services may share an address |
 //! | `watched_service` | decoding of a Service from the API server |
 //! | `external_ips` | `spec.externalIPs` of Services of other types |
@@ -16,6 +18,8 @@
 mod external_ips;
 mod group;
 mod group_table;
+mod held_addresses;
+mod managed_fields;
 mod namespaces;
 mod node;
 mod service;
@@ -30,6 +34,8 @@ pub(crate) use group_table::tests;
 pub use external_ips::WatchedExternalIps;
 pub use group::{GroupId, GroupObject, GroupRefusal, is_external};
 pub use group_table::GroupTable;
+pub use held_addresses::HeldAddresses;
+pub use managed_fields::Writers;
 pub use namespaces::{NamespaceBindings, NamespaceDefault};
 pub use node::{Node, WatchedNode};
 pub use service::{

@@ -5,8 +5,12 @@
 //!
 //! | Part | Decides |
 //! |---|---|
+//! | `allocation` | what the Service has been given so far, and what another load balancer gave |
 //! | `outcome` | nothing: it defines the plan and the snapshot |
 //! | `planner` | which of the ways below applies to a Service |
+//! | `release` | what is taken off a Service that is being deleted |
+//! | `write` | what is to be written for the plan |
+//! | `reminder` | whether an edit asks for other addresses than the Service has |
 //! | `select` | which groups may serve a Service |
 //! | `single` | one address for each family |
 //! | `multi_pool` | one address from each range |
@@ -15,6 +19,7 @@
 //! | `annotations` | the annotations that go with the addresses |
 //! | `failure` | why a Service gets no address |
 
+mod allocation;
 mod annotations;
 mod external;
 mod failure;
@@ -22,10 +27,15 @@ mod multi_pool;
 mod outcome;
 mod pinned;
 mod planner;
+mod release;
+mod reminder;
 mod select;
 mod single;
+mod write;
 
+pub use allocation::{Allocation, Basis, counts_as_given};
 pub use failure::Failure;
 pub use outcome::{AllocationAnnotations, AnnotationChange, Measurement, Notice, Plan, Rejection, Snapshot};
-pub use planner::plan;
+pub use planner::{Memory, plan};
+pub use reminder::reminder;
 pub use select::{Denied, Selection, select_groups};

@@ -13,6 +13,8 @@
 //! | `external_ips` | `spec.externalIPs` of all Services, and which of them count |
 //! | `reserved_reports` | which Services have been told that they hold an address of somebody else |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
+//! | `repairs` | how often what somebody else takes from a Service is put back |
+//! | `held_reports` | what the agents' kernels have, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
@@ -41,6 +43,7 @@ mod group_input;
 mod group_status;
 mod group_view;
 mod groups;
+mod held_reports;
 mod index;
 mod leading;
 mod members;
@@ -49,6 +52,7 @@ mod patch;
 mod pool_gauges;
 mod queue;
 mod reconcile;
+mod repairs;
 mod reserved;
 mod reserved_reports;
 mod service_conditions;
@@ -57,6 +61,7 @@ mod sharing;
 mod sidecars;
 
 pub use group_status::StatusPatch;
+pub use held_reports::HeldReports;
 pub use index::Index;
 pub use patch::{Purpose, ServicePatch, clean_up};
 pub use reconcile::Outcome;

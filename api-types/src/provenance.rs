@@ -10,16 +10,18 @@ use k8s_openapi::api::core::v1::Service;
 
 use crate::names::{CLASSES, annotation as keys};
 use crate::reserved::names_a_host;
-use crate::service::{annotation, ingress_addresses, is_allocated_by_us};
+use crate::service::{annotation, ingress_addresses};
 
 /// What the Service says of addresses that we gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Provenance {
-    /// `allocated-addresses`, if `allocated-to` is this object's UID; nothing if the annotation is missing or was
-    /// written for another object.
+    /// `allocated-addresses`, if `allocated-to` is this object's UID; nothing if the annotation is missing, names no
+    /// address, or was written for another object. It is never empty.
     pub list: Option<Vec<IpAddr>>,
     /// `allocated-addresses` was written for an object with another UID.
     pub for_another: bool,
+    /// `allocated-addresses` of another object: what the allocator may give again if it is free, and no more.
+    pub hint: Vec<IpAddr>,
     /// `allocated-by` names us.
     pub by_us: bool,
     /// `allocated-by` names us, and `allocated-from` and `pool-type` stand beside it.
@@ -32,17 +34,24 @@ impl Provenance {
     /// Reads it from a Service.
     #[must_use]
     pub fn of(service: &Service) -> Self {
-        let written = annotation(service, keys::ALLOCATED_ADDRESSES);
-        let same = annotation(service, keys::ALLOCATED_TO) == service.metadata.uid.as_deref();
-        let by_us = is_allocated_by_us(service);
         let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
+        Self::read(service.metadata.uid.as_deref(), class, |key| annotation(service, key))
+    }
+
+    /// Reads it from the parts of a Service: its UID, its class, and its annotations by key.
+    #[must_use]
+    pub fn read<'a>(uid: Option<&str>, class: Option<&str>, annotation: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let written = annotation(keys::ALLOCATED_ADDRESSES).map(read_addresses);
+        let same = annotation(keys::ALLOCATED_TO) == uid;
+        let by_us = annotation(keys::ALLOCATED_BY) == Some(keys::ALLOCATED_BY_US);
+        let for_another = written.is_some() && !same;
+        let (list, hint) = if same { (written, None) } else { (None, written) };
         Self {
-            list: written.filter(|_| same).map(read_addresses),
-            for_another: written.is_some() && !same,
+            list: list.filter(|list| !list.is_empty()),
+            for_another,
+            hint: hint.unwrap_or_default(),
             by_us,
-            complete: by_us
-                && annotation(service, keys::ALLOCATED_FROM).is_some()
-                && annotation(service, keys::POOL_TYPE).is_some(),
+            complete: by_us && annotation(keys::ALLOCATED_FROM).is_some() && annotation(keys::POOL_TYPE).is_some(),
             our_class: class.is_some_and(|class| CLASSES.contains(&class)),
         }
     }
@@ -214,6 +223,15 @@ mod tests {
         assert!(!Provenance::of(&service(json!({}), Some("example.com/other"))).counts_as_given(POOL));
         // The marks of another object show that somebody copied it.
         assert!(!Provenance::of(&service(listed(ADDRESS, "2"), Some("purelb.io/purelbv2"))).counts_as_given(POOL));
+    }
+
+    #[test]
+    fn a_list_of_another_object_is_a_hint_and_an_unreadable_one_is_missing() {
+        let copied = Provenance::of(&service(listed(ADDRESS, "2"), None));
+        assert!(copied.list.is_none() && copied.for_another);
+        assert_eq!(copied.hint, [ADDRESS.parse::<IpAddr>().unwrap()]);
+        let unreadable = Provenance::of(&service(listed("nonsense", "1"), None));
+        assert!(unreadable.list.is_none() && !unreadable.for_another && unreadable.hint.is_empty());
     }
 
     #[test]

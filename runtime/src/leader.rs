@@ -15,6 +15,7 @@ mod candidate;
 pub mod election;
 mod leadership;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,17 +47,27 @@ pub struct Leader {
     deadline: Duration,
 }
 
+/// What a candidate writes to the Lease.
+#[derive(Debug, Clone)]
+pub struct Candidacy {
+    /// The name of the Lease.
+    pub lease: &'static str,
+    /// Differs from that of every other process, including this one before a restart; see [`identity`].
+    pub identity: String,
+    /// The field manager of the writes.
+    pub field_manager: &'static str,
+    /// Annotations that the leader writes together with every renewal.
+    pub annotations: BTreeMap<&'static str, String>,
+}
+
 impl Leader {
     /// Joins the election.
     ///
-    /// `identity` must differ from that of every other process, including this one before a restart; see [`identity`].
     /// `healthy` is 1 while the Lease can be read and, by the leader, written.
     #[must_use]
     pub fn start(
         leases: Api<Lease>,
-        name: &'static str,
-        identity: String,
-        field_manager: &'static str,
+        candidacy: Candidacy,
         timing: Timing,
         healthy: IntGauge,
         writes: WriteCounter,
@@ -67,9 +78,10 @@ impl Leader {
         let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
             leases,
-            name,
-            field_manager,
-            election: Election::new(identity, timing),
+            name: candidacy.lease,
+            field_manager: candidacy.field_manager,
+            annotations: candidacy.annotations,
+            election: Election::new(candidacy.identity, timing),
             timing,
             leadership: leadership.clone(),
             terms: sender,

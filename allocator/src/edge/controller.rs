@@ -27,7 +27,7 @@ use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
 use crate::model::{GroupId, Leftover};
-use crate::state::{Index, ServicePatch};
+use crate::state::{HeldReports, Index, ServicePatch};
 
 /// How often the passing of time is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -90,6 +90,7 @@ pub struct Controller {
     pub(super) writer: Writer,
     pub(super) sidecars: SidecarClient,
     pub(super) index: Index,
+    pub(super) held_reports: HeldReports,
     pub(super) role: Role,
     pub(super) loaded: Loaded,
     pub(super) inputs: BoxStream<'static, Input>,
@@ -130,6 +131,7 @@ impl Controller {
             writer,
             sidecars,
             index,
+            held_reports: HeldReports::default(),
             role: Role::Following,
             loaded: Loaded::default(),
             inputs,
@@ -210,10 +212,17 @@ impl Controller {
                 self.loaded.groups = true;
                 self.parts.client_metrics.config_loaded.set(1);
             }
-            Input::Lease(lease) => self.index.apply_lease(&lease, BootTime::now(), Timestamp::now()),
-            Input::LeaseGone(lease) => self.index.delete_lease(&lease),
+            Input::Lease(lease) => {
+                self.index.apply_lease(&lease, BootTime::now(), Timestamp::now());
+                self.held_reports.apply(&lease);
+            }
+            Input::LeaseGone(lease) => {
+                self.index.delete_lease(&lease);
+                self.held_reports.delete(&lease);
+            }
             Input::Leases(list) => {
                 self.index.reset_leases(&list, BootTime::now(), Timestamp::now());
+                self.held_reports.reset(&list);
                 self.loaded.leases = true;
             }
             Input::Node(node) => self.index.apply_node(node),
@@ -244,7 +253,19 @@ impl Controller {
     pub(super) fn check_loaded(&mut self) {
         if self.loaded.is_enough(BootTime::now()) {
             self.parts.readiness.ready();
+            let now = BootTime::now();
+            self.index.set_time(now, Timestamp::now());
+            self.refresh_held(now);
             self.everything_read();
         }
+    }
+
+    /// Brings up to date what the agents' kernels have.
+    pub(super) fn refresh_held(&mut self, now: BootTime) {
+        if let Some(held) = self.held_reports.changed() {
+            self.index.set_held(held);
+        }
+        let complete = self.held_reports.is_complete(|node| self.index.is_agent_alive(node, now));
+        self.index.set_heard_all(complete);
     }
 }

@@ -25,7 +25,7 @@ impl Controller {
     /// Sends everything that may be sent now: writes, calls, Kubernetes events.
     pub(super) fn send_all(&mut self) {
         let now = BootTime::now();
-        self.index.set_time(Timestamp::now());
+        self.index.set_time(now, Timestamp::now());
         let waiting = u32::try_from(self.index.waiting()).unwrap_or(u32::MAX);
         let pause = RETRY_PAUSE.0.saturating_add(RETRY_PAUSE.1.saturating_mul(waiting));
         if self.index.wants_retry() && now.since(self.retried) >= pause {
@@ -59,6 +59,7 @@ impl Controller {
     pub(super) fn tick(&mut self) {
         let now = BootTime::now();
         self.index.expire_leases(now);
+        self.refresh_held(now);
         self.check_loaded();
         if now.since(self.retried) >= RETRY_PERIOD {
             self.retry(now);

@@ -59,7 +59,7 @@ impl Writer {
         let body = Patch::Merge(&patch.body);
         let request = api.patch_status(patch.name.name(), &parameters, &body);
         let object = match patch.purpose {
-            Purpose::Assign => "service",
+            Purpose::Assign | Purpose::Repair => "service",
             Purpose::Fence | Purpose::Mark => "service-fence",
             Purpose::CleanUp => "service-clean",
         };

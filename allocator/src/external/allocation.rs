@@ -327,6 +327,16 @@ impl ExternalAllocation {
         }
     }
 
+    /// Whether the sidecar gave the address to the Service.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.held.contains(&address)
+    }
+
+    /// Whether a call is under way or due, or an allocation was sent and never answered.
+    pub(super) fn is_open(&self) -> bool {
+        self.call != CallState::Idle || self.wants_any() || self.owes_release() || self.unanswered_key().is_some()
+    }
+
     /// Whether the Service wants something.
     pub(super) const fn wants_any(&self) -> bool {
         !matches!(self.wanted, Wanted::Nothing)

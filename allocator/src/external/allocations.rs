@@ -120,6 +120,19 @@ impl ExternalAllocations {
         }
     }
 
+    /// The group whose sidecar gave the address to the Service, as far as this process knows.
+    #[must_use]
+    pub fn group_of(&self, name: &ServiceName, address: IpAddr) -> Option<&str> {
+        let gave = |group: &ExternalGroup| group.allocations.get(name).is_some_and(|known| known.has(address));
+        self.groups.iter().find(|(_, group)| gave(group)).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether something of the Service is still open with a sidecar: a call, a request, or what an unanswered call did.
+    #[must_use]
+    pub fn is_open(&self, name: &ServiceName) -> bool {
+        self.groups.values().filter_map(|group| group.allocations.get(name)).any(ExternalAllocation::is_open)
+    }
+
     /// Whether there is no external group, and nothing left of one.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -150,7 +150,8 @@ impl ExternalAllocations {
             group.stats_at = group.stats_at.min(now + STATS_SOON);
         }
         match (&call.request, result) {
-            (Request::Allocate(..), _) => effects.services.push(name.clone()),
+            // After a release the annotation `leader-fence` may go.
+            (Request::Allocate(..), _) | (Request::Release(..), Ok(_)) => effects.services.push(name.clone()),
             (Request::Release(..), Err(error)) if allocation.release_failed() => {
                 effects.release_failed = Some((call.group.clone(), name.clone(), error.text.clone()));
             }

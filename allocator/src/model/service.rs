@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::condition::SHARING_CONFLICT;
+use api_types::names::condition::{OVERWRITTEN, SHARING_CONFLICT};
+use api_types::provenance::Provenance;
 use api_types::reserved::names_a_host;
 use api_types::{Announce, Family, SharingKey};
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
 
+use super::managed_fields::Writers;
 use super::sharing::Sharing;
 
 /// How many external IPs of one namespace count. Anybody may write that field.
@@ -52,7 +54,10 @@ pub enum Scope {
     Ours,
     /// The Service names a class of another load balancer. Only annotations and conditions of ours are removed from it.
     OtherClass,
-    /// The Service has no class while we are not the default, or its name is reserved. It is never written.
+    /// The Service has no class while we are not the default. It is served if what it has counts as given by us, and
+    /// never written otherwise.
+    NoClass,
+    /// Its name is reserved. It is never written.
     Ignored,
 }
 
@@ -90,6 +95,8 @@ pub struct WrittenAnnotations {
     pub groups: Option<Box<str>>,
     /// `pool-type`.
     pub pool_type: Option<Announce>,
+    /// `allocated-addresses` or `allocated-to` is present.
+    pub list: bool,
     /// `skip-ipv6-dad` is present.
     pub skip_ipv6_dad: bool,
     /// At least one of the annotations that only we write is present.
@@ -111,6 +118,8 @@ pub struct Service {
     pub created: i64,
     /// Whether the allocator serves it.
     pub scope: Scope,
+    /// Whether it is being deleted.
+    pub deleting: bool,
     /// Whether it has a cluster IP.
     pub has_cluster_ip: bool,
     /// `spec.ipFamilies`, in order.
@@ -123,10 +132,18 @@ pub struct Service {
     pub requested: Requested,
     /// The annotations that the allocator wrote.
     pub written: WrittenAnnotations,
+    /// What its annotations say of addresses that we gave it.
+    pub provenance: Provenance,
+    /// The addresses that `announcing-*` names, unless a list of ours makes that irrelevant.
+    pub announced: Vec<IpAddr>,
+    /// Who wrote it.
+    pub writers: Writers,
     /// The addresses in its status, in order, each once.
     pub addresses: Vec<IpAddr>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
+    /// Ingress entries with an address that have more than we write, for example `ports`. Every write keeps that.
+    pub detailed_ingress: Vec<(IpAddr, Value)>,
     /// Ingress entries of its status without an address. Every write keeps them.
     pub other_ingress: Vec<Value>,
     /// The conditions of its status. All but one type belong to others, and every write keeps those.
@@ -140,11 +157,38 @@ impl Service {
         self.sharing.key.as_ref()
     }
 
+    /// The addresses that the object calls its own: those of our list, else those of its status. An object that was
+    /// copied from another one has none.
+    #[must_use]
+    pub fn claimed(&self) -> &[IpAddr] {
+        match &self.provenance.list {
+            Some(list) if !self.believes_status() => list,
+            None if self.provenance.for_another => &[],
+            _ => &self.addresses,
+        }
+    }
+
+    /// Whether the status counts more than the list: a release of ours that does not know the list wrote it.
+    #[must_use]
+    pub fn believes_status(&self) -> bool {
+        let Some(list) = &self.provenance.list else { return false };
+        let same = self.addresses.len() == list.len() && list.iter().all(|address| self.addresses.contains(address));
+        self.writers.status_by_us && !self.addresses.is_empty() && !same
+    }
+
+    /// Whether the status has the address in a form in which it is served: `ipMode: Proxy` keeps it from pods and nodes.
+    #[must_use]
+    pub fn shows(&self, address: IpAddr) -> bool {
+        let is_proxy = |entry: &Value| entry.get("ipMode").is_some_and(|mode| mode != "VIP");
+        let details = self.detailed_ingress.iter().find(|(detailed, _)| *detailed == address);
+        self.addresses.contains(&address) && !details.is_some_and(|(_, entry)| is_proxy(entry))
+    }
+
     /// The group that `allocated-from` names for one of the Service's addresses.
     #[must_use]
     pub fn written_group(&self, address: IpAddr) -> Option<&str> {
         let written = self.written.groups.as_deref()?;
-        let position = self.addresses.iter().position(|held| *held == address)?;
+        let position = self.claimed().iter().position(|held| *held == address)?;
         // A single name stands for all addresses.
         if written.contains(", ") { written.split(", ").nth(position) } else { Some(written) }
     }
@@ -180,9 +224,12 @@ impl Service {
     /// Whether the Service wants something that it does not have: an address of a family, or a new allocation.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
+        // What another load balancer gave is not completed by us.
+        let may_be_foreign = !self.addresses.is_empty() && self.provenance.list.is_none() && !self.written.by_us;
         self.scope == Scope::Ours
             && self.has_cluster_ip
-            && (self.requested.re_evaluate || !self.missing_families().is_empty())
+            && !self.deleting
+            && (self.requested.re_evaluate || !may_be_foreign && !self.missing_families().is_empty())
     }
 
     /// The reference for Kubernetes events about the Service.
@@ -228,7 +275,7 @@ pub(crate) fn without_our_conditions(conditions: &[Value]) -> Vec<Value> {
 
 /// Whether the allocator writes conditions of this type on Services.
 pub(crate) fn is_our_condition(condition: &Value) -> bool {
-    condition.get("type").is_some_and(|kind| kind == SHARING_CONFLICT)
+    condition.get("type").is_some_and(|kind| kind == SHARING_CONFLICT || kind == OVERWRITTEN)
 }
 
 /// The addresses of hosts in a list, each once, as many as count.

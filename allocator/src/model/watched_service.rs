@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api_types::names::annotation;
+use api_types::names::{RESERVED_SERVICES, annotation};
+use api_types::provenance::Provenance;
 use api_types::service::Class;
 use api_types::{Announce, Family, SharingKey};
 use k8s_openapi::api::core::v1::Service as Full;
@@ -14,17 +15,17 @@ use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::managed_fields::{Entry, Writers};
 use super::service::{
     FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, external_ips, is_our_condition,
     without_our_conditions,
 };
 use super::sharing::{Port, Protocol, Sharing};
 
-/// A Service from the API server, without managed fields, labels and selectors.
+/// A Service from the API server, without labels and selectors; of the managed fields only who wrote last.
 #[derive(Debug, Clone, Deserialize)]
 pub struct WatchedService {
-    #[serde(deserialize_with = "metadata")]
-    metadata: ObjectMeta,
+    metadata: Metadata,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
@@ -68,31 +69,47 @@ struct LoadBalancer {
 
 /// Reads only the metadata that is used. Managed fields are often larger than all the rest.
 pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Slim {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        creation_timestamp: Option<Time>,
-        #[serde(default)]
-        annotations: Option<BTreeMap<String, String>>,
+    Metadata::deserialize(deserializer).map(|metadata| metadata.object)
+}
+
+/// The metadata that is used.
+#[derive(Debug, Clone, Default)]
+struct Metadata {
+    object: ObjectMeta,
+    writers: Writers,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Slim {
+            name: Option<String>,
+            namespace: Option<String>,
+            uid: Option<String>,
+            resource_version: Option<String>,
+            creation_timestamp: Option<Time>,
+            deletion_timestamp: Option<Time>,
+            annotations: Option<BTreeMap<String, String>>,
+            managed_fields: Option<Vec<Entry>>,
+        }
+        let slim = Slim::deserialize(deserializer)?;
+        let annotations = slim.annotations.map(|mut annotations| {
+            annotations.retain(|key, _| key.starts_with("purelb.io/"));
+            annotations
+        });
+        let object = ObjectMeta {
+            name: slim.name,
+            namespace: slim.namespace,
+            uid: slim.uid,
+            resource_version: slim.resource_version,
+            creation_timestamp: slim.creation_timestamp,
+            deletion_timestamp: slim.deletion_timestamp,
+            annotations,
+            ..ObjectMeta::default()
+        };
+        Ok(Self { object, writers: Writers::of(slim.managed_fields.as_deref().unwrap_or_default()) })
     }
-    let slim = Slim::deserialize(deserializer)?;
-    let annotations = slim.annotations.map(|mut annotations| {
-        annotations.retain(|key, _| key.starts_with("purelb.io/"));
-        annotations
-    });
-    Ok(ObjectMeta {
-        name: slim.name,
-        namespace: slim.namespace,
-        uid: slim.uid,
-        resource_version: slim.resource_version,
-        creation_timestamp: slim.creation_timestamp,
-        annotations,
-        ..ObjectMeta::default()
-    })
 }
 
 impl Resource for WatchedService {
@@ -116,11 +133,11 @@ impl Resource for WatchedService {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        &self.metadata.object
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        &mut self.metadata.object
     }
 }
 
@@ -129,8 +146,8 @@ impl WatchedService {
     #[must_use]
     pub fn name(&self) -> ServiceName {
         ServiceName::new(
-            self.metadata.namespace.as_deref().unwrap_or_default(),
-            self.metadata.name.as_deref().unwrap_or_default(),
+            self.metadata.object.namespace.as_deref().unwrap_or_default(),
+            self.metadata.object.name.as_deref().unwrap_or_default(),
         )
     }
 
@@ -142,14 +159,20 @@ impl WatchedService {
         }
         let ingress = self.status.load_balancer.ingress.as_deref().unwrap_or_default();
         let mut addresses = Vec::with_capacity(ingress.len());
-        let mut other_ingress = Vec::new();
+        let (mut other_ingress, mut detailed_ingress) = (Vec::new(), Vec::new());
         for entry in ingress {
             match entry.get("ip").and_then(Value::as_str).and_then(|text| text.parse::<IpAddr>().ok()) {
-                Some(address) if !addresses.contains(&address) => addresses.push(address),
+                Some(address) if !addresses.contains(&address) => {
+                    addresses.push(address);
+                    if has_details(entry) {
+                        detailed_ingress.push((address, entry.clone()));
+                    }
+                }
                 Some(_) => {}
                 None => other_ingress.push(entry.clone()),
             }
         }
+        let provenance = self.provenance();
         let families = self.spec.ip_families.iter().flatten().filter_map(|text| Family::from_api(text)).collect();
         let policy = match self.spec.ip_family_policy.as_deref() {
             Some("PreferDualStack") => FamilyPolicy::Prefer,
@@ -157,18 +180,23 @@ impl WatchedService {
         };
         Some(Service {
             name: self.name(),
-            uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
-            version: self.metadata.resource_version.as_deref().unwrap_or_default().into(),
-            created: self.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+            uid: self.metadata.object.uid.as_deref().unwrap_or_default().into(),
+            version: self.metadata.object.resource_version.as_deref().unwrap_or_default().into(),
+            created: self.metadata.object.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
             scope: self.scope(default_announcer),
+            deleting: self.metadata.object.deletion_timestamp.is_some(),
             has_cluster_ip: self.spec.cluster_ip.as_deref().is_some_and(|text| text.parse::<IpAddr>().is_ok()),
             families,
             policy,
             sharing: self.sharing(),
             requested: self.requested(),
             written: self.written(),
+            announced: if provenance.list.is_none() { self.announced() } else { Vec::new() },
+            provenance,
+            writers: self.metadata.writers.clone(),
             addresses,
             external_ips: external_ips(self.spec.external_ips.as_deref().unwrap_or_default()),
+            detailed_ingress,
             other_ingress,
             conditions: self.conditions().to_vec(),
         })
@@ -189,8 +217,8 @@ impl WatchedService {
     pub fn as_leftover(&self) -> Leftover {
         Leftover {
             name: self.name(),
-            uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
-            version: self.metadata.resource_version.as_deref().unwrap_or_default().into(),
+            uid: self.metadata.object.uid.as_deref().unwrap_or_default().into(),
+            version: self.metadata.object.resource_version.as_deref().unwrap_or_default().into(),
             groups: self.annotation(annotation::ALLOCATED_FROM).map(Into::into),
             conditions: self
                 .conditions()
@@ -205,17 +233,36 @@ impl WatchedService {
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
-        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+        self.metadata.object.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
     fn scope(&self, default_announcer: bool) -> Scope {
-        let (namespace, name) =
-            (self.metadata.namespace.as_deref().unwrap_or_default(), self.metadata.name.as_deref().unwrap_or_default());
+        let (namespace, name) = (
+            self.metadata.object.namespace.as_deref().unwrap_or_default(),
+            self.metadata.object.name.as_deref().unwrap_or_default(),
+        );
         match Class::of(namespace, name, self.spec.load_balancer_class.as_deref(), default_announcer) {
             Class::Ours => Scope::Ours,
             Class::Other => Scope::OtherClass,
+            Class::Unassigned
+                if self.spec.load_balancer_class.is_none() && !RESERVED_SERVICES.contains(&(namespace, name)) =>
+            {
+                Scope::NoClass
+            }
             Class::Unassigned => Scope::Ignored,
         }
+    }
+
+    fn provenance(&self) -> Provenance {
+        let class = self.spec.load_balancer_class.as_deref();
+        Provenance::read(self.metadata.object.uid.as_deref(), class, |key| self.annotation(key))
+    }
+
+    /// The addresses that the agents say they announce: entries `node,interface,address`, separated by blanks.
+    fn announced(&self) -> Vec<IpAddr> {
+        let texts = [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6].into_iter();
+        let entries = texts.filter_map(|key| self.annotation(key)).flat_map(str::split_whitespace);
+        entries.filter_map(|entry| entry.rsplit_once(',')?.1.parse().ok()).collect()
     }
 
     fn sharing(&self) -> Sharing {
@@ -241,11 +288,21 @@ impl WatchedService {
             by_us: self.annotation(annotation::ALLOCATED_BY) == Some(annotation::ALLOCATED_BY_US),
             groups: self.annotation(annotation::ALLOCATED_FROM).map(Into::into),
             pool_type: self.annotation(annotation::POOL_TYPE).and_then(Announce::from_pool_type),
+            list: [annotation::ALLOCATED_ADDRESSES, annotation::ALLOCATED_TO]
+                .iter()
+                .any(|key| self.annotation(key).is_some()),
             skip_ipv6_dad: self.annotation(annotation::SKIP_IPV6_DAD).is_some(),
             any: annotation::WRITTEN.iter().any(|key| self.annotation(key).is_some()),
             leader_fence: self.annotation(annotation::LEADER_FENCE).is_some(),
         }
     }
+}
+
+/// Whether an ingress entry has more than the address and the mode that we write.
+fn has_details(entry: &Value) -> bool {
+    entry
+        .as_object()
+        .is_some_and(|fields| fields.iter().any(|(key, value)| key != "ip" && !(key == "ipMode" && value == "VIP")))
 }
 
 #[cfg(test)]
@@ -283,12 +340,47 @@ mod tests {
         assert_eq!(service.policy, FamilyPolicy::Prefer);
         assert_eq!(service.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(service.other_ingress, [json!({"hostname": "x"})]);
+        assert!(service.detailed_ingress.is_empty());
         assert_eq!(service.sharing.ports.len(), 2);
         assert!(service.written.by_us && service.written.any && service.written.groups.is_none());
         assert_eq!(service.written.pool_type, Some(Announce::Local));
         assert_eq!(service.requested.groups.as_deref(), Some("a,b"));
         assert_eq!(service.scope, Scope::Ours);
-        assert_eq!(watched.metadata.annotations.unwrap().len(), 4);
+        assert_eq!(watched.metadata.object.annotations.unwrap().len(), 4);
+        assert!(!service.deleting && service.provenance.list.is_none());
+        assert_eq!(service.writers.other.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn our_list_and_the_form_of_the_entries() {
+        let value = json!({
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"purelb.io/allocated-addresses": "192.0.2.1,192.0.2.2", "purelb.io/allocated-to": "u"}
+            },
+            "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "192.0.2.1", "ipMode": "VIP", "ports": [{"port": 80, "protocol": "TCP"}]}, {"ip": "192.0.2.2", "ipMode": "Proxy"}
+            ]}}
+        });
+        let mut service = watched(value).keep(true).unwrap();
+        let [one, two]: [IpAddr; 2] = service.addresses.clone().try_into().unwrap();
+        assert!(service.deleting && service.shows(one) && !service.shows(two));
+        assert_eq!(service.detailed_ingress.len(), 2);
+        assert_eq!(service.claimed(), [one, two]);
+        service.addresses = vec!["192.0.2.9".parse().unwrap()];
+        assert_eq!(service.claimed(), [one, two]);
+        service.writers.status_by_us = true;
+        assert_eq!(service.claimed(), service.addresses);
+    }
+
+    #[test]
+    fn what_agents_say_they_announce() {
+        let value = json!({
+            "metadata": {"annotations": {"purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1 n2,eth,0,192.0.2.2 nonsense"}},
+            "spec": {"type": "LoadBalancer"}
+        });
+        assert_eq!(watched(value).keep(true).unwrap().announced.len(), 2);
     }
 
     #[test]
@@ -303,7 +395,7 @@ mod tests {
         assert_eq!(scope(Some("purelb.io/purelbv2"), "x", false), Scope::Ours);
         assert_eq!(scope(Some("example.com/x"), "x", true), Scope::OtherClass);
         assert_eq!(scope(None, "x", true), Scope::Ours);
-        assert_eq!(scope(None, "x", false), Scope::Ignored);
+        assert_eq!(scope(None, "x", false), Scope::NoClass);
         assert_eq!(scope(None, "kubernetes", true), Scope::Ignored);
     }
 }

@@ -11,11 +11,18 @@ impl Planner<'_> {
         let (written, addresses) = (&self.service.written, &self.plan.addresses);
         if addresses.is_empty() {
             // The agents remove their own annotations themselves.
-            let any = written.by_us || written.groups.is_some() || written.pool_type.is_some();
+            let any = written.by_us || written.groups.is_some() || written.pool_type.is_some() || written.list;
+            // Marks of another object stay as a hint until an address is given.
+            if self.allocation.addresses.is_empty()
+                && (self.service.provenance.for_another || !self.service.addresses.is_empty())
+            {
+                return None;
+            }
             return any.then_some(AllocationAnnotations { groups: None, pool_type: None, skip_ipv6_dad: false });
         }
-        let unchanged = *addresses == self.service.addresses;
-        if unchanged && written.by_us && written.groups.is_some() && written.pool_type.is_some() {
+        let unchanged = *addresses == self.allocation.addresses;
+        let listed = self.service.provenance.list.as_ref() == Some(addresses);
+        if unchanged && listed && written.by_us && written.groups.is_some() && written.pool_type.is_some() {
             return None;
         }
         let skip_ipv6_dad =
@@ -31,7 +38,7 @@ impl Planner<'_> {
             skip_ipv6_dad: written.skip_ipv6_dad,
         };
         // An address whose group is gone may lack an annotation that nothing can restore. That is no reason to write.
-        (!unchanged || !written.by_us || wanted != known).then_some(wanted)
+        (!unchanged || !listed || !written.by_us || wanted != known).then_some(wanted)
     }
 
     /// The names of the groups: one name if it holds for all addresses and none is pinned, else one for each address.
@@ -48,7 +55,7 @@ impl Planner<'_> {
     /// The pool type of the first address. It stays as long as that address does, whatever becomes of the group.
     fn pool_type(&self, addresses: &[IpAddr]) -> Option<api_types::Announce> {
         let written = self.service.written.pool_type;
-        let keeps_first = addresses.first() == self.service.addresses.first();
+        let keeps_first = addresses.first() == self.allocation.addresses.first();
         let of_group = addresses.first().and_then(|&address| self.group_of(address)).map(|group| group.announce);
         written.filter(|_| keeps_first).or(of_group).or(written)
     }

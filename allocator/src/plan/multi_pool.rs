@@ -53,7 +53,8 @@ impl<'a> Planner<'a> {
                 if addresses.iter().any(|&address| pool.range.contains(address)) {
                     continue;
                 }
-                match self.snapshot.addresses.lowest_free(&[pool.range]) {
+                let hinted = self.hinted(group, |address| pool.range.contains(address));
+                match hinted.or_else(|| self.snapshot.addresses.lowest_free(&[pool.range])) {
                     Some(address) => {
                         addresses.push(address);
                         new.push(Assignment { address, group });

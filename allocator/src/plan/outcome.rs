@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use api_types::Announce;
 use ipnetwork::IpNetwork;
+use runtime::BootTime;
 use runtime::events::Kind;
 
-use crate::addresses::AddressTable;
+use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::{AddressRequest, ExternalAllocations};
-use crate::model::{GroupTable, NamespaceBindings, Service, ServiceName};
+use crate::model::{GroupTable, HeldAddresses, NamespaceBindings, Service, ServiceName};
 
 /// The state by which a Service is planned.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,14 @@ pub struct Snapshot<'a> {
     pub node_subnets: &'a BTreeSet<IpNetwork>,
     /// What sidecars have answered.
     pub external: &'a ExternalAllocations,
+    /// What the agents' kernels have.
+    pub held: &'a HeldAddresses,
+    /// Whether every agent that is alive has told all that its kernel has. Before that, silence says nothing.
+    pub heard_all: bool,
+    /// Which addresses were freed a short time ago.
+    pub freed: &'a FreedAddresses,
+    /// The time.
+    pub now: BootTime,
 }
 
 /// A Kubernetes event to publish about the Service.
@@ -100,9 +109,16 @@ pub enum AnnotationChange {
 
 /// What should become of a Service.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Plan {
-    /// The addresses that it should hold, in order.
+    /// The addresses that we give it, in order.
     pub addresses: Vec<IpAddr>,
+    /// The addresses to write to its status, if that is to change.
+    pub ingress: Option<Vec<IpAddr>>,
+    /// It has been given these addresses before. Whatever is to be written only puts back what somebody else took.
+    pub restores: bool,
+    /// Nothing is to be written but the marks of addresses that it has.
+    pub only_marks: bool,
     /// What happens to its annotations.
     pub annotations: AnnotationChange,
     /// Whether to remove the annotation `re-evaluate`.
@@ -113,6 +129,8 @@ pub struct Plan {
     pub problem: Option<Notice>,
     /// The Service that is in the way. The problem names it only if it is of the same namespace; the log always does.
     pub holder: Option<ServiceName>,
+    /// What to report once, although nothing is to be done about it.
+    pub remarks: Vec<Notice>,
     /// The Service would take more addresses if there were more. It is planned again when something changes, although
     /// nothing is wrong.
     pub wants_more: bool,
@@ -128,12 +146,12 @@ impl Plan {
     /// The plan that leaves the Service as it is.
     #[must_use]
     pub fn unchanged(service: &Service) -> Self {
-        Self { addresses: service.addresses.clone(), ..Self::default() }
+        Self { addresses: service.claimed().to_vec(), restores: true, ..Self::default() }
     }
 
     /// Whether anything is to be written.
     #[must_use]
-    pub fn changes(&self, service: &Service) -> bool {
-        self.annotations != AnnotationChange::Keep || self.clear_re_evaluate || self.addresses != service.addresses
+    pub fn changes(&self) -> bool {
+        self.annotations != AnnotationChange::Keep || self.clear_re_evaluate || self.ingress.is_some()
     }
 }

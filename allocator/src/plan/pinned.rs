@@ -33,7 +33,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn pinned(&mut self, requested: &[IpAddr]) {
         let holds_all = requested.iter().all(|address| self.held.contains(address));
-        let lost_none = self.held.len() == self.service.addresses.len();
+        let lost_none = self.held.len() == self.allocation.addresses.len();
         // The named addresses count only when something is to be allocated. Then they are all that the Service gets.
         if self.is_complete() || (holds_all && lost_none && !self.service.requested.re_evaluate) {
             let kept = self.held.iter().copied();

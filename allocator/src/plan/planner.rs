@@ -6,31 +6,48 @@ use std::net::IpAddr;
 use api_types::names::reason;
 use api_types::{Family, Group};
 
+use super::allocation::{Allocation, Basis};
 use super::failure::Failure;
 use super::outcome::{AnnotationChange, Measurement, Notice, Plan, Snapshot};
+use super::release::release;
 use super::select::{Denied, Selection, select_groups};
 use crate::model::{FamilyPolicy, Scope, Service, is_external};
 
-/// Plans a Service. `lost` are addresses that it must give up because another Service has the better right to them.
+/// What the state remembers of a Service.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory<'a> {
+    /// Addresses that it must give up because another Service has the better right to them.
+    pub lost: &'a [IpAddr],
+    /// What it had been given before somebody emptied its status and removed our marks.
+    pub last_given: &'a [IpAddr],
+}
+
+/// Plans a Service.
 #[must_use]
-pub fn plan(snapshot: Snapshot<'_>, service: &Service, lost: &[IpAddr]) -> Plan {
+pub fn plan(snapshot: Snapshot<'_>, service: &Service, memory: Memory<'_>) -> Plan {
     match service.scope {
-        Scope::Ignored => return Plan::unchanged(service),
+        Scope::Ignored | Scope::NoClass => return Plan::unchanged(service),
         Scope::OtherClass => {
             let written = service.written.any || service.written.leader_fence;
             let annotations = if written { AnnotationChange::RemoveAll } else { AnnotationChange::Keep };
             return Plan { annotations, ..Plan::unchanged(service) };
         }
-        Scope::Ours if !service.has_cluster_ip => return Plan::unchanged(service),
+        Scope::Ours if !service.has_cluster_ip && !service.deleting => return Plan::unchanged(service),
         Scope::Ours => {}
     }
-    let ours =
-        service.written.by_us || service.addresses.iter().any(|&address| snapshot.groups.group_of(address).is_some());
-    if !ours && !service.addresses.is_empty() {
-        // Another controller gave it addresses that lie in none of our groups.
+    let allocation = Allocation::of(&snapshot, service, memory.last_given);
+    if allocation.basis == Basis::Undecided {
         return Plan::unchanged(service);
     }
-    Planner::new(snapshot, service, lost).plan()
+    if service.deleting {
+        return release(service, &allocation);
+    }
+    let remarks: Vec<Notice> = allocation.foreign_remark().into_iter().collect();
+    if allocation.is_foreign() && !service.requested.re_evaluate {
+        return Plan { remarks, ..Plan::unchanged(service) };
+    }
+    let plan = Planner::new(snapshot, service, allocation, memory.lost).plan();
+    if plan.ingress.is_some() { plan } else { Plan { remarks, ..plan } }
 }
 
 /// An address that is assigned to the Service, and its group.
@@ -44,7 +61,9 @@ pub(super) struct Assignment<'a> {
 pub(super) struct Planner<'a> {
     pub(super) snapshot: Snapshot<'a>,
     pub(super) service: &'a Service,
-    /// The addresses of the Service, without those that it must give up.
+    /// What the Service has been given so far.
+    pub(super) allocation: Allocation,
+    /// The same, without what it must give up.
     pub(super) held: Vec<IpAddr>,
     /// The groups of newly assigned addresses.
     pub(super) assigned: BTreeMap<IpAddr, &'a Group>,
@@ -52,10 +71,10 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(snapshot: Snapshot<'a>, service: &'a Service, lost: &[IpAddr]) -> Self {
-        let held = service.addresses.iter().copied().filter(|address| !lost.contains(address)).collect();
+    fn new(snapshot: Snapshot<'a>, service: &'a Service, allocation: Allocation, lost: &[IpAddr]) -> Self {
+        let held = allocation.addresses.iter().copied().filter(|address| !lost.contains(address)).collect();
         let plan = Plan { clear_re_evaluate: service.requested.re_evaluate, ..Plan::default() };
-        Self { snapshot, service, held, assigned: BTreeMap::new(), plan }
+        Self { snapshot, service, allocation, held, assigned: BTreeMap::new(), plan }
     }
 
     fn plan(mut self) -> Plan {
@@ -70,22 +89,6 @@ impl<'a> Planner<'a> {
         self.finish()
     }
 
-    fn finish(mut self) -> Plan {
-        self.plan.annotations = self.annotations().map_or(AnnotationChange::Keep, AnnotationChange::Set);
-        let dropped: Vec<String> = self
-            .service
-            .addresses
-            .iter()
-            .filter(|address| !self.plan.addresses.contains(address))
-            .map(ToString::to_string)
-            .collect();
-        if !dropped.is_empty() {
-            let text = format!("Released {}", dropped.join(", "));
-            self.plan.notices.push(Notice::normal(reason::ADDRESS_RELEASED, text));
-        }
-        self.plan
-    }
-
     /// The groups that may serve the Service.
     pub(super) fn selection(&self) -> Result<Selection<'a>, Denied> {
         let (groups, bindings) = (self.snapshot.groups, self.snapshot.bindings);
@@ -97,7 +100,7 @@ impl<'a> Planner<'a> {
     pub(super) fn is_complete(&self) -> bool {
         !self.service.requested.re_evaluate
             && !self.held.is_empty()
-            && self.held.len() == self.service.addresses.len()
+            && self.held.len() == self.allocation.addresses.len()
             && self.service.families.iter().all(|family| self.has(*family))
             && self.held.iter().all(|address| self.wants(*address))
     }
@@ -144,13 +147,14 @@ impl<'a> Planner<'a> {
     }
 
     /// The group of an address of the Service: that of a new assignment, the group whose range contains it, or, for an
-    /// address from a sidecar, the group in `allocated-from`.
+    /// address from a sidecar, the group in `allocated-from`, or the one that this process recorded.
     pub(super) fn group_of(&self, address: IpAddr) -> Option<&'a Group> {
         if let Some(group) = self.assigned.get(&address) {
             return Some(group);
         }
         let groups = self.snapshot.groups;
-        let written = || self.service.written_group(address).and_then(|name| groups.get(name));
+        let recorded = || self.snapshot.external.group_of(&self.service.name, address);
+        let written = || self.service.written_group(address).or_else(recorded).and_then(|name| groups.get(name));
         groups.group_of(address).map(|(group, _)| group).or_else(|| written().filter(|group| is_external(group)))
     }
 }

@@ -88,6 +88,9 @@ impl<'a> Planner<'a> {
         if anew && let Some(address) = self.still_right(group, family) {
             return Ok(vec![Assignment { address, group }]);
         }
+        if let Some(address) = self.hinted(group, |address| Family::of(address) == family) {
+            return Ok(vec![Assignment { address, group }]);
+        }
         let address =
             if self.service.key().is_some() { self.shared(group, family)? } else { self.unshared(group, family)? };
         Ok(vec![Assignment { address, group }])

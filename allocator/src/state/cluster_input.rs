@@ -22,6 +22,12 @@ impl Index {
         }
     }
 
+    /// Whether the agent of the node has renewed its Lease within its duration.
+    #[must_use]
+    pub fn is_agent_alive(&self, node: &str, now: BootTime) -> bool {
+        self.cluster.members.is_alive(node, now)
+    }
+
     /// A Lease was deleted.
     pub fn delete_lease(&mut self, lease: &Lease) {
         self.cluster.members.delete(lease);

@@ -60,6 +60,6 @@ pub(super) fn needs_fence(service: &Service) -> bool {
 /// One that does not is marked with `leader-fence` before it gets an address. A new leader knows only the Service:
 /// groups, nodes and other Services may have changed since the predecessor planned.
 pub(super) fn expects_address(service: &Service) -> bool {
-    let takes_more = service.scope == Scope::Ours && service.requested.multi_pool == Some(true);
+    let takes_more = service.scope == Scope::Ours && !service.deleting && service.requested.multi_pool == Some(true);
     takes_more || service.is_waiting()
 }

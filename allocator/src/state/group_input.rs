@@ -57,6 +57,8 @@ impl Index {
             self.reserve_subnet_addresses();
             self.take_over_external_groups();
             for name in self.services.names() {
+                self.classify(&name);
+                self.services.note_edit(&name);
                 self.enqueue(&name);
             }
         }

@@ -17,13 +17,14 @@ use super::group_status::{GroupStatuses, StatusPatch};
 use super::group_view::GroupView;
 use super::groups::Groups;
 use super::queue::WorkQueue;
+use super::repairs::Repairs;
 use super::services::{Novelty, Services};
 use super::sharing::{Disagreement, disagreements};
-use crate::addresses::AddressTable;
+use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::ExternalAllocations;
 use crate::metrics::Metrics;
-use crate::model::{GroupId, GroupTable, Leftover, Scope, Service, ServiceName};
-use crate::plan::{Notice, Snapshot};
+use crate::model::{GroupId, GroupTable, HeldAddresses, Leftover, Scope, Service, ServiceName};
+use crate::plan::{Notice, Snapshot, counts_as_given};
 
 /// The state of the allocator.
 #[derive(Debug)]
@@ -35,6 +36,13 @@ pub struct Index {
     pub(super) node_subnets: BTreeSet<IpNetwork>,
     pub(super) cluster: Cluster,
     pub(super) external: ExternalAllocations,
+    /// What the agents' kernels have.
+    pub(super) held: HeldAddresses,
+    /// Whether every agent that is alive has told all that its kernel has, in the life of this process.
+    pub(super) heard_all: bool,
+    pub(super) freed: FreedAddresses,
+    pub(super) repairs: Repairs,
+    pub(super) now: BootTime,
     /// The time of day, for conditions.
     pub(super) time: Timestamp,
     /// Whether this replica writes.
@@ -60,6 +68,11 @@ impl Index {
             node_subnets: BTreeSet::new(),
             cluster: Cluster::default(),
             external: ExternalAllocations::default(),
+            held: HeldAddresses::default(),
+            heard_all: false,
+            freed: FreedAddresses::default(),
+            repairs: Repairs::default(),
+            now: BootTime::default(),
             time: Timestamp::UNIX_EPOCH,
             leading: false,
             fencing: Fencing::default(),
@@ -78,12 +91,53 @@ impl Index {
             addresses: &self.addresses,
             node_subnets: &self.node_subnets,
             external: &self.external,
+            held: &self.held,
+            heard_all: self.heard_all,
+            freed: &self.freed,
+            now: self.now,
         }
     }
 
-    /// Sets the time of day.
-    pub const fn set_time(&mut self, time: Timestamp) {
-        self.time = time;
+    /// Sets the time, by both clocks. Services become due by it.
+    pub fn set_time(&mut self, now: BootTime, time: Timestamp) {
+        (self.now, self.time) = (now, time);
+        for name in self.repairs.due(now) {
+            self.enqueue(&name);
+        }
+    }
+
+    /// What the agents' kernels have.
+    pub fn set_held(&mut self, held: HeldAddresses) {
+        self.held = held;
+        self.evidence_changed();
+    }
+
+    /// Whether every agent that is alive has told all that its kernel has.
+    pub fn set_heard_all(&mut self, heard_all: bool) {
+        if std::mem::replace(&mut self.heard_all, heard_all) != heard_all {
+            self.evidence_changed();
+        }
+    }
+
+    fn evidence_changed(&mut self) {
+        let unlisted = |service: &&Service| service.provenance.list.is_none() && !service.addresses.is_empty();
+        let names: Vec<ServiceName> =
+            self.services.iter().filter(unlisted).map(|service| service.name.clone()).collect();
+        for name in names {
+            self.classify(&name);
+            self.enqueue(&name);
+        }
+    }
+
+    /// A Service without a class is ours if what it has counts as given by us, whatever applies to new ones.
+    pub(super) fn classify(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name).filter(|service| service.scope == Scope::NoClass) else { return };
+        let snapshot = self.snapshot();
+        let is_given = |address: &IpAddr| counts_as_given(&snapshot, service, *address);
+        let had_any = service.provenance.list.is_some() || !self.services.last_given(name).is_empty();
+        if had_any || service.addresses.iter().any(is_given) {
+            self.services.set_scope(name, Scope::Ours);
+        }
     }
 
     /// A Service was added or changed. A state older than the known one is ignored.
@@ -102,6 +156,7 @@ impl Index {
         let external_ips = service.external_ips.clone();
         self.services.store(service);
         self.set_own_external_ips(&name, &external_ips);
+        self.classify(&name);
         self.update_addresses(&name);
         if plan_again {
             self.enqueue(&name);
@@ -153,7 +208,8 @@ impl Index {
             // Even if no address is free now: a port of a shared one may be.
             self.queue.request_retry();
         }
-        self.addresses.forget(name);
+        let freed = self.addresses.forget(name);
+        self.freed.note(name, &freed, self.now);
         self.cluster.reports.retain(name, &[]);
         self.set_own_external_ips(name, &[]);
     }
@@ -165,6 +221,7 @@ impl Index {
         let before = self.addresses.held_by(name).to_vec();
         let sharing_changed = self.addresses.set_sharing(name, &service.sharing);
         let freed = self.addresses.hold(name, &after);
+        self.freed.note(name, &freed, self.now);
         if before != after {
             self.status.touch_addresses(self.groups.table(), &before);
             self.status.touch_addresses(self.groups.table(), &after);
@@ -272,6 +329,12 @@ impl Index {
     pub(super) fn refresh_service_gauges(&self) {
         self.metrics.services.set(i64::try_from(self.services.len()).unwrap_or(i64::MAX));
         self.metrics.pending.set(i64::try_from(self.queue.waiting().len()).unwrap_or(i64::MAX));
+    }
+
+    /// When a Service becomes due by time alone.
+    #[cfg(test)]
+    pub(crate) fn next_due(&self) -> Option<BootTime> {
+        self.repairs.next_due()
     }
 
     #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The beginning and the end of a term.
 
+use api_types::names::condition::OVERWRITTEN;
+
 use super::fencing::needs_fence;
 use super::index::Index;
 use crate::model::{Service, ServiceName};
@@ -11,6 +13,7 @@ impl Index {
     /// first. The Services themselves show which those are; see `fencing`.
     pub fn lead(&mut self, clean: bool, fence: &str) {
         self.leading = true;
+        self.repairs.begin(self.now, self.time);
         self.restart_external();
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
         self.fencing.begin(fence, to_fence.map(|service| service.name.clone()).collect());
@@ -22,13 +25,26 @@ impl Index {
             self.enqueue(&name);
         }
         for name in self.services.names() {
-            let addresses = self.services.get(&name).map(|service| service.addresses.clone()).unwrap_or_default();
+            self.classify(&name);
+            // Edits before this term are answered, or were made while nobody led.
+            self.services.take_edit(&name);
+            self.inherit_condition(&name);
+            let addresses = self.services.get(&name).map(|service| service.claimed().to_vec()).unwrap_or_default();
             self.check_sharing(&name, &addresses);
         }
         self.check_all_reserved();
         self.status.touch_all();
         let notices = self.groups.all_notices();
         self.report_groups(notices);
+    }
+
+    /// The Service may have the condition `Overwritten` of an earlier term. It stays for its time.
+    fn inherit_condition(&mut self, name: &ServiceName) {
+        let conditions = self.services.get(name).map_or(&[][..], |service| &service.conditions);
+        let known = conditions.iter().find(|condition| condition.get("type").is_some_and(|kind| kind == OVERWRITTEN));
+        if let Some(message) = known.and_then(|condition| condition.get("message")?.as_str()) {
+            self.repairs.inherit(name, message, self.now);
+        }
     }
 
     /// The predecessor may have sent calls to sidecars for the Services that are fenced.

@@ -104,6 +104,11 @@ impl Members {
         changed
     }
 
+    /// Whether the agent of the node has renewed its Lease within its duration.
+    pub(super) fn is_alive(&self, node: &str, now: BootTime) -> bool {
+        self.members.get(node).is_some_and(|member| member.is_alive(now))
+    }
+
     /// The subnets of all members whose Lease was renewed within its duration.
     pub(super) fn subnets(&self) -> BTreeSet<IpNetwork> {
         self.members.values().filter(|member| member.alive).flat_map(|member| member.subnets.iter().copied()).collect()

@@ -2,7 +2,10 @@
 //!
 //! Each names the UID and the resource version that it was made for, so that it fails if the Service has changed.
 
+use std::net::IpAddr;
+
 use api_types::names::annotation;
+use api_types::provenance::addresses_value;
 use serde_json::{Map, Value, json};
 
 use super::services::WriteId;
@@ -14,6 +17,8 @@ use crate::plan::{AllocationAnnotations, AnnotationChange, Plan};
 pub enum Purpose {
     /// Addresses, annotations and conditions, as planned.
     Assign,
+    /// The same, where it only puts back what somebody else took.
+    Repair,
     /// A new resource version, so that a late write of the predecessor fails.
     Fence,
     /// A mark on a Service that is about to get an address and does not show it otherwise, so that the next leader
@@ -45,30 +50,41 @@ impl ServicePatch {
 }
 
 /// The write that carries out a plan. `conditions` are all that the Service should have, if they are to change.
-pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Value>>) -> ServicePatch {
+/// `keep_fence` leaves the annotation `leader-fence` in place.
+pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Value>>, keep_fence: bool) -> ServicePatch {
     let mut annotations = match &plan.annotations {
         AnnotationChange::Keep => Map::new(),
-        AnnotationChange::Set(wanted) => allocation_annotations(wanted, !plan.addresses.is_empty()),
+        AnnotationChange::Set(wanted) => allocation_annotations(wanted, service, &plan.addresses),
         AnnotationChange::RemoveAll => no_annotations(),
     };
     if plan.clear_re_evaluate {
         annotations.insert(annotation::RE_EVALUATE.to_owned(), Value::Null);
     }
-    if service.written.leader_fence {
+    if service.written.leader_fence && !keep_fence {
         annotations.insert(annotation::LEADER_FENCE.to_owned(), Value::Null);
     }
     // A merge patch replaces lists as a whole: the entries of others must be in them.
     let mut status = Map::new();
-    if plan.addresses != service.addresses {
+    if let Some(addresses) = &plan.ingress {
         let mut ingress = service.other_ingress.clone();
-        ingress.extend(plan.addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})));
+        ingress.extend(addresses.iter().map(|address| ingress_entry(service, *address)));
         status.insert("loadBalancer".to_owned(), json!({"ingress": ingress}));
     }
     if let Some(conditions) = conditions {
         status.insert("conditions".to_owned(), json!(conditions));
     }
     let metadata = json!({"uid": service.uid, "resourceVersion": service.version, "annotations": annotations});
-    patch(&service.name, Purpose::Assign, metadata, status)
+    let purpose = if plan.restores { Purpose::Repair } else { Purpose::Assign };
+    patch(&service.name, purpose, metadata, status)
+}
+
+/// An address in the status. What others have added to its entry stays, but for the mode.
+fn ingress_entry(service: &Service, address: IpAddr) -> Value {
+    let known = service.detailed_ingress.iter().find(|(detailed, _)| *detailed == address);
+    let mut entry = known.and_then(|(_, entry)| entry.as_object().cloned()).unwrap_or_default();
+    entry.insert("ip".to_owned(), json!(address));
+    entry.insert("ipMode".to_owned(), json!("VIP"));
+    Value::Object(entry)
 }
 
 /// The write that changes nothing but the resource version, by the annotation `leader-fence`.
@@ -102,11 +118,17 @@ fn fence_metadata(service: &Service, value: &str) -> Value {
     json!({"uid": service.uid, "resourceVersion": service.version, "annotations": annotations})
 }
 
-fn allocation_annotations(wanted: &AllocationAnnotations, allocated: bool) -> Map<String, Value> {
-    let by = if allocated { json!(annotation::ALLOCATED_BY_US) } else { Value::Null };
+fn allocation_annotations(
+    wanted: &AllocationAnnotations,
+    service: &Service,
+    addresses: &[IpAddr],
+) -> Map<String, Value> {
+    let if_any = |value: Value| if addresses.is_empty() { Value::Null } else { value };
     let skip_ipv6_dad = if wanted.skip_ipv6_dad { json!("true") } else { Value::Null };
     Map::from_iter([
-        (annotation::ALLOCATED_BY.to_owned(), by),
+        (annotation::ALLOCATED_BY.to_owned(), if_any(json!(annotation::ALLOCATED_BY_US))),
+        (annotation::ALLOCATED_ADDRESSES.to_owned(), if_any(json!(addresses_value(addresses)))),
+        (annotation::ALLOCATED_TO.to_owned(), if_any(json!(service.uid))),
         (annotation::ALLOCATED_FROM.to_owned(), json!(wanted.groups)),
         (annotation::POOL_TYPE.to_owned(), json!(wanted.pool_type.map(api_types::Announce::pool_type))),
         (annotation::SKIP_IPV6_DAD.to_owned(), skip_ipv6_dad),

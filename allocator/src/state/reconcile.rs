@@ -11,11 +11,12 @@ use tracing::info;
 
 use super::fencing::expects_address;
 use super::index::Index;
-use super::patch::{ServicePatch, assign, clean_up, fence, mark};
+use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
+use super::repairs::RepairKind;
 use super::service_conditions::service_conditions;
 use super::sharing::lost_addresses;
 use crate::model::{Leftover, Scope, Service, ServiceName};
-use crate::plan::{self, Notice, Plan};
+use crate::plan::{self, Memory, Notice, Plan, reminder};
 
 /// What became of a write to a Service.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,13 +119,30 @@ impl Index {
     fn reconcile(&mut self, name: &ServiceName) -> Option<ServicePatch> {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
-        if needs_mark(service, &plan) {
+        if self.needs_mark(service, &plan) {
+            if plan.restores && !self.may_repair(name, RepairKind::Fence) {
+                return None;
+            }
+            let service = self.services.get(name)?;
             let (patch, addresses) = (mark(service, self.fencing.value()), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
+        if !plan.restores && self.services.forget_last_given(name) {
+            self.update_addresses(name);
+        }
+        let service = self.services.get(name)?;
         let patch = self.patch(service, &plan);
+        if patch.is_some() && plan.restores && !self.may_repair(name, repair_kind(&plan)) {
+            self.record_problem(name, &plan);
+            return None;
+        }
+        // The repair may have brought a condition.
+        let service = self.services.get(name)?;
+        let patch = patch.and_then(|_| self.patch(service, &plan));
         let object = service.reference();
         self.record(name, &plan, patch.is_none());
+        self.remind(name, &plan, patch.is_none());
+        self.plan_again_at_rest(name, patch.is_none());
         let event = |Notice { kind, reason, text }| Event { object: object.clone(), kind, reason, note: text };
         let events = plan.notices.into_iter().map(event).collect();
         patch.map(|patch| self.write(patch, plan.addresses, events))
@@ -133,15 +151,57 @@ impl Index {
     /// Decides what the Service should have.
     fn plan(&self, service: &Service) -> Plan {
         let lost = lost_addresses(&self.services, &self.addresses, service);
-        plan::plan(self.snapshot(), service, &lost)
+        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name) };
+        plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// Whether a write that only puts back something may be sent now. It is counted.
+    fn may_repair(&mut self, name: &ServiceName, kind: RepairKind) -> bool {
+        let Some(service) = self.services.get(name) else { return false };
+        let permitted = self.repairs.permit(service, kind, self.now);
+        if permitted {
+            self.repairs.sent(name, kind, service.writers.name(), self.now);
+        }
+        permitted
+    }
+
+    /// Tells a user whose edit does not move the Service.
+    fn remind(&mut self, name: &ServiceName, plan: &Plan, at_rest: bool) {
+        let edited = self.services.take_edit(name);
+        let Some(service) = self.services.get(name).filter(|_| edited && at_rest && plan.restores) else { return };
+        if let Some(notice) = reminder(self.snapshot(), service, plan) {
+            self.publish(service.reference(), notice);
+        }
+    }
+
+    /// The Service kept the annotation `leader-fence` for something that turned out to be settled with the sidecars.
+    fn plan_again_at_rest(&mut self, name: &ServiceName, at_rest: bool) {
+        let Some(service) = self.services.get(name).filter(|_| at_rest && !self.external.is_empty()) else { return };
+        let is_settled = !service.is_waiting() && !self.external.is_open(name);
+        if service.scope == Scope::Ours && service.written.leader_fence && is_settled {
+            self.enqueue(name);
+        }
     }
 
     /// The write that carries out the plan, if anything is to be written.
     fn patch(&self, service: &Service, plan: &Plan) -> Option<ServicePatch> {
-        let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !service.is_waiting();
-        let conditions = service_conditions(&self.services, &self.addresses, service, self.time);
-        let changes = mark_is_over || conditions.is_some() || plan.changes(service);
-        changes.then(|| assign(service, plan, conditions))
+        let needs_fence = service.is_waiting() || self.external.is_open(&service.name);
+        let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
+        let overwritten = self.repairs.message(&service.name, self.now);
+        let conditions = service_conditions(&self.services, &self.addresses, service, overwritten, self.time);
+        let changes = mark_is_over || conditions.is_some() || plan.changes();
+        let keep_fence = plan.restores && needs_fence;
+        changes.then(|| assign(service, plan, conditions, keep_fence))
+    }
+
+    /// Whether the next leader has to be warned of what is about to be done, because the Service does not show it: it
+    /// gains an address, or a sidecar is asked for more than it has.
+    fn needs_mark(&self, service: &Service, plan: &Plan) -> bool {
+        let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
+        let gains = plan.addresses.iter().any(|address| !known.contains(&address));
+        // An edit can make a Service with addresses look complete before the sidecar has answered.
+        let asks = !plan.requests.is_empty() && !service.addresses.is_empty();
+        !service.written.leader_fence && (asks || gains && !expects_address(service))
     }
 
     /// Records what follows from the plan besides the write: metrics, the problem to report, and external allocations.
@@ -167,6 +227,11 @@ impl Index {
             }
             self.publish(service.reference(), problem.clone());
         }
+        for remark in self.services.note_remarks(name, plan.remarks.clone()) {
+            if let Some(service) = self.services.get(name) {
+                self.publish(service.reference(), remark);
+            }
+        }
     }
 
     /// Reserves the addresses of a write that is about to be sent.
@@ -185,8 +250,17 @@ impl Index {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);
                 self.apply_service(now);
+                // Whatever an assignment took off the Service was taken off by us.
+                if patch.purpose == Purpose::Assign {
+                    self.services.forget_last_given(name);
+                }
             }
-            Outcome::Conflict(now) => self.apply_service(now),
+            Outcome::Conflict(now) => {
+                if patch.purpose == Purpose::Repair {
+                    self.repairs.not_written(name);
+                }
+                self.apply_service(now);
+            }
             Outcome::Gone => return self.services.reserve_until_gone(name, ended.addresses),
             Outcome::Refused(text) => return self.refused(name, &text),
         }
@@ -205,8 +279,11 @@ impl Index {
     }
 }
 
-/// Whether the Service gains an address and does not show it yet to a leader that takes over.
-fn needs_mark(service: &Service, plan: &Plan) -> bool {
-    let gains = plan.addresses.iter().any(|address| !service.addresses.contains(address));
-    gains && !expects_address(service) && !service.written.leader_fence
+/// What the write of a plan that only restores consists of.
+fn repair_kind(plan: &Plan) -> RepairKind {
+    match (plan.changes(), plan.only_marks) {
+        (false, _) => RepairKind::Note,
+        (true, true) => RepairKind::Marks,
+        (true, false) => RepairKind::Addresses,
+    }
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use runtime::events::Event;
 
-use crate::model::{Service, ServiceName, is_our_condition};
+use crate::model::{Requested, Scope, Service, ServiceName, is_our_condition};
+use crate::plan::Notice;
 
 /// Identifies a write; no two writes of a process have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,12 @@ struct Entry {
     reservation: Option<Reservation>,
     /// The problem that was reported last. The same problem is reported once.
     reported: Option<Box<str>>,
+    /// The remarks that were reported last.
+    remarked: Vec<Box<str>>,
+    /// What the Service had been given before somebody took off both its status and our list.
+    last_given: Vec<IpAddr>,
+    /// What the user requests was edited since the Service was planned last.
+    edited: bool,
 }
 
 /// How a state from the API server relates to what is known.
@@ -103,10 +110,48 @@ impl Services {
     /// Stores the newest state of a Service.
     pub(super) fn store(&mut self, service: Service) {
         if let Some(entry) = self.entries.get_mut(&service.name) {
-            entry.service = service;
+            entry.replace(service);
         } else {
-            let name = service.name.clone();
-            self.entries.insert(name, Entry { service, reservation: None, reported: None });
+            let (name, reported, remarked) = (service.name.clone(), None, Vec::new());
+            let entry = Entry { service, reservation: None, reported, remarked, last_given: Vec::new(), edited: false };
+            self.entries.insert(name, entry);
+        }
+    }
+
+    /// What the Service had been given before somebody took off both its status and our list.
+    pub(super) fn last_given(&self, name: &ServiceName) -> &[IpAddr] {
+        self.entries.get(name).map_or(&[], |entry| &entry.last_given)
+    }
+
+    /// What the Service had been given no longer counts: the allocator itself took it off.
+    pub(super) fn forget_last_given(&mut self, name: &ServiceName) -> bool {
+        self.entries.get_mut(name).is_some_and(|entry| !std::mem::take(&mut entry.last_given).is_empty())
+    }
+
+    /// Notes that the groups were edited, which may concern the Service like an edit of its own.
+    pub(super) fn note_edit(&mut self, name: &ServiceName) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.edited = true;
+        }
+    }
+
+    /// Whether the Service was edited since the last call.
+    pub(super) fn take_edit(&mut self, name: &ServiceName) -> bool {
+        self.entries.get_mut(name).is_some_and(|entry| std::mem::take(&mut entry.edited))
+    }
+
+    /// Notes the present remarks about a Service. Returns those that were not reported yet.
+    pub(super) fn note_remarks(&mut self, name: &ServiceName, remarks: Vec<Notice>) -> Vec<Notice> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let texts = remarks.iter().map(|remark| remark.text.as_str().into()).collect();
+        let known: Vec<Box<str>> = std::mem::replace(&mut entry.remarked, texts);
+        remarks.into_iter().filter(|remark| !known.iter().any(|text| **text == *remark.text)).collect()
+    }
+
+    /// Makes a Service without a class ours, or not.
+    pub(super) fn set_scope(&mut self, name: &ServiceName, scope: Scope) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.service.scope = scope;
         }
     }
 
@@ -119,7 +164,8 @@ impl Services {
     pub(super) fn held_addresses(&self, name: &ServiceName) -> Vec<IpAddr> {
         let Some(entry) = self.entries.get(name) else { return Vec::new() };
         let mut addresses = entry.service.addresses.clone();
-        for &address in entry.reservation.iter().flat_map(|reservation| &reservation.addresses) {
+        let reserved = entry.reservation.iter().flat_map(|reservation| &reservation.addresses);
+        for &address in entry.service.claimed().iter().chain(&entry.last_given).chain(reserved) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -171,6 +217,7 @@ impl Services {
         let mut reserved = Vec::new();
         for (name, entry) in &mut self.entries {
             entry.reported = None;
+            entry.remarked.clear();
             if entry.reservation.take().is_some() {
                 reserved.push(name.clone());
             }
@@ -199,15 +246,39 @@ impl Services {
     }
 }
 
+impl Entry {
+    /// Takes in a later state of the Service.
+    fn replace(&mut self, service: Service) {
+        let known = &self.service;
+        let had = known.scope == Scope::Ours && known.provenance.list.is_some();
+        let stripped = service.provenance.list.is_none() && !service.provenance.for_another && !service.deleting;
+        if known.uid != service.uid || !stripped {
+            self.last_given.clear();
+        } else if had {
+            self.last_given = known.claimed().to_vec();
+        }
+        let wishes = |service: &Service| Requested { re_evaluate: false, ..service.requested.clone() };
+        self.edited |= wishes(known) != wishes(&service) || known.sharing.key != service.sharing.key;
+        self.service = service;
+    }
+}
+
 /// Whether the two states differ in anything that planning looks at.
 fn matters(old: &Service, new: &Service) -> bool {
-    old.scope != new.scope
+    // The index may have made a Service without a class ours.
+    let scopes = [old.scope, new.scope];
+    (old.scope != new.scope && scopes != [Scope::Ours, Scope::NoClass])
         || old.has_cluster_ip != new.has_cluster_ip
         || old.families != new.families
         || old.policy != new.policy
         || old.sharing != new.sharing
         || old.requested != new.requested
         || old.written != new.written
+        || old.deleting != new.deleting
+        || old.provenance != new.provenance
+        || old.announced != new.announced
+        || old.writers.status_by_us != new.writers.status_by_us
         || old.addresses != new.addresses
+        || old.detailed_ingress != new.detailed_ingress
         || old.conditions != new.conditions
 }

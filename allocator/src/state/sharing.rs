@@ -1,5 +1,6 @@
 //! Services that hold the same address: who may, and who loses it.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use api_types::names::reason;
@@ -18,19 +19,53 @@ pub(super) struct Disagreement {
     pub(super) why: String,
 }
 
-/// The addresses that the Service must give up because an older Service holds them and neither has a sharing key.
+/// The addresses that the Service must give up because another Service has the better right to them.
 ///
-/// Where one of the two has a key, the address was shared by consent and a Service was edited since. Nobody loses an
-/// address for that.
+/// That is the one with the stronger [`Title`], and of two with the same title the older one. Where one of the two has a
+/// sharing key, the address was shared by consent and a Service was edited since. Nobody loses a shown address for that.
 pub(super) fn lost_addresses(services: &Services, addresses: &AddressTable, service: &Service) -> Vec<IpAddr> {
-    let is_lost = |address: &&IpAddr| {
-        addresses.holders(**address).iter().filter(|holder| **holder != service.name).any(|holder| {
-            services.get(holder).is_some_and(|other| {
-                is_duplicate(&service.sharing, &other.sharing) && other.seniority() < service.seniority()
-            })
+    let is_lost = |address: &IpAddr| {
+        let others = addresses.holders(*address).iter().filter(|holder| **holder != service.name);
+        others.filter_map(|holder| services.get(holder)).filter(|other| claims(other, *address)).any(|other| {
+            let (ours, theirs) = (Title::of(service, *address), Title::of(other, *address));
+            let is_duplicate = is_duplicate(&service.sharing, &other.sharing);
+            match ours.cmp(&theirs) {
+                Ordering::Less if ours == Title::Listed => service.sharing.conflict(&other.sharing).is_some(),
+                Ordering::Less => is_duplicate,
+                Ordering::Equal => is_duplicate && other.seniority() < service.seniority(),
+                Ordering::Greater => false,
+            }
         })
     };
-    service.addresses.iter().filter(is_lost).copied().collect()
+    let own = services.last_given(&service.name).iter().chain(service.claimed()).copied();
+    own.filter(is_lost).collect()
+}
+
+/// What speaks for it that an address is the Service's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Title {
+    /// The list alone, or a write in flight. An earlier release, which knows the status alone, may have given it away.
+    Listed,
+    /// The status alone.
+    Shown,
+    /// Both.
+    Both,
+}
+
+impl Title {
+    fn of(service: &Service, address: IpAddr) -> Self {
+        let listed = service.provenance.list.as_ref().is_some_and(|list| list.contains(&address));
+        match (listed, service.addresses.contains(&address)) {
+            (true, true) => Self::Both,
+            (false, true) => Self::Shown,
+            (_, false) => Self::Listed,
+        }
+    }
+}
+
+/// Whether the address is the Service's own, and not one that somebody wrote over its own.
+fn claims(service: &Service, address: IpAddr) -> bool {
+    !service.addresses.contains(&address) || service.claimed().contains(&address)
 }
 
 /// The disagreements between the Service and the other holders of these addresses.
@@ -42,9 +77,9 @@ pub(super) fn disagreements(
 ) -> Vec<Disagreement> {
     let Some(service) = services.get(name) else { return Vec::new() };
     let mut found = Vec::new();
-    for &address in addresses {
+    for &address in addresses.iter().filter(|address| claims(service, **address)) {
         for other in table.holders(address).iter().filter(|holder| *holder != name) {
-            let Some(holder) = services.get(other) else { continue };
+            let Some(holder) = services.get(other).filter(|other| claims(other, address)) else { continue };
             if let Some((reason, why)) = disagreement(&service.sharing, &holder.sharing) {
                 found.push(Disagreement { address, services: [name.clone(), other.clone()], reason, why });
             }

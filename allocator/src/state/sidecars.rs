@@ -81,7 +81,7 @@ impl Index {
             }
             // The status may be older than the Service, which may have got the address again.
             let in_use = self.services.get(&name).is_some_and(|service| {
-                let from_group = service.addresses.iter().filter(|held| service.written_group(**held) == Some(group));
+                let from_group = service.claimed().iter().filter(|held| service.written_group(**held) == Some(group));
                 from_group.copied().any(|held| address.is_none_or(|address| held == address))
             });
             if !in_use {
@@ -103,12 +103,15 @@ impl Index {
             self.external.reject(&rejection.group, name, &rejection.addresses, rejection.why.as_deref());
         }
         let Some(service) = self.services.get(name) else { return };
-        if service.scope == Scope::Ignored {
+        // Without our marks it is not known what the Service has of which group.
+        let has_marks = service.provenance.list.is_some() || service.written.by_us;
+        let is_unmarked = service.scope == Scope::Ours && !has_marks && !service.addresses.is_empty();
+        if matches!(service.scope, Scope::Ignored | Scope::NoClass) || is_unmarked {
             return;
         }
         let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         if service.scope == Scope::Ours && service.written.by_us {
-            for &address in &service.addresses {
+            for &address in service.claimed() {
                 if let Some(group) = service.written_group(address) {
                     held.entry(group).or_default().insert(address);
                 }

@@ -24,6 +24,8 @@ pub(super) struct ApiServer {
     pub(super) deliveries: VecDeque<Delivery>,
     /// Writes to each Service that changed something.
     pub(super) writes: BTreeMap<String, u32>,
+    /// The time of day, in seconds since the epoch.
+    pub(super) seconds: i64,
 }
 
 impl ApiServer {
@@ -82,16 +84,43 @@ impl ApiServer {
 
     /// Sets addresses without the allocator, as another controller or a defect would.
     pub(super) fn set_ingress(&mut self, name: &str, addresses: &[&str]) {
+        let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        self.edit_service(name, "kubectl-patch", |object| {
+            object["status"]["loadBalancer"] = json!({"ingress": ingress});
+        });
+    }
+
+    /// Replaces the status by the hand of this field manager.
+    pub(super) fn set_status(&mut self, name: &str, manager: &str, status: Value) {
+        self.edit_service(name, manager, |object| object["status"] = status);
+    }
+
+    /// Replaces all annotations of ours, as `kubectl replace` does.
+    #[allow(clippy::needless_pass_by_value, reason = "calls read better without the reference")]
+    pub(super) fn replace_annotations(&mut self, name: &str, annotations: Value) {
+        self.edit_service(name, "kubectl-replace", |object| object["metadata"]["annotations"] = annotations);
+    }
+
+    /// A user deletes the Service, and a finalizer of somebody else holds it.
+    pub(super) fn begin_deletion(&mut self, name: &str) {
+        self.edit_service(name, "kubectl-delete", |object| {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        });
+    }
+
+    /// Edits a Service by the hand of this field manager.
+    pub(super) fn edit_service(&mut self, name: &str, manager: &str, edit: impl FnOnce(&mut Value)) {
         let version = self.next_version();
         let Some(object) = self.services.get_mut(name) else { return };
-        let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
-        object["status"] = json!({"loadBalancer": {"ingress": ingress}});
+        let before = object.clone();
+        edit(object);
+        note_writer(&before, object, manager, self.seconds);
         object["metadata"]["resourceVersion"] = json!(version);
         let object = object.clone();
         self.deliveries.push_back(Delivery::Service(object));
     }
 
-    /// A merge patch of a Service's status, with its preconditions.
+    /// A merge patch of a Service's status, with its preconditions, by the allocator.
     pub(super) fn patch(&mut self, name: &str, body: &Value) -> Result<Value, u16> {
         let known = self.services.get(name).ok_or(404_u16)?;
         for precondition in ["uid", "resourceVersion"] {
@@ -111,6 +140,7 @@ impl ApiServer {
         if object == *known {
             return Ok(object);
         }
+        note_writer(known, &mut object, crate::FIELD_MANAGER, self.seconds);
         object["metadata"]["resourceVersion"] = json!(self.next_version());
         self.services.insert(name.to_owned(), object.clone());
         *self.writes.entry(name.to_owned()).or_default() += 1;
@@ -132,6 +162,30 @@ impl ApiServer {
 pub(super) fn addresses(object: &Value) -> Vec<IpAddr> {
     let ingress = object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
     ingress.into_iter().flatten().filter_map(|entry| entry["ip"].as_str()?.parse().ok()).collect()
+}
+
+/// Keeps the managed fields, as far as anybody looks at them: whoever sets the addresses takes them from all others, and
+/// who takes them off owns nothing.
+fn note_writer(before: &Value, after: &mut Value, manager: &str, seconds: i64) {
+    let ingress = |object: &Value| object.pointer("/status/loadBalancer/ingress").cloned().unwrap_or(json!([]));
+    let mut fields = json!({"f:metadata": {"f:annotations": {}}});
+    let entries = after["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut others: Vec<Value> = entries.into_iter().filter(|entry| entry["manager"] != manager).collect();
+    if ingress(before) != ingress(after) {
+        for entry in &mut others {
+            entry["fieldsV1"].as_object_mut().unwrap().remove("f:status");
+        }
+        if ingress(after) != json!([]) {
+            fields["f:status"] = json!({"f:loadBalancer": {"f:ingress": {}}});
+        }
+    } else if let Some(known) = before["metadata"]["managedFields"].as_array()
+        && let Some(entry) = known.iter().find(|entry| entry["manager"] == manager)
+    {
+        fields = entry["fieldsV1"].clone();
+    }
+    let time = k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap().to_string();
+    others.push(json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields}));
+    after["metadata"]["managedFields"] = json!(others);
 }
 
 /// JSON merge patch (RFC 7386).

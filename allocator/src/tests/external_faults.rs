@@ -270,3 +270,23 @@ fn addresses_of_a_lost_answer_are_given_back_after_a_refusal() {
     sidecar.later(10, &mut server, &mut replica);
     assert!(server.addresses("web").is_empty() && sidecar.of("web").is_empty());
 }
+
+#[test]
+fn an_unanswered_call_for_a_service_with_addresses_is_not_forgotten() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    server.put_service("web", one(80), json!({}));
+    sidecar.settle(&mut server, &mut replica);
+    server.put_service("web", both("RequireDualStack"), group("ext"));
+    replica.settle_now(&mut server);
+    assert!(server.annotation("web", "purelb.io/leader-fence").is_some());
+    // The sidecar carries out the call, its answer is lost together with the leader, and the user changes his mind before
+    // the next leader looks.
+    let call = replica.index.next_call(sidecar.now).unwrap();
+    let _ = sidecar.answer(&call);
+    assert!(!sidecar.of("web").is_empty());
+    server.put_service("web", one(80), json!({"purelb.io/service-group": null}));
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    sidecar.later(61, &mut server, &mut replica);
+    assert_eq!((texts(&server, "web"), sidecar.of("web").len()), ("10.1.0.0".to_owned(), 0));
+    assert_eq!(server.annotation("web", "purelb.io/leader-fence"), None);
+}

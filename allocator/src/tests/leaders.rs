@@ -39,7 +39,8 @@ fn a_service_is_marked_before_it_moves_so_that_a_new_leader_knows() {
         server.put_service(name, one("IPv4"), json!({}));
         old.settle(&mut server);
     }
-    server.set_ingress("b", &["10.1.0.0"]);
+    let duplicate = json!({"loadBalancer": {"ingress": [{"ip": "10.1.0.0"}]}});
+    server.set_status("b", crate::FIELD_MANAGER, duplicate);
     while old.deliver(&mut server) {}
     // The mark, and then the move, which is held back on its way.
     assert!(old.send() && old.in_flight(Purpose::Mark) == 1);
@@ -82,7 +83,9 @@ fn only_the_leader_exports_the_gauges_of_pools() {
     replica.index = crate::state::Index::new("purelb", crate::metrics::Metrics::new(&registry).unwrap());
     let object = crate::model::tests::object("purelb", "default", v4("10.1.0.0/24"));
     replica.index.reset_groups(vec![object]);
-    replica.index.reset_services(server.services.values().filter_map(super::replica::kept).collect());
+    replica
+        .index
+        .reset_services(server.services.values().filter_map(|object| super::replica::kept(object, true)).collect());
     let in_use = |replica: &mut Replica| {
         replica.index.refresh_pool_gauges();
         let families = registry.gather();

@@ -22,6 +22,11 @@ enum Step {
     Delete(u8),
     Downgrade(u8),
     ReEvaluate(u8),
+    /// Somebody else writes over what the allocator wrote.
+    Meddle {
+        who: u8,
+        how: u8,
+    },
     /// A user edits or deletes a group.
     Group {
         which: u8,
@@ -44,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u8..8).prop_map(Step::Delete),
         1 => (0_u8..8).prop_map(Step::Downgrade),
         1 => (0_u8..8).prop_map(Step::ReEvaluate),
+        2 => (0_u8..8, 0_u8..6).prop_map(|(who, how)| Step::Meddle { who, how }),
         2 => (0_u8..3, 0_u8..7).prop_map(|(which, how)| Step::Group { which, how }),
         12 => Just(Step::Deliver),
         12 => Just(Step::Send),
@@ -127,10 +133,49 @@ fn no_double_use(server: &ApiServer) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The addresses that the allocator gave: its list, or the status of a Service without one.
+fn given(object: &Value) -> Vec<IpAddr> {
+    let list = object["metadata"]["annotations"]["purelb.io/allocated-addresses"].as_str();
+    let mut given = list.map_or_else(|| addresses(object), api_types::provenance::read_addresses);
+    given.retain(|address| !address.to_string().starts_with("203."));
+    given.sort();
+    given
+}
+
+fn is_deleting(object: &Value) -> bool {
+    object["metadata"].get("deletionTimestamp").is_some()
+}
+
+/// Writes over what the allocator wrote, or begins a deletion.
+fn meddle(server: &mut ApiServer, name: &str, how: u8) {
+    let strip = |object: &mut Value| {
+        let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
+        annotations.retain(|key, _| !api_types::names::annotation::WRITTEN.contains(&key.as_str()));
+    };
+    if !server.services.get(name).is_some_and(is_load_balancer) {
+        return;
+    }
+    match how {
+        0 => server.set_ingress(name, &[&format!("203.0.113.{}", &name[1..])]),
+        1 => server.set_ingress(name, &[]),
+        2 => server.edit_service(name, "operator", strip),
+        3 => server.edit_service(name, "operator", |object| {
+            strip(object);
+            object["status"] = json!({});
+        }),
+        4 => server.edit_service(name, "operator", |object| {
+            if let Some(entries) = object.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut) {
+                entries.push(json!({"hostname": "x.example"}));
+            }
+        }),
+        _ => server.begin_deletion(name),
+    }
+}
+
 /// A Service that has what it wants keeps it.
 fn no_move_without_cause(group_is_multi: bool, before: &Value, after: &Value) -> Result<(), TestCaseError> {
-    let (old, new) = (addresses(before), addresses(after));
-    if old == new || after.is_null() {
+    let (old, new) = (given(before), given(after));
+    if old == new || after.is_null() || is_deleting(before) {
         return Ok(());
     }
     let wanted = wanted(before);
@@ -147,12 +192,22 @@ fn no_move_without_cause(group_is_multi: bool, before: &Value, after: &Value) ->
 fn at_rest(server: &ApiServer, replica: &mut Replica) -> Result<(), TestCaseError> {
     for (name, object) in &server.services {
         let annotations = object["metadata"]["annotations"].as_object().unwrap();
-        let held = addresses(object);
+        let mut held = addresses(object);
+        held.sort();
         if !is_load_balancer(object) {
             prop_assert!(!annotations.contains_key("purelb.io/allocated-by"), "{name} still has our annotations");
             continue;
         }
-        prop_assert_eq!(annotations.contains_key("purelb.io/allocated-by"), !held.is_empty(), "{} {}", name, object);
+        if is_deleting(object) {
+            prop_assert!(!annotations.contains_key("purelb.io/allocated-by"), "{name} has our marks: {object}");
+            continue;
+        }
+        // Without our marks an address is another load balancer's after a change of leader.
+        let marked = annotations.contains_key("purelb.io/allocated-by");
+        prop_assert!(
+            !marked || !held.is_empty() && held == given(object),
+            "{name} has not what it was given: {object}"
+        );
         prop_assert!(!annotations.contains_key("purelb.io/re-evaluate"));
         let chosen = annotations.get("purelb.io/service-group").and_then(Value::as_str).unwrap_or("default");
         let plain = !["purelb.io/allow-shared-ip", "purelb.io/addresses", "purelb.io/multi-pool"]
@@ -209,6 +264,7 @@ proptest! {
                     let spec = server.services[&name(who)]["spec"].clone();
                     server.put_service(&name(who), spec, json!({"purelb.io/re-evaluate": "true"}));
                 }
+                Step::Meddle { who, how } => meddle(&mut server, &name(who), how),
                 Step::Group { which, how } => {
                     let name = ["default", "b", "c"][usize::from(which)];
                     match group(how) {
@@ -240,7 +296,8 @@ proptest! {
                 // Late writes come after the fences, as in reality: the Lease of the predecessor had to end first.
                 Step::Late(which) if !late.is_empty() && !replica.index.is_fencing() => {
                     let patch = late.remove(which % late.len());
-                    let mut ghost = Replica { index: crate::state::Index::new("purelb", crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap()), writes: vec![patch], events: Vec::new() };
+                    let mut ghost = Replica::leader(&mut ApiServer::default(), true, "ghost");
+                    ghost.writes = vec![patch];
                     ghost.answer(&mut server, 0, true);
                 }
                 Step::Downgrade(_) | Step::ReEvaluate(_) | Step::Late(_) => {}

@@ -1,5 +1,7 @@
 //! A simulated replica: an index, and the edge between it and the simulated API server.
 
+use std::time::Duration;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use prometheus::Registry;
@@ -9,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, Delivery};
 use crate::metrics::Metrics;
-use crate::model::{GroupObject, Service, WatchedGroup, WatchedService};
+use crate::model::{GroupObject, HeldAddresses, Service, WatchedGroup, WatchedService};
 use crate::state::{Index, Outcome, Purpose, ServicePatch, clean_up};
 
-pub(super) fn kept(object: &Value) -> Option<Service> {
-    serde_json::from_value::<WatchedService>(object.clone()).unwrap().keep(true)
+pub(super) fn kept(object: &Value, default_announcer: bool) -> Option<Service> {
+    serde_json::from_value::<WatchedService>(object.clone()).unwrap().keep(default_announcer)
 }
 
 /// The Lease of an agent.
@@ -31,18 +33,46 @@ pub(super) struct Replica {
     pub(super) index: Index,
     pub(super) writes: Vec<ServicePatch>,
     pub(super) events: Vec<Event>,
+    /// The time since the replica began.
+    pub(super) now: BootTime,
+    /// Whether Services without a class are ours.
+    pub(super) default_announcer: bool,
 }
 
 impl Replica {
     /// A new leader that has read everything.
     pub(super) fn leader(server: &mut ApiServer, clean: bool, fence: &str) -> Self {
+        Self::leader_with(server, clean, fence, true, Some(HeldAddresses::default()))
+    }
+
+    /// A new leader that has read everything, and this of the agents' kernels; nothing if they have not told all.
+    pub(super) fn leader_with(
+        server: &mut ApiServer,
+        clean: bool,
+        fence: &str,
+        default_announcer: bool,
+        held: Option<HeldAddresses>,
+    ) -> Self {
         let mut index = Index::new("purelb", Metrics::new(&Registry::new()).unwrap());
+        let now = BootTime::default() + Duration::from_secs(3600);
         server.deliveries.clear();
+        server.seconds += 60;
+        index.set_time(now, Timestamp::from_second(server.seconds).unwrap());
+        index.set_heard_all(held.is_some());
+        index.set_held(held.unwrap_or_default());
+        let kept = |object: &Value| kept(object, default_announcer);
         index.reset_services(server.services.values().filter_map(kept).collect());
         let group = |object: &Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object.clone()).unwrap());
         index.reset_groups(server.groups.values().map(group).collect());
         index.lead(clean, fence);
-        Self { index, writes: Vec::new(), events: Vec::new() }
+        Self { index, writes: Vec::new(), events: Vec::new(), now, default_announcer }
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, server: &mut ApiServer, seconds: u64) {
+        server.seconds += i64::try_from(seconds).unwrap();
+        self.now = self.now + Duration::from_secs(seconds);
+        self.index.set_time(self.now, Timestamp::from_second(server.seconds).unwrap());
     }
 
     /// The agent of the node keeps its Lease, with these subnets and these addresses of its kernel.
@@ -60,7 +90,9 @@ impl Replica {
         let Some(delivery) = server.deliveries.pop_front() else { return false };
         let group = |object: Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object).unwrap());
         match delivery {
-            Delivery::Service(object) => self.index.apply_service(kept(&object).unwrap()),
+            Delivery::Service(object) => {
+                self.index.apply_service(kept(&object, self.default_announcer).unwrap());
+            }
             Delivery::ServiceGone(object) => {
                 self.index.delete_service(&serde_json::from_value::<WatchedService>(object).unwrap().as_leftover());
             }
@@ -105,6 +137,7 @@ impl Replica {
             self.writes.extend(now.and_then(|now| now.leftover()).map(|leftover| clean_up(&leftover)));
             return Some((before, after));
         }
+        let kept = |object: &Value| kept(object, self.default_announcer);
         let outcome = match result {
             Ok(object) => kept(&object).map_or(Outcome::Gone, Outcome::Written),
             Err(404) => Outcome::Gone,
@@ -115,8 +148,18 @@ impl Replica {
         Some((before, after))
     }
 
-    /// Works until nothing is left to do.
+    /// Works until nothing is left to do, however long that takes.
     pub(super) fn settle(&mut self, server: &mut ApiServer) {
+        for _ in 0..100 {
+            self.settle_now(server);
+            let Some(due) = self.index.next_due() else { return };
+            self.pass(server, due.since(self.now).as_secs() + 1);
+        }
+        panic!("something is always due");
+    }
+
+    /// Works until nothing is left to do at this moment.
+    pub(super) fn settle_now(&mut self, server: &mut ApiServer) {
         for _ in 0..10_000 {
             let mut busy = self.deliver(server);
             busy |= self.send();

@@ -51,7 +51,7 @@ fn groups_may_be_read_before_the_services_that_use_them() {
     let (mut server, mut replica) = start(&[("default", v4("10.96.1.0/24"))]);
     server.put_service("web", one("IPv4"), json!({}));
     replica.settle(&mut server);
-    let services = server.services.values().filter_map(super::replica::kept).collect();
+    let services = server.services.values().filter_map(|object| super::replica::kept(object, true)).collect();
     let metrics = crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap();
     let mut index = crate::state::Index::new("purelb", metrics);
     index.reset_service_cidrs(vec![service_cidr("kubernetes", &["10.96.0.0/16"])]);

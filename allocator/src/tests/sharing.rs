@@ -125,12 +125,13 @@ fn a_duplicate_is_repaired_and_the_older_keeps_the_address() {
     replica.settle(&mut server);
     server.put_service("new", one("IPv4"), json!({}));
     replica.settle(&mut server);
-    server.set_ingress("new", &["10.1.0.0"]);
+    let duplicate = json!({"loadBalancer": {"ingress": [{"ip": "10.1.0.0"}]}});
+    server.set_status("new", crate::FIELD_MANAGER, duplicate.clone());
     replica.settle(&mut server);
     assert_eq!((texts(&server, "old"), texts(&server, "new")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
     assert_eq!(replica.take_reports().iter().filter(|text| text.starts_with("DuplicateAddress")).count(), 2);
     // Found at start too.
-    server.set_ingress("new", &["10.1.0.0"]);
+    server.set_status("new", crate::FIELD_MANAGER, duplicate);
     let mut replica = Replica::leader(&mut server, true, "f2");
     replica.settle(&mut server);
     assert_eq!((texts(&server, "old"), texts(&server, "new")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));

@@ -149,8 +149,8 @@ fn others_are_left_alone_but_their_addresses_are_not_given_out() {
     );
     // An address of no group of ours.
     assert!(!server.writes.contains_key("metal"));
-    // An address of our own range without our annotations is adopted.
-    assert_eq!(server.annotation("kept", "purelb.io/allocated-from").unwrap(), "default");
+    // An address of our own range without our annotations is reserved, and no more.
+    assert!(!server.writes.contains_key("kept"));
     assert_eq!(
         (texts(&server, "kept"), texts(&server, "named"), texts(&server, "ours")),
         ("10.1.0.1".to_owned(), "10.1.0.2".to_owned(), "10.1.0.3".to_owned())

@@ -61,7 +61,8 @@ mod tests {
 
     fn found(spec: serde_json::Value, observed: &Observed) -> Vec<String> {
         let config = AgentConfig::new(&serde_json::from_value(spec).unwrap()).unwrap();
-        let selection = Selection::new(&config, observed, Ours::new(&BTreeSet::new(), true), &[], &DefaultInterfaces::default());
+        let selection =
+            Selection::new(&config, observed, Ours::new(&BTreeSet::new(), true), &[], &DefaultInterfaces::default());
         unusable(&config, observed, &selection).into_values().collect()
     }
 

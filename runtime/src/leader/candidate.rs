@@ -1,5 +1,6 @@
 //! The task that takes part in the election: it reads and writes the Lease.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) struct Candidate {
     pub(super) leases: Api<Lease>,
     pub(super) name: &'static str,
     pub(super) field_manager: &'static str,
+    pub(super) annotations: BTreeMap<&'static str, String>,
     pub(super) election: Election,
     pub(super) timing: Timing,
     pub(super) leadership: Leadership,
@@ -139,7 +141,8 @@ impl Candidate {
     }
 
     async fn patch(&mut self, spec: Value) -> Result<Lease, WriteError> {
-        let patch = json!({"metadata": {"resourceVersion": self.election.version()}, "spec": spec});
+        let metadata = json!({"resourceVersion": self.election.version(), "annotations": &self.annotations});
+        let patch = json!({"metadata": metadata, "spec": spec});
         let parameters = PatchParams { field_manager: Some(self.field_manager.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
         let request = self.leases.patch(self.name, &parameters, &patch);

@@ -1,0 +1,183 @@
+//! How often the allocator puts back what somebody else takes from a Service.
+//!
+//! The first repair is made at once. After that a Service gets two repairs a minute, so that two programs that fight
+//! over it do not load the API server. Together with the agents' the writes stay below four a minute. Services of an
+//! earlier release get their marks at 20 a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use runtime::BootTime;
+
+use super::condition::join_first;
+use crate::model::{Service, ServiceName};
+
+/// The time in which a Service gets [`REPAIRS`].
+const MINUTE: Duration = Duration::from_secs(60);
+/// The most repairs of a Service in a minute.
+const REPAIRS: usize = 2;
+/// The most marks in a minute that warn the next leader of a repair.
+const FENCES: usize = 1;
+/// How long the condition stays after the last repair.
+const QUIET: Duration = Duration::from_secs(120);
+/// The pause between two Services that get nothing but their marks.
+const MARK_PAUSE: Duration = Duration::from_millis(50);
+/// The most writers that the condition names.
+const LISTED: usize = 5;
+
+/// What a repair writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepairKind {
+    /// The annotation `leader-fence`, before a repair that the Service does not show to the next leader.
+    Fence,
+    /// Conditions, or less.
+    Note,
+    /// Marks that the Service lacks.
+    Marks,
+    /// Addresses that somebody else took.
+    Addresses,
+}
+
+impl RepairKind {
+    /// Whether somebody else made the repair needed.
+    const fn puts_back(self) -> bool {
+        matches!(self, Self::Marks | Self::Addresses)
+    }
+}
+
+/// The repairs of one Service.
+#[derive(Debug, Default)]
+struct Repaired {
+    /// Writes within the last minute.
+    writes: Vec<(BootTime, RepairKind)>,
+    /// From whom something was put back.
+    writers: BTreeSet<String>,
+    /// The message of the condition, and until when it stays.
+    overwritten: Option<(String, BootTime)>,
+}
+
+/// The repairs of all Services in this term.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    services: BTreeMap<ServiceName, Repaired>,
+    /// When the term began, by both clocks.
+    began: (BootTime, Timestamp),
+    /// Services that wait for their marks.
+    slots: BTreeMap<ServiceName, BootTime>,
+    next_slot: BootTime,
+    /// When to plan which Service again.
+    due: BTreeSet<(BootTime, ServiceName)>,
+}
+
+impl Repairs {
+    /// A term begins.
+    pub(super) fn begin(&mut self, now: BootTime, time: Timestamp) {
+        *self = Self { began: (now, time), ..Self::default() };
+    }
+
+    /// The Service has this condition from an earlier term.
+    pub(super) fn inherit(&mut self, name: &ServiceName, message: &str, now: BootTime) {
+        let until = now + QUIET;
+        self.services.entry(name.clone()).or_default().overwritten = Some((message.to_owned(), until));
+        self.due.insert((until, name.clone()));
+    }
+
+    /// Whether the Service may be repaired now. If not, it becomes due when it may.
+    pub(super) fn permit(&mut self, service: &Service, kind: RepairKind, now: BootTime) -> bool {
+        let slot = if kind == RepairKind::Marks { self.slot(&service.name, now) } else { now };
+        let ready = self.ready_at(service, kind, now).max(slot);
+        let permitted = ready <= now;
+        if permitted {
+            self.slots.remove(&service.name);
+        } else {
+            self.due.insert((ready, service.name.clone()));
+        }
+        permitted
+    }
+
+    fn ready_at(&self, service: &Service, kind: RepairKind, now: BootTime) -> BootTime {
+        let is_fence = kind == RepairKind::Fence;
+        let most = if is_fence { FENCES } else { REPAIRS };
+        let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
+        let counted = writes.iter().rev().filter(|(_, sent)| (*sent == RepairKind::Fence) == is_fence);
+        let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
+        let by_budget = recent.nth(most.saturating_sub(1)).map_or(now, |at| at + MINUTE);
+        by_budget.max(self.inherited(service).unwrap_or(now))
+    }
+
+    /// An earlier leader may have spent the budget: the object shows a write of ours within the last minute before the
+    /// term.
+    fn inherited(&self, service: &Service) -> Option<BootTime> {
+        let (began, time) = self.began;
+        // Managed fields have whole seconds. A write within the second in which the term began is taken for one of ours.
+        let before = time.as_second().saturating_sub(service.writers.our_write?);
+        if before <= 0 {
+            return None;
+        }
+        let rest = MINUTE.checked_sub(Duration::from_secs(u64::try_from(before).ok()?))?;
+        Some(began + rest)
+    }
+
+    fn slot(&mut self, name: &ServiceName, now: BootTime) -> BootTime {
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        let slot = self.next_slot.max(now);
+        self.next_slot = slot + MARK_PAUSE;
+        self.slots.insert(name.clone(), slot);
+        slot
+    }
+
+    /// A repair is sent. `writer` is who made it needed.
+    pub(super) fn sent(&mut self, name: &ServiceName, kind: RepairKind, writer: String, now: BootTime) {
+        let repaired = self.services.entry(name.clone()).or_default();
+        repaired.writes.retain(|(at, _)| now.since(*at) < MINUTE);
+        repaired.writes.push((now, kind));
+        if !kind.puts_back() {
+            return;
+        }
+        repaired.writers.insert(writer);
+        if repaired.writes.iter().filter(|(_, kind)| kind.puts_back()).count() >= REPAIRS {
+            let writers = join_first(repaired.writers.iter().cloned(), LISTED, ", ");
+            let message = format!(
+                "{writers} overwrites again and again what the load balancer writes to this Service; it is put back at most twice a minute: keep other programs from writing status.loadBalancer and the annotations purelb.io/*"
+            );
+            repaired.overwritten = Some((message, now + QUIET));
+            self.due.insert((now + QUIET, name.clone()));
+        }
+    }
+
+    /// The last repair did not happen: the Service had changed meanwhile.
+    pub(super) fn not_written(&mut self, name: &ServiceName) {
+        if let Some(repaired) = self.services.get_mut(name) {
+            repaired.writes.pop();
+        }
+    }
+
+    /// The message of the condition `Overwritten` of a Service.
+    pub(super) fn message(&self, name: &ServiceName, now: BootTime) -> Option<&str> {
+        let (message, until) = self.services.get(name)?.overwritten.as_ref()?;
+        (now < *until).then_some(message)
+    }
+
+    /// Removes and returns the Services that are to be planned again now.
+    pub(super) fn due(&mut self, now: BootTime) -> Vec<ServiceName> {
+        let is_over = |repaired: &Repaired| {
+            repaired.writes.iter().all(|(at, _)| now.since(*at) >= MINUTE)
+                && repaired.overwritten.as_ref().is_none_or(|(_, until)| *until <= now)
+        };
+        self.services.retain(|_, repaired| !is_over(repaired));
+        let mut due = Vec::new();
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            due.extend(self.due.pop_first().map(|(_, name)| name));
+        }
+        due
+    }
+
+    /// When the next Service becomes due.
+    #[cfg(test)]
+    pub(super) fn next_due(&self) -> Option<BootTime> {
+        self.due.first().map(|(at, _)| *at)
+    }
+}

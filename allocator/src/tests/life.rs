@@ -1,0 +1,97 @@
+//! Edits of a living Service, and its end.
+
+use serde_json::{Value, json};
+
+use super::fixtures::{both, dual, group, one, shared, start, texts, v4};
+use super::replica::Replica;
+
+#[test]
+fn case_19_an_edit_that_does_not_move_the_service_is_answered_once() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24")), ("other", v4("10.2.0.0/24"))]);
+    let mut with_ip = one("IPv4");
+    with_ip["loadBalancerIP"] = json!("10.2.0.9");
+    let edits: [(&str, Value, Value); 5] = [
+        ("group", one("IPv4"), group("other")),
+        ("pin", one("IPv4"), json!({"purelb.io/addresses": "10.2.0.7"})),
+        ("ip", with_ip, json!({})),
+        ("key", one("IPv4"), json!({"purelb.io/allow-shared-ip": "k"})),
+        ("gone", one("IPv4"), group("nope")),
+    ];
+    let (spec, annotations) = shared("k", 443);
+    server.put_service("sharer", spec, annotations);
+    for (name, _, _) in &edits {
+        server.put_service(name, one("IPv4"), json!({}));
+    }
+    replica.settle(&mut server);
+    let (before, writes) = (server.services.clone(), server.writes.clone());
+    replica.take_reports();
+    for (name, spec, annotations) in edits {
+        server.put_service(name, spec, annotations);
+        replica.settle(&mut server);
+        let reports = replica.take_reports();
+        assert_eq!(reports.len(), 1, "{name}: {reports:?}");
+        assert!(reports[0].starts_with("ReEvaluateNeeded the Service keeps 10.1.0."), "{reports:?}");
+        let says = if name == "gone" { "unknown pool \"nope\"" } else { "purelb.io/re-evaluate: \"true\"" };
+        assert!(reports[0].contains(says), "{reports:?}");
+        assert_eq!(server.services[name]["status"], before[name]["status"]);
+        // Nothing is said of an edit that asks for nothing else.
+        let spec = server.services[name]["spec"].clone();
+        server.put_service(name, spec, json!({"purelb.io/node-affinity": "service-endpoints"}));
+        replica.settle(&mut server);
+        assert!(replica.take_reports().is_empty());
+    }
+    assert_eq!(server.writes, writes);
+    // A new leader does not say it again.
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert!(!replica.take_reports().join("\n").contains("ReEvaluateNeeded"));
+}
+
+#[test]
+fn case_19_an_edit_of_the_group_is_answered_as_well() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    server.put_group("default", &v4("10.3.0.0/24"));
+    replica.settle(&mut server);
+    assert!(replica.take_reports().join("\n").contains("ReEvaluateNeeded the Service keeps 10.1.0.0"));
+    assert_eq!((texts(&server, "web"), server.writes["web"]), ("10.1.0.0".to_owned(), 1));
+}
+
+#[test]
+fn case_21_a_service_that_is_being_deleted_gives_back_first() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/32", "2001:db8:1::/128"))]);
+    server.put_service("web", both("RequireDualStack"), json!({}));
+    replica.settle(&mut server);
+    server.put_service("next", both("RequireDualStack"), json!({}));
+    server.put_service("waits", both("RequireDualStack"), json!({}));
+    server.begin_deletion("waits");
+    replica.settle(&mut server);
+    server.begin_deletion("web");
+    while replica.deliver(&mut server) {}
+    // The write is under way: the address is not free yet.
+    assert!(replica.send() && !replica.send());
+    assert_eq!(texts(&server, "next"), "");
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "web"), texts(&server, "waits")), (String::new(), String::new()));
+    assert_eq!(server.writes["web"], 2);
+    let left = server.services["web"]["metadata"]["annotations"].as_object().unwrap().clone();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(texts(&server, "next"), "10.1.0.0,2001:db8:1::");
+    // Nothing new, whatever is asked for.
+    server.put_service("web", both("RequireDualStack"), json!({"purelb.io/re-evaluate": "true"}));
+    server.delete_service("next");
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "web"), server.writes["web"]), (String::new(), 2));
+}
+
+#[test]
+fn case_21_another_load_balancers_address_stays_until_the_end() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    server.set_ingress("web", &["203.0.113.7"]);
+    server.begin_deletion("web");
+    while replica.deliver(&mut server) {}
+    replica.settle(&mut server);
+    assert!(!server.writes.contains_key("web"));
+}
