@@ -182,6 +182,12 @@ impl Services {
         self.last_write
     }
 
+    /// Whether a write in flight gives the address to the Service.
+    pub(super) fn is_reserved(&self, name: &ServiceName, address: IpAddr) -> bool {
+        let reservation = self.entries.get(name).and_then(|entry| entry.reservation.as_ref());
+        reservation.is_some_and(|reservation| reservation.addresses.contains(&address))
+    }
+
     /// Ends the reservation of a write. `None` if this write is not in flight: the Service of that time may be gone, and
     /// another one of its name may have a write of its own.
     pub(super) fn end_write(&mut self, name: &ServiceName, write: WriteId) -> Option<EndedWrite> {

@@ -27,7 +27,8 @@ pub(super) fn lost_addresses(services: &Services, addresses: &AddressTable, serv
     let is_lost = |address: &IpAddr| {
         let others = addresses.holders(*address).iter().filter(|holder| **holder != service.name);
         others.filter_map(|holder| services.get(holder)).filter(|other| claims(other, *address)).any(|other| {
-            let (ours, theirs) = (Title::of(service, *address), Title::of(other, *address));
+            let title = |of| Title::of(services, of, *address);
+            let (ours, theirs) = (title(service), title(other));
             let is_duplicate = is_duplicate(&service.sharing, &other.sharing);
             match ours.cmp(&theirs) {
                 Ordering::Less if ours == Title::Listed => service.sharing.conflict(&other.sharing).is_some(),
@@ -44,8 +45,11 @@ pub(super) fn lost_addresses(services: &Services, addresses: &AddressTable, serv
 /// What speaks for it that an address is the Service's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Title {
-    /// The list alone, or a write in flight. An earlier release, which knows the status alone, may have given it away.
+    /// The list alone. An earlier release, which knows the status alone, or we while the Service was of another type, may
+    /// have given it away.
     Listed,
+    /// A write in flight.
+    Reserved,
     /// The status alone.
     Shown,
     /// Both.
@@ -53,11 +57,12 @@ enum Title {
 }
 
 impl Title {
-    fn of(service: &Service, address: IpAddr) -> Self {
+    fn of(services: &Services, service: &Service, address: IpAddr) -> Self {
         let listed = service.provenance.list.as_ref().is_some_and(|list| list.contains(&address));
         match (listed, service.addresses.contains(&address)) {
             (true, true) => Self::Both,
             (false, true) => Self::Shown,
+            (_, false) if services.is_reserved(&service.name, address) => Self::Reserved,
             (_, false) => Self::Listed,
         }
     }

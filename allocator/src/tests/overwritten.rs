@@ -196,3 +196,18 @@ fn an_address_that_an_earlier_release_gave_away_stays_there() {
     assert_eq!((texts(&server, "next"), texts(&server, "web")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
     assert_eq!(server.annotation("web", "purelb.io/allocated-addresses").unwrap(), "10.1.0.1");
 }
+
+#[test]
+fn a_list_does_not_win_over_a_write_in_flight() {
+    let (mut server, mut replica) = web();
+    server.put_service("web", json!({"type": "ClusterIP"}), json!({}));
+    while replica.deliver(&mut server) {}
+    server.put_service("next", one("IPv4"), json!({}));
+    while replica.deliver(&mut server) {}
+    // Before our marks are taken off, the Service is of the type again.
+    assert!(replica.send());
+    server.put_service("web", one("IPv4"), json!({}));
+    while replica.deliver(&mut server) {}
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "next"), texts(&server, "web")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
+}
