@@ -31,8 +31,8 @@ fn this_node(addresses: &[&str]) -> Input {
 }
 
 /// Another node whose kernel has these addresses.
-fn owner(own: &[&str]) -> Input {
-    Input::Lease(Event::Apply(LeaseView {
+fn owner(own: &[&str]) -> LeaseView {
+    LeaseView {
         node: "n2".to_owned(),
         subnets: Vec::new(),
         places: Vec::new(),
@@ -42,7 +42,7 @@ fn owner(own: &[&str]) -> Input {
         endpoints: Vec::new(),
         renewed: Some(jiff::Timestamp::now()),
         duration: Duration::from_secs(10),
-    }))
+    }
 }
 
 /// Whether the kernel has an address with our mark.
@@ -118,7 +118,7 @@ fn case_3_what_another_node_has_is_started_when_it_is_free() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let node = Node::start().await;
-        node.send(owner(&[LOCAL[0], REMOTE[0]])).await;
+        node.send(Input::Lease(Event::InitApply(owner(&[LOCAL[0], REMOTE[0]])))).await;
         node.lists(&groups(), &[service("local", LOCAL), service("routed", REMOTE)]).await;
         for address in [LOCAL[0], REMOTE[0]] {
             let refused = |entry: &lbnodeagent::report::state::AddressEntry| {
@@ -127,10 +127,10 @@ fn case_3_what_another_node_has_is_started_when_it_is_free() {
             node.says("refused", address, refused).await;
         }
         node.says("announced", LOCAL[1], |address| address.announced).await;
-        node.send(owner(&[])).await;
+        node.send(Input::Lease(Event::Apply(owner(&[])))).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
         // What is announced is not taken away.
-        node.send(owner(&[LOCAL[0], REMOTE[0]])).await;
+        node.send(Input::Lease(Event::Apply(owner(&[LOCAL[0], REMOTE[0]])))).await;
         node.settles().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(remote_is_there() && local_is_there());
