@@ -14,6 +14,7 @@ use crate::service::{annotation, ingress_addresses};
 
 /// What the Service says of addresses that we gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is said by annotations or a field of its own")]
 pub struct Provenance {
     /// `allocated-addresses`, if `allocated-to` is this object's UID; nothing if the annotation is missing, names no
     /// address, or was written for another object. It is never empty.
@@ -82,11 +83,10 @@ impl Provenance {
     pub const fn right(&self, listed: Option<bool>, in_status: bool, evidence: Evidence, old_leader: bool) -> Right {
         match (listed, in_status) {
             (Some(true), true) => Right::Start,
-            (Some(true), false) => Right::Keep,
             // An old manifest was applied again, or an allocator that does not know the list gave the address.
             (Some(false), true) if self.by_us && old_leader => Right::Start,
             (None, true) if self.counts_as_given(evidence) => Right::Start,
-            (_, true) => Right::Keep,
+            (Some(true), false) | (_, true) => Right::Keep,
             (_, false) => Right::Withdraw,
         }
     }
@@ -163,6 +163,7 @@ mod tests {
 
     const ADDRESS: &str = "192.0.2.1";
 
+    #[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
     fn service(annotations: Value, class: Option<&str>) -> Service {
         serde_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop", "uid": "1", "annotations": annotations},

@@ -75,7 +75,7 @@ pub struct Selection {
 impl Selection {
     /// Without interfaces, but with the default choice that was found last.
     #[must_use]
-    pub fn remembering(defaults: DefaultInterfaces) -> Self {
+    pub const fn remembering(defaults: DefaultInterfaces) -> Self {
         Self { interfaces: Vec::new(), defaults }
     }
 

@@ -55,8 +55,8 @@ pub(super) fn networks(observed: &Observed, index: u32, ours: Ours<'_>) -> Vec<I
     networks
 }
 
-/// The networks that an interface is part of by on-link routes alone, as with DHCPv6, which gives addresses of the full
-/// prefix length (RFC 8415).
+/// The networks that an interface is part of by on-link routes alone, as with `DHCPv6`, which gives addresses of the
+/// full prefix length (RFC 8415).
 ///
 /// The interface must have an own address there. Without one it could ask nobody whether an address is free.
 pub(super) fn on_link_networks(observed: &Observed, index: u32, ours: Ours<'_>) -> Vec<IpNetwork> {

@@ -31,8 +31,8 @@ fn this_node(addresses: &[&str]) -> Input {
 }
 
 /// Another node whose kernel has these addresses.
-fn owner(own: &[&str]) -> Input {
-    Input::Lease(Event::Apply(LeaseView {
+fn owner(own: &[&str]) -> LeaseView {
+    LeaseView {
         node: "n2".to_owned(),
         subnets: Vec::new(),
         places: Vec::new(),
@@ -44,7 +44,7 @@ fn owner(own: &[&str]) -> Input {
         report: api_types::lease::Report::default(),
         renewed: Some(jiff::Timestamp::now()),
         duration: Duration::from_secs(10),
-    }))
+    }
 }
 
 /// Whether the kernel has an address with our mark.
@@ -120,7 +120,7 @@ fn case_3_what_another_node_has_is_started_when_it_is_free() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let node = Node::start().await;
-        node.send(owner(&[LOCAL[0], REMOTE[0]])).await;
+        node.send(Input::Lease(Event::InitApply(owner(&[LOCAL[0], REMOTE[0]])))).await;
         node.deliver_lists(&groups(), &[service("local", LOCAL), service("routed", REMOTE)]).await;
         for address in [LOCAL[0], REMOTE[0]] {
             let refused = |entry: &lbnodeagent::report::state::AddressEntry| {
@@ -129,10 +129,10 @@ fn case_3_what_another_node_has_is_started_when_it_is_free() {
             node.wait_for_address("refused", address, refused).await;
         }
         node.wait_for_address("announced", LOCAL[1], |address| address.announced).await;
-        node.send(owner(&[])).await;
+        node.send(Input::Lease(Event::Apply(owner(&[])))).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
         // What is announced is not taken away.
-        node.send(owner(&[LOCAL[0], REMOTE[0]])).await;
+        node.send(Input::Lease(Event::Apply(owner(&[LOCAL[0], REMOTE[0]])))).await;
         node.wait_until_idle().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(remote_is_there() && local_is_there());
@@ -231,9 +231,9 @@ fn case_23_a_host_route_inside_another_network_is_announced_with_a_warning() {
         ip_batch("link add eth1 type veth peer name other\nlink set eth1 up\naddress add 172.30.200.1/24 dev eth1\n");
         let mut node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
-        let mut told = node.events();
+        let mut told = node.event_reasons();
         eventually("a warning", || {
-            told.extend(node.events());
+            told.extend(node.event_reasons());
             told.iter().any(|(reason, text)| {
                 *reason == "ConfigurationWarning" && text.contains("network 172.30.200.0/24 of interface eth1")
             })

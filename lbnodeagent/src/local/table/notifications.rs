@@ -23,15 +23,15 @@ impl Table {
                 continue;
             }
             self.forget_gone(&change);
-            if let Change::Address(key, found) = &change {
-                if !self.owned.contains(&key.ip) {
-                    // It was reported after we had deleted it, or another program uses our mark.
-                    if found.mark == Some(MARK) {
-                        self.observer.set_stale();
-                    }
-                    if found.secondary {
-                        touched.extend(self.held_above(key));
-                    }
+            if let Change::Address(key, found) = &change
+                && !self.owned.contains(&key.ip)
+            {
+                // It was reported after we had deleted it, or another program uses our mark.
+                if found.mark == Some(MARK) {
+                    self.observer.set_stale();
+                }
+                if found.secondary {
+                    touched.extend(self.held_above(key));
                 }
             }
             if matches!(change, Change::NoLink(_)) {
