@@ -17,6 +17,7 @@
 //! | `pinned` | the very addresses that the user names |
 //! | `external` | addresses that an IPAM sidecar gave |
 //! | `annotations` | the annotations that go with the addresses |
+//! | `text` | nothing: how addresses stand in sentences |
 //! | `failure` | why a Service gets no address |
 
 mod allocation;
@@ -31,6 +32,7 @@ mod release;
 mod reminder;
 mod select;
 mod single;
+mod text;
 mod write;
 
 pub use allocation::{Allocation, Basis, counts_as_given};

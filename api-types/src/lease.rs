@@ -9,12 +9,14 @@
 //! | `subnets` | the subnets in which the node can answer |
 //! | `addresses` | the node's own addresses |
 //! | `macs` | the hardware addresses of its interfaces |
+//! | `instance` | which agent writes it |
 //! | `endpoints` | where its agent listens for gossip |
 //! | `report` | addresses that nobody may have, what the agent refuses and holds, and which release it is |
 //! | `list` | what reading and writing of all of them have in common |
 
 mod addresses;
 mod endpoints;
+mod instance;
 mod list;
 mod macs;
 mod report;
@@ -24,6 +26,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 
 pub use addresses::{ADDRESSES, MAX_ADDRESSES, addresses, addresses_value};
 pub use endpoints::{GOSSIP, MAX_ENDPOINTS, endpoints, endpoints_value};
+pub use instance::INSTANCE;
 pub use macs::{MACS, MAX_MACS, macs, macs_value};
 pub use report::{
     ALLOCATOR_VERSION, GATEWAYS, Held, MARKS_WITH_ADDRESSES, MAX_GATEWAYS, MAX_OWN_ADDRESSES, MAX_REPORT,
@@ -34,8 +37,6 @@ pub use subnets::{MAX_SUBNETS, SUBNETS, subnets, subnets_value};
 
 /// The prefix of the name of every agent's Lease. The name of the node follows it.
 pub const NAME_PREFIX: &str = "purelb-node-";
-/// Annotation: the UID of the agent's pod.
-pub const INSTANCE: &str = "purelb.io/instance";
 
 /// The name of a node's Lease.
 #[must_use]

@@ -4,6 +4,8 @@
 //! schema, the union of both. One default differs: only version v1 sets `spec.local.announce`. The value stays in
 //! storage, so it shows later through which version an object was written (design, section 3).
 
+use std::fmt::Write as _;
+
 use std::path::Path;
 use std::{fs, io};
 
@@ -62,7 +64,7 @@ fn quote_enums(yaml: &str) -> String {
         let value = text.strip_prefix("- ").filter(|_| indentation == Some(depth));
         match value {
             Some(value) if !value.starts_with(['"', '\'']) => {
-                quoted.push_str(&format!("{}- \"{value}\"", " ".repeat(depth)));
+                let _ = write!(quoted, "{}- \"{value}\"", " ".repeat(depth));
             }
             Some(_) => quoted.push_str(line),
             None => {

@@ -113,6 +113,7 @@ const TICK: Duration = Duration::from_millis(500);
 const INPUTS_AT_ONCE: usize = 4096;
 
 /// The agent.
+#[allow(clippy::struct_excessive_bools, reason = "they have nothing to do with each other")]
 pub struct Agent {
     settings: Settings,
     outside: Outside,

@@ -6,7 +6,7 @@ use api_types::names::reason;
 
 use super::allocation::{Allocation, Basis};
 use super::outcome::{AllocationAnnotations, AnnotationChange, Notice, Plan};
-use super::write::joined;
+use super::text::joined;
 use crate::model::Service;
 
 /// The load balancer's part of a deletion comes first: nothing new is given, and what was given goes from status and

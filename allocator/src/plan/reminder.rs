@@ -6,7 +6,7 @@ use api_types::names::reason;
 
 use super::outcome::{Notice, Plan, Snapshot};
 use super::planner::{Memory, plan};
-use super::write::joined;
+use super::text::joined;
 use crate::model::{Scope, Service};
 
 /// What to tell a user whose edit does not move the Service: it would have other addresses if it were judged as new.

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use api_types::Group;
 use api_types::names::reason;
-use api_types::provenance::addresses_value;
 
 use super::allocation::{Allocation, Basis};
 use super::outcome::{AnnotationChange, Notice, Plan};
 use super::planner::Planner;
+use super::text::joined;
 
 impl Planner<'_> {
     /// An address that the marks of another object name, that fits, and that the Service may have: nobody else holds it,
@@ -46,9 +46,9 @@ impl Planner<'_> {
         let missing = given.iter().any(|address| !self.service.shows(*address));
         let dropped =
             self.allocation.addresses.iter().any(|address| shown.contains(address) && !given.contains(address));
-        let takes_over = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
-        let taken_over = takes_over && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
-        (missing || dropped || taken_over).then(|| given.to_vec())
+        let replaces = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
+        let any_other = replaces && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
+        (missing || dropped || any_other).then(|| given.to_vec())
     }
 
     /// Whether these are the addresses that the Service has been given before.
@@ -80,8 +80,8 @@ impl Planner<'_> {
 
     fn copied(&self) -> Option<Notice> {
         let provenance = &self.service.provenance;
-        let gives = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
-        (provenance.for_another && gives).then(|| {
+        let allocates = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
+        (provenance.for_another && allocates).then(|| {
             let (hint, given) = (joined(&provenance.hint), joined(&self.plan.addresses));
             let text = format!(
                 "the annotations purelb.io/allocated-* were written for another object (a copy or a restored backup) and name {hint}; this Service has {given}"
@@ -103,8 +103,4 @@ impl Allocation {
         );
         Some(Notice::warning(reason::FOREIGN_ADDRESS, text))
     }
-}
-
-pub(super) fn joined(addresses: &[IpAddr]) -> String {
-    addresses_value(addresses).replace(',', ", ")
 }

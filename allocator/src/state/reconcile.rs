@@ -119,7 +119,7 @@ impl Index {
     fn reconcile(&mut self, name: &ServiceName) -> Option<ServicePatch> {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
-        if self.needs_mark(service, &plan) {
+        if Self::needs_mark(service, &plan) {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
             }
@@ -196,7 +196,7 @@ impl Index {
 
     /// Whether the next leader has to be warned of what is about to be done, because the Service does not show it: it
     /// gains an address, or a sidecar is asked for more than it has.
-    fn needs_mark(&self, service: &Service, plan: &Plan) -> bool {
+    fn needs_mark(service: &Service, plan: &Plan) -> bool {
         let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
         let gains = plan.addresses.iter().any(|address| !known.contains(&address));
         // An edit can make a Service with addresses look complete before the sidecar has answered.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::coordination::v1::Lease;
 use serde::{Deserialize, Serialize};
 
+use super::instance::INSTANCE;
 use super::list::{entries, join};
 use crate::reserved::names_a_host;
 
@@ -129,7 +130,7 @@ pub fn report(lease: &Lease) -> Report {
 /// The version of the wire that the Lease's present agent speaks; 1 if it does not say.
 #[must_use]
 pub fn wire_version(lease: &Lease) -> u16 {
-    let instance = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(super::INSTANCE));
+    let instance = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE));
     version(lease, WIRE_VERSION, instance.map(String::as_str)).unwrap_or(1)
 }
 
@@ -191,9 +192,9 @@ mod tests {
 
     #[test]
     fn a_version_counts_for_the_present_process_only() {
-        let one = lease(&[(super::super::INSTANCE, "pod-1"), (WIRE_VERSION, "2 pod-1")]);
+        let one = lease(&[(INSTANCE, "pod-1"), (WIRE_VERSION, "2 pod-1")]);
         assert_eq!(wire_version(&one), 2);
-        let rolled_back = lease(&[(super::super::INSTANCE, "pod-2"), (WIRE_VERSION, "2 pod-1")]);
+        let rolled_back = lease(&[(INSTANCE, "pod-2"), (WIRE_VERSION, "2 pod-1")]);
         assert_eq!(wire_version(&rolled_back), 1);
         let mut leader = lease(&[(ALLOCATOR_VERSION, "2 a")]);
         leader.spec = Some(LeaseSpec { holder_identity: Some("a".to_owned()), ..LeaseSpec::default() });

@@ -65,6 +65,7 @@ impl<'a> AnnouncingEntry<'a> {
 
 /// The part of a Service that decides about its addresses: a few hundred bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a field or an annotation of the Service")]
 pub struct ServiceView {
     /// Namespace and name.
     pub name: ServiceName,

@@ -2,11 +2,13 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `holdings` | what the kernel has that the protocol did not put there |
+//! | `holdings` | the addresses on interfaces for remote ones |
+//! | `holding_changes` | what the kernel has that the protocol did not put there |
 //! | `losses` | addresses that somebody else removed, and when that is reported |
 //! | `notifications` | changes that the kernel reports |
 //! | `writing` | adding addresses to the kernel and removing them |
 
+mod holding_changes;
 mod holdings;
 mod losses;
 mod notifications;

@@ -1,15 +1,10 @@
-//! What the kernel has that the protocol did not put there: the answer to members that ask for it.
-//!
-//! An address on an interface on which a service proxy keeps VIPs of the whole cluster is none of them. What somebody
-//! else put on any other interface is foreign; what the agent put on the dummy interface is a route.
+//! The addresses on interfaces for remote ones, and what may have changed of what the kernel has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api_types::reserved::{SERVICE_PROXY_INTERFACES, names_a_host};
 use ownership::KernelHolding;
 
-use super::Table;
 use crate::model::address::{AddressKey, KernelAddress, MARK};
 use crate::model::observed::{Change, Observed};
 
@@ -18,9 +13,9 @@ use crate::model::observed::{Change, Observed};
 pub(super) struct Holdings {
     /// The addresses on interfaces for remote ones, and whether the agent put them there.
     remote: BTreeMap<AddressKey, bool>,
-    reported: BTreeMap<IpAddr, KernelHolding>,
+    pub reported: BTreeMap<IpAddr, KernelHolding>,
     /// What may have changed since the last report.
-    touched: BTreeSet<IpAddr>,
+    pub touched: BTreeSet<IpAddr>,
 }
 
 impl Holdings {
@@ -68,7 +63,8 @@ impl Holdings {
         }
     }
 
-    fn of(&self, ip: IpAddr) -> impl Iterator<Item = (&AddressKey, bool)> {
+    /// What is there of an address, and whether the agent put it there.
+    pub fn of(&self, ip: IpAddr) -> impl Iterator<Item = (&AddressKey, bool)> {
         let first = AddressKey { ip, index: 0, prefix_len: 0 };
         let last = AddressKey { ip, index: u32::MAX, prefix_len: u8::MAX };
         self.remote.range(first..=last).map(|(key, ours)| (key, *ours))
@@ -79,45 +75,4 @@ impl Holdings {
 /// them count as such.
 fn is_from_us(found: &KernelAddress, marks_addresses: bool) -> bool {
     found.mark == Some(MARK) || !marks_addresses
-}
-
-/// Whether an address is there: not while duplicate address detection runs, nor when it has found another host.
-fn is_there(key: &AddressKey, found: &KernelAddress) -> bool {
-    key.ip.is_ipv4() || found.usable || found.preferred == Some(0)
-}
-
-impl Table {
-    /// What changed since the last call.
-    pub(in crate::local) fn take_holdings(&mut self) -> Vec<(IpAddr, Option<KernelHolding>)> {
-        let mut changes = Vec::new();
-        for ip in std::mem::take(&mut self.holdings.touched).into_iter().filter(|ip| names_a_host(*ip)) {
-            let holding = self.holding(ip);
-            let before = match holding {
-                Some(holding) => self.holdings.reported.insert(ip, holding),
-                None => self.holdings.reported.remove(&ip),
-            };
-            if before != holding {
-                changes.push((ip, holding));
-            }
-        }
-        changes
-    }
-
-    /// How the kernel has an address that the protocol does not hold.
-    fn holding(&self, ip: IpAddr) -> Option<KernelHolding> {
-        if self.owned.contains(&ip) {
-            return None;
-        }
-        let proxied = |key: &AddressKey| SERVICE_PROXY_INTERFACES.contains(&self.observed().name_of(key.index));
-        let foreign = |key: &AddressKey, found: &KernelAddress| {
-            // Where the kernel cannot mark addresses, one with a lifetime may be left from an earlier run.
-            let may_be_ours = !self.marks_addresses && found.valid.is_some();
-            !proxied(key) && is_there(key, found) && !may_be_ours && !self.ours().includes(key, found)
-        };
-        let remote: Vec<bool> = self.holdings.of(ip).filter(|(key, _)| !proxied(key)).map(|(_, ours)| ours).collect();
-        if remote.contains(&false) || self.observed().of(ip).any(|(key, found)| foreign(key, found)) {
-            return Some(KernelHolding::Foreign);
-        }
-        (!remote.is_empty()).then_some(KernelHolding::Remote)
-    }
 }
