@@ -5,7 +5,6 @@
 //! storage, so it shows later through which version an object was written (design, section 3).
 
 use std::fmt::Write as _;
-
 use std::path::Path;
 use std::{fs, io};
 

@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(of_type("FQDN"), None);
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as `places` returns it")]
     fn nodes<'a>(ready: &[&'a str], either: &[&'a str]) -> Option<Places<'a>> {
         Some(Places::Nodes { ready: ready.iter().copied().collect(), either: either.iter().copied().collect() })
     }

@@ -223,6 +223,7 @@ mod tests {
     use super::testing::{annotated, view};
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
     fn read(metadata: Value, class: Option<&str>, default_announcer: bool) -> ServiceView {
         let mut object = json!({
             "metadata": {"name": "a", "namespace": "shop", "uid": "1"},

@@ -46,6 +46,7 @@ fn what_a_new_list_does_not_bring_is_gone() {
     assert_eq!(store.services.addresses().count(), 1);
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
 fn agent(name: &str, spec: serde_json::Value) -> Box<api_types::Watched<LBNodeAgent>> {
     let object = serde_json::json!({"metadata": {"name": name, "namespace": "purelb"}, "spec": spec});
     Box::new(serde_json::from_value(object).unwrap())

@@ -32,12 +32,6 @@ impl Link {
         self.up && self.carrier
     }
 
-    /// Whether this is one of its names.
-    #[must_use]
-    pub fn is_named(&self, name: &str) -> bool {
-        self.names().any(|known| known == name)
-    }
-
     /// Its name, and then its further names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.altnames).map(String::as_str)

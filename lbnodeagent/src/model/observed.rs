@@ -223,11 +223,10 @@ impl Observed {
         self.addresses.range(first..=last)
     }
 
-    /// The index of the interface with this name. A further name of an interface counts as well: the kernel allows each
-    /// name once.
+    /// The index of the interface with this name.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<u32> {
-        self.links.iter().find(|(_, link)| link.is_named(name)).map(|(index, _)| *index)
+        self.links.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index)
     }
 
     /// The name of an interface; empty if it is gone.

@@ -114,7 +114,7 @@ fn deletes_only_what_is_ours() {
 
 #[test]
 fn case_4_what_we_put_is_withdrawn_whatever_the_nodes_status_lists() {
-    assert_eq!(Case::new().has(2, "192.168.50.200/24", ours()).plan(), "Delete 192.168.50.200/24 eth0\n");
+    assert_eq!(Case::new().has(2, "192.168.50.200/24", secondary(ours())).plan(), "Delete 192.168.50.200/24 eth0\n");
     assert_eq!(Case::new().has(2, "192.168.50.200/24", plain()).plan(), "");
 }
 

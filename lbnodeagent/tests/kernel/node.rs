@@ -233,7 +233,7 @@ impl Node {
         self.send(Input::Service(Event::Delete(view(service)))).await;
     }
 
-    /// Delivers the first list of EndpointSlices: a Service's ready endpoints on these nodes.
+    /// Delivers the first list of `EndpointSlice`s: a Service's ready endpoints on these nodes.
     pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
         self.send(Input::Slice(Event::InitApply(slice(&endpoints(service, nodes))))).await;
         self.send(Input::Slice(Event::InitDone)).await;
@@ -259,7 +259,7 @@ impl Node {
             own: Vec::new(),
             gateways: Vec::new(),
             macs: Vec::new(),
-            report: Default::default(),
+            report: api_types::lease::Report::default(),
             endpoints: vec![(place.address, 7475).into()],
             wire_version: ::ownership::wire::VERSION.into(),
             renewed: Some(jiff::Timestamp::now()),

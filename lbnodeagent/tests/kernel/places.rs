@@ -161,11 +161,10 @@ fn case_9_no_default_route_is_needed() {
 fn case_12_an_on_link_route_is_a_network() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
-        let node = Node::with(&groups(), &[service("local", &LOCAL[1..])]).await;
-        node.wait_for_address("announced", LOCAL[1], |address| address.announced).await;
         ip("address del fd00:50::11/64 dev eth0");
         ip("address add fd00:50::11/128 dev eth0 nodad");
-        node.wait_for_address("gone", LOCAL[1], |address| address.reason == "noLocalInterface").await;
+        let node = Node::with(&groups(), &[service("local", &LOCAL[1..])]).await;
+        node.wait_for_address("nowhere", LOCAL[1], |address| address.reason == "noLocalInterface").await;
         ip("-6 route add fd00:50::/64 dev eth0 proto ra");
         node.wait_for_address("announced", LOCAL[1], |address| address.announced && address.prefix_length == Some(128))
             .await;
@@ -231,9 +230,9 @@ fn case_23_a_host_route_inside_another_network_is_announced_with_a_warning() {
         ip_batch("link add eth1 type veth peer name other\nlink set eth1 up\naddress add 172.30.200.1/24 dev eth1\n");
         let mut node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
-        let mut told = node.event_reasons();
+        let mut told = node.events();
         eventually("a warning", || {
-            told.extend(node.event_reasons());
+            told.extend(node.events());
             told.iter().any(|(reason, text)| {
                 *reason == "ConfigurationWarning" && text.contains("network 172.30.200.0/24 of interface eth1")
             })

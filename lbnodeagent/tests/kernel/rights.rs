@@ -109,12 +109,12 @@ fn case_59_an_interface_without_ipv6_is_reported_once() {
         eventually("IPv4", || cidrs("kube-lb0") == ["172.30.200.155/32"]).await;
         let mut told = Vec::new();
         eventually("told", || {
-            told.extend(node.event_reasons());
+            told.extend(node.events());
             told.iter().any(|(reason, _)| *reason == "InterfaceUnusable")
         })
         .await;
         node.wait_until_idle().await;
-        told.extend(node.event_reasons());
+        told.extend(node.events());
         let unusable: Vec<_> = told.iter().filter(|(reason, _)| *reason == "InterfaceUnusable").collect();
         assert!(unusable.len() == 1 && unusable[0].1.contains("net.ipv6.conf.kube-lb0.disable_ipv6"), "{told:?}");
         assert!(told.iter().all(|(reason, _)| *reason != "AnnouncementFailed"), "{told:?}");
@@ -157,7 +157,7 @@ fn case_63_a_selection_that_matches_nothing_is_reported_and_alternative_names_ma
         node.deliver_lists(&groups(), &[service("local", LOCAL)]).await;
         let mut told = Vec::new();
         eventually("told", || {
-            told.extend(node.event_reasons());
+            told.extend(node.events());
             // On the Node and on the LBNodeAgent.
             let about = |(reason, text): &&(&str, String)| *reason == "InterfaceUnusable" && text.contains("eth0");
             told.iter().filter(about).count() == 2
