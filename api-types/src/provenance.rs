@@ -14,6 +14,7 @@ use crate::service::{annotation, ingress_addresses};
 
 /// What the Service says of addresses that we gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each stands for something that the Service says")]
 pub struct Provenance {
     /// `allocated-addresses`, if `allocated-to` is this object's UID; nothing if the annotation is missing, names no
     /// address, or was written for another object. It is never empty.
@@ -82,11 +83,10 @@ impl Provenance {
     pub const fn right(&self, listed: Option<bool>, in_status: bool, evidence: Evidence, old_leader: bool) -> Right {
         match (listed, in_status) {
             (Some(true), true) => Right::Start,
-            (Some(true), false) => Right::Keep,
             // An old manifest was applied again, or an allocator that does not know the list gave the address.
             (Some(false), true) if self.by_us && old_leader => Right::Start,
             (None, true) if self.counts_as_given(evidence) => Right::Start,
-            (_, true) => Right::Keep,
+            (Some(true), false) | (_, true) => Right::Keep,
             (_, false) => Right::Withdraw,
         }
     }
