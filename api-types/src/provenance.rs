@@ -163,6 +163,7 @@ mod tests {
 
     const ADDRESS: &str = "192.0.2.1";
 
+    #[allow(clippy::needless_pass_by_value, reason = "calls read better without the reference")]
     fn service(annotations: Value, class: Option<&str>) -> Service {
         serde_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop", "uid": "1", "annotations": annotations},

@@ -202,7 +202,7 @@ impl Controller {
     fn input(&mut self, input: Input) {
         self.parts.client_metrics.updates.inc();
         match input {
-            Input::Service(service) => self.index.apply_service(service),
+            Input::Service(service) => self.index.apply_service(*service),
             Input::ServiceGone(gone) => self.index.delete_service(&gone),
             Input::Services(list) => {
                 info!(op = "list", services = list.len(), "read all Services of type LoadBalancer");

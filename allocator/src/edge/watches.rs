@@ -14,7 +14,7 @@ use crate::model::{GroupId, GroupObject, Leftover, Service, WatchedGroup, Watche
 /// A change that the API server reports.
 #[derive(Debug)]
 pub(super) enum Input {
-    Service(Service),
+    Service(Box<Service>),
     ServiceGone(Leftover),
     /// The complete list.
     Services(Vec<Service>),
@@ -41,7 +41,7 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
         Input::Services,
         // The selector lets no object of another type through. Should one come, it is not ours.
         move |object| match object.keep(default_announcer) {
-            Some(service) => Input::Service(service),
+            Some(service) => Input::Service(Box::new(service)),
             None => Input::ServiceGone(object.as_leftover()),
         },
         |object| Input::ServiceGone(object.as_leftover()),

@@ -47,8 +47,8 @@ impl Planner<'_> {
         let dropped =
             self.allocation.addresses.iter().any(|address| shown.contains(address) && !given.contains(address));
         let takes_over = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
-        let taken_over = takes_over && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
-        (missing || dropped || taken_over).then(|| given.to_vec())
+        let replaced = takes_over && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
+        (missing || dropped || replaced).then(|| given.to_vec())
     }
 
     /// Whether these are the addresses that the Service has been given before.
@@ -80,8 +80,8 @@ impl Planner<'_> {
 
     fn copied(&self) -> Option<Notice> {
         let provenance = &self.service.provenance;
-        let gives = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
-        (provenance.for_another && gives).then(|| {
+        let is_marked = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
+        (provenance.for_another && is_marked).then(|| {
             let (hint, given) = (joined(&provenance.hint), joined(&self.plan.addresses));
             let text = format!(
                 "the annotations purelb.io/allocated-* were written for another object (a copy or a restored backup) and name {hint}; this Service has {given}"
