@@ -14,7 +14,7 @@ use crate::service::{annotation, ingress_addresses};
 
 /// What the Service says of addresses that we gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is said by annotations or a field of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "each stands for something that the Service says")]
 pub struct Provenance {
     /// `allocated-addresses`, if `allocated-to` is this object's UID; nothing if the annotation is missing, names no
     /// address, or was written for another object. It is never empty.
@@ -163,7 +163,7 @@ mod tests {
 
     const ADDRESS: &str = "192.0.2.1";
 
-    #[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
+    #[allow(clippy::needless_pass_by_value, reason = "calls read better without the reference")]
     fn service(annotations: Value, class: Option<&str>) -> Service {
         serde_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop", "uid": "1", "annotations": annotations},

@@ -127,6 +127,13 @@ impl ExternalAllocations {
         self.groups.iter().find(|(_, group)| gave(group)).map(|(name, _)| name.as_str())
     }
 
+    /// Whether a sidecar has given the address to the Service, and is not to take it back.
+    #[must_use]
+    pub fn has_given(&self, name: &ServiceName, address: IpAddr) -> bool {
+        let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.owes_release();
+        self.groups.values().filter_map(|group| group.allocations.get(name)).any(gave)
+    }
+
     /// Whether something of the Service is still open with a sidecar: a call, a request, or what an unanswered call did.
     #[must_use]
     pub fn is_open(&self, name: &ServiceName) -> bool {

@@ -46,7 +46,8 @@ impl Allocation {
     #[must_use]
     pub fn of(snapshot: &Snapshot<'_>, service: &Service, last_given: &[IpAddr]) -> Self {
         if service.provenance.list.is_some() {
-            let addresses = service.claimed().to_vec();
+            let claimed = service.claimed().iter().copied();
+            let addresses: Vec<IpAddr> = claimed.filter(|address| still_has(snapshot, service, *address)).collect();
             let basis = if service.believes_status() { Basis::Unlisted } else { Basis::Listed };
             let foreign = service.addresses.iter().copied().filter(|address| !addresses.contains(address)).collect();
             return Self { addresses, foreign, basis };
@@ -78,6 +79,15 @@ impl Allocation {
     pub fn is_foreign(&self) -> bool {
         self.basis == Basis::Unlisted && self.addresses.is_empty() && !self.foreign.is_empty()
     }
+}
+
+/// Whether the Service still has an address of its list. A sidecar may have taken back one that the status does not show,
+/// while the Service was of another type: only the sidecar knows, and gives the same again if it did not.
+fn still_has(snapshot: &Snapshot<'_>, service: &Service, address: IpAddr) -> bool {
+    let group = service.written_group(address).and_then(|name| snapshot.groups.get(name));
+    service.addresses.contains(&address)
+        || !group.is_some_and(is_external)
+        || snapshot.external.has_given(&service.name, address)
 }
 
 /// Whether what a Service without a list was given last is still its own. It is not if an earlier release of ours gave it

@@ -12,10 +12,9 @@ impl Planner<'_> {
         if addresses.is_empty() {
             // The agents remove their own annotations themselves.
             let any = written.by_us || written.groups.is_some() || written.pool_type.is_some() || written.list;
-            // Marks of another object stay as a hint until an address is given.
-            if self.allocation.addresses.is_empty()
-                && (self.service.provenance.for_another || !self.service.addresses.is_empty())
-            {
+            // Marks of another object stay as a hint until an address is given, and all marks until a sidecar has answered.
+            let may_follow = self.service.provenance.for_another || !self.plan.requests.is_empty();
+            if self.allocation.addresses.is_empty() && (may_follow || !self.service.addresses.is_empty()) {
                 return None;
             }
             return any.then_some(AllocationAnnotations { groups: None, pool_type: None, skip_ipv6_dad: false });

@@ -20,6 +20,7 @@ impl Planner<'_> {
                 && group.pool_of(address).is_some()
                 && !freed.was_anothers(address, &self.service.name, now)
                 && self.check_holders(group, address).is_ok()
+                && self.check_reserved(group, address).is_ok()
         })
     }
 
@@ -46,9 +47,9 @@ impl Planner<'_> {
         let missing = given.iter().any(|address| !self.service.shows(*address));
         let dropped =
             self.allocation.addresses.iter().any(|address| shown.contains(address) && !given.contains(address));
-        let replaces = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
-        let any_other = replaces && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
-        (missing || dropped || any_other).then(|| given.to_vec())
+        let takes_over = self.allocation.basis == Basis::Copied || self.service.requested.re_evaluate;
+        let replaced = takes_over && !given.is_empty() && shown.iter().any(|address| !given.contains(address));
+        (missing || dropped || replaced).then(|| given.to_vec())
     }
 
     /// Whether these are the addresses that the Service has been given before.
@@ -80,8 +81,8 @@ impl Planner<'_> {
 
     fn copied(&self) -> Option<Notice> {
         let provenance = &self.service.provenance;
-        let allocates = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
-        (provenance.for_another && allocates).then(|| {
+        let is_marked = !self.plan.addresses.is_empty() && self.plan.annotations != AnnotationChange::Keep;
+        (provenance.for_another && is_marked).then(|| {
             let (hint, given) = (joined(&provenance.hint), joined(&self.plan.addresses));
             let text = format!(
                 "the annotations purelb.io/allocated-* were written for another object (a copy or a restored backup) and name {hint}; this Service has {given}"

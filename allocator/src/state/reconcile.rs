@@ -119,7 +119,7 @@ impl Index {
     fn reconcile(&mut self, name: &ServiceName) -> Option<ServicePatch> {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
-        if Self::needs_mark(service, &plan) {
+        if needs_mark(service, &plan) {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
             }
@@ -192,16 +192,6 @@ impl Index {
         let changes = mark_is_over || conditions.is_some() || plan.changes();
         let keep_fence = plan.restores && needs_fence;
         changes.then(|| assign(service, plan, conditions, keep_fence))
-    }
-
-    /// Whether the next leader has to be warned of what is about to be done, because the Service does not show it: it
-    /// gains an address, or a sidecar is asked for more than it has.
-    fn needs_mark(service: &Service, plan: &Plan) -> bool {
-        let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
-        let gains = plan.addresses.iter().any(|address| !known.contains(&address));
-        // An edit can make a Service with addresses look complete before the sidecar has answered.
-        let asks = !plan.requests.is_empty() && !service.addresses.is_empty();
-        !service.written.leader_fence && (asks || gains && !expects_address(service))
     }
 
     /// Records what follows from the plan besides the write: metrics, the problem to report, and external allocations.
@@ -277,6 +267,16 @@ impl Index {
         self.queue.set_waiting(name, true);
         self.publish(object, Notice::warning(reason::ALLOCATION_FAILED, text));
     }
+}
+
+/// Whether the next leader has to be warned of what is about to be done, because the Service does not show it: it
+/// gains an address, or a sidecar is asked for more than it has.
+fn needs_mark(service: &Service, plan: &Plan) -> bool {
+    let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
+    let gains = plan.addresses.iter().any(|address| !known.contains(&address));
+    // An edit can make a Service with addresses look complete before the sidecar has answered.
+    let asks = !plan.requests.is_empty() && !service.addresses.is_empty();
+    !service.written.leader_fence && (asks || gains && !expects_address(service))
 }
 
 /// What the write of a plan that only restores consists of.

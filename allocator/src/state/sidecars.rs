@@ -81,7 +81,7 @@ impl Index {
             }
             // The status may be older than the Service, which may have got the address again.
             let in_use = self.services.get(&name).is_some_and(|service| {
-                let from_group = service.claimed().iter().filter(|held| service.written_group(**held) == Some(group));
+                let from_group = service.addresses.iter().filter(|held| service.written_group(**held) == Some(group));
                 from_group.copied().any(|held| address.is_none_or(|address| held == address))
             });
             if !in_use {
@@ -111,7 +111,7 @@ impl Index {
         }
         let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         if service.scope == Scope::Ours && service.written.by_us {
-            for &address in service.claimed() {
+            for &address in &service.addresses {
                 if let Some(group) = service.written_group(address) {
                     held.entry(group).or_default().insert(address);
                 }

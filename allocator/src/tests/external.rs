@@ -112,6 +112,28 @@ fn a_service_that_leaves_gives_back() {
 }
 
 #[test]
+fn a_list_is_not_believed_after_the_sidecar_took_the_address_back() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    // An emptied status is put back without a call.
+    server.set_ingress("web", &[]);
+    sidecar.take_calls();
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!((texts(&server, "web"), sidecar.take_calls()), ("192.0.2.0".to_owned(), Vec::new()));
+    // The Service is of the type again before our marks are taken off.
+    server.put_service("web", json!({"type": "ClusterIP"}), json!({}));
+    server.put_service("web", one(80), json!({}));
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!((sidecar.of("web").len(), server.addresses("web")), (1, sidecar.of("web")));
+    // A new leader asks.
+    server.set_ingress("web", &[]);
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!((sidecar.of("web").len(), server.addresses("web")), (1, sidecar.of("web")));
+}
+
+#[test]
 fn dual_stack_is_all_or_nothing_unless_preferred() {
     let (mut server, mut replica, mut sidecar) = start(4);
     sidecar.behavior = Behavior::Gives(vec!["192.0.2.8".parse().unwrap()]);
