@@ -62,7 +62,8 @@ fn quote_enums(yaml: &str) -> String {
         let value = text.strip_prefix("- ").filter(|_| indentation == Some(depth));
         match value {
             Some(value) if !value.starts_with(['"', '\'']) => {
-                quoted.push_str(&format!("{}- \"{value}\"", " ".repeat(depth)));
+                quoted.push_str(&" ".repeat(depth));
+                quoted.extend(["- \"", value, "\""]);
             }
             Some(_) => quoted.push_str(line),
             None => {

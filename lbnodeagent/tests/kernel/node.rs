@@ -271,7 +271,7 @@ impl Node {
             subnets: vec![place.subnet],
             places: vec![place],
             macs: Vec::new(),
-            report: Default::default(),
+            report: api_types::lease::Report::default(),
             endpoints: vec![(place.address, 7475).into()],
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),
