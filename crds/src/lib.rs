@@ -4,7 +4,6 @@
 //! schema, the union of both. One default differs: only version v1 sets `spec.local.announce`. The value stays in
 //! storage, so it shows later through which version an object was written (design, section 3).
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -63,7 +62,8 @@ fn quote_enums(yaml: &str) -> String {
         let value = text.strip_prefix("- ").filter(|_| indentation == Some(depth));
         match value {
             Some(value) if !value.starts_with(['"', '\'']) => {
-                let _ = write!(quoted, "{}- \"{value}\"", " ".repeat(depth));
+                quoted.push_str(&" ".repeat(depth));
+                quoted.extend(["- \"", value, "\""]);
             }
             Some(_) => quoted.push_str(line),
             None => {

@@ -124,8 +124,6 @@ pub struct Agent {
     interface_record: InterfaceRecord,
     /// For which Services this node has put addresses into its kernel.
     holders: Holders,
-    /// Whether the last attempt to write the state files failed.
-    unwritable: bool,
     /// For which Services this node took part in an address when it last decided about it, by their UIDs.
     served: BTreeMap<IpAddr, Uids>,
     /// Those of them on which nothing says that the address is ours.
@@ -170,7 +168,6 @@ impl Agent {
             marks_addresses: marks_addresses(),
             record: Record::load(&settings.run_dir),
             holders: Holders::load(&settings.run_dir),
-            unwritable: false,
             served: BTreeMap::new(),
             unmarked: BTreeMap::new(),
             entries: Entries::default(),
@@ -281,9 +278,8 @@ impl Agent {
         let saved = self.record.save().and_then(|()| self.holders.save());
         let saved = saved.and_then(|()| self.interface_record.save(self.selection.defaults()));
         self.outside.metrics.record_unwritable.set(i64::from(saved.is_err()));
-        if let Err(error) = &saved
-            && !self.unwritable
-        {
+        let new = self.problems.note_unwritable(saved.is_err());
+        if let Some(error) = saved.err().filter(|_| new) {
             let text = format!(
                 "{}, where the agent keeps which addresses are its own, cannot be written ({error}): check its permissions, SELinux and free space",
                 self.settings.run_dir.display()
@@ -291,7 +287,6 @@ impl Agent {
             tracing::warn!(op = "record", event = reason::RECORD_UNWRITABLE, %error, "{text}");
             self.reporter.node(&self.cluster, reason::RECORD_UNWRITABLE, &text);
         }
-        self.unwritable = saved.is_err();
     }
 
     /// The plan for remote addresses; for all, as long as the thread for local ones does not run.

@@ -88,20 +88,20 @@ impl Agent {
         if users.len() > 1
             && let Some(dark) = self.dark_everywhere(ip, &users)
         {
-            consequence = self.consequence(ip);
+            consequence = self.consequence(ip, &users);
             report.dark = if consequence.is_some() { names(&dark) } else { BTreeSet::new() };
         }
         if self.is_responsible(ip) {
             report.nameless = names(&nameless(&self.cluster.endpoints, ip, &users));
         }
         let nobody = BTreeSet::new();
-        let here = self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip);
+        report.here = self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip);
         let before = self.policy_reports.get(&ip);
-        let (dark_before, nameless_before): (BTreeSet<ServiceName>, BTreeSet<ServiceName>) =
-            before.map(|before| (before.dark.clone(), before.nameless.clone())).unwrap_or_default();
+        let new = before.is_none_or(|before| (&before.dark, before.here) != (&report.dark, report.here));
+        let nameless_before: BTreeSet<ServiceName> = before.map(|before| before.nameless.clone()).unwrap_or_default();
         for user in users {
-            if let Some(consequence) = consequence.as_deref().filter(|_| report.dark != dark_before) {
-                let text = dark_text(ip, consequence, &user.name, if here { &report.dark } else { &nobody });
+            if let Some(consequence) = consequence.as_deref().filter(|_| new) {
+                let text = dark_text(ip, consequence, &user.name, if report.here { &report.dark } else { &nobody });
                 self.reporter.service(user, Severity::Warning, reason::NO_ELIGIBLE_NODES, text);
             }
             if report.nameless.contains(&user.name) && !nameless_before.contains(&user.name) {
@@ -128,16 +128,21 @@ impl Agent {
         (!here.is_empty() && !others.any(serves_all)).then_some(here)
     }
 
-    /// Who answers for an address although some of its Services get nothing; nothing if another node reports that.
-    fn consequence(&self, ip: IpAddr) -> Option<String> {
+    /// Who answers for an address although some of its Services get nothing; nothing if another node reports that, or if a
+    /// node that serves some of them is about to claim it.
+    fn consequence(&self, ip: IpAddr, users: &[&ServiceView]) -> Option<String> {
         let node = &self.settings.node;
         if self.local.held.contains_key(&ip) {
             Some(format!("node {node} keeps it"))
         } else if self.remote.desired.contains_key(&ip) {
             self.is_responsible(ip).then(|| "the nodes with endpoints of most of them have it".to_owned())
         } else {
+            let local = users.iter().filter(|user| user.traffic_local).count();
+            let serves_none = |node: &str| dark(&self.cluster.endpoints, ip, users, node).len() == local;
+            let mut others = self.local.live().map(|member| member.node.as_str());
+            let nobody = serves_none(node) && others.all(serves_none);
             let reports = self.local.members.is_some() && !self.is_announced(ip) && self.is_first(ip);
-            reports.then(|| "nobody answers for it".to_owned())
+            (nobody && reports).then(|| "nobody answers for it".to_owned())
         }
     }
 

@@ -64,8 +64,8 @@ impl<'a> AnnouncingEntry<'a> {
 }
 
 /// The part of a Service that decides about its addresses: a few hundred bytes.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent settings of the Service")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a field or an annotation of the Service")]
 pub struct ServiceView {
     /// Namespace and name.
     pub name: ServiceName,
@@ -223,8 +223,7 @@ mod tests {
     use super::testing::{annotated, view};
     use super::*;
 
-    #[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
-    fn read(metadata: Value, class: Option<&str>, default_announcer: bool) -> ServiceView {
+    fn read(metadata: &Value, class: Option<&str>, default_announcer: bool) -> ServiceView {
         let mut object = json!({
             "metadata": {"name": "a", "namespace": "shop", "uid": "1"},
             "spec": {"type": "LoadBalancer", "loadBalancerClass": class},
@@ -239,7 +238,7 @@ mod tests {
     #[test]
     fn addresses_of_the_status_come_before_those_that_only_the_list_has() {
         let listed = read(
-            json!({"annotations": {"purelb.io/allocated-addresses": "192.0.2.2,192.0.2.1", "purelb.io/allocated-to": "1"}}),
+            &json!({"annotations": {"purelb.io/allocated-addresses": "192.0.2.2,192.0.2.1", "purelb.io/allocated-to": "1"}}),
             None,
             true,
         );
@@ -250,15 +249,15 @@ mod tests {
 
     #[test]
     fn case_21_a_service_that_is_being_deleted_has_no_addresses() {
-        assert!(read(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), None, true).addresses.is_empty());
+        assert!(read(&json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), None, true).addresses.is_empty());
     }
 
     #[test]
     fn case_72_a_service_without_a_class_is_looked_at_and_one_of_another_class_is_not() {
-        let view = read(json!({}), None, false);
+        let view = read(&json!({}), None, false);
         assert!(!view.addresses.is_empty() && !view.our_class);
-        assert!(read(json!({}), Some("example.com/other"), true).addresses.is_empty());
-        assert!(read(json!({"namespace": "default", "name": "kubernetes"}), None, false).addresses.is_empty());
+        assert!(read(&json!({}), Some("example.com/other"), true).addresses.is_empty());
+        assert!(read(&json!({"namespace": "default", "name": "kubernetes"}), None, false).addresses.is_empty());
     }
 
     #[test]

@@ -46,8 +46,7 @@ fn what_a_new_list_does_not_bring_is_gone() {
     assert_eq!(store.services.addresses().count(), 1);
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "so that `json!` can be written in place")]
-fn agent(name: &str, spec: serde_json::Value) -> Box<api_types::Watched<LBNodeAgent>> {
+fn agent(name: &str, spec: &serde_json::Value) -> Box<api_types::Watched<LBNodeAgent>> {
     let object = serde_json::json!({"metadata": {"name": name, "namespace": "purelb"}, "spec": spec});
     Box::new(serde_json::from_value(object).unwrap())
 }
@@ -62,22 +61,22 @@ fn case_96_an_lbnodeagent_that_cannot_be_read_is_refused_alone() {
     };
     let mut store = Store::new("me");
     complete(&mut store);
-    store.apply(Input::Agent(Event::Apply(agent("a", newer()))), at(1), wall(1));
+    store.apply(Input::Agent(Event::Apply(agent("a", &newer()))), at(1), wall(1));
     assert_eq!(name(&store), "default");
     let notice = store.configuration().1.remove(0);
     assert_eq!((notice.reason, notice.agent.1.as_str()), ("ConfigError", "a"));
     assert!(notice.text.contains("spec.local.conflictDetection is \"Negotiate\""), "{}", notice.text);
-    store.apply(Input::Agent(Event::Apply(agent("b", dummy()))), at(1), wall(1));
+    store.apply(Input::Agent(Event::Apply(agent("b", &dummy()))), at(1), wall(1));
     assert_eq!(name(&store), "purelb/b lb0");
     // The last readable form stays.
-    store.apply(Input::Agent(Event::Apply(agent("a", serde_json::json!({"local": {}})))), at(1), wall(1));
+    store.apply(Input::Agent(Event::Apply(agent("a", &serde_json::json!({"local": {}})))), at(1), wall(1));
     assert!(store.configuration().1.iter().all(|notice| notice.reason != "ConfigError"));
     store.take_dirty();
-    store.apply(Input::Agent(Event::Apply(agent("a", newer()))), at(1), wall(1));
+    store.apply(Input::Agent(Event::Apply(agent("a", &newer()))), at(1), wall(1));
     assert!(store.take_dirty().config);
     assert_eq!(name(&store), "purelb/a kube-lb0");
     // A new list without it.
-    for event in [Event::Init, Event::InitApply(agent("b", dummy())), Event::InitDone] {
+    for event in [Event::Init, Event::InitApply(agent("b", &dummy())), Event::InitDone] {
         store.apply(Input::Agent(event), at(1), wall(1));
     }
     assert_eq!(name(&store), "purelb/b lb0");

@@ -1,4 +1,4 @@
-//! What is wrong with this node's interfaces, so that each cause is reported once and not once for each address.
+//! What is wrong with this node's interfaces and files, so that each cause is reported once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct NodeProblems {
     selection: BTreeSet<String>,
     no_ipv6: BTreeSet<u32>,
+    unwritable: bool,
 }
 
 impl NodeProblems {
@@ -16,6 +17,11 @@ impl NodeProblems {
         self.selection.retain(|cause| present.contains_key(cause));
         let new = present.into_iter().filter(|(cause, _)| self.selection.insert(cause.clone()));
         new.map(|(_, text)| text).collect()
+    }
+
+    /// Whether the state files could not be written; returns whether that is new.
+    pub const fn note_unwritable(&mut self, unwritable: bool) -> bool {
+        !std::mem::replace(&mut self.unwritable, unwritable) && unwritable
     }
 
     /// The interface took no IPv6 address; returns whether that is new.

@@ -15,6 +15,8 @@ pub struct PolicyReport {
     pub dark: BTreeSet<ServiceName>,
     /// The Services whose endpoints name no node.
     pub nameless: BTreeSet<ServiceName>,
+    /// Whether the address was here.
+    pub here: bool,
 }
 
 /// For a Service that shares an address: what becomes of it, and which Services get nothing from the nodes that have it.

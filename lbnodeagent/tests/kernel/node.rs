@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::objects::{agent, endpoints, from, group, kind, slice, view};
+use crate::objects::{agent, endpoints_of, from, group, kind, slice, view};
 use crate::support::{Far, add_dummy, cidrs, eventually, ip, ip_batch, run_dir};
 
 /// Addresses of the remote groups.
@@ -149,7 +149,7 @@ impl Node {
         node
     }
 
-    /// Delivers the first list of every watch.
+    /// Delivers the first list of slices: a Service's ready endpoints of both families on these nodes.
     pub async fn deliver_lists(&self, groups: &[Value], services: &[Value]) {
         for group in groups {
             self.send(Input::Group(Event::InitApply(Box::new(self::group(group))))).await;
@@ -160,7 +160,7 @@ impl Node {
         self.finish_lists().await;
     }
 
-    /// Delivers the first list of every watch, with these objects of any kind.
+    /// Delivers the first list of slices: a Service's ready endpoints of both families on these nodes.
     pub async fn deliver_lists_of(&self, objects: &[Value]) {
         for object in objects {
             let input = match kind(object) {
@@ -233,9 +233,12 @@ impl Node {
         self.send(Input::Service(Event::Delete(view(service)))).await;
     }
 
-    /// Delivers the first list of `EndpointSlice`s: a Service's ready endpoints on these nodes.
+    /// Delivers the first list of slices: a Service's ready endpoints of both families on these nodes.
     pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
-        self.send(Input::Slice(Event::InitApply(slice(&endpoints(service, nodes))))).await;
+        for address_type in ["IPv4", "IPv6"] {
+            let endpoints = endpoints_of(service, address_type, nodes);
+            self.send(Input::Slice(Event::InitApply(slice(&endpoints)))).await;
+        }
         self.send(Input::Slice(Event::InitDone)).await;
     }
 

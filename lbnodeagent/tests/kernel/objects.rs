@@ -78,13 +78,21 @@ pub fn groups() -> Vec<Value> {
     ]
 }
 
-/// An EndpointSlice: a Service's ready endpoints on these nodes.
+/// An EndpointSlice: a Service's ready IPv4 endpoints on these nodes.
 pub fn endpoints(service: &str, nodes: &[&str]) -> Value {
+    endpoints_of(service, "IPv4", nodes)
+}
+
+/// An EndpointSlice: a Service's ready endpoints of this type on these nodes.
+pub fn endpoints_of(service: &str, address_type: &str, nodes: &[&str]) -> Value {
     let endpoints: Vec<Value> = nodes.iter().map(|node| json!({"addresses": ["10.0.0.1"], "nodeName": node})).collect();
     json!({
         "kind": "EndpointSlice",
-        "metadata": {"name": format!("{service}-1"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
-        "addressType": "IPv4", "endpoints": endpoints
+        "metadata": {
+            "name": format!("{service}-{address_type}"), "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": service}
+        },
+        "addressType": address_type, "endpoints": endpoints
     })
 }
 

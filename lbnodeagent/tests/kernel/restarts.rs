@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
 use lbnodeagent::cluster::input::Input;
-use lbnodeagent::cluster::service::ServiceView;
 use serde_json::{Value, json};
 
 use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
-use crate::objects::{groups, service, service_group};
+use crate::objects::{groups, service, service_group, view};
 use crate::support::{
     Monitor, add_dummy, addresses, agent_thread_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
 };
@@ -159,8 +158,7 @@ fn without_link_local(mut lines: Vec<String>) -> Vec<String> {
 async fn relist(node: &Node, services: &[Value]) {
     node.send(Input::Service(Event::Init)).await;
     for service in services {
-        let view = ServiceView::new(&serde_json::from_value(service.clone()).unwrap(), true);
-        node.send(Input::Service(Event::InitApply(view))).await;
+        node.send(Input::Service(Event::InitApply(view(service)))).await;
     }
     node.send(Input::Service(Event::InitDone)).await;
 }
