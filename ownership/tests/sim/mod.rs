@@ -17,4 +17,6 @@ mod trace;
 pub mod versions;
 
 pub use cluster::Cluster;
+#[allow(unused_imports, reason = "only one of the two programs compares builds")]
+pub use digest::Digest;
 pub use setup::{Family, Setup};
