@@ -122,7 +122,7 @@ async fn case_20_an_emptied_status_gets_the_same_address() {
     write_status(&fixture, "second", &[]).await;
     drop(stopped);
     cluster.installation_ready().unwrap();
-    fixture.has("second", &["203.0.113.1"]).await;
+    fixture.has_within_a_minute("second", &["203.0.113.1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

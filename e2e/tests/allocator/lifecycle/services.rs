@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::support::fixture::{Fixture, annotation, group, remote, write_status};
+use crate::support::fixture::{Fixture, annotation, group, remote, write_status, write_status_and_marks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn re_evaluate_keeps_a_right_address_and_moves_from_a_wrong_one() {
@@ -90,7 +90,7 @@ async fn duplicate_found_the_older_service_keeps_the_address() {
     .await
     .unwrap();
     fixture.has("young", &["203.0.113.1"]).await;
-    write_status(&fixture, "young", &["203.0.113.0"]).await;
+    write_status_and_marks(&fixture, "young", &["203.0.113.0"]).await;
     fixture.event("young", "DuplicateAddress", "203.0.113.0").await;
     fixture.event("old", "DuplicateAddress", "203.0.113.0").await;
     fixture.has("young", &["203.0.113.1"]).await;
@@ -99,7 +99,7 @@ async fn duplicate_found_the_older_service_keeps_the_address() {
 
     // The same, found at the start.
     let without = WithoutAllocator::new(&cluster).await;
-    write_status(&fixture, "young", &["203.0.113.0"]).await;
+    write_status_and_marks(&fixture, "young", &["203.0.113.0"]).await;
     drop(without);
     cluster.installation_ready().unwrap();
     fixture.has("young", &["203.0.113.1"]).await;

@@ -9,7 +9,7 @@ use e2e::{
 use serde_json::json;
 
 use crate::support::{
-    fixture::{Fixture, NETWORK, group, pool, write_status},
+    fixture::{Fixture, NETWORK, group, pool, write_status_and_marks},
     invariants::InvariantWatch,
     replicas::{Pair, release_too_late},
 };
@@ -138,7 +138,7 @@ async fn replicas_late_write_that_repairs_a_duplicate() {
     fixture.allocate("b-young", "late-twice", "203.0.113.1").await;
     // The first write announces that it will move.
     let mut held = proxy.hold_after(1, "PATCH", "/services/b-young/status");
-    write_status(&fixture, "b-young", &["203.0.113.0"]).await;
+    write_status_and_marks(&fixture, "b-young", &["203.0.113.0"]).await;
     held.caught(DEADLINE).await.unwrap();
     first.signal(Signal::SIGSTOP).unwrap();
     fixture.delete("a-old").await;

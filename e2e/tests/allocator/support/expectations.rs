@@ -1,6 +1,7 @@
 //! What the tests expect of Services and groups: each function waits until it is so.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use api_types::service::ingress_addresses;
 use e2e::{
@@ -12,6 +13,9 @@ use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
 use crate::support::fixture::{Fixture, annotation, group};
+
+/// In which a Service gets few repairs.
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Fixture<'_> {
     /// Creates a Service of this group, and waits until it has this very address.
@@ -66,9 +70,10 @@ impl Fixture<'_> {
         .unwrap();
     }
 
-    /// Waits until a Service has a true condition of this type with `words` in its message, or none of this type.
+    /// Waits until a Service has a true condition of this type with `words` in its message, or none of this type. The
+    /// allocator writes a Service that is not to change its addresses twice a minute at most.
     pub(crate) async fn service_condition(&self, name: &str, kind: &str, words: Option<&str>) {
-        eventually(DEADLINE, format!("Service {name} with {kind} that says {words:?}"), async || {
+        eventually(DEADLINE + MINUTE, format!("Service {name} with {kind} that says {words:?}"), async || {
             let conditions = self.service(name).await.status.and_then(|status| status.conditions).unwrap_or_default();
             let found = conditions.iter().find(|condition| condition.type_ == kind);
             let said = found.filter(|condition| condition.status == "True").map(|condition| condition.message.as_str());
@@ -87,10 +92,19 @@ impl Fixture<'_> {
         self.has_in(&self.namespace, name, addresses).await;
     }
 
+    /// The same where a new leader leaves the Service alone for the rest of the minute in which its predecessor wrote it.
+    pub(crate) async fn has_within_a_minute(&self, name: &str, addresses: &[&str]) {
+        self.has_by(DEADLINE + MINUTE, &self.namespace, name, addresses).await;
+    }
+
     pub(crate) async fn has_in(&self, space: &str, name: &str, addresses: &[&str]) {
+        self.has_by(DEADLINE, space, name, addresses).await;
+    }
+
+    async fn has_by(&self, deadline: Duration, space: &str, name: &str, addresses: &[&str]) {
         let api: Api<Service> = Api::namespaced(self.client.clone(), space);
         let wanted: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        eventually(DEADLINE, format!("Service {space}/{name} with {addresses:?}"), async || {
+        eventually(deadline, format!("Service {space}/{name} with {addresses:?}"), async || {
             let service = api.get(name).await.map_err(|error| error.to_string())?;
             let found = ingress_addresses(&service);
             if found == wanted { Ok(()) } else { Err(format!("{found:?} {:?}", service.metadata.annotations)) }

@@ -172,9 +172,22 @@ pub(crate) fn annotation(service: &Service, key: &str) -> Option<String> {
     service.metadata.annotations.as_ref()?.get(&format!("purelb.io/{key}")).cloned()
 }
 
-/// Overwrites the addresses in a Service's status, which no one but the allocator should do.
+/// Overwrites the addresses in a Service's status, which no one but the allocator should do. The allocator puts them back.
 pub(crate) async fn write_status(fixture: &Fixture<'_>, name: &str, addresses: &[&str]) {
+    patch_status(fixture, name, json!({"status": status(addresses)})).await;
+}
+
+/// The same together with the list of what the Service was given, as from a backup.
+pub(crate) async fn write_status_and_marks(fixture: &Fixture<'_>, name: &str, addresses: &[&str]) {
+    let marks = json!({"annotations": {"purelb.io/allocated-addresses": addresses.join(",")}});
+    patch_status(fixture, name, json!({"metadata": marks, "status": status(addresses)})).await;
+}
+
+fn status(addresses: &[&str]) -> Value {
     let ingress: Vec<_> = addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"})).collect();
-    let patch = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));
-    fixture.services().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    json!({"loadBalancer": {"ingress": ingress}})
+}
+
+async fn patch_status(fixture: &Fixture<'_>, name: &str, patch: Value) {
+    fixture.services().patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }

@@ -103,7 +103,8 @@ async fn annotations_removed_while_no_allocator_runs_and_all_agents_restart_with
     cluster.installation_ready().unwrap();
     for (name, addresses) in [(remote.name, &remote.addresses[..]), (local.name, &local.addresses[..])] {
         let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        eventually(DEADLINE, format!("the marks of {name}"), async || {
+        // A new leader leaves it alone for the rest of the minute in which its predecessor wrote it.
+        eventually(DEADLINE + Duration::from_secs(60), format!("the marks of {name}"), async || {
             let annotations = object(&cluster, &["service", name])["metadata"]["annotations"].clone();
             let back = annotations["purelb.io/allocated-addresses"] == *list;
             if back { Ok(()) } else { Err(annotations.to_string()) }

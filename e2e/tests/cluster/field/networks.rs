@@ -139,8 +139,14 @@ async fn case_23_a_remote_address_inside_a_network_of_another_interface() {
     let node = cluster.node(2);
     let _bridge = node.spare_network("docker0").unwrap();
     node.exec(&["ip", "address", "add", "172.17.0.1/16", "dev", "docker0"]).unwrap();
-    let group = group_object("inside", "remote", &[("172.17.9.0/28", "172.17.9.0/28")]).to_string();
-    let _group = Applied::yaml(&cluster, &group);
+    let group = |name: &str, range: &str, aggregation: &str| {
+        json!({
+            "apiVersion": "purelb.io/v2", "kind": "ServiceGroup", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"remote": {"v4pool": {"pool": range, "subnet": range, "aggregation": aggregation}}},
+        })
+        .to_string()
+    };
+    let _group = Applied::yaml(&cluster, &group("inside", "172.17.9.0/28", "/32"));
     let service = service_object("inside", &[("service-group", "inside")], &json!({})).to_string();
     let _service = Applied::yaml(&cluster, &service);
     let addresses = cluster.service_addresses("default", "inside", 1).await.unwrap();
@@ -149,11 +155,7 @@ async fn case_23_a_remote_address_inside_a_network_of_another_interface() {
     warned(&cluster, "inside", "docker0").await;
 
     // A prefix that covers addresses of that network is another matter: where it is not, it goes on.
-    let wide = json!({
-        "apiVersion": "purelb.io/v2", "kind": "ServiceGroup", "metadata": {"name": "wide", "namespace": NAMESPACE},
-        "spec": {"remote": {"v4pools": [{"pool": "172.17.8.0/28", "subnet": "172.17.8.0/28", "aggregation": "/28"}]}},
-    });
-    let _wide = Applied::yaml(&cluster, &wide.to_string());
+    let _wide = Applied::yaml(&cluster, &group("wide", "172.17.8.0/28", "/28"));
     let service = service_object("wide", &[("service-group", "wide")], &json!({})).to_string();
     let _service = Applied::yaml(&cluster, &service);
     let addresses = cluster.service_addresses("default", "wide", 1).await.unwrap();

@@ -44,7 +44,7 @@ async fn case_01_a_pool_with_a_nodes_address() {
     let watched = Watched::new(&cluster, own(&node));
     watched.answered_by(|macs| macs == [node.mac(); 2]).await;
     let from = Instant::now();
-    let _group = Applied::yaml(&cluster, &local_group("own", ["192.168.50.12/32", "fd00:50::12/128"]));
+    let group = Applied::yaml(&cluster, &local_group("own", ["192.168.50.12/32", "fd00:50::12/128"]));
     let _service = Applied::yaml(&cluster, &service("own-one", &[("service-group", "own")]));
     let _pinned = Applied::yaml(&cluster, &service("own-pin", &[("addresses", "192.168.50.12,fd00:50::12")]));
     wait_for_event(&cluster, "default", "own-one", "AllocationFailed", "own").await;
@@ -56,6 +56,7 @@ async fn case_01_a_pool_with_a_nodes_address() {
     }
 
     // A pool with addresses of all nodes and one that is free.
+    drop(group);
     let _more = Applied::yaml(
         &cluster,
         &local_group("own-and-free", ["192.168.50.11-192.168.50.14", "fd00:50::11-fd00:50::14"]),
