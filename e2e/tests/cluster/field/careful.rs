@@ -1,6 +1,7 @@
 //! Being careful never takes an address away that works, and never touches what is another program's.
 
-use std::{net::IpAddr, time::Instant};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use e2e::{
     Cluster, NAMESPACE, Node, SpareLink, eventually,

@@ -5,8 +5,8 @@ use std::{net::IpAddr, time::Instant};
 use e2e::{
     Cluster, Family, KernelLog, NAMESPACE, Node,
     testing::{
-        Applied, BareService, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, group_object, installed,
-        restart_agents, service_object, wait_for_address, wait_for_event_among, wait_for_next_hops,
+        Applied, BareService, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed, restart_agents,
+        service_object, wait_for_address, wait_for_event_among, wait_for_next_hops,
     },
 };
 use serde_json::json;
