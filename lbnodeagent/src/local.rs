@@ -15,6 +15,7 @@
 //! | `table` | the kernel's local addresses |
 //! | `links` | frames of the interfaces, in and out |
 //! | [`claims`] | the state file: epochs that outlive the process |
+//! | [`members`] | the state file of the other members |
 
 mod actions;
 pub mod claims;
@@ -22,6 +23,7 @@ mod driver;
 pub mod handle;
 pub mod interfaces;
 mod links;
+pub mod members;
 pub mod messages;
 mod table;
 pub mod thread;

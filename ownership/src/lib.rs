@@ -33,7 +33,7 @@
 //! | look at an address of a silent agent | 250 ms (at most 1,000 looks a second) |
 //! | an address that `announcing-*` gives to a member of another version is looked at | every 5 s, at most 10 such looks a second |
 //! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
-//! | claimants of an address that this kernel has from somebody else are told / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
+//! | claimants of an address that this kernel has from somebody else are told, and 16 others in turn / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
 //! | offer / go / void / taken back | every 20 ms for 150 ms / every 10 ms / 250 ms after accept / 300 ms after go |
 //! | claims pulled that are newer by rumour | from 8 members per watch round; again after 1 s without an answer |
@@ -71,19 +71,20 @@
 //!
 //! **What a member's kernel has from somebody else is not claimed, and a claim to it ends.** The claimer asks the member
 //! whose MAC answers. A member that hears of a claim to such an address says so unasked, and the claimant yields when the
-//! member repeats it a second later: two hosts would answer for ever. *Checked by `case_01_...` and `case_03_...` in
+//! member repeats it a second later: two hosts would answer for ever. The other members are told too, and ask before they
+//! claim: a switch may not carry their questions on the link, and `skip-ipv6-dad` sends none. *Checked by `case_01_...` and `case_03_...` in
 //! `tests/simulation/holders.rs`, and by `schedules` (`YIELDED`).*
 //!
 //! **Members of another version.** They cannot be asked and take no part in claims. Their Leases show that they live, and
 //! ARP that their nodes do: the detector watches their own addresses, and an address that `announcing-*` gives to one of
-//! them is claimed only if its kernel does not answer for it. *Checked by `tests/simulation/versions.rs`, and by
+//! them is claimed only if its kernel does not answer for it, asked by unicast as well. *Checked by `tests/simulation/versions.rs`, and by
 //! `Cluster::check_earlier` at every address that is added in any test.*
 //!
 //! **At most one owner per connected link in the steady state.** Suppose two nodes hold an address and hear each other.
 //! Each datagram carries version and digest, so each learns the other's claim in one exchange; the first datagram after
 //! 300 ms of silence even names the addresses that both hold. Claims are totally ordered by (epoch, order of choice).
 //! The weaker claimant asks the stronger one, gets an answer, and removes the address; the stronger one reminds it every
-//! 100 ms until it has. A node that took over pings the lost owner every 100 ms, and a node that hears nobody pings
+//! 100 ms until it has. Agents that restart without an API server know each other by their state files. A node that took over pings the lost owner every 100 ms, and a node that hears nobody pings
 //! everybody in turn; so the first exchange comes within 100 ms of the link's return.
 //! *Checked by `schedules` (`SETTLED`: no two answers of nodes that hear each other 1.2 s after the last fault),
 //! `cut_node_and_its_return` (200 ms), `an_agent_that_starts_without_api_yields`.*
@@ -134,7 +135,7 @@
 //! thread should not be shared with watches of the API.
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::KernelHolds`], [`Event::Link`]
-//! for each interface, [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
+//! for each interface, [`Event::Remembered`], [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
 //! watches deliver, [`Event::Members`], every [`Event::ApplyAddress`], [`Event::AddressesListed`], [`Event::Watches`].
 //!
 //! | Edge | Events | Actions |
@@ -146,7 +147,7 @@
 //! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | the annotations `announcing-*` |
 //! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::Announcements`] | - |
 //! | Secret | [`Event::Keys`] | no machine before there is a key |
-//! | state file | with [`Event::Kernel`] | written within 50 ms after [`Machine::version`] changed, after the actions |
+//! | state files | with [`Event::Kernel`]; [`Event::Remembered`] | claims are written within 50 ms after [`Machine::version`] changed, after the actions; the members when their list changes |
 //! | SIGTERM | [`Event::Stop`] | `Leaving`: end at [`Notification::Left`] or the grace period; `Restart`: end at once |
 //! | people | - | [`Action::Notify`]: log, metric, event; [`Machine::snapshot`] and [`Machine::addresses`] for `/state` |
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::claims::Claims;
 use super::links::Links;
+use super::members::Members;
 use super::messages::{Command, ProtocolSettings, Start, Update};
 use super::table::Table;
 use crate::kernel::gossip::Gossip;
@@ -47,6 +48,7 @@ pub(super) struct Driver {
     port: u16,
     bind_at: BootTime,
     claims: Claims,
+    members: Members,
     saved: Option<(u64, BootTime)>,
     /// Whether the port was bound when that was last reported.
     port_reported: Option<bool>,
@@ -120,6 +122,7 @@ impl Driver {
             port: start.port,
             bind_at: now,
             claims: Claims::new(&start.run_dir),
+            members: Members::new(&start.run_dir),
             saved: None,
             port_reported: None,
             wrong_key: None,
@@ -143,6 +146,7 @@ impl Driver {
         self.dispatch(Event::Kernel(adopted.collect()));
         self.report_holdings();
         self.refresh();
+        self.dispatch(Event::Remembered(self.members.load()));
         let ProtocolSettings { selected, excluded, current, .. } = self.settings;
         self.dispatch(Event::Selected(selected));
         self.dispatch(Event::Excluded(excluded));
@@ -265,6 +269,7 @@ impl Driver {
             }
             Command::Settings(settings) => self.apply_settings(settings),
             Command::Members(peers) => {
+                self.members.save(&peers);
                 self.dispatch(Event::Members(peers));
                 self.maintained = BootTime::default();
             }

@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub backoff: Backoff,
     /// A kernel that answers for it, whose agent cannot be asked and may have it.
     pub unnamed: Option<Unnamed>,
+    /// The member that said last that its kernel has the address from somebody else.
+    pub foreign: Option<NodeId>,
     /// Whether it was reported that exclusion is ignored for it.
     pub exclusion_ignored: bool,
     /// The value of the rebalance annotation that was dealt with.

@@ -1,6 +1,7 @@
 //! An address of this node that a member's kernel has from somebody else: two hosts would answer for ever.
 //!
-//! A member says so unasked every half second to whoever claims the address. If it says so again a second later, when it
+//! A member says so unasked every half second to whoever claims the address, and to the others, who ask it before they
+//! claim the address. If it says so again a second later, when it
 //! is asked, this node gives the address up, and waits like any node that meets a foreign host. The same module has what
 //! this node yields to a member that cannot be asked.
 

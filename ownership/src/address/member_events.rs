@@ -21,6 +21,10 @@ impl Addresses {
     ) -> bool {
         context.claims.put(node, address, answer.epoch());
         self.mark(address);
+        if let Some(entry) = self.entries.get_mut(&address) {
+            let known = entry.foreign.take().filter(|holder| holder != node);
+            entry.foreign = if answer == ClaimAnswer::HeldForeign { Some(node.clone()) } else { known };
+        }
         let mut ended = false;
         self.transition(address, context, |step, state| match state {
             State::Probing(probe) => {

@@ -28,6 +28,8 @@ const CONTENTION_SPREAD: usize = 500;
 const BACKOFF: Duration = ms(5000);
 /// An agent that is silent for so long, on a node that does not qualify any more, loses the address.
 const OVERRIDE: Duration = ms(10_000);
+/// An owner whose hardware address on the link was not heard is asked at so many of those in its Lease.
+const MACS: usize = 4;
 
 impl Step<'_, '_> {
     pub fn probing(&mut self, mut probe: Probe) -> State {
@@ -66,9 +68,13 @@ impl Step<'_, '_> {
         self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
     }
 
-    /// An owner that should be gone is asked in every other way too.
+    /// An owner that should be gone is asked in every other way too, and so is a member whose kernel had the address from
+    /// somebody else.
     fn ask_owner(&mut self, link: LinkId) {
-        let Some(owner) = self.former_owner() else { return };
+        if let Some(holder) = &self.entry.foreign {
+            self.context.gossip.send(holder, Frame::ClaimQuery(self.address));
+        }
+        let Some(owner) = self.former_owner().or_else(|| self.named_other()) else { return };
         self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
         let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
         let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
@@ -76,9 +82,15 @@ impl Step<'_, '_> {
             self.context.detector.reach(link, place.address, Some(&owner), &mut self.context.gossip);
         }
         // A switch that snoops may not carry the question to the group: it goes to the owner's MAC too.
-        let mac = self.context.detector.presence(&owner, link).mac;
-        if self.address.is_ipv6() && mac.is_some() {
-            self.probe(link, self.address, mac);
+        if self.address.is_ipv6() {
+            let heard = self.context.detector.presence(&owner, link).mac;
+            let macs: Vec<_> = match heard {
+                Some(mac) => vec![mac],
+                None => self.context.gossip.members.macs_of(&owner).take(MACS).collect(),
+            };
+            for mac in macs {
+                self.probe(link, self.address, Some(mac));
+            }
         }
     }
 

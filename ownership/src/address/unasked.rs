@@ -46,6 +46,12 @@ impl Step<'_, '_> {
         self.speaks_other_version(&node).then_some(node)
     }
 
+    /// The member to which `announcing-*` gives the address, if it is another one.
+    pub fn named_other(&self) -> Option<NodeId> {
+        let node = self.entry.spec.as_ref()?.announced_by.clone()?;
+        self.context.gossip.members.get(&node).map(|_| node)
+    }
+
     /// Whether a member lives and speaks another version.
     pub fn speaks_other_version(&self, node: &NodeId) -> bool {
         self.context.gossip.members.get(node).is_some_and(Member::speaks_other_version)

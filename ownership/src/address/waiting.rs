@@ -35,10 +35,11 @@ impl Step<'_, '_> {
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
         let Some(spec) = self.spec() else { return State::Idle };
-        // Only the first choice skips the probe. For a later one, that nobody claims the address may mean that it has not
-        // heard of the owner yet, which takes some rumours in a large cluster.
-        let skip = spec.skip_probe && self.address.is_ipv6() && cause == ClaimReason::Unclaimed;
-        if skip && self.is_first_choice() {
+        // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that
+        // nobody claims the address may mean that it has not heard of the owner yet, which takes some rumours in a large
+        // cluster; and a kernel may serve it though its agent cannot say so.
+        let unclaimed = cause == ClaimReason::Unclaimed && self.named_other().is_none() && self.entry.foreign.is_none();
+        if spec.skip_probe && self.address.is_ipv6() && unclaimed && self.is_first_choice() {
             return self.claim(&spec, cause);
         }
         self.context.ask_witnesses(spec.link);

@@ -31,6 +31,9 @@ pub enum Event {
         /// What it says.
         frame: NeighborFrame,
     },
+    /// The members that the state file of this node's former agent names: they are met before the Leases are listed, and
+    /// also while the API server is down.
+    Remembered(Vec<Peer>),
     /// The complete list of Leases, after each change. The first one also says that the list was read.
     Members(Vec<Peer>),
     /// An interface is there, or changed.

@@ -1,5 +1,6 @@
 //! What a change in one part of the machine means for the others.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::io::Notification;
@@ -47,17 +48,27 @@ impl Machine {
         self.addresses.mark_for_member(node, worse, keeps_all, self.members.own(), &self.claims);
     }
 
-    /// Tells those who claim an address that this node's kernel has it from somebody else.
-    pub(super) fn tell_claimants(&mut self) {
-        for address in self.holdings.due(self.now) {
+    /// Tells those who claim an address that this node's kernel has it from somebody else, and those who may claim it
+    /// next: where a switch does not carry their questions to this kernel, or they ask none, each would claim it once.
+    pub(super) fn tell_members(&mut self) {
+        let due = self.holdings.due(self.now);
+        if due.is_empty() {
+            return;
+        }
+        let others = self.members.some_alive(self.holdings.last_told.as_ref());
+        for address in due {
             if self.claims.own.epoch(address).is_some() {
                 continue;
             }
-            let claimants: Vec<_> = self.claims.rivals(address).map(|(node, _)| node.clone()).collect();
-            for node in claimants {
+            let mut told: BTreeSet<_> = self.claims.rivals(address).map(|(node, _)| node.clone()).collect();
+            if self.addresses.contains(address) {
+                told.extend(others.iter().cloned());
+            }
+            for node in told {
                 self.gossip().send(&node, Frame::ClaimReply { address, answer: ClaimAnswer::HeldForeign });
             }
         }
+        self.holdings.last_told = others.into_iter().next_back();
     }
 
     /// Tells those who asked this node that a member answers.

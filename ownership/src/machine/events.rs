@@ -18,6 +18,7 @@ impl Machine {
             Event::Tick => {}
             Event::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Event::Seen { link, mac, frame } => self.on_seen(link, mac, frame),
+            Event::Remembered(peers) => self.on_remembered(peers),
             Event::Members(peers) => self.on_members(peers),
             Event::Link(link) => self.on_link(link),
             Event::LinkGone(link) => {
@@ -36,7 +37,7 @@ impl Machine {
                     self.holdings.apply(address, holding);
                     self.addresses.mark(address);
                 }
-                self.tell_claimants();
+                self.tell_members();
             }
             Event::KernelLost(address) => {
                 self.with_addresses(|addresses, context| addresses.kernel_lost(address, context));
@@ -71,6 +72,19 @@ impl Machine {
         let id = link.id;
         self.detector.update_link(link, self.now);
         self.addresses.mark_on(id);
+    }
+
+    /// Whether their Leases are renewed, and what they speak today, only the list will say.
+    pub(super) fn on_remembered(&mut self, peers: Vec<Peer>) {
+        if self.startup.is_listed() {
+            return;
+        }
+        let peers = peers.into_iter().map(|peer| Peer { lease_alive: false, ..peer }).collect();
+        let (new, _) = self.members.discover(peers, self.now);
+        for node in &new {
+            self.gossip().ping_once(node);
+        }
+        self.detector.change_ring();
     }
 
     pub(super) fn on_members(&mut self, peers: Vec<Peer>) {

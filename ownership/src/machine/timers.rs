@@ -40,7 +40,7 @@ impl Machine {
             self.out.report(Notification::GossipSilent);
             self.addresses.mark_all();
         }
-        self.tell_claimants();
+        self.tell_members();
         self.with_claims(Claims::catch_up);
         for node in pings {
             self.gossip().ping(&node);

@@ -52,12 +52,13 @@ impl Member {
         }
     }
 
-    /// Whether its agent lives and speaks a version of the wire that this one does not: its Lease is valid, and it answers
-    /// no ping.
+    /// Whether its agent lives and speaks a version of the wire that this one does not: its Lease is valid, and it does
+    /// not answer the last pings. It counts at once, not when the member is believed silent: an agent that was replaced by
+    /// one of another release has not stopped serving.
     #[must_use]
     pub fn speaks_other_version(&self) -> bool {
         let other = |peer: &Peer| peer.lease_alive && peer.wire_version != u16::from(VERSION);
-        self.liveness == Liveness::Silent && self.peer.as_ref().is_some_and(other)
+        self.liveness != Liveness::Alive && self.peer.as_ref().is_some_and(other)
     }
 
     /// Whether its agent lives, as far as this node can know.

@@ -100,6 +100,16 @@ impl Membership {
         self.members.iter().filter_map(|(node, member)| Some((node.clone(), on_link(member)?))).collect()
     }
 
+    /// Living members, at most [`EAGER`]: those whose names come after the last one, then the first ones.
+    #[must_use]
+    pub fn some_alive(&self, last: Option<&NodeId>) -> Vec<NodeId> {
+        let alive = |(node, member): (&NodeId, &Member)| (member.liveness == Liveness::Alive).then(|| node.clone());
+        let told = |node: &NodeId| last.is_some_and(|last| node <= last);
+        let after = self.members.iter().skip_while(|(node, _)| told(node));
+        let before = self.members.iter().take_while(|(node, _)| told(node));
+        after.chain(before).filter_map(alive).take(EAGER).collect()
+    }
+
     /// Takes over the list of Leases; returns who is new and who is gone.
     pub fn discover(&mut self, peers: Vec<Peer>, now: Time) -> (Vec<NodeId>, Vec<NodeId>) {
         self.macs.clear();

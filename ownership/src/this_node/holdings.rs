@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::io::KernelHolding;
+use crate::model::node::NodeId;
 use crate::model::time::{Time, ms};
 use crate::wire::ClaimAnswer;
 
-/// Between two statements to members that claim an address which this node's kernel has from somebody else.
+/// Between two statements to members of an address which this node's kernel has from somebody else.
 const TELL: Duration = ms(500);
 
 /// What this node's kernel has beside the addresses of the machine.
@@ -16,8 +17,10 @@ const TELL: Duration = ms(500);
 pub struct KernelHoldings {
     remote: BTreeSet<IpAddr>,
     foreign: BTreeSet<IpAddr>,
-    /// When those that claim a foreign address were last told.
+    /// When members were last told of foreign addresses.
     told: Option<Time>,
+    /// The last of those members, where not all are told at once.
+    pub last_told: Option<NodeId>,
 }
 
 impl KernelHoldings {
@@ -53,7 +56,7 @@ impl KernelHoldings {
         }
     }
 
-    /// The addresses whose claimants are to be told that the kernel has them from somebody else; none between two times.
+    /// The addresses of which members are to be told that the kernel has them from somebody else; none between two times.
     pub fn due(&mut self, now: Time) -> Vec<IpAddr> {
         if self.foreign.is_empty() || now.is_within(self.told, TELL) {
             return Vec::new();

@@ -42,6 +42,12 @@ impl Startup {
         self.listed = self.listed.or(Some(now));
     }
 
+    /// Whether the Leases are listed.
+    #[must_use]
+    pub const fn is_listed(&self) -> bool {
+        self.listed.is_some()
+    }
+
     /// This node did not run for a while.
     pub fn pause(&mut self, now: Time) {
         self.quiet_until = Some(now + QUIET);

@@ -23,6 +23,7 @@ impl Cluster {
         node.powered = false;
         node.kernel.clear();
         node.file.clear();
+        node.remembered.clear();
         self.measured = false;
     }
 
@@ -58,6 +59,8 @@ impl Cluster {
         for segment in 0..self.segments() {
             self.report_link(node, segment);
         }
+        let remembered = self.nodes[node].remembered.clone();
+        self.deliver(node, Event::Remembered(remembered));
         let excluded = self.nodes[node].excluded;
         self.deliver(node, Event::Excluded(excluded));
         self.deliver(node, Event::Watches { current: self.api });
@@ -137,10 +140,16 @@ impl Cluster {
             return;
         }
         let Some(machine) = state.machine.as_mut() else { return };
+        if let Event::Members(peers) = &event {
+            state.remembered.clone_from(peers);
+        }
         let text = match &event {
-            Event::Tick | Event::Datagram { .. } | Event::Seen { .. } | Event::Members(_) | Event::ApplyAddress(_) => {
-                None
-            }
+            Event::Tick
+            | Event::Datagram { .. }
+            | Event::Seen { .. }
+            | Event::Members(_)
+            | Event::Remembered(_)
+            | Event::ApplyAddress(_) => None,
             other => Some(format!("{other:?}")),
         };
         let actions = machine.handle(event, now);

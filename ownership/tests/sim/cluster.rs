@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ownership::model::rng::Rng;
 use ownership::{
-    AddressSpec, Epoch, Event, InterfaceAddress, KernelHolding, LinkId, Machine, NodeId, Notification, Qualified, Time,
+    AddressSpec, Epoch, Event, InterfaceAddress, KernelHolding, LinkId, Machine, NodeId, Notification, Peer, Qualified,
+    Time,
 };
 
 use super::addressing::{CLIENT, GATEWAY, own, vip};
@@ -25,6 +26,8 @@ pub struct Node {
     pub buffered: VecDeque<Event>,
     pub kernel: BTreeSet<IpAddr>,
     pub file: BTreeMap<IpAddr, Epoch>,
+    /// The members in the state file.
+    pub remembered: Vec<Peer>,
     pub carrier: bool,
     /// The kernel refuses new addresses.
     pub refuses: bool,
@@ -127,6 +130,7 @@ impl Cluster {
             buffered: VecDeque::new(),
             kernel: BTreeSet::new(),
             file: BTreeMap::new(),
+            remembered: Vec::new(),
             carrier: true,
             refuses: false,
             link: LinkId(1),

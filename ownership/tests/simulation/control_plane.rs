@@ -2,8 +2,8 @@
 
 use ownership::{Event, Notification};
 
-use crate::row::{ms, owner, row};
-use crate::sim::Setup;
+use crate::row::{ms, owner, row, seeds};
+use crate::sim::{Cluster, Family, Setup};
 
 #[test]
 fn api_server_stopped() {
@@ -66,4 +66,28 @@ fn gossip_is_blocked_everywhere() {
         start
     })
     .bounds(0, 0, 0);
+}
+
+/// Two agents hold an address since the network was cut between them. Both are restarted while the API server is down:
+/// they know each other by their state files alone, and settle whose it is.
+#[test]
+fn agents_that_restart_without_api_know_each_other() {
+    for seed in 1..=seeds(20) {
+        let setup = Setup { seed, nodes: 2, vips: 1, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        cluster.set_api(false);
+        cluster.cut(node);
+        cluster.run(ms(4000));
+        assert!(cluster.nodes.iter().all(|node| node.kernel.contains(&address)), "the other has not taken it over");
+        for restarted in [0, 1] {
+            cluster.kill_agent(restarted);
+        }
+        cluster.heal(node);
+        for restarted in [0, 1] {
+            cluster.start_agent(restarted);
+        }
+        cluster.run(ms(1000));
+        assert_eq!(cluster.answers(address), [1 - node], "seed {seed}");
+    }
 }

@@ -186,3 +186,25 @@ fn case_29_a_silent_agent_under_ipvs_blocks_no_new_claim() {
     })
     .bounds(0, 0, 0);
 }
+
+/// A switch does not carry the members' questions, or they ask none: the holder tells those who could claim next, so that
+/// the address is not claimed by one after the other, and again for ever.
+#[test]
+fn a_foreign_holder_that_no_question_reaches_is_yielded_to_once() {
+    for seed in 1..=seeds(20) {
+        let setup = Setup { seed, nodes: 5, family: Family::V6, snooping: true, ..Setup::default() };
+        let mut cluster = Cluster::settled(Setup { skip_probe: seed % 2 == 0, ..setup });
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        let other = (node + 1) % 5;
+        cluster.hold(other, address, KernelHolding::Foreign);
+        cluster.run(ms(1500));
+        let after = cluster.now;
+        cluster.run(ms(20_000));
+        assert_eq!(cluster.answers(address), [other]);
+        assert_eq!(cluster.double(address, after), ms(0), "seed {seed}");
+        // It comes back when it is free.
+        cluster.hold_no_more(other, address);
+        cluster.run(ms(8000));
+        assert_eq!(holders(&cluster, address).len(), 1);
+    }
+}
