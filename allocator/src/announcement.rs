@@ -13,6 +13,4 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{
-    AgentState, Announcement, Announcer, Cause, Finding, NodeFacts, Obstacle, Place, Question, decide,
-};
+pub use decision::{AgentState, Announcement, Announcer, Cause, Finding, NodeFacts, Obstacle, Place, Question, decide};

@@ -7,14 +7,7 @@ use super::*;
 
 /// A node in the subnet that could announce the address.
 fn able(name: &str) -> NodeFacts<'_> {
-    NodeFacts {
-        name,
-        agent: AgentState::Running,
-        place: Place::Inside,
-        excluded: false,
-        endpoint: true,
-        refusal: None,
-    }
+    NodeFacts { name, agent: AgentState::Running, place: Place::Inside, excluded: false, endpoint: true, refusal: None }
 }
 
 fn with_agent(name: &str, agent: AgentState) -> NodeFacts<'_> {
@@ -133,8 +126,9 @@ fn what_a_running_agent_has_noted_counts_whatever_else_is_known() {
         let noted = |question: &mut Question<'_>| question.announcer = Announcer::Alive;
         assert_eq!(ask(LOCAL, local_policy, &nodes, noted), "announced");
     }
-    let text =
-        ask(LOCAL, CLUSTER, &[with_agent("a", AgentState::NotRunning)], |question| question.announcer = Announcer::Silent);
+    let text = ask(LOCAL, CLUSTER, &[with_agent("a", AgentState::NotRunning)], |question| {
+        question.announcer = Announcer::Silent
+    });
     assert!(text.ends_with("The kernel of the node that announced it last may answer for some minutes"), "{text}");
 }
 

@@ -277,7 +277,9 @@ pub(crate) fn without_our_conditions(conditions: &[Value]) -> Vec<Value> {
 
 /// Whether the allocator writes conditions of this type on Services.
 pub(crate) fn is_our_condition(condition: &Value) -> bool {
-    condition.get("type").is_some_and(|kind| [SHARING_CONFLICT, OVERWRITTEN, NOT_ANNOUNCED].iter().any(|ours| kind == ours))
+    condition
+        .get("type")
+        .is_some_and(|kind| [SHARING_CONFLICT, OVERWRITTEN, NOT_ANNOUNCED].iter().any(|ours| kind == ours))
 }
 
 /// The addresses of hosts in a list, each once, as many as count.

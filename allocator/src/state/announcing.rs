@@ -1,6 +1,6 @@
 //! Looks for addresses that nobody announces, and reports them.
 //!
-//! Only the leader does, and not before every agent that is alive has told all. The Services that it has not looked at
+//! Only the leader does, and not before there are agents and every one that is alive has told all. The Services that it has not looked at
 //! keep what they have.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,9 @@ impl Index {
         if !self.leading || !self.announcing.is_due(now) {
             return;
         }
-        self.announcing.ready |= self.heard_all && self.cluster.members.are_known();
+        // Where no agent was ever started, the conditions of the groups say enough.
+        let has_agents = self.cluster.members.nodes().next().is_some();
+        self.announcing.ready |= self.heard_all && has_agents;
         if !self.announcing.ready {
             return;
         }

@@ -33,6 +33,13 @@ fn annotated(node: &str, annotations: &[(&str, &str)]) -> Lease {
     lease
 }
 
+/// The Lease of an agent that has stopped.
+fn stopped(node: &str) -> Lease {
+    let mut lease = lease(node, NEAR, "");
+    lease.spec.as_mut().unwrap().lease_duration_seconds = Some(0);
+    lease
+}
+
 fn policy_local() -> Value {
     let mut spec = one("IPv4");
     spec["externalTrafficPolicy"] = json!("Local");
@@ -51,10 +58,10 @@ impl Field {
         let (server, replica) = start(groups);
         let mut field = Self { server, replica, reports: HeldReports::default() };
         field.leases(&[lease("node1", NEAR, ""), lease("node2", NEAR, "")]);
-        field.replica.index.reset_nodes(vec![
-            node("node1", "192.168.50.11", false),
-            node("node2", "192.168.50.12", false),
-        ]);
+        field
+            .replica
+            .index
+            .reset_nodes(vec![node("node1", "192.168.50.11", false), node("node2", "192.168.50.12", false)]);
         field
     }
 
@@ -88,6 +95,7 @@ impl Field {
             self.replica.now = self.replica.now + Duration::from_millis(500);
             let (now, time) = (self.replica.now, Timestamp::from_second(self.server.seconds).unwrap());
             self.replica.index.set_time(now, time);
+            self.replica.index.expire_leases(now);
             self.replica.index.check_announcements(now);
             self.replica.settle_now(&mut self.server);
         }
@@ -223,7 +231,7 @@ fn agents_that_do_not_run_are_not_selected_or_refuse() {
     let (one_report, other) = (refuses("node9 has it as its own address"), refuses("gateway of node2"));
     let deselected = [(SUBNETS, ""), (INSTANCE, "pod"), (INACTIVE, "deselected pod")];
     let cases: [(Vec<Lease>, &str, &str); 5] = [
-        (vec![], "AgentsNotRunning", "no agent runs on node1, node2"),
+        (vec![stopped("node1"), stopped("node2")], "AgentsNotRunning", "no agent runs on node1, node2"),
         (
             vec![annotated("node1", &deselected), annotated("node2", &deselected)],
             "NodesNotSelected",
@@ -259,7 +267,9 @@ fn an_agent_that_ceases_to_run_while_others_can_leaves_its_kernel() {
     field.service("web", one("IPv4"), json!({}));
     field.announce("web", "node1");
     field.pass(5);
-    field.leases(&[lease("node2", NEAR, "")]);
+    let mut other = lease("node2", NEAR, "");
+    other.spec.as_mut().unwrap().lease_duration_seconds = Some(3600);
+    field.leases(&[other]);
     field.pass(290);
     assert!(field.events().is_empty());
     field.pass(15);
@@ -276,7 +286,7 @@ fn what_an_agent_holds_is_announced_though_nothing_on_the_service_says_so() {
     field.pass(30);
     assert!(field.events().is_empty() && field.condition("web").is_none());
     // The agent does not run any more, and nobody else does.
-    field.leases(&[]);
+    field.leases(&[stopped("node1"), stopped("node2")]);
     field.pass(5);
     assert_eq!(field.reason("web").as_deref(), Some("AgentsNotRunning"));
 }
@@ -332,11 +342,11 @@ fn a_routed_group_without_an_agent_says_so() {
         conditions.map(|condition| condition["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert!(!kinds(&mut field).contains(&"NoAgent".to_owned()));
-    field.leases(&[]);
+    field.leases(&[stopped("node1")]);
     field.pass(5);
     assert_eq!(field.reason("web").as_deref(), Some("AgentsNotRunning"));
     assert!(kinds(&mut field).contains(&"NoAgent".to_owned()));
-    field.leases(&[lease("node1", NEAR, "")]);
+    field.leases(&[lease("node2", NEAR, "")]);
     field.pass(1);
     assert!(field.condition("web").is_none() && !kinds(&mut field).contains(&"NoAgent".to_owned()));
 }
@@ -352,4 +362,16 @@ fn a_service_of_another_class_loses_the_condition() {
     field.service("web", spec, json!({}));
     field.pass(1);
     assert!(field.condition("web").is_none());
+}
+
+#[test]
+fn without_any_agent_only_the_groups_say_so() {
+    let mut field = Field::new(&[("default", local("192.168.77.200/29", FAR))]);
+    field.replica = Replica::leader(&mut field.server, true, "f2");
+    field.replica.index.reset_leases(&[], field.replica.now, Timestamp::UNIX_EPOCH);
+    field.service("web", one("IPv4"), json!({}));
+    field.pass(20);
+    assert!(field.events().is_empty() && field.condition("web").is_none());
+    let status = field.replica.group_status("default").to_string();
+    assert!(status.contains("no agent runs"), "{status}");
 }

@@ -114,10 +114,9 @@ fn may(cluster: &e2e::Cluster, account: &str, verb: &str, resource: &str) -> boo
 #[tokio::test(flavor = "multi_thread")]
 async fn the_programs_may_write_status_and_little_else() {
     let cluster = installed().await;
-    for (account, verb, resource) in [
-        ("purelb-lbnodeagent", "patch", "services/status"),
-        ("purelb-lbnodeagent", "create", "leases"),
-    ] {
+    for (account, verb, resource) in
+        [("purelb-lbnodeagent", "patch", "services/status"), ("purelb-lbnodeagent", "create", "leases")]
+    {
         assert!(may(&cluster, account, verb, resource), "{account} may not {verb} {resource}");
     }
     for account in ["allocator", "purelb-lbnodeagent"] {

@@ -144,10 +144,7 @@ impl Agent {
             Mode::Deselected => Some(Inactive::Deselected),
             Mode::Invalid(_) => Some(Inactive::Invalid),
         };
-        let content = Content {
-            inactive,
-            ..Content::new(node, &self.selection, observed, ours, own, port, silent)
-        };
+        let content = Content { inactive, ..Content::new(node, &self.selection, observed, ours, own, port, silent) };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

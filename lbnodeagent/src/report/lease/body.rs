@@ -1,8 +1,9 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION, addresses_value,
-    endpoints_value, gateways_value, inactive_value, macs_value, name, own_addresses_value, subnets_value, version_value,
+    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION,
+    addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name, own_addresses_value,
+    subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
