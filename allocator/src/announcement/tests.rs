@@ -126,9 +126,8 @@ fn what_a_running_agent_has_noted_counts_whatever_else_is_known() {
         let noted = |question: &mut Question<'_>| question.announcer = Announcer::Alive;
         assert_eq!(ask(LOCAL, local_policy, &nodes, noted), "announced");
     }
-    let text = ask(LOCAL, CLUSTER, &[with_agent("a", AgentState::NotRunning)], |question| {
-        question.announcer = Announcer::Silent
-    });
+    let silent = |question: &mut Question<'_>| question.announcer = Announcer::Silent;
+    let text = ask(LOCAL, CLUSTER, &[with_agent("a", AgentState::NotRunning)], silent);
     assert!(text.ends_with("The kernel of the node that announced it last may answer for some minutes"), "{text}");
 }
 

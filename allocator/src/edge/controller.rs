@@ -94,7 +94,7 @@ pub struct Controller {
     pub(super) role: Role,
     pub(super) loaded: Loaded,
     pub(super) inputs: BoxStream<'static, Input>,
-    /// The watch of EndpointSlices, while it is needed.
+    /// The watch of `EndpointSlices`, while it is needed.
     pub(super) endpoints: Option<BoxStream<'static, Input>>,
     /// Writes to Services in flight.
     pub(super) writes: InFlight<(ServicePatch, Attempted, Backoff)>,
@@ -280,7 +280,7 @@ impl Controller {
         self.index.set_heard_all(complete);
     }
 
-    /// Watches EndpointSlices exactly while that is needed.
+    /// Watches `EndpointSlices` exactly while that is needed.
     pub(super) fn watch_endpoints(&mut self) {
         match (self.index.needs_endpoints(), &self.endpoints) {
             (true, None) => self.endpoints = Some(endpoint_slices(&self.client)),

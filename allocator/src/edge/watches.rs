@@ -130,7 +130,7 @@ fn service_cidrs(client: &Client) -> BoxStream<'static, Input> {
     )
 }
 
-/// Opens the watch of EndpointSlices, of which little is kept.
+/// Opens the watch of `EndpointSlices`, of which little is kept.
 pub(super) fn endpoint_slices(client: &Client) -> BoxStream<'static, Input> {
     let gone = |slice: &EndpointSlice| {
         Slice::key(slice).map_or(Input::Irrelevant, |(service, name)| Input::SliceGone(service, name))

@@ -89,7 +89,7 @@ impl Index {
         }
     }
 
-    /// Whether EndpointSlices are to be watched.
+    /// Whether `EndpointSlices` are to be watched.
     #[must_use]
     pub const fn needs_endpoints(&self) -> bool {
         self.announcing.needs_endpoints
@@ -108,13 +108,13 @@ impl Index {
         self.announcing.touch();
     }
 
-    /// The complete list of EndpointSlices.
+    /// The complete list of `EndpointSlices`.
     pub fn reset_slices(&mut self, slices: Vec<Slice>) {
         self.announcing.endpoints.reset(slices);
         self.announcing.touch();
     }
 
-    /// EndpointSlices are not watched any more.
+    /// `EndpointSlices` are not watched any more.
     pub fn forget_slices(&mut self) {
         self.announcing.endpoints.clear();
         self.announcing.touch();
@@ -153,7 +153,7 @@ impl Index {
             self.publish(service.reference(), Notice::warning(NOT_ANNOUNCED, text));
         }
         for (group, report) in reports.groups {
-            let text = group_text(report);
+            let text = group_text(&report);
             warn!(op = "announcing", namespace = group.0, name = group.1, "{text}");
             self.publish(self.groups.reference(&group), Notice::warning(NOT_ANNOUNCED, text));
         }
@@ -308,7 +308,7 @@ fn place(row: &Row<'_>, address: IpAddr, subnet: Option<IpNetwork>) -> Place {
     }
 }
 
-fn group_text(report: GroupReport) -> String {
+fn group_text(report: &GroupReport) -> String {
     let names = join_first(report.examples.iter().map(ToString::to_string), LISTED, ", ");
     format!(
         "{} Services with an address of this group have one that nobody announces ({names}), for example: {}. The condition purelb.io/NotAnnounced of each Service says why",

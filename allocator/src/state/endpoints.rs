@@ -15,7 +15,7 @@ pub(super) enum Places<'a> {
     Nodes(BTreeSet<&'a str>),
 }
 
-/// The EndpointSlices.
+/// The `EndpointSlices`.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
     slices: BTreeMap<ServiceName, BTreeMap<Box<str>, Slice>>,

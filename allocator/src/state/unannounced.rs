@@ -97,7 +97,9 @@ pub(super) struct GroupReport {
 
 #[derive(Debug)]
 struct Episode {
+    /// Since when; of what nothing explains, since when nothing does.
     since: BootTime,
+    explained: bool,
     /// The reason that was reported last, and when.
     reported: Option<(String, BootTime)>,
 }
@@ -141,8 +143,11 @@ impl Unannounced {
                 }
                 Seen::Nobody(found) => {
                     let reported = condition.as_ref().map(|(reason, _)| (reason.clone(), BootTime::default()));
-                    let new = || Episode { since: now, reported };
+                    let new = || Episode { since: now, explained: found.explained, reported };
                     let episode = self.episodes.entry(name.clone()).or_insert_with(new);
+                    if std::mem::replace(&mut episode.explained, found.explained) && !found.explained {
+                        episode.since = now;
+                    }
                     if now.since(episode.since) < patience(found, unexplained) {
                         again = true;
                         continue;

@@ -82,9 +82,9 @@ impl Field {
 
     /// An agent notes that its node announces the Service's address.
     fn announce(&mut self, name: &str, node: &str) {
-        let note = format!("{node},eth0,{}", texts(&self.server, name));
+        let entry = format!("{node},eth0,{}", texts(&self.server, name));
         self.server.edit_service(name, "purelb-lbnodeagent", |object| {
-            object["metadata"]["annotations"]["purelb.io/announcing-IPv4"] = json!(note);
+            object["metadata"]["annotations"]["purelb.io/announcing-IPv4"] = json!(entry);
         });
     }
 
