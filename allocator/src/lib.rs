@@ -11,11 +11,13 @@
 //! | [`addresses`] | who holds which address, and the next free address |
 //! | [`external`] | allocations by IPAM sidecars: their states, and which call is next |
 //! | [`plan`] | what one Service should have |
+//! | [`announcement`] | whether an address is announced, and why not |
 //! | [`metrics`] | the metrics of the allocator |
 //! | [`state`] | the index: objects in; writes, calls and Kubernetes events out |
 //! | [`edge`] | watches, writes, calls, leadership, the gossip key |
 
 pub mod addresses;
+pub mod announcement;
 pub mod edge;
 pub mod external;
 pub mod metrics;

@@ -8,13 +8,15 @@
 //! | `sharing` | the sharing key and the ports of a Service, and when two Services may share an address |
 //! | `watched_service` | decoding of a Service from the API server |
 //! | `external_ips` | `spec.externalIPs` of Services of other types |
-//! | `node` | a Node, reduced to its addresses |
+//! | `node` | a Node, reduced to its addresses and the label that excludes it |
+//! | `endpoints` | an EndpointSlice, reduced to the nodes of its endpoints |
 //! | `service_networks` | the networks of cluster IPs, from ServiceCIDR objects |
 //! | `group` | a ServiceGroup as kept, or why it is refused |
 //! | `watched_group` | a ServiceGroup from the API server, as it is kept |
 //! | `group_table` | all groups, checked against each other: accepted, refused, out of scope |
 //! | `namespaces` | which namespaces are bound to which groups |
 
+mod endpoints;
 mod external_ips;
 mod group;
 mod group_table;
@@ -31,6 +33,7 @@ mod watched_service;
 #[cfg(test)]
 pub(crate) use group_table::tests;
 
+pub use endpoints::Slice;
 pub use external_ips::WatchedExternalIps;
 pub use group::{GroupId, GroupObject, GroupRefusal, is_external};
 pub use group_table::GroupTable;

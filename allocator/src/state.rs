@@ -13,8 +13,10 @@
 //! | `external_ips` | `spec.externalIPs` of all Services, and which of them count |
 //! | `reserved_reports` | which Services have been told that they hold an address of somebody else |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
+//! | `unannounced` | Services with an address that nobody announces: since when, and what has been reported |
+//! | `endpoints` | where the endpoints of Services are |
 //! | `repairs` | how often what somebody else takes from a Service is put back |
-//! | `held_reports` | what the agents' kernels have, from their Leases |
+//! | `held_reports` | what the agents' kernels have and what agents refuse, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
@@ -27,15 +29,18 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
+//! | `announcing` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `leading` | begins and ends a term |
 
+mod announcing;
 mod cluster;
 mod cluster_input;
 mod condition;
 mod coverage;
+mod endpoints;
 mod external_ips;
 mod fencing;
 mod group_conditions;
@@ -59,9 +64,10 @@ mod service_conditions;
 mod services;
 mod sharing;
 mod sidecars;
+mod unannounced;
 
 pub use group_status::StatusPatch;
-pub use held_reports::HeldReports;
+pub use held_reports::{AgentReports, HeldReports};
 pub use index::Index;
 pub use patch::{Purpose, ServicePatch, clean_up};
 pub use reconcile::Outcome;

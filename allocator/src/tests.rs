@@ -1,5 +1,6 @@
 //! Tests of the whole allocator against a simulated API server and simulated sidecars.
 
+mod announcing;
 mod api_server;
 mod external;
 mod external_faults;

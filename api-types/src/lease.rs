@@ -10,12 +10,14 @@
 //! | `addresses` | the node's own addresses |
 //! | `macs` | the hardware addresses of its interfaces |
 //! | `instance` | which agent writes it |
+//! | `inactive` | why its agent announces nothing |
 //! | `endpoints` | where its agent listens for gossip |
 //! | `report` | addresses that nobody may have, what the agent refuses and holds, and which release it is |
 //! | `list` | what reading and writing of all of them have in common |
 
 mod addresses;
 mod endpoints;
+mod inactive;
 mod instance;
 mod list;
 mod macs;
@@ -26,6 +28,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 
 pub use addresses::{ADDRESSES, MAX_ADDRESSES, addresses, addresses_value};
 pub use endpoints::{GOSSIP, MAX_ENDPOINTS, endpoints, endpoints_value};
+pub use inactive::{INACTIVE, Inactive, inactive, inactive_value};
 pub use instance::INSTANCE;
 pub use macs::{MACS, MAX_MACS, macs, macs_value};
 pub use report::{

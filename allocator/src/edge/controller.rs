@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::loaded::Loaded;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
-use super::watches::{Input, Optional, open};
+use super::watches::{Input, Optional, endpoint_slices, open};
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
@@ -94,6 +94,8 @@ pub struct Controller {
     pub(super) role: Role,
     pub(super) loaded: Loaded,
     pub(super) inputs: BoxStream<'static, Input>,
+    /// The watch of `EndpointSlices`, while it is needed.
+    pub(super) endpoints: Option<BoxStream<'static, Input>>,
     /// Writes to Services in flight.
     pub(super) writes: InFlight<(ServicePatch, Attempted, Backoff)>,
     pub(super) retries: Retries,
@@ -135,6 +137,7 @@ impl Controller {
             role: Role::Following,
             loaded: Loaded::default(),
             inputs,
+            endpoints: None,
             writes: FuturesUnordered::new(),
             retries: Retries::default(),
             statuses: FuturesUnordered::new(),
@@ -166,6 +169,7 @@ impl Controller {
                     Err(_) => break,
                 },
                 Some(input) = self.inputs.next() => self.input(input),
+                Some(input) = next_of(&mut self.endpoints) => self.input(input),
                 Some((patch, attempted, backoff)) = self.writes.next() => self.write_ended(patch, attempted, backoff),
                 Some((group, outcome)) = self.statuses.next() => self.status_written(&group, outcome),
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
@@ -242,6 +246,12 @@ impl Controller {
                 self.index.reset_service_cidrs(list);
                 self.loaded.service_cidrs = true;
             }
+            Input::Slice(slice) => self.index.apply_slice(slice),
+            Input::SliceGone(service, name) => self.index.delete_slice(&service, &name),
+            Input::Slices(list) => self.index.reset_slices(list),
+            Input::Irrelevant => {}
+            // What needs them stays as it is.
+            Input::Refused(Optional::EndpointSlices) => self.index.forget_slices(),
             // There is nothing to wait for.
             Input::Refused(Optional::Nodes) => self.loaded.nodes = true,
             Input::Refused(Optional::ServiceCidrs) => self.loaded.service_cidrs = true,
@@ -262,10 +272,31 @@ impl Controller {
 
     /// Brings up to date what the agents' kernels have.
     pub(super) fn refresh_held(&mut self, now: BootTime) {
-        if let Some(held) = self.held_reports.changed() {
+        if let Some((held, reports)) = self.held_reports.changed() {
             self.index.set_held(held);
+            self.index.set_agent_reports(reports);
         }
         let complete = self.held_reports.is_complete(|node| self.index.is_agent_alive(node, now));
         self.index.set_heard_all(complete);
+    }
+
+    /// Watches `EndpointSlices` exactly while that is needed.
+    pub(super) fn watch_endpoints(&mut self) {
+        match (self.index.needs_endpoints(), &self.endpoints) {
+            (true, None) => self.endpoints = Some(endpoint_slices(&self.client)),
+            (false, Some(_)) => {
+                self.endpoints = None;
+                self.index.forget_slices();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The next input of a watch that may not be open.
+async fn next_of(inputs: &mut Option<BoxStream<'static, Input>>) -> Option<Input> {
+    match inputs {
+        Some(inputs) => inputs.next().await,
+        None => std::future::pending().await,
     }
 }

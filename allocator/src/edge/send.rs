@@ -55,12 +55,15 @@ impl Controller {
         self.index.next_patch().map(|patch| (patch, Backoff::new(first, longest)))
     }
 
-    /// Time has passed: Leases may have run out, waiting Services and group statuses may be due.
+    /// Time has passed: Leases may have run out, addresses may be announced by nobody for long enough, waiting Services and
+    /// group statuses may be due.
     pub(super) fn tick(&mut self) {
         let now = BootTime::now();
         self.index.expire_leases(now);
         self.refresh_held(now);
         self.check_loaded();
+        self.index.check_announcements(now);
+        self.watch_endpoints();
         if now.since(self.retried) >= RETRY_PERIOD {
             self.retry(now);
         }

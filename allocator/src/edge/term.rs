@@ -37,6 +37,7 @@ impl Controller {
         self.calls.clear();
         self.gossip_key = None;
         self.index.follow();
+        self.watch_endpoints();
         self.index.refresh_pool_gauges();
         self.parts.metrics.leader.set(0);
     }

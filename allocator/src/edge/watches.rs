@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use runtime::watch::{Refused, events, optional_events};
 
 use crate::model::{
-    GroupId, GroupObject, Leftover, Node, Service, ServiceName, WatchedExternalIps, WatchedGroup, WatchedNode,
+    GroupId, GroupObject, Leftover, Node, Service, ServiceName, Slice, WatchedExternalIps, WatchedGroup, WatchedNode,
     WatchedService,
 };
 
@@ -43,6 +44,13 @@ pub(super) enum Input {
     ServiceCidrGone(Box<ServiceCIDR>),
     /// The complete list.
     ServiceCidrs(Vec<ServiceCIDR>),
+    Slice(Slice),
+    /// Its Service and its name.
+    SliceGone(ServiceName, Box<str>),
+    /// The complete list.
+    Slices(Vec<Slice>),
+    /// An EndpointSlice that belongs to no Service.
+    Irrelevant,
     /// The API server does not let us read these.
     Refused(Optional),
 }
@@ -52,6 +60,7 @@ pub(super) enum Input {
 pub(super) enum Optional {
     Nodes,
     ServiceCidrs,
+    EndpointSlices,
 }
 
 /// Objects per page of a list. The pages take most of the memory at the start, so they are small.
@@ -118,6 +127,21 @@ fn service_cidrs(client: &Client) -> BoxStream<'static, Input> {
         Input::ServiceCidrs,
         |object| Input::ServiceCidr(Box::new(object)),
         |object| Input::ServiceCidrGone(Box::new(object)),
+    )
+}
+
+/// Opens the watch of `EndpointSlices`, of which little is kept.
+pub(super) fn endpoint_slices(client: &Client) -> BoxStream<'static, Input> {
+    let gone = |slice: &EndpointSlice| {
+        Slice::key(slice).map_or(Input::Irrelevant, |(service, name)| Input::SliceGone(service, name))
+    };
+    inputs(
+        optional_events("EndpointSlices", Api::all(client.clone()), paged())
+            .map(|event| event.map_err(|Refused| Input::Refused(Optional::EndpointSlices))),
+        Slice::keep,
+        Input::Slices,
+        move |slice| Slice::keep(&slice).map_or_else(|| gone(&slice), Input::Slice),
+        move |slice| gone(&slice),
     )
 }
 

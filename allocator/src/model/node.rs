@@ -1,7 +1,8 @@
-//! A Node, reduced to its addresses.
+//! A Node, reduced to its addresses and the label that excludes it from load balancers.
 
 use std::net::IpAddr;
 
+use api_types::names::EXCLUDE_NODE_LABEL;
 use api_types::range::parse_cidr;
 use api_types::reserved::names_a_host;
 use ipnetwork::IpNetwork;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 /// The most addresses of one Node that are used.
 const MOST_ADDRESSES: usize = 64;
 
-/// A Node from the API server, without its images, conditions and labels.
+/// A Node from the API server, without its images and conditions.
 #[derive(Debug, Clone, Deserialize, Resource)]
 #[resource(inherit = Full)]
 pub struct WatchedNode {
@@ -53,6 +54,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// The networks of its pods, if the cluster assigns them to nodes.
     pub pod_networks: Vec<IpNetwork>,
+    /// Whether it has the label that excludes it from load balancers.
+    pub excluded: bool,
 }
 
 impl WatchedNode {
@@ -74,7 +77,13 @@ impl WatchedNode {
                 pod_networks.push(network);
             }
         }
-        Node { name: self.metadata.name.clone().unwrap_or_default(), addresses, pod_networks }
+        let labels = self.metadata.labels.as_ref();
+        Node {
+            name: self.metadata.name.clone().unwrap_or_default(),
+            addresses,
+            pod_networks,
+            excluded: labels.is_some_and(|labels| labels.contains_key(EXCLUDE_NODE_LABEL)),
+        }
     }
 }
 
@@ -87,7 +96,7 @@ mod tests {
     #[test]
     fn keeps_addresses_and_pod_networks() {
         let watched: WatchedNode = serde_json::from_value(json!({
-            "metadata": {"name": "node1", "labels": {"a": "b"}},
+            "metadata": {"name": "node1", "labels": {"node.kubernetes.io/exclude-from-external-load-balancers": ""}},
             "spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24", "fd00:244::/64"]},
             "status": {
                 "addresses": [
@@ -101,5 +110,6 @@ mod tests {
         let node = watched.keep();
         assert_eq!(node.addresses, ["192.168.50.11".parse::<IpAddr>().unwrap()]);
         assert_eq!(node.pod_networks.len(), 2);
+        assert!(node.excluded);
     }
 }

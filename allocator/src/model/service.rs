@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::condition::{OVERWRITTEN, SHARING_CONFLICT};
+use api_types::names::condition::{NOT_ANNOUNCED, OVERWRITTEN, SHARING_CONFLICT};
 use api_types::provenance::Provenance;
 use api_types::reserved::names_a_host;
 use api_types::{Announce, Family, SharingKey};
@@ -134,8 +134,10 @@ pub struct Service {
     pub written: WrittenAnnotations,
     /// What its annotations say of addresses that we gave it.
     pub provenance: Provenance,
-    /// The addresses that `announcing-*` names, unless a list of ours makes that irrelevant.
-    pub announced: Vec<IpAddr>,
+    /// What `announcing-*` says: addresses, and the nodes that announce them.
+    pub announced: Vec<(IpAddr, Box<str>)>,
+    /// Whether `spec.externalTrafficPolicy` is `Local`.
+    pub local_policy: bool,
     /// Who wrote it.
     pub writers: Writers,
     /// The addresses in its status, in order, each once.
@@ -146,7 +148,7 @@ pub struct Service {
     pub detailed_ingress: Vec<(IpAddr, Value)>,
     /// Ingress entries of its status without an address. Every write keeps them.
     pub other_ingress: Vec<Value>,
-    /// The conditions of its status. All but one type belong to others, and every write keeps those.
+    /// The conditions of its status. All but our types belong to others, and every write keeps those.
     pub conditions: Vec<Value>,
 }
 
@@ -275,7 +277,9 @@ pub(crate) fn without_our_conditions(conditions: &[Value]) -> Vec<Value> {
 
 /// Whether the allocator writes conditions of this type on Services.
 pub(crate) fn is_our_condition(condition: &Value) -> bool {
-    condition.get("type").is_some_and(|kind| kind == SHARING_CONFLICT || kind == OVERWRITTEN)
+    condition
+        .get("type")
+        .is_some_and(|kind| [SHARING_CONFLICT, OVERWRITTEN, NOT_ANNOUNCED].iter().any(|ours| kind == ours))
 }
 
 /// The addresses of hosts in a list, each once, as many as count.

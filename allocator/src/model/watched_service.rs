@@ -43,6 +43,7 @@ struct Spec {
     cluster_ip: Option<String>,
     ip_families: Option<Vec<String>>,
     ip_family_policy: Option<String>,
+    external_traffic_policy: Option<String>,
     ports: Option<Vec<SpecPort>>,
     #[serde(rename = "externalIPs")]
     external_ips: Option<Vec<String>>,
@@ -172,7 +173,6 @@ impl WatchedService {
                 None => other_ingress.push(entry.clone()),
             }
         }
-        let provenance = self.provenance();
         let families = self.spec.ip_families.iter().flatten().filter_map(|text| Family::from_api(text)).collect();
         let policy = match self.spec.ip_family_policy.as_deref() {
             Some("PreferDualStack") => FamilyPolicy::Prefer,
@@ -191,8 +191,9 @@ impl WatchedService {
             sharing: self.sharing(),
             requested: self.requested(),
             written: self.written(),
-            announced: if provenance.list.is_none() { self.announced() } else { Vec::new() },
-            provenance,
+            announced: self.announced(),
+            local_policy: self.spec.external_traffic_policy.as_deref() == Some("Local"),
+            provenance: self.provenance(),
             writers: self.metadata.writers.clone(),
             addresses,
             external_ips: external_ips(self.spec.external_ips.as_deref().unwrap_or_default()),
@@ -258,11 +259,16 @@ impl WatchedService {
         Provenance::read(self.metadata.object.uid.as_deref(), class, |key| self.annotation(key))
     }
 
-    /// The addresses that the agents say they announce: entries `node,interface,address`, separated by blanks.
-    fn announced(&self) -> Vec<IpAddr> {
+    /// What the agents say they announce: entries `node,interface,address`, separated by blanks.
+    fn announced(&self) -> Vec<(IpAddr, Box<str>)> {
         let texts = [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6].into_iter();
         let entries = texts.filter_map(|key| self.annotation(key)).flat_map(str::split_whitespace);
-        entries.filter_map(|entry| entry.rsplit_once(',')?.1.parse().ok()).collect()
+        let parse = |entry: &str| {
+            let (rest, address) = entry.rsplit_once(',')?;
+            let (node, _) = rest.split_once(',')?;
+            Some((address.parse().ok()?, node.into()))
+        };
+        entries.filter_map(parse).collect()
     }
 
     fn sharing(&self) -> Sharing {
@@ -380,7 +386,9 @@ mod tests {
             "metadata": {"annotations": {"purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1 n2,eth,0,192.0.2.2 nonsense"}},
             "spec": {"type": "LoadBalancer"}
         });
-        assert_eq!(watched(value).keep(true).unwrap().announced.len(), 2);
+        let announced = watched(value).keep(true).unwrap().announced;
+        let nodes: Vec<&str> = announced.iter().map(|(_, node)| &**node).collect();
+        assert_eq!(nodes, ["n1", "n2"]);
     }
 
     #[test]

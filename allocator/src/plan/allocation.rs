@@ -102,7 +102,8 @@ fn counts_more_than_status(service: &Service, last_given: &[IpAddr]) -> bool {
 pub fn counts_as_given(snapshot: &Snapshot<'_>, service: &Service, address: IpAddr) -> bool {
     let written = service.written_group(address).and_then(|name| snapshot.groups.get(name));
     // `announcing-*` may have been copied together with the marks of another object.
-    let announced = !service.provenance.for_another && service.announced.contains(&address);
+    let unlisted = service.provenance.list.is_none() && !service.provenance.for_another;
+    let announced = unlisted && service.announced.iter().any(|(announced, _)| *announced == address);
     let evidence = Evidence {
         in_pool: snapshot.groups.group_of(address).is_some(),
         external: written.is_some_and(is_external),

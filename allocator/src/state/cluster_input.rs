@@ -16,7 +16,10 @@ use crate::model::{Node, ServiceName, ServiceNetworks};
 impl Index {
     /// A Lease was added or changed; `wall` is the time of day.
     pub fn apply_lease(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) {
-        self.cluster.members.apply(lease, now, wall);
+        if self.cluster.members.apply(lease, now, wall) {
+            self.announcing.touch();
+            self.status.touch_all();
+        }
         if let Some(node) = api_types::lease::node(lease) {
             self.reserve_of_member(node);
         }
@@ -31,6 +34,7 @@ impl Index {
     /// A Lease was deleted.
     pub fn delete_lease(&mut self, lease: &Lease) {
         self.cluster.members.delete(lease);
+        self.announcing.touch();
         if let Some(node) = api_types::lease::node(lease) {
             self.reserve_of_member(node);
             self.set_node_subnets(self.cluster.members.subnets());
@@ -42,6 +46,7 @@ impl Index {
         let first = !self.cluster.members.are_known();
         let mut nodes: Vec<String> = self.cluster.members.nodes().map(str::to_owned).collect();
         self.cluster.members.reset(leases, now, wall);
+        self.announcing.touch();
         nodes.extend(leases.iter().filter_map(api_types::lease::node).map(str::to_owned));
         for node in nodes {
             self.reserve_of_member(&node);
@@ -56,6 +61,8 @@ impl Index {
     pub fn expire_leases(&mut self, now: BootTime) {
         for node in self.cluster.members.expire(now) {
             self.reserve_of_member(&node);
+            self.announcing.touch();
+            self.status.touch_all();
         }
         self.set_node_subnets(self.cluster.members.subnets());
     }
@@ -77,7 +84,11 @@ impl Index {
         let name = node.name.clone();
         self.set_reserved(&ReservedFor::NodeStatus(name.as_str().into()), &node.addresses);
         let networks = node.pod_networks.clone();
+        let excluded = node.excluded;
         let before = self.cluster.nodes.apply(node);
+        if before.as_ref().is_none_or(|before| before.excluded != excluded) {
+            self.announcing.touch();
+        }
         if before.as_ref().is_none_or(|before| before.pod_networks != networks) {
             self.status.touch_all();
         }
@@ -88,6 +99,7 @@ impl Index {
 
     /// A Node was deleted.
     pub fn delete_node(&mut self, name: &str) {
+        self.announcing.touch();
         if self.cluster.nodes.delete(name).is_some() {
             self.status.touch_all();
         }

@@ -168,6 +168,12 @@ impl<'a> Conditions<'a> {
         self.add("NoNodeInSubnet", true, "NotAnnounced", message);
     }
 
+    /// `NoAgent`: nobody can announce addresses that all nodes may announce.
+    pub(super) fn no_agent(&mut self) {
+        let message = "no agent runs, so no node can announce the group's addresses; check the DaemonSet lbnodeagent";
+        self.add("NoAgent", true, "NotAnnounced", message.to_owned());
+    }
+
     /// `NearlyFull`: more than 90 % of the addresses of a family are in use.
     pub(super) fn nearly_full(&mut self, status: &ServiceGroupStatus) {
         let mut full = Vec::new();

@@ -53,6 +53,7 @@ impl Index {
             self.status.forget(id);
         }
         if effects.table_changed {
+            self.announcing.touch();
             self.addresses.set_ranges(self.groups.table().ranges());
             self.reserve_subnet_addresses();
             self.take_over_external_groups();

@@ -116,6 +116,8 @@ impl GroupView<'_> {
                 })
             });
             conditions.out_of_reach(&out_of_reach.collect::<Vec<_>>(), self.node_subnets);
+        } else if self.cluster.members.are_known() && !self.cluster.members.is_any_alive() {
+            conditions.no_agent();
         }
     }
 

@@ -1,4 +1,4 @@
-//! What agents report in their Leases of what their kernels have.
+//! What agents report in their Leases of what their kernels have and of what they refuse.
 //!
 //! A report comes in pages, one at each renewal of the Lease, so that an agent has told everything when all its pages
 //! were seen.
@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api_types::lease::{self, Held, own_addresses, report};
+use api_types::lease::{self, Held, Refused, own_addresses, report};
 use k8s_openapi::api::coordination::v1::Lease;
 
 use crate::model::HeldAddresses;
@@ -16,6 +16,7 @@ use crate::model::HeldAddresses;
 struct Agent {
     pages: usize,
     held: BTreeMap<usize, Vec<Held>>,
+    refused: BTreeMap<usize, Vec<Refused>>,
     own: Vec<IpAddr>,
 }
 
@@ -33,6 +34,27 @@ pub struct HeldReports {
     changed: bool,
 }
 
+/// Which agent says what of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentReports {
+    /// The nodes that refuse an address, and why.
+    refused: BTreeMap<IpAddr, BTreeMap<String, String>>,
+    /// The nodes whose kernels have an address from us, and for which UID.
+    held: BTreeMap<IpAddr, BTreeSet<(String, String)>>,
+}
+
+impl AgentReports {
+    /// Why the node refuses the address.
+    pub(super) fn refusal(&self, address: IpAddr, node: &str) -> Option<&str> {
+        self.refused.get(&address)?.get(node).map(String::as_str)
+    }
+
+    /// The nodes whose kernels have the address from us, each with the UID of the Service for which they have it.
+    pub(super) fn holders(&self, address: IpAddr) -> impl Iterator<Item = (&str, &str)> {
+        self.held.get(&address).into_iter().flatten().map(|(node, uid)| (node.as_str(), uid.as_str()))
+    }
+}
+
 impl HeldReports {
     /// A Lease was added or changed. Leases that no agent keeps are ignored.
     pub fn apply(&mut self, lease: &Lease) {
@@ -44,8 +66,10 @@ impl HeldReports {
         // An agent of an earlier release reports nothing.
         agent.pages = if page.is_empty() { 0 } else { page.pages.max(1) };
         agent.held.retain(|known, _| *known < agent.pages);
+        agent.refused.retain(|known, _| *known < agent.pages);
         if page.page < agent.pages {
             agent.held.insert(page.page, page.held);
+            agent.refused.insert(page.page, page.refused);
         }
         self.changed |= *agent != before;
     }
@@ -75,8 +99,8 @@ impl HeldReports {
     }
 
     /// What was told, if that has changed since the last call.
-    pub fn changed(&mut self) -> Option<HeldAddresses> {
-        std::mem::take(&mut self.changed).then(|| self.held())
+    pub fn changed(&mut self) -> Option<(HeldAddresses, AgentReports)> {
+        std::mem::take(&mut self.changed).then(|| (self.held(), self.by_address()))
     }
 
     fn held(&self) -> HeldAddresses {
@@ -88,6 +112,19 @@ impl HeldReports {
             }
         }
         held
+    }
+
+    fn by_address(&self) -> AgentReports {
+        let mut reports = AgentReports::default();
+        for (node, agent) in &self.agents {
+            for Held { address, uid } in agent.held.values().flatten() {
+                reports.held.entry(*address).or_default().insert((node.clone(), uid.clone()));
+            }
+            for Refused { address, why } in agent.refused.values().flatten() {
+                reports.refused.entry(*address).or_default().insert(node.clone(), why.clone());
+            }
+        }
+        reports
     }
 }
 
@@ -115,15 +152,15 @@ mod tests {
         assert!(!reports.is_complete(|_| true) && reports.is_complete(|_| false));
         reports.apply(&lease("a", 0, 2));
         assert!(reports.is_complete(|_| true));
-        let held = reports.changed().unwrap();
+        let (held, _) = reports.changed().unwrap();
         assert_eq!((held.own.len(), held.by_uid["u"].len()), (1, 2));
         // The same page again is no news.
         reports.apply(&lease("a", 1, 2));
         assert!(reports.changed().is_none());
         // The list became shorter.
         reports.apply(&lease("a", 0, 1));
-        assert_eq!(reports.changed().unwrap().by_uid["u"].len(), 1);
+        assert_eq!(reports.changed().unwrap().0.by_uid["u"].len(), 1);
         reports.reset(&[]);
-        assert!(reports.changed().unwrap().by_uid.is_empty());
+        assert!(reports.changed().unwrap().0.by_uid.is_empty());
     }
 }

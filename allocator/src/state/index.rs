@@ -11,6 +11,7 @@ use runtime::BootTime;
 use runtime::events::Event;
 use tracing::warn;
 
+use super::announcing::Announcing;
 use super::cluster::Cluster;
 use super::fencing::Fencing;
 use super::group_status::{GroupStatuses, StatusPatch};
@@ -42,6 +43,7 @@ pub struct Index {
     pub(super) heard_all: bool,
     pub(super) freed: FreedAddresses,
     pub(super) repairs: Repairs,
+    pub(super) announcing: Announcing,
     pub(super) now: BootTime,
     /// The time of day, for conditions.
     pub(super) time: Timestamp,
@@ -72,6 +74,7 @@ impl Index {
             heard_all: false,
             freed: FreedAddresses::default(),
             repairs: Repairs::default(),
+            announcing: Announcing::default(),
             now: BootTime::default(),
             time: Timestamp::UNIX_EPOCH,
             leading: false,
@@ -115,6 +118,7 @@ impl Index {
     /// Whether every agent that is alive has told all that its kernel has.
     pub fn set_heard_all(&mut self, heard_all: bool) {
         if std::mem::replace(&mut self.heard_all, heard_all) != heard_all {
+            self.announcing.touch();
             self.evidence_changed();
         }
     }
@@ -153,6 +157,7 @@ impl Index {
             }
             Novelty::New => true,
         };
+        self.announcing.touch();
         let external_ips = service.external_ips.clone();
         self.services.store(service);
         self.set_own_external_ips(&name, &external_ips);
@@ -199,6 +204,7 @@ impl Index {
             let groups = service.written.groups.as_deref().filter(|_| service.written.by_us);
             self.release_all_external(name, groups.iter().flat_map(|groups| groups.split(", ")));
         }
+        self.announcing.touch();
         self.queue.set_waiting(name, false);
         self.fencing.close(name);
         let held: Vec<_> = self.addresses.held_by(name).to_vec();

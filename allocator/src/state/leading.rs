@@ -14,6 +14,7 @@ impl Index {
     pub fn lead(&mut self, clean: bool, fence: &str) {
         self.leading = true;
         self.repairs.begin(self.now, self.time);
+        self.announcing.begin();
         self.restart_external();
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
         self.fencing.begin(fence, to_fence.map(|service| service.name.clone()).collect());
@@ -60,6 +61,7 @@ impl Index {
         self.leading = false;
         self.queue.clear();
         self.fencing.end();
+        self.announcing.end();
         self.events.clear();
         self.external.clear(self.groups.table());
         for name in self.services.stop_writing() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api_types::lease;
+use api_types::lease::{self, Inactive};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
@@ -16,6 +16,8 @@ struct Member {
     subnets: Vec<IpNetwork>,
     own_addresses: Vec<IpAddr>,
     gateways: Vec<IpAddr>,
+    /// Why its agent announces nothing.
+    inactive: Option<Inactive>,
     duration: Duration,
     renewed: Option<Timestamp>,
     /// When the last renewal was seen, by our clock: clocks of nodes are not compared. `None` if the Lease had run out
@@ -40,9 +42,10 @@ pub(super) struct Members {
 
 impl Members {
     /// A Lease was added or changed. Leases that no agent keeps are ignored. The time of day, `wall`, decides whether a
-    /// Lease that is seen for the first time has run out: agents renew rarely, and leave their Lease behind.
-    pub(super) fn apply(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) {
-        let Some(node) = lease::node(lease) else { return };
+    /// Lease that is seen for the first time has run out: agents renew rarely, and leave their Lease behind. Returns whether
+    /// it says anything new.
+    pub(super) fn apply(&mut self, lease: &Lease, now: BootTime, wall: Timestamp) -> bool {
+        let Some(node) = lease::node(lease) else { return false };
         let spec = lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(10);
         let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
@@ -56,13 +59,16 @@ impl Members {
             subnets: lease::subnets(lease),
             own_addresses: lease::own_addresses(lease),
             gateways: lease::gateways(lease),
+            inactive: lease::inactive(lease),
             duration,
             renewed,
             seen,
             alive: false,
         };
         member.alive = member.is_alive(now);
-        self.members.insert(node.to_owned(), member);
+        let says = |member: &Member| (member.subnets.clone(), member.inactive, member.alive);
+        let after = says(&member);
+        self.members.insert(node.to_owned(), member).is_none_or(|before| says(&before) != after)
     }
 
     /// A Lease was deleted.
@@ -92,6 +98,13 @@ impl Members {
         self.members.keys().map(String::as_str)
     }
 
+    /// All members: node, whether the agent renews its Lease, why it announces nothing, and its subnets.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, bool, Option<Inactive>, &[IpNetwork])> {
+        self.members
+            .iter()
+            .map(|(node, member)| (node.as_str(), member.alive, member.inactive, member.subnets.as_slice()))
+    }
+
     /// Time has passed. Returns the nodes whose Lease has run out since, or is kept again.
     pub(super) fn expire(&mut self, now: BootTime) -> Vec<String> {
         let mut changed = Vec::new();
@@ -107,6 +120,11 @@ impl Members {
     /// Whether the agent of the node has renewed its Lease within its duration.
     pub(super) fn is_alive(&self, node: &str, now: BootTime) -> bool {
         self.members.get(node).is_some_and(|member| member.is_alive(now))
+    }
+
+    /// Whether any agent renews its Lease.
+    pub(super) fn is_any_alive(&self) -> bool {
+        self.members.values().any(|member| member.alive)
     }
 
     /// The subnets of all members whose Lease was renewed within its duration.

@@ -31,6 +31,11 @@ impl Nodes {
         self.nodes.keys().filter(|name| !is_listed(name)).cloned().collect()
     }
 
+    /// All Nodes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
     /// Whether there may be a Node of this name. While Nodes cannot be read, nobody knows.
     pub(super) fn may_exist(&self, name: &str) -> bool {
         !self.listed || self.nodes.contains_key(name)

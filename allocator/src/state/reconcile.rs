@@ -13,7 +13,7 @@ use super::fencing::expects_address;
 use super::index::Index;
 use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
-use super::service_conditions::service_conditions;
+use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
 use crate::model::{Leftover, Scope, Service, ServiceName};
 use crate::plan::{self, Memory, Notice, Plan, reminder};
@@ -188,7 +188,9 @@ impl Index {
         let needs_fence = service.is_waiting() || self.external.is_open(&service.name);
         let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
         let overwritten = self.repairs.message(&service.name, self.now);
-        let conditions = service_conditions(&self.services, &self.addresses, service, overwritten, self.time);
+        let not_announced = self.announcing.wanted(&service.name);
+        let kept = Kept { overwritten, not_announced };
+        let conditions = service_conditions(&self.services, &self.addresses, service, kept, self.time);
         let changes = mark_is_over || conditions.is_some() || plan.changes();
         let keep_fence = plan.restores && needs_fence;
         changes.then(|| assign(service, plan, conditions, keep_fence))

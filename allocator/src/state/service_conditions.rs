@@ -3,9 +3,10 @@
 //! | Type | Present as long as |
 //! |---|---|
 //! | `purelb.io/SharingConflict` | another Service uses an address without agreement |
+//! | `purelb.io/NotAnnounced` | nobody announces one of its addresses |
 //! | `purelb.io/Overwritten` | somebody takes off what the allocator writes, faster than it is put back |
 
-use api_types::names::condition::{OVERWRITTEN, SHARING_CONFLICT};
+use api_types::names::condition::{NOT_ANNOUNCED, OVERWRITTEN, SHARING_CONFLICT};
 use api_types::names::reason;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::condition::{join_first, whole_seconds};
 use super::services::Services;
 use super::sharing::disagreement;
+use super::unannounced::Wanted;
 use crate::addresses::AddressTable;
 use crate::model::{Scope, Service, is_our_condition, without_our_conditions};
 
@@ -22,33 +24,44 @@ const LISTED: usize = 5;
 /// A condition that holds.
 struct Held {
     kind: &'static str,
-    reason: &'static str,
+    reason: String,
     message: String,
 }
 
-/// All conditions that the Service should have, those of others included; `None` if it has them. `overwritten` is the
-/// message of the condition `Overwritten` if that holds.
+/// Conditions that other parts of the state keep.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept<'a> {
+    /// The message of `Overwritten`, if that holds.
+    pub(super) overwritten: Option<&'a str>,
+    /// What `NotAnnounced` should be.
+    pub(super) not_announced: Wanted<'a>,
+}
+
+/// All conditions that the Service should have, those of others included; `None` if it has them.
 pub(super) fn service_conditions(
     services: &Services,
     addresses: &AddressTable,
     service: &Service,
-    overwritten: Option<&str>,
+    kept: Kept<'_>,
     time: Timestamp,
 ) -> Option<Vec<Value>> {
+    let known: Vec<&Value> = service.conditions.iter().filter(|condition| is_our_condition(condition)).collect();
     let mut wanted = Vec::new();
     match service.scope {
         Scope::Ignored | Scope::NoClass => return None,
         Scope::Ours if !service.deleting => {
             if let Some(message) = conflicts(services, addresses, service) {
-                wanted.push(Held { kind: SHARING_CONFLICT, reason: reason::SHARING_CONFLICT, message });
+                wanted.push(Held { kind: SHARING_CONFLICT, reason: reason::SHARING_CONFLICT.to_owned(), message });
             }
-            if let Some(message) = overwritten {
-                wanted.push(Held { kind: OVERWRITTEN, reason: "Overwritten", message: message.to_owned() });
+            if let Some(message) = kept.overwritten {
+                wanted.push(Held { kind: OVERWRITTEN, reason: "Overwritten".to_owned(), message: message.to_owned() });
+            }
+            if let Some((reason, message)) = not_announced(service, kept.not_announced) {
+                wanted.push(Held { kind: NOT_ANNOUNCED, reason, message });
             }
         }
         Scope::Ours | Scope::OtherClass => {}
     }
-    let known: Vec<&Value> = service.conditions.iter().filter(|condition| is_our_condition(condition)).collect();
     let text = |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
     let of_kind = |kind: &str| known.iter().find(|known| text(known, "type").as_deref() == Some(kind));
     let is_known =
@@ -65,6 +78,22 @@ pub(super) fn service_conditions(
         }));
     }
     Some(conditions)
+}
+
+/// Reason and message of `NotAnnounced`, if the Service should have it.
+fn not_announced(service: &Service, wanted: Wanted<'_>) -> Option<(String, String)> {
+    match wanted {
+        Wanted::Unchanged => stored_not_announced(service),
+        Wanted::Absent => None,
+        Wanted::Present(reason, message) => Some((reason.to_owned(), message.to_owned())),
+    }
+}
+
+/// Reason and message of the condition `NotAnnounced` that the object has.
+pub(super) fn stored_not_announced(service: &Service) -> Option<(String, String)> {
+    let text = |condition: &Value, field: &str| condition.get(field)?.as_str().map(str::to_owned);
+    let stored = service.conditions.iter().find(|stored| text(stored, "type").as_deref() == Some(NOT_ANNOUNCED))?;
+    Some((text(stored, "reason").unwrap_or_default(), text(stored, "message").unwrap_or_default()))
 }
 
 /// Which other Services use which address of the Service without agreement, and why.

@@ -282,7 +282,8 @@ fn matters(old: &Service, new: &Service) -> bool {
         || old.written != new.written
         || old.deleting != new.deleting
         || old.provenance != new.provenance
-        || old.announced != new.announced
+        // A list of ours makes it irrelevant who announces the addresses.
+        || new.provenance.list.is_none() && old.announced != new.announced
         || old.writers.status_by_us != new.writers.status_by_us
         || old.addresses != new.addresses
         || old.detailed_ingress != new.detailed_ingress

@@ -22,7 +22,7 @@ fn routed(pool: &str) -> Value {
 
 fn node(name: &str, addresses: &[&str]) -> Node {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Node { name: name.to_owned(), addresses, pod_networks: Vec::new() }
+    Node { name: name.to_owned(), addresses, pod_networks: Vec::new(), excluded: false }
 }
 
 fn pin(address: &str) -> Value {

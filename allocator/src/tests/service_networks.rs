@@ -69,6 +69,7 @@ fn an_overlap_with_a_pod_network_is_a_warning() {
         name: name.to_owned(),
         addresses: Vec::new(),
         pod_networks: vec![network.parse().unwrap()],
+        excluded: false,
     };
     replica.index.reset_nodes(vec![node("node1", "10.244.1.0/24"), node("node2", "10.244.2.0/24")]);
     server.put_service("web", one("IPv4"), json!({}));

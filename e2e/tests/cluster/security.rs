@@ -114,12 +114,9 @@ fn may(cluster: &e2e::Cluster, account: &str, verb: &str, resource: &str) -> boo
 #[tokio::test(flavor = "multi_thread")]
 async fn the_programs_may_write_status_and_little_else() {
     let cluster = installed().await;
-    for (account, verb, resource) in [
-        ("allocator", "patch", "services/status"),
-        ("allocator", "patch", "servicegroups.purelb.io/status"),
-        ("purelb-lbnodeagent", "patch", "services/status"),
-        ("purelb-lbnodeagent", "create", "leases"),
-    ] {
+    for (account, verb, resource) in
+        [("purelb-lbnodeagent", "patch", "services/status"), ("purelb-lbnodeagent", "create", "leases")]
+    {
         assert!(may(&cluster, account, verb, resource), "{account} may not {verb} {resource}");
     }
     for account in ["allocator", "purelb-lbnodeagent"] {
@@ -137,6 +134,33 @@ async fn the_programs_may_write_status_and_little_else() {
             assert!(!may(&cluster, account, verb, resource), "{account} may {verb} {resource}");
         }
     }
-    assert!(!may(&cluster, "allocator", "create", "leases") && !may(&cluster, "allocator", "get", "nodes"));
     assert!(!may(&cluster, "purelb-lbnodeagent", "patch", "servicegroups.purelb.io/status"));
+}
+
+/// What the manifests grant to the allocator, and what for.
+const ALLOCATOR: [(&str, &[&str], &str); 12] = [
+    ("services", READ, "what it serves, and the external IPs that it avoids"),
+    ("services/status", &["patch"], "addresses, annotations and conditions"),
+    ("nodes", READ, "addresses that no Service may have, and the label that keeps a node from announcing"),
+    ("endpointslices.discovery.k8s.io", &["list", "watch"], "why nobody announces an address under the policy Local"),
+    ("servicecidrs.networking.k8s.io", READ, "networks that no group may use"),
+    ("servicegroups.purelb.io", READ, "the addresses that it gives"),
+    ("servicegroups.purelb.io/status", &["patch"], "their use and conditions"),
+    ("leases", READ, "the subnets of the agents, and what they refuse; it writes its own by name"),
+    ("events", &["create", "patch"], "what users should know"),
+    ("secrets", &[], "the gossip key, by name only"),
+    ("pods", &[], "nothing"),
+    ("lbnodeagents.purelb.io", &[], "nothing: the agents' Leases say what follows from them"),
+];
+const READ: &[&str] = &["get", "list", "watch"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_allocator_may_do_what_it_needs_and_nothing_else() {
+    let cluster = installed().await;
+    for (resource, granted, purpose) in ALLOCATOR {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
+            let (may, needs) = (may(&cluster, "allocator", verb, resource), granted.contains(&verb));
+            assert_eq!(may, needs, "{verb} {resource}, for: {purpose}");
+        }
+    }
 }

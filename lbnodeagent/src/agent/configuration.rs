@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use api_types::AddressAttributes;
+use api_types::lease::Inactive;
 use api_types::names::reason;
 use runtime::BootTime;
 
@@ -138,7 +139,12 @@ impl Agent {
         let dummies: BTreeSet<u32> = self.local.dummies.iter().copied().chain(self.dummy.index()).collect();
         let in_a_range = |ip| self.cluster.groups.find(ip).is_some();
         let own = OwnLists::new(observed, ours, &dummies, &node.pod_networks, in_a_range);
-        let content = Content::new(node, &self.selection, observed, ours, own, port, silent);
+        let inactive = match self.mode {
+            Mode::Default(_) | Mode::Configured(..) => None,
+            Mode::Deselected => Some(Inactive::Deselected),
+            Mode::Invalid(_) => Some(Inactive::Invalid),
+        };
+        let content = Content { inactive, ..Content::new(node, &self.selection, observed, ours, own, port, silent) };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

@@ -1,8 +1,8 @@
 //! What the protocol for local addresses reports.
 
 use api_types::names::reason;
-use ownership::Liveness;
 use ownership::machine::MemberStatus;
+use ownership::{Liveness, Notification};
 use runtime::BootTime;
 
 use super::Agent;
@@ -34,8 +34,17 @@ impl Agent {
                 let text = format!("no gossip with the other agents, so that failover takes seconds: {error}");
                 self.reporter.node(&self.cluster, reason::GOSSIP_PORT_UNAVAILABLE, &text);
             }
+            Update::Notification(fact) if self.is_repeated(&fact) => {
+                tracing::debug!(op = "ownership", ?fact, "reported already");
+            }
             Update::Notification(fact) => self.reporter.fact(&self.cluster, self.host.observed(), fact),
         }
+    }
+
+    /// Whether the fact is one that concerns many addresses and was reported for another one.
+    fn is_repeated(&mut self, fact: &Notification) -> bool {
+        matches!(fact, Notification::StrictArpNeeded { node, routed, .. }
+            if !self.problems.note_strict_arp(node.as_str(), *routed, BootTime::now()))
     }
 
     /// Notes and reports an operation that the kernel refused.

@@ -1,6 +1,13 @@
-//! What is wrong with this node's interfaces and files, so that each cause is reported once.
+//! What is wrong with this node's interfaces and files, and with how other nodes answer ARP, so that each cause is reported
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use runtime::BootTime;
+
+/// How often it is reported that a node answers ARP for addresses that it does not own.
+const STRICT_ARP: Duration = Duration::from_secs(3600);
 
 /// What has been reported and is not over.
 #[derive(Debug, Default)]
@@ -8,6 +15,8 @@ pub struct NodeProblems {
     selection: BTreeSet<String>,
     no_ipv6: BTreeSet<u32>,
     unwritable: bool,
+    /// Nodes that answer ARP for addresses that they do not own, and whether they have these as routes.
+    strict_arp: BTreeMap<(String, bool), BootTime>,
 }
 
 impl NodeProblems {
@@ -22,6 +31,18 @@ impl NodeProblems {
     /// Whether the state files could not be written; returns whether that is new.
     pub const fn note_unwritable(&mut self, unwritable: bool) -> bool {
         !std::mem::replace(&mut self.unwritable, unwritable) && unwritable
+    }
+
+    /// The node answered ARP for an address that it does not own; returns whether that is to be reported. It does so for
+    /// many addresses, and the cause is one.
+    pub fn note_strict_arp(&mut self, node: &str, routed: bool, now: BootTime) -> bool {
+        let is_recent = |at: &BootTime| now.since(*at) < STRICT_ARP;
+        let key = (node.to_owned(), routed);
+        if self.strict_arp.get(&key).is_some_and(is_recent) {
+            return false;
+        }
+        self.strict_arp.insert(key, now);
+        true
     }
 
     /// The interface took no IPv6 address; returns whether that is new.
@@ -47,6 +68,15 @@ mod tests {
         assert!(problems.note_selection(present("it has eth0, veth1")).is_empty());
         assert!(problems.note_selection(BTreeMap::new()).is_empty());
         assert_eq!(problems.note_selection(present("again")), ["again"]);
+    }
+
+    #[test]
+    fn a_node_that_answers_arp_is_reported_once_an_hour() {
+        let mut problems = NodeProblems::default();
+        let at = |seconds| BootTime::from_duration(Duration::from_secs(seconds));
+        assert!(problems.note_strict_arp("b", false, at(0)) && !problems.note_strict_arp("b", false, at(3599)));
+        assert!(problems.note_strict_arp("c", false, at(1)) && problems.note_strict_arp("b", true, at(1)));
+        assert!(problems.note_strict_arp("b", false, at(3600)));
     }
 
     #[test]

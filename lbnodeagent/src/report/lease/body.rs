@@ -1,8 +1,9 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GATEWAYS, GOSSIP, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION, addresses_value,
-    endpoints_value, gateways_value, macs_value, name, own_addresses_value, subnets_value, version_value,
+    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION,
+    addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name, own_addresses_value,
+    subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -30,6 +31,7 @@ pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now:
                 GOSSIP: endpoints_value(&content.endpoints),
                 INSTANCE: identity.pod_uid,
                 WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
+                INACTIVE: content.inactive.map(|inactive| inactive_value(inactive, &identity.pod_uid)),
                 REPORT: report.value(),
             },
             "ownerReferences": [{
@@ -67,6 +69,7 @@ mod tests {
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
             gossip_silent,
+            inactive: None,
         }
     }
 
@@ -85,7 +88,9 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/own-addresses"], "10.0.0.1,192.0.2.11");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gateways"], "192.0.2.1");
-        assert!(body["metadata"]["annotations"]["purelb.io/report"].is_null(), "all is well");
+        for key in ["purelb.io/report", "purelb.io/inactive"] {
+            assert!(body["metadata"]["annotations"][key].is_null(), "all is well");
+        }
         let mut body = body;
         body["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let lease: Lease = serde_json::from_value(body).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use api_types::lease::Inactive;
 use ipnetwork::IpNetwork;
 
 use super::own::OwnLists;
@@ -32,6 +33,8 @@ pub struct Content {
     pub endpoints: Vec<SocketAddr>,
     /// Gossip is silent, so that Leases have to show who lives: they are short and renewed often.
     pub gossip_silent: bool,
+    /// Why this agent announces nothing.
+    pub inactive: Option<Inactive>,
 }
 
 impl Content {
@@ -68,6 +71,7 @@ impl Content {
             macs: answering_macs(selection, observed),
             endpoints,
             gossip_silent,
+            inactive: None,
         }
     }
 

@@ -156,6 +156,7 @@ mod tests {
             macs: Vec::new(),
             endpoints: Vec::new(),
             gossip_silent,
+            inactive: None,
         }
     }
 
