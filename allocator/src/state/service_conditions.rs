@@ -46,7 +46,7 @@ pub(super) fn service_conditions(
                 wanted.push(Held { kind: OVERWRITTEN, reason: "Overwritten", message: message.to_owned() });
             }
         }
-        Scope::Ours | Scope::OtherClass => {}
+        Scope::Ours | Scope::OtherClass | Scope::Released => {}
     }
     let known: Vec<&Value> = service.conditions.iter().filter(|condition| is_our_condition(condition)).collect();
     let text = |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
