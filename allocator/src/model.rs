@@ -33,10 +33,11 @@ mod watched_service;
 #[cfg(test)]
 pub(crate) use group_table::tests;
 
+pub use api_types::GroupId;
 pub use endpoints::Slice;
 pub use external_ips::WatchedExternalIps;
-pub use group::{GroupId, GroupObject, GroupRefusal, is_external};
-pub use group_table::GroupTable;
+pub use group::{GroupObject, GroupRefusal, is_external};
+pub use group_table::{Circumstances, GroupTable};
 pub use held_addresses::HeldAddresses;
 pub use managed_fields::Writers;
 pub use namespaces::{NamespaceBindings, NamespaceDefault};

@@ -11,6 +11,7 @@
 //! | [`range`] | ranges of addresses, and properties of single addresses |
 //! | [`aggregation`] | the prefix length of an address on the dummy interface |
 //! | [`group`] | a valid ServiceGroup: its pools, its announcement, its namespaces |
+//! | [`groups_in_force`] | which of the groups count, where they share addresses or names |
 //! | [`agent_config`] | a valid LBNodeAgent: interfaces, attributes of addresses, announcements |
 //! | [`service`] | the fields of a Service that both programs read |
 //! | [`lease`] | the Lease by which an agent makes itself known to the others |
@@ -23,6 +24,7 @@ pub mod agent_config;
 pub mod aggregation;
 pub mod family;
 pub mod group;
+pub mod groups_in_force;
 pub mod lb_node_agent;
 pub mod lease;
 pub mod names;
@@ -37,6 +39,7 @@ pub use agent_config::{AddressAttributes, AgentConfig, AgentConfigError, Announc
 pub use aggregation::{Aggregation, AggregationError};
 pub use family::Family;
 pub use group::{Announce, Group, GroupError, Ipam, NamespaceBinding, Pool};
+pub use groups_in_force::{Contender, GroupId, GroupsInForce, NotInForce, Standing};
 pub use lb_node_agent::{ConflictDetection, LBNodeAgent, LBNodeAgentSpec};
 pub use provenance::{Evidence, Provenance, Right};
 pub use range::{AddressRange, RangeError};

@@ -15,6 +15,8 @@ pub mod annotation {
     pub const MULTI_POOL: &str = "purelb.io/multi-pool";
     /// `true`: allocate once as if the Service were new. The allocator removes the annotation.
     pub const RE_EVALUATE: &str = "purelb.io/re-evaluate";
+    /// `true` on a Service without a class: this load balancer takes its addresses off and leaves the Service to others.
+    pub const RELEASE: &str = "purelb.io/release";
     /// `service-endpoints`: prefer nodes with endpoints for local addresses.
     pub const NODE_AFFINITY: &str = "purelb.io/node-affinity";
     /// Each new value moves the Service's local addresses once to their first candidate.
@@ -72,6 +74,30 @@ pub mod condition {
     /// `True` while somebody overwrites the Service's status or annotations faster than they are put back; absent
     /// otherwise.
     pub const OVERWRITTEN: &str = "purelb.io/Overwritten";
+}
+
+/// Types of conditions on ServiceGroups that tools read.
+pub mod group_condition {
+    /// `True` while the group is in use.
+    pub const READY: &str = "Ready";
+    /// `True` while only an edit can make the group ready; absent otherwise. Tools that wait for an object give up then
+    /// (kstatus, "Stalled").
+    pub const STALLED: &str = "Stalled";
+
+    /// Reasons of the condition `Ready` that say more than their message.
+    pub mod ready_reason {
+        /// The group is in use.
+        pub const ACCEPTED: &str = "Accepted";
+        /// An external group is in use; its sidecar has not been heard yet.
+        pub const CONNECTING: &str = "Connecting";
+        /// An external group is in use; its sidecar does not answer.
+        pub const SIDECAR_UNAVAILABLE: &str = "SidecarUnavailable";
+        /// A range lies in a network of cluster IPs. Only the allocator watches these.
+        pub const OVERLAPS_SERVICE_CIDR: &str = "OverlapsServiceCIDR";
+
+        /// The reasons of groups that are in force.
+        pub const OF_ACCEPTED: [&str; 3] = [ACCEPTED, CONNECTING, SIDECAR_UNAVAILABLE];
+    }
 }
 
 /// The values of `spec.loadBalancerClass` that select this load balancer: the class of version v1 and that of v2.

@@ -46,6 +46,8 @@ pub enum Class {
     Ours,
     /// The Service names another class.
     Other,
+    /// It has no class, and its user has released it to other load balancers ([`annotation::RELEASE`]).
+    Released,
     /// Nobody's that we know of: it has no class and we are not the default announcer, or its name is reserved.
     Unassigned,
 }
@@ -53,13 +55,15 @@ pub enum Class {
 impl Class {
     /// Reads `spec.loadBalancerClass` of the Service with this namespace and name.
     ///
-    /// `default_announcer` says whether Services without a class are ours.
+    /// `default_announcer` says whether Services without a class are ours, `released` that the annotation
+    /// [`annotation::RELEASE`] is `true`.
     #[must_use]
-    pub fn of(namespace: &str, name: &str, class: Option<&str>, default_announcer: bool) -> Self {
+    pub fn of(namespace: &str, name: &str, class: Option<&str>, default_announcer: bool, released: bool) -> Self {
         match class {
             _ if RESERVED_SERVICES.contains(&(namespace, name)) => Self::Unassigned,
             Some(class) if CLASSES.contains(&class) => Self::Ours,
             Some(_) => Self::Other,
+            None if released => Self::Released,
             None if default_announcer => Self::Ours,
             None => Self::Unassigned,
         }
@@ -75,8 +79,15 @@ pub fn is_ours(service: &Service, default_announcer: bool) -> bool {
     let Some(spec) = &service.spec else { return false };
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let name = service.metadata.name.as_deref().unwrap_or_default();
-    let class = Class::of(namespace, name, spec.load_balancer_class.as_deref(), default_announcer);
+    let class =
+        Class::of(namespace, name, spec.load_balancer_class.as_deref(), default_announcer, is_released(service));
     spec.type_.as_deref() == Some("LoadBalancer") && class == Class::Ours
+}
+
+/// Whether the annotation [`annotation::RELEASE`] is `true`. It counts on a Service without a class.
+#[must_use]
+pub fn is_released(service: &Service) -> bool {
+    annotation(service, annotation::RELEASE) == Some("true")
 }
 
 /// Whether the allocator has marked the addresses of the Service as its own.

@@ -223,6 +223,9 @@ pub struct NetboxSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceGroupStatus {
+    /// The generation of the specification that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// How the addresses are announced: `Local` or `Remote`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announce: Option<String>,
@@ -256,7 +259,7 @@ pub struct ServiceGroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub pending_releases: Vec<PendingRelease>,
-    /// The conditions `Ready`, `AddressesOutsidePools`, `NearlyFull` and `ReleasesPending`.
+    /// The conditions: `Ready`, `Stalled` if only an edit can make it ready, and what else is worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -1,6 +1,7 @@
 //! A ServiceGroup as the allocator keeps it, or the reason why it is refused.
 
-use api_types::{Group, GroupError, Ipam, ServiceGroupStatus};
+use api_types::names::group_condition::ready_reason;
+use api_types::{Group, GroupError, Ipam, NotInForce, ServiceGroupStatus};
 use ipnetwork::IpNetwork;
 use thiserror::Error;
 
@@ -13,18 +14,9 @@ pub enum GroupRefusal {
     /// The stored object does not fit the schema. An older definition may have accepted it.
     #[error("the stored object cannot be read: {0}; apply the ServiceGroup again")]
     Unreadable(String),
-    /// It shares addresses with a group that comes before it by namespace and name.
-    #[error(
-        "range {ours} overlaps with an already defined pool: {theirs} of group {other}; change one of the two, the group that comes first by namespace and name is used"
-    )]
-    Overlap {
-        /// The range of this group, as written.
-        ours: String,
-        /// The range of the other group, as written.
-        theirs: String,
-        /// Namespace and name of the other group.
-        other: String,
-    },
+    /// Another group has its addresses or its name.
+    #[error(transparent)]
+    NotInForce(#[from] NotInForce),
     /// It has addresses of a network of cluster IPs.
     #[error(
         "range {range} overlaps with {network} of the ServiceCIDR {name:?}, from which Services get their cluster IPs: choose another range"
@@ -37,9 +29,6 @@ pub enum GroupRefusal {
         /// The name of the ServiceCIDR.
         name: String,
     },
-    /// A group of this name in another namespace comes before it.
-    #[error("duplicate definition: group {0} has the same name and is used instead; rename one of them")]
-    Duplicate(String),
 }
 
 impl GroupRefusal {
@@ -49,9 +38,9 @@ impl GroupRefusal {
         match self {
             Self::Spec(error) => error.reason(),
             Self::Unreadable(_) => "Unreadable",
-            Self::Overlap { .. } => "OverlappingGroups",
-            Self::ServiceNetwork { .. } => "OverlapsServiceCIDR",
-            Self::Duplicate(_) => "DuplicateName",
+            Self::NotInForce(NotInForce::Overlap { .. }) => "OverlappingGroups",
+            Self::ServiceNetwork { .. } => ready_reason::OVERLAPS_SERVICE_CIDR,
+            Self::NotInForce(NotInForce::Duplicate(_)) => "DuplicateName",
         }
     }
 }
@@ -67,6 +56,8 @@ pub struct GroupObject {
     pub uid: String,
     /// The generation of its specification.
     pub generation: i64,
+    /// When it was created, in seconds since the epoch.
+    pub created: i64,
     /// The kind that the specification holds: `local`, `remote`, `external` or `netbox`.
     pub kind: &'static str,
     /// The group, if its specification is valid.
@@ -74,9 +65,6 @@ pub struct GroupObject {
     /// Its stored status.
     pub status: Option<ServiceGroupStatus>,
 }
-
-/// Namespace and name of a ServiceGroup. Of two groups that overlap, the one that comes first in this order is used.
-pub type GroupId = (String, String);
 
 /// Whether an IPAM sidecar gives the addresses of the group.
 #[must_use]

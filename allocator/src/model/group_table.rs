@@ -1,28 +1,38 @@
-//! The table of groups: which are accepted, which are refused and why, and which are out of scope.
+//! The table of groups: which are in force, which are refused and why, and which are out of scope.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api_types::{AddressRange, Group, Pool};
+use api_types::{AddressRange, Contender, Group, GroupId, GroupsInForce, Pool, Standing};
 
-use super::group::{GroupId, GroupObject, GroupRefusal};
+use super::group::{GroupObject, GroupRefusal};
 use super::service_networks::ServiceNetworks;
 
 /// All groups, checked against each other.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupTable {
-    /// By name. Names are unique among accepted groups.
-    accepted: BTreeMap<String, (GroupId, Group)>,
-    /// For the first address of each accepted range: the group and the index of the range in it.
-    by_first: BTreeMap<IpAddr, (String, usize)>,
+    in_force: GroupsInForce,
     refused: BTreeMap<GroupId, GroupRefusal>,
     out_of_scope: BTreeMap<GroupId, &'static str>,
     /// The namespace whose groups are used.
     namespace: String,
 }
 
+/// What the choice of the groups in force depends on besides the groups.
+#[derive(Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The namespace whose groups are used.
+    pub namespace: &'a str,
+    /// The networks of cluster IPs.
+    pub networks: &'a ServiceNetworks,
+    /// Whether Services have addresses of the group.
+    pub is_in_use: &'a dyn Fn(&Group) -> bool,
+    /// What is known of the group's being in force.
+    pub standing: &'a dyn Fn(&GroupId, &GroupObject) -> Standing,
+}
+
 impl GroupTable {
-    /// Checks all objects, which come in the order of their ids.
+    /// Checks all objects.
     ///
     /// Only groups in the install namespace are used. If there are groups and none is in that namespace, the setting is
     /// taken as wrong and all groups are used (specification, allocation.md 2).
@@ -31,68 +41,46 @@ impl GroupTable {
     #[must_use]
     pub fn new<'a>(
         objects: impl Iterator<Item = (&'a GroupId, &'a GroupObject)> + Clone,
-        install_namespace: &str,
-        networks: &ServiceNetworks,
-        is_in_use: &dyn Fn(&Group) -> bool,
+        circumstances: Circumstances<'_>,
     ) -> Self {
-        let scoped = objects.clone().any(|((namespace, _), _)| namespace == install_namespace);
-        let mut table = Self { namespace: install_namespace.to_owned(), ..Self::default() };
+        let namespace = circumstances.namespace;
+        let scoped = objects.clone().any(|((found, _), _)| found == namespace);
+        let mut table = Self { namespace: namespace.to_owned(), ..Self::default() };
+        let mut contenders = Vec::new();
         for (id, object) in objects {
-            if scoped && id.0 != install_namespace {
+            if scoped && id.0 != namespace {
                 table.out_of_scope.insert(id.clone(), object.kind);
                 continue;
             }
-            let parsed = object.parsed.clone().and_then(|group| check_networks(group, networks, is_in_use));
-            match parsed.and_then(|group| table.check(group)) {
-                Ok(group) => table.accept(id, group),
+            match object.parsed.clone().and_then(|group| check_networks(group, circumstances)) {
+                Ok(group) => {
+                    let standing = (circumstances.standing)(id, object);
+                    contenders.push(Contender { id: id.clone(), standing, created: object.created, group });
+                }
                 Err(refused) => _ = table.refused.insert(id.clone(), refused),
             }
         }
+        table.in_force = GroupsInForce::new(contenders);
+        let others = table.in_force.refused().map(|(id, why)| (id.clone(), why.clone().into()));
+        table.refused.extend(others);
         table
     }
 
-    fn accept(&mut self, id: &GroupId, group: Group) {
-        for (index, pool) in group.pools.iter().enumerate() {
-            self.by_first.insert(pool.range.first(), (group.name.clone(), index));
-        }
-        self.accepted.insert(group.name.clone(), (id.clone(), group));
-    }
-
-    fn check(&self, group: Group) -> Result<Group, GroupRefusal> {
-        if let Some(((namespace, name), _)) = self.accepted.get(&group.name) {
-            return Err(GroupRefusal::Duplicate(format!("{namespace}/{name}")));
-        }
-        for ours in &group.pools {
-            // Accepted ranges are disjoint: only the last one that begins before our end can overlap.
-            let (_, before) = self.by_first.range(..=ours.range.last()).next_back().unzip();
-            if let Some(((namespace, name), _, theirs)) = before.and_then(|before| self.pool_at(before))
-                && theirs.range.overlaps(ours.range)
-            {
-                return Err(GroupRefusal::Overlap {
-                    ours: ours.text.clone(),
-                    theirs: theirs.text.clone(),
-                    other: format!("{namespace}/{name}"),
-                });
-            }
-        }
-        Ok(group)
-    }
-
-    /// An accepted group.
+    /// A group that is in force.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Group> {
-        self.accepted.get(name).map(|(_, group)| group)
+        self.in_force.get(name)
     }
 
-    /// The id of an accepted group.
+    /// The id of a group that is in force.
     #[must_use]
     pub fn id_of(&self, name: &str) -> Option<&GroupId> {
-        self.accepted.get(name).map(|(id, _)| id)
+        self.in_force.id_of(name)
     }
 
-    /// All accepted groups, by name.
+    /// All groups in force, by name.
     pub fn accepted(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
-        self.accepted.values().map(|(id, group)| (id, group))
+        self.in_force.iter()
     }
 
     /// All refused groups.
@@ -117,7 +105,7 @@ impl GroupTable {
         &self.namespace
     }
 
-    /// The ranges of all accepted groups.
+    /// The ranges of all groups in force.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
         self.accepted().flat_map(|(_, group)| group.pools.iter().map(|pool| pool.range))
     }
@@ -125,24 +113,13 @@ impl GroupTable {
     /// The group that holds the address, and its pool. O(log n).
     #[must_use]
     pub fn group_of(&self, address: IpAddr) -> Option<(&Group, &Pool)> {
-        let (_, before) = self.by_first.range(..=address).next_back()?;
-        let (_, group, pool) = self.pool_at(before)?;
-        pool.range.contains(address).then_some((group, pool))
-    }
-
-    fn pool_at(&self, (group, index): &(String, usize)) -> Option<(&GroupId, &Group, &Pool)> {
-        let (id, group) = self.accepted.get(group)?;
-        Some((id, group, group.pools.get(*index)?))
+        self.in_force.group_of(address)
     }
 }
 
-fn check_networks(
-    group: Group,
-    networks: &ServiceNetworks,
-    is_in_use: &dyn Fn(&Group) -> bool,
-) -> Result<Group, GroupRefusal> {
-    match networks.overlap(&group) {
-        Some((pool, name, network)) if !is_in_use(&group) => {
+fn check_networks(group: Group, circumstances: Circumstances<'_>) -> Result<Group, GroupRefusal> {
+    match circumstances.networks.overlap(&group) {
+        Some((pool, name, network)) if !(circumstances.is_in_use)(&group) => {
             Err(GroupRefusal::ServiceNetwork { range: pool.text.clone(), network, name: name.to_owned() })
         }
         _ => Ok(group),
@@ -166,7 +143,13 @@ pub(crate) mod tests {
     pub(crate) fn table(objects: Vec<GroupObject>) -> GroupTable {
         let objects: BTreeMap<GroupId, GroupObject> =
             objects.into_iter().map(|object| ((object.namespace.clone(), object.name.clone()), object)).collect();
-        GroupTable::new(objects.iter(), "purelb", &ServiceNetworks::default(), &|_| false)
+        let circumstances = Circumstances {
+            namespace: "purelb",
+            networks: &ServiceNetworks::default(),
+            is_in_use: &|_| false,
+            standing: &|_, _| Standing::New,
+        };
+        GroupTable::new(objects.iter(), circumstances)
     }
 
     fn v4(pool: &str) -> Value {

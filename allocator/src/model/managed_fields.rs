@@ -18,6 +18,8 @@ pub struct Writers {
     pub status_by_us: bool,
     /// Who else wrote last: the addresses in the status if that is known, else anything.
     pub other: Option<Box<str>>,
+    /// Who wrote `spec.loadBalancerIP` last, if that is known.
+    pub load_balancer_ip: Option<Box<str>>,
     /// When the allocator wrote the Service last, in seconds since the epoch.
     pub our_write: Option<i64>,
 }
@@ -39,6 +41,8 @@ impl Writers {
         Self {
             status_by_us: of_status.is_some_and(|entry| entry.manager == FIELD_MANAGER),
             other: other.map(|entry| entry.manager.into()),
+            load_balancer_ip: latest(&mut entries.iter().filter(|entry| entry.owns_load_balancer_ip()))
+                .map(|entry| entry.manager.into()),
             our_write: entries.iter().filter(|entry| entry.manager == FIELD_MANAGER).map(Entry::seconds).max(),
         }
     }
@@ -60,6 +64,14 @@ pub(super) struct Entry {
 struct Fields {
     #[serde(default, rename = "f:status")]
     status: Option<StatusFields>,
+    #[serde(default, rename = "f:spec")]
+    spec: Option<SpecFields>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct SpecFields {
+    #[serde(default, rename = "f:loadBalancerIP")]
+    load_balancer_ip: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -79,6 +91,11 @@ impl Entry {
     fn owns_ingress(&self) -> bool {
         let status = self.fields_v1.as_ref().and_then(|fields| fields.status.as_ref());
         status.and_then(|status| status.load_balancer.as_ref()).is_some_and(|fields| fields.ingress.is_some())
+    }
+
+    fn owns_load_balancer_ip(&self) -> bool {
+        let spec = self.fields_v1.as_ref().and_then(|fields| fields.spec.as_ref());
+        spec.is_some_and(|spec| spec.load_balancer_ip.is_some())
     }
 
     fn seconds(&self) -> i64 {

@@ -52,12 +52,15 @@ impl fmt::Display for ServiceName {
 pub enum Scope {
     /// The Service is served.
     Ours,
+    /// The Service has no class, and its user has released it to other load balancers. What we gave it and our annotations
+    /// are taken off once.
+    Released,
     /// The Service names a class of another load balancer. Only annotations and conditions of ours are removed from it.
     OtherClass,
     /// The Service has no class while we are not the default. It is served if what it has counts as given by us, and
     /// never written otherwise.
     NoClass,
-    /// Its name is reserved. It is never written.
+    /// Its name is reserved. Nothing but an event is ever written for it.
     Ignored,
 }
 
@@ -83,6 +86,29 @@ pub struct Requested {
     pub multi_pool: Option<bool>,
     /// The annotation `purelb.io/re-evaluate` is `true`.
     pub re_evaluate: bool,
+    /// The annotation `purelb.io/release` is `true`. A Service of our class cannot be released.
+    pub release: bool,
+    /// `spec.sessionAffinity` is `ClientIP`.
+    pub session_affinity: bool,
+}
+
+impl Requested {
+    /// The addresses that the user names, as written. `spec.loadBalancerIP` names none if it is the unspecified address,
+    /// which asks other load balancers for one by DHCP.
+    #[must_use]
+    pub fn pins(&self) -> Option<&str> {
+        self.addresses.as_deref().or_else(|| self.load_balancer_ip.as_deref().filter(|text| !is_unspecified(text)))
+    }
+
+    /// Whether `spec.loadBalancerIP` is the unspecified address.
+    #[must_use]
+    pub fn has_unspecified_ip(&self) -> bool {
+        self.load_balancer_ip.as_deref().is_some_and(is_unspecified)
+    }
+}
+
+fn is_unspecified(text: &str) -> bool {
+    text.trim().parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 /// The annotations on a Service that only the allocator writes.
@@ -220,7 +246,15 @@ impl Service {
         } else {
             self.families.as_slice()
         };
-        wanted.iter().copied().filter(|family| !has(family)).collect()
+        wanted.iter().copied().filter(|family| !has(family) && self.may_have(*family)).collect()
+    }
+
+    /// Whether the addresses that the user names, if any, include one of the family.
+    #[must_use]
+    pub fn may_have(&self, family: Family) -> bool {
+        let Some(pins) = self.requested.pins() else { return true };
+        let mut named = pins.split(',').filter_map(|part| part.trim().parse::<IpAddr>().ok()).peekable();
+        named.peek().is_none() || named.any(|address| Family::of(address) == family)
     }
 
     /// Whether the Service wants something that it does not have: an address of a family, or a new allocation.

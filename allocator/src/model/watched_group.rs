@@ -23,6 +23,7 @@ impl GroupObject {
             namespace,
             uid: watched.meta().uid.clone().unwrap_or_default(),
             generation: watched.meta().generation.unwrap_or_default(),
+            created: watched.meta().creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
             kind,
             parsed,
             // A status that does not fit the schema is replaced.

@@ -37,6 +37,7 @@ pub struct WatchedService {
 struct Spec {
     r#type: Option<String>,
     load_balancer_class: Option<String>,
+    session_affinity: Option<String>,
     #[serde(rename = "loadBalancerIP")]
     load_balancer_ip: Option<String>,
     #[serde(rename = "clusterIP")]
@@ -242,8 +243,10 @@ impl WatchedService {
             self.metadata.object.namespace.as_deref().unwrap_or_default(),
             self.metadata.object.name.as_deref().unwrap_or_default(),
         );
-        match Class::of(namespace, name, self.spec.load_balancer_class.as_deref(), default_announcer) {
+        let released = self.annotation(annotation::RELEASE) == Some("true");
+        match Class::of(namespace, name, self.spec.load_balancer_class.as_deref(), default_announcer, released) {
             Class::Ours => Scope::Ours,
+            Class::Released => Scope::Released,
             Class::Other => Scope::OtherClass,
             Class::Unassigned
                 if self.spec.load_balancer_class.is_none() && !RESERVED_SERVICES.contains(&(namespace, name)) =>
@@ -286,6 +289,8 @@ impl WatchedService {
             load_balancer_ip: self.spec.load_balancer_ip.as_deref().filter(|text| !text.is_empty()).map(Into::into),
             multi_pool: self.annotation(annotation::MULTI_POOL).map(|value| value == "true"),
             re_evaluate: self.annotation(annotation::RE_EVALUATE) == Some("true"),
+            release: self.annotation(annotation::RELEASE) == Some("true"),
+            session_affinity: self.spec.session_affinity.as_deref() == Some("ClientIP"),
         }
     }
 

@@ -21,7 +21,8 @@ impl Planner<'_> {
         }
         let unchanged = *addresses == self.allocation.addresses;
         let listed = self.service.provenance.list.as_ref() == Some(addresses);
-        if unchanged && listed && written.by_us && written.groups.is_some() && written.pool_type.is_some() {
+        let complete = written.by_us && written.groups.is_some() && written.pool_type.is_some();
+        if unchanged && listed && complete && !self.has_other_group(addresses) {
             return None;
         }
         let skip_ipv6_dad =
@@ -40,10 +41,19 @@ impl Planner<'_> {
         (!unchanged || !listed || !written.by_us || wanted != known).then_some(wanted)
     }
 
+    /// Whether an address lies in the range of another group than the one that the Service names: a group was renamed, or
+    /// its range went to another.
+    fn has_other_group(&self, addresses: &[IpAddr]) -> bool {
+        addresses.iter().any(|&address| {
+            let found = self.group_of(address).map(|group| group.name.as_str());
+            found.is_some() && found != self.service.written_group(address)
+        })
+    }
+
     /// The names of the groups: one name if it holds for all addresses and none is pinned, else one for each address.
     fn allocated_from(&self, addresses: &[IpAddr]) -> Option<String> {
         let names: Vec<String> = addresses.iter().filter_map(|&address| self.group_name(address)).collect();
-        let pinned = self.service.requested.addresses.is_some() || self.service.requested.load_balancer_ip.is_some();
+        let pinned = self.service.requested.pins().is_some();
         match names.as_slice() {
             [] => None,
             [first, rest @ ..] if !pinned && rest.iter().all(|name| name == first) => Some(first.clone()),

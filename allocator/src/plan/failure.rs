@@ -55,8 +55,25 @@ pub enum Failure {
     #[error("{0} addresses are requested, and a Service can have {MOST_PINS} at most: name fewer")]
     TooManyAddresses(usize),
     /// The address lies in no range.
-    #[error("{:?} does not belong to any group: it must lie in a range of a ServiceGroup", .0.to_string())]
-    NoGroup(IpAddr),
+    #[error("{:?} does not belong to any group: it must lie in a range of a ServiceGroup{}", .address.to_string(), writer_text(.writer.as_deref()))]
+    NoGroup {
+        /// The address.
+        address: IpAddr,
+        /// Who wrote it to `spec.loadBalancerIP`, if that names it.
+        writer: Option<String>,
+    },
+    /// The user names an address of a family that the Service does not have.
+    #[error(
+        "{:?} cannot be given: the Service has {} only (spec.ipFamilies); name an address of that family, or change spec.ipFamilyPolicy and spec.ipFamilies",
+        .address.to_string(),
+        families_text(.families)
+    )]
+    OtherFamily {
+        /// The address.
+        address: IpAddr,
+        /// The families of the Service.
+        families: Vec<Family>,
+    },
     /// The group asks for both ways to use several ranges.
     #[error("multiPool and balancePools are mutually exclusive: pool {0:?} has balancePools")]
     MultiAndBalance(String),
@@ -96,6 +113,18 @@ pub enum Failure {
     },
 }
 
+fn writer_text(writer: Option<&str>) -> String {
+    writer.map_or_else(String::new, |writer| {
+        format!(
+            "; {writer:?} wrote it to spec.loadBalancerIP: remove that field, or name addresses by the annotation purelb.io/addresses, which counts more"
+        )
+    })
+}
+
+fn families_text(families: &[Family]) -> String {
+    families.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
 fn reserved_text(reserved: u128) -> String {
     if reserved == 0 {
         return String::new();
@@ -109,6 +138,15 @@ impl Failure {
     pub const fn holder(&self) -> Option<&ServiceName> {
         match self {
             Self::Refusal { refusal, .. } => refusal.holder(),
+            _ => None,
+        }
+    }
+
+    /// The group without a free address.
+    #[must_use]
+    pub fn exhausted_group(&self) -> Option<&str> {
+        match self {
+            Self::Exhausted { group, .. } => Some(group),
             _ => None,
         }
     }

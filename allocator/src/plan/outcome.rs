@@ -127,6 +127,8 @@ pub struct Plan {
     pub notices: Vec<Notice>,
     /// Why the Service does not have all that it requests. It is planned again when something changes.
     pub problem: Option<Notice>,
+    /// The group without a free address for it.
+    pub exhausted: Option<String>,
     /// The Service that is in the way. The problem names it only if it is of the same namespace; the log always does.
     pub holder: Option<ServiceName>,
     /// What to report once, although nothing is to be done about it.

@@ -14,10 +14,7 @@ use crate::addresses::Refusal;
 impl<'a> Planner<'a> {
     /// The addresses that the user names, each once; `None` if the user names none.
     pub(super) fn requested_addresses(&self) -> Result<Option<Vec<IpAddr>>, Failure> {
-        let requested = &self.service.requested;
-        let Some(text) = requested.addresses.as_deref().or(requested.load_balancer_ip.as_deref()) else {
-            return Ok(None);
-        };
+        let Some(text) = self.service.requested.pins() else { return Ok(None) };
         let mut addresses = Vec::new();
         for part in text.split(',').map(str::trim) {
             let address: IpAddr = part.parse().map_err(|_| Failure::InvalidAddress(part.to_owned()))?;
@@ -38,6 +35,7 @@ impl<'a> Planner<'a> {
         if self.is_complete() || (holds_all && lost_none && !self.service.requested.re_evaluate) {
             let kept = self.held.iter().copied();
             self.plan.addresses = kept.filter(|address| self.wants(*address) || requested.contains(address)).collect();
+            self.plan.remarks = self.missing_pins(requested).map(remark).collect();
             return;
         }
         match requested.iter().map(|&address| self.pin(address)).collect::<Result<Vec<_>, _>>() {
@@ -54,11 +52,30 @@ impl<'a> Planner<'a> {
     }
 
     fn pin(&self, address: IpAddr) -> Result<Assignment<'a>, Failure> {
-        let (group, _) = self.snapshot.groups.group_of(address).ok_or(Failure::NoGroup(address))?;
+        if !self.wants(address) {
+            return Err(Failure::OtherFamily { address, families: self.service.families.clone() });
+        }
+        let (group, _) = self.snapshot.groups.group_of(address).ok_or_else(|| self.no_group(address))?;
         check_namespace(self.snapshot.bindings, self.service.name.namespace(), group)?;
         self.check_reserved(group, address)?;
         self.check_holders(group, address)?;
         Ok(Assignment { address, group })
+    }
+
+    fn no_group(&self, address: IpAddr) -> Failure {
+        let by_field = self.service.requested.addresses.is_none();
+        let writer = self.service.writers.load_balancer_ip.as_deref().filter(|_| by_field);
+        Failure::NoGroup { address, writer: writer.map(str::to_owned) }
+    }
+
+    /// What to tell about families of which the requested addresses include none.
+    fn missing_pins<'b>(&'b self, pinned: &'b [IpAddr]) -> impl Iterator<Item = String> + 'b {
+        let missing = |family: &&Family| !pinned.iter().any(|&address| Family::of(address) == **family);
+        self.service.families.iter().filter(missing).map(|family| {
+            format!(
+                "the Service gets no {family} address, because the requested addresses include none: add one to the annotation purelb.io/addresses"
+            )
+        })
     }
 
     /// Whether reservations let the Service have this very address. What its status shows it keeps, whoever else has it.
@@ -85,21 +102,19 @@ impl<'a> Planner<'a> {
 
     fn add_remarks(&mut self, pinned: &[IpAddr]) {
         let requested = &self.service.requested;
-        let mut remark = |reason, text: String| self.plan.notices.push(Notice::normal(reason, text));
+        let mut note = |reason, text: String| self.plan.notices.push(Notice::normal(reason, text));
         if requested.addresses.is_none() {
             let text = "spec.loadBalancerIP is deprecated: use the annotation purelb.io/addresses instead";
-            remark(reason::DEPRECATION_WARNING, text.to_owned());
+            note(reason::DEPRECATION_WARNING, text.to_owned());
         } else if requested.groups.is_some() {
             let text = "the annotation purelb.io/service-group is ignored, because purelb.io/addresses names the addresses: remove one of them";
-            remark(reason::CONFIGURATION_WARNING, text.to_owned());
+            note(reason::CONFIGURATION_WARNING, text.to_owned());
         }
-        for family in &self.service.families {
-            if !pinned.iter().any(|&address| Family::of(address) == *family) {
-                let text = format!(
-                    "the Service gets no {family} address, because the requested addresses include none: add one to the annotation purelb.io/addresses"
-                );
-                remark(reason::FAMILY_UNAVAILABLE, text);
-            }
-        }
+        let missing: Vec<Notice> = self.missing_pins(pinned).map(remark).collect();
+        self.plan.notices.extend(missing);
     }
+}
+
+const fn remark(text: String) -> Notice {
+    Notice::normal(reason::FAMILY_UNAVAILABLE, text)
 }

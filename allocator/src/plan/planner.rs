@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api_types::names::reason;
-use api_types::{Family, Group};
+use api_types::{Announce, Family, Group};
 
 use super::allocation::{Allocation, Basis};
 use super::failure::Failure;
@@ -26,28 +26,66 @@ pub struct Memory<'a> {
 #[must_use]
 pub fn plan(snapshot: Snapshot<'_>, service: &Service, memory: Memory<'_>) -> Plan {
     match service.scope {
-        Scope::Ignored | Scope::NoClass => return Plan::unchanged(service),
+        Scope::Ignored => {
+            let remarks = vec![reserved_name(service)];
+            return Plan { remarks, ..Plan::unchanged(service) };
+        }
+        Scope::NoClass => return Plan::unchanged(service),
         Scope::OtherClass => {
             let written = service.written.any || service.written.leader_fence;
             let annotations = if written { AnnotationChange::RemoveAll } else { AnnotationChange::Keep };
             return Plan { annotations, ..Plan::unchanged(service) };
         }
         Scope::Ours if !service.has_cluster_ip && !service.deleting => return Plan::unchanged(service),
-        Scope::Ours => {}
+        Scope::Ours | Scope::Released => {}
     }
     let allocation = Allocation::of(&snapshot, service, memory.last_given);
     if allocation.basis == Basis::Undecided {
         return Plan::unchanged(service);
     }
     if service.deleting {
-        return release(service, &allocation);
+        return release(service, &allocation, "because the Service is being deleted");
     }
-    let remarks: Vec<Notice> = allocation.foreign_remark().into_iter().collect();
+    if service.scope == Scope::Released {
+        return release(service, &allocation, "as the annotation purelb.io/release asks");
+    }
+    let remarks: Vec<Notice> = allocation.foreign_remark().into_iter().chain(general_remarks(service)).collect();
     if allocation.is_foreign() && !service.requested.re_evaluate {
         return Plan { remarks, ..Plan::unchanged(service) };
     }
-    let plan = Planner::new(snapshot, service, allocation, memory.lost).plan();
-    if plan.ingress.is_some() { plan } else { Plan { remarks, ..plan } }
+    let mut planner = Planner::new(snapshot, service, allocation, memory.lost);
+    planner.decide();
+    let affinity = planner.affinity_remark();
+    let mut plan = planner.finish();
+    plan.remarks.extend(affinity);
+    if plan.ingress.is_none() {
+        plan.remarks.extend(remarks);
+    }
+    plan
+}
+
+/// What to tell about a Service that is never served.
+fn reserved_name(service: &Service) -> Notice {
+    let text = format!(
+        "{} gets no address: Services of this name are the cluster's own and never served; make another Service for the same pods",
+        service.name
+    );
+    Notice::warning(reason::CONFIGURATION_WARNING, text)
+}
+
+/// What to tell about settings that have no effect, or less than they seem to.
+fn general_remarks(service: &Service) -> impl Iterator<Item = Notice> {
+    let requested = &service.requested;
+    let released = requested.release.then_some(
+        "the annotation purelb.io/release has no effect on a Service whose spec.loadBalancerClass is ours: its type or class decides",
+    );
+    let unspecified = (requested.has_unspecified_ip() && requested.addresses.is_none()).then(|| {
+        let writer = service.writers.load_balancer_ip.as_deref();
+        let writer = writer.map_or_else(String::new, |writer| format!(", written by {writer:?},"));
+        format!("spec.loadBalancerIP{writer} is the unspecified address and names none; remove it, or use the annotation purelb.io/addresses")
+    });
+    let texts = released.map(str::to_owned).into_iter().chain(unspecified);
+    texts.map(|text| Notice::warning(reason::CONFIGURATION_WARNING, text))
 }
 
 /// An address that is assigned to the Service, and its group.
@@ -77,7 +115,7 @@ impl<'a> Planner<'a> {
         Self { snapshot, service, allocation, held, assigned: BTreeMap::new(), plan }
     }
 
-    fn plan(mut self) -> Plan {
+    fn decide(&mut self) {
         match self.requested_addresses() {
             Ok(Some(requested)) => self.pinned(&requested),
             // A Service that has all it wants is left alone, whatever its annotations say by now.
@@ -86,7 +124,17 @@ impl<'a> Planner<'a> {
             Ok(None) if self.is_multi_pool() => self.multi_pool(),
             Ok(None) => self.single(),
         }
-        self.finish()
+    }
+
+    /// What to tell about `sessionAffinity: ClientIP` on an address that routers spread over all nodes.
+    fn affinity_remark(&self) -> Option<Notice> {
+        let is_routed =
+            |address: &IpAddr| self.group_of(*address).is_some_and(|group| group.announce == Announce::SubnetOrRouted);
+        let routed = self.plan.addresses.iter().find(|address| is_routed(address))?;
+        let text = format!(
+            "spec.sessionAffinity: ClientIP holds on each node by itself: routers may send connections of one client to {routed} by several nodes, and so to several pods; use a local group, or hash by source address at the router"
+        );
+        self.service.requested.session_affinity.then(|| Notice::normal(reason::CONFIGURATION_WARNING, text))
     }
 
     /// The groups that may serve the Service.
@@ -141,6 +189,7 @@ impl<'a> Planner<'a> {
         let text = format!("Failed to allocate an address for {}: {failure}", self.service.name);
         self.plan.problem = Some(Notice::warning(reason::ALLOCATION_FAILED, text));
         self.plan.holder = failure.holder().cloned();
+        self.plan.exhausted = failure.exhausted_group().map(str::to_owned);
         let requested = self.service.requested.groups.as_deref().unwrap_or("<none>").to_owned();
         self.plan.measurements.extend(failure.pool_measurement());
         self.plan.measurements.push(Measurement::Rejected(requested, failure.metric()));

@@ -163,6 +163,9 @@ impl<'a> Planner<'a> {
             });
         }
         addresses.extend(new.iter().map(|found| found.address));
+        // The status lists the families in the Service's order.
+        let place = |address: &IpAddr| self.service.families.iter().position(|family| *family == Family::of(*address));
+        addresses.sort_by_key(place);
         self.assign(addresses, &new);
         if let Some(warning) = selection.warning.as_ref().filter(|_| !new.is_empty()) {
             self.plan.notices.push(Notice::warning(reason::CONFIGURATION_WARNING, warning.clone()));

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::ServiceGroupStatus;
+use api_types::names::group_condition::{READY, STALLED, ready_reason};
 use ipnetwork::IpNetwork;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -17,6 +18,8 @@ use crate::model::{GroupObject, GroupRefusal, ServiceName};
 
 /// The most addresses that a message lists.
 const LISTED: usize = 10;
+/// Fewer addresses are never nearly full.
+const SMALL: i64 = 10;
 
 /// Collects the conditions of one group.
 pub(super) struct Conditions<'a> {
@@ -50,12 +53,13 @@ impl<'a> Conditions<'a> {
 
     /// `Ready` of an accepted group with its own ranges.
     pub(super) fn ready(&mut self) {
-        self.add("Ready", true, "Accepted", "the group is in use".to_owned());
+        self.add(READY, true, ready_reason::ACCEPTED, "the group is in use".to_owned());
     }
 
-    /// `Ready` of a refused group.
+    /// `Ready` of a refused group. It stays so until somebody edits it or another object.
     pub(super) fn refused(&mut self, refusal: &GroupRefusal) {
-        self.add("Ready", false, refusal.reason(), refusal.to_string());
+        self.add(READY, false, refusal.reason(), refusal.to_string());
+        self.add(STALLED, true, refusal.reason(), refusal.to_string());
     }
 
     /// `Ready` of an accepted external group.
@@ -63,21 +67,21 @@ impl<'a> Conditions<'a> {
         match sidecar {
             SidecarState::Answering => {
                 let message = format!("the group is in use; its IPAM sidecar ({provider}) answers");
-                self.add("Ready", true, "Accepted", message);
+                self.add(READY, true, ready_reason::ACCEPTED, message);
             }
             // After a restart the stored condition stays until a call has ended.
-            SidecarState::Unknown if self.stored("Ready").is_some() => {
-                self.found.extend(self.stored("Ready").cloned());
+            SidecarState::Unknown if self.stored(READY).is_some() => {
+                self.found.extend(self.stored(READY).cloned());
             }
             SidecarState::Unknown => {
                 let message = format!("the IPAM sidecar ({provider}) at {socket} has not answered yet");
-                self.add("Ready", false, "Connecting", message);
+                self.add(READY, false, ready_reason::CONNECTING, message);
             }
             SidecarState::NotAnswering(text) => {
                 let message = format!(
                     "the IPAM sidecar ({provider}) at {socket} does not answer: {text}; check that it runs in the allocator's pod and that both containers mount the directory of the socket. New Services wait, Services with an address keep it"
                 );
-                self.add("Ready", false, "SidecarUnavailable", message);
+                self.add(READY, false, ready_reason::SIDECAR_UNAVAILABLE, message);
             }
         }
     }
@@ -174,7 +178,8 @@ impl<'a> Conditions<'a> {
         self.add("NoAgent", true, "NotAnnounced", message.to_owned());
     }
 
-    /// `NearlyFull`: more than 90 % of the addresses of a family are in use.
+    /// `NearlyFull`: more than 90 % of the addresses of a family are in use. Of a range for a few Services that is as meant,
+    /// so it counts from [`SMALL`] addresses on.
     pub(super) fn nearly_full(&mut self, status: &ServiceGroupStatus) {
         let mut full = Vec::new();
         for (family, used, free) in [
@@ -183,12 +188,20 @@ impl<'a> Conditions<'a> {
         ] {
             // A sidecar may not know how many are free.
             let Some(free) = free else { continue };
-            if used > free.saturating_mul(9) {
+            if used > free.saturating_mul(9) && used.saturating_add(free) >= SMALL {
                 full.push(format!("{family}: {used} addresses in use, {free} free"));
             }
         }
         if !full.is_empty() {
             self.add("NearlyFull", true, "Above90Percent", format!("{}; add a range", full.join("; ")));
+        }
+    }
+
+    /// `Full`: Services wait for an address of the group.
+    pub(super) fn full(&mut self, waiting: usize) {
+        if waiting > 0 {
+            let text = format!("Services that wait for an address: {waiting}; add a range, or delete Services");
+            self.add("Full", true, "ServicesWait", text);
         }
     }
 

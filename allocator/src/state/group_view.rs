@@ -35,7 +35,8 @@ impl GroupView<'_> {
         let object = self.groups.object(id)?;
         let table = self.groups.table();
         let mut conditions = Conditions::new(object, time);
-        let mut status = ServiceGroupStatus::default();
+        let mut status =
+            ServiceGroupStatus { observed_generation: Some(object.generation), ..ServiceGroupStatus::default() };
         match table.get(&id.1).filter(|_| table.id_of(&id.1) == Some(id)) {
             Some(group) => {
                 self.describe(group, &mut status);
@@ -47,6 +48,7 @@ impl GroupView<'_> {
                     }
                 }
                 conditions.nearly_full(&status);
+                conditions.full(self.services.waiting_for(&group.name));
                 self.describe_networks(group, &mut conditions);
             }
             None => conditions.refused(table.refusal(id)?),

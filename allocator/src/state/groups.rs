@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_types::Group;
+use api_types::names::group_condition::READY;
 use api_types::names::reason;
+use api_types::{Group, Pool, Standing};
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use crate::model::{GroupId, GroupObject, GroupRefusal, GroupTable, NamespaceBindings, ServiceNetworks};
+use crate::model::{Circumstances, GroupId, GroupObject, GroupRefusal, GroupTable, NamespaceBindings, ServiceNetworks};
 use crate::plan::Notice;
 
 /// What follows from a change of the ServiceGroups.
@@ -28,6 +30,8 @@ pub(super) struct Groups {
     install_namespace: String,
     objects: BTreeMap<GroupId, GroupObject>,
     table: GroupTable,
+    /// The UID and the generation of each group in force. The status says it only when it is written.
+    in_force: BTreeMap<GroupId, (String, i64)>,
     bindings: NamespaceBindings,
     service_networks: ServiceNetworks,
 }
@@ -41,6 +45,7 @@ impl Groups {
             install_namespace: install_namespace.to_owned(),
             objects: BTreeMap::new(),
             table: GroupTable::default(),
+            in_force: BTreeMap::new(),
             bindings: NamespaceBindings::default(),
             service_networks: ServiceNetworks::default(),
         }
@@ -86,8 +91,12 @@ impl Groups {
         let id = (object.namespace.clone(), object.name.clone());
         let known = self.objects.get(&id);
         let replaced = known.is_some_and(|known| known.uid != object.uid);
-        let spec_changed = known
-            .is_none_or(|known| replaced || known.generation != object.generation || known.parsed != object.parsed);
+        let spec_changed = known.is_none_or(|known| {
+            replaced
+                || known.generation != object.generation
+                || known.parsed != object.parsed
+                || standing_by_status(known) != standing_by_status(&object)
+        });
         self.objects.insert(id.clone(), object);
         let gone = if replaced { vec![id.clone()] } else { Vec::new() };
         if spec_changed { self.rebuild(gone, &BTreeSet::from([id]), in_use) } else { GroupEffects::default() }
@@ -115,13 +124,38 @@ impl Groups {
     }
 
     fn rebuild(&mut self, gone: Vec<GroupId>, changed: &BTreeSet<GroupId>, in_use: IsInUse<'_>) -> GroupEffects {
-        let table = GroupTable::new(self.objects.iter(), &self.install_namespace, &self.service_networks, in_use);
+        let circumstances = Circumstances {
+            namespace: &self.install_namespace,
+            networks: &self.service_networks,
+            is_in_use: in_use,
+            standing: &|id, object| self.standing(id, object),
+        };
+        let table = GroupTable::new(self.objects.iter(), circumstances);
+        let in_force = table.accepted().filter_map(|(id, _)| {
+            let object = self.objects.get(id)?;
+            Some((id.clone(), (object.uid.clone(), object.generation)))
+        });
+        self.in_force = in_force.collect();
         let old = std::mem::replace(&mut self.table, table);
         let table_changed = self.table != old;
         if table_changed {
             self.bindings = NamespaceBindings::new(&self.table);
         }
         GroupEffects { gone, specs_changed: true, table_changed, notices: self.notices(&old, changed) }
+    }
+
+    /// What is known of the group's being in force: its status says it, and until that is written our memory.
+    fn standing(&self, id: &GroupId, object: &GroupObject) -> Standing {
+        let conditions = object.status.iter().flat_map(|status| &status.conditions);
+        let ready = conditions.into_iter().find(|condition| condition.type_ == READY);
+        if ready.is_some_and(|ready| ready.observed_generation == Some(object.generation)) {
+            return standing_by_status(object);
+        }
+        match self.in_force.get(id) {
+            Some((uid, generation)) if *uid == object.uid && *generation == object.generation => Standing::Current,
+            Some((uid, _)) if *uid == object.uid => Standing::Edited,
+            _ => standing_by_status(object),
+        }
     }
 
     /// What to report about all groups when a term begins.
@@ -132,10 +166,13 @@ impl Groups {
     /// One notice for each group that was edited, or whose acceptance is not what it was in the old table.
     fn notices(&self, old: &GroupTable, changed: &BTreeSet<GroupId>) -> Vec<(GroupId, Notice)> {
         let mut notices = Vec::new();
-        for (id, _) in self.table.accepted() {
+        for (id, group) in self.table.accepted() {
             let was_accepted = old.get(&id.1).is_some() && old.refusal(id).is_none();
             if !was_accepted || changed.contains(id) {
-                notices.push((id.clone(), Notice::normal(reason::PARSED, "The group is in use".to_owned())));
+                notices.push((
+                    id.clone(),
+                    Notice::normal(reason::PARSED, format!("The group is in use{}", surprises(group))),
+                ));
             }
         }
         for (id, refusal) in self.table.refused() {
@@ -167,4 +204,26 @@ impl Groups {
             ..ObjectReference::default()
         }
     }
+}
+
+/// What the status says. A refusal of ours is no reason to refuse a group again.
+fn standing_by_status(object: &GroupObject) -> Standing {
+    match Standing::of(object.status.as_ref(), Some(object.generation)) {
+        Standing::Refused => Standing::New,
+        standing => standing,
+    }
+}
+
+/// What ranges mean that are written as networks with host bits. They begin with the address that is written.
+fn surprises(group: &Group) -> String {
+    let begins_inside = |pool: &&Pool| {
+        let network: Option<IpNetwork> = pool.text.trim().parse().ok().filter(|_| pool.text.contains('/'));
+        network.is_some_and(|network| network.network() != pool.range.first())
+    };
+    let texts = group
+        .pools
+        .iter()
+        .filter(begins_inside)
+        .map(|pool| format!("; {} stands for {} to {}", pool.text, pool.range.first(), pool.range.last()));
+    texts.collect()
 }

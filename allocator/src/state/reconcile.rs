@@ -208,6 +208,9 @@ impl Index {
     fn record_problem(&mut self, name: &ServiceName, plan: &Plan) {
         let problem = plan.problem.as_ref();
         let is_new = self.services.note_problem(name, problem.map(|problem| problem.text.as_str()));
+        for group in self.services.note_exhausted(name, plan.exhausted.as_deref()) {
+            self.touch_group(&group);
+        }
         self.queue.set_waiting(name, problem.is_some() || plan.wants_more);
         self.refresh_service_gauges();
         if is_new

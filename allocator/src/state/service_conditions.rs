@@ -60,7 +60,7 @@ pub(super) fn service_conditions(
                 wanted.push(Held { kind: NOT_ANNOUNCED, reason, message });
             }
         }
-        Scope::Ours | Scope::OtherClass => {}
+        Scope::Ours | Scope::OtherClass | Scope::Released => {}
     }
     let text = |condition: &Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
     let of_kind = |kind: &str| known.iter().find(|known| text(known, "type").as_deref() == Some(kind));

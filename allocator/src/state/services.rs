@@ -46,6 +46,8 @@ struct Entry {
     reservation: Option<Reservation>,
     /// The problem that was reported last. The same problem is reported once.
     reported: Option<Box<str>>,
+    /// The group without a free address for it.
+    exhausted: Option<Box<str>>,
     /// The remarks that were reported last.
     remarked: Vec<Box<str>>,
     /// What the Service had been given before somebody took off both its status and our list.
@@ -113,7 +115,15 @@ impl Services {
             entry.replace(service);
         } else {
             let (name, reported, remarked) = (service.name.clone(), None, Vec::new());
-            let entry = Entry { service, reservation: None, reported, remarked, last_given: Vec::new(), edited: false };
+            let entry = Entry {
+                service,
+                reservation: None,
+                reported,
+                exhausted: None,
+                remarked,
+                last_given: Vec::new(),
+                edited: false,
+            };
             self.entries.insert(name, entry);
         }
     }
@@ -239,6 +249,20 @@ impl Services {
         }
         entry.reported = problem.map(Into::into);
         problem.is_some()
+    }
+
+    /// Notes the group that has no free address for a Service. Returns the groups about which that is news.
+    pub(super) fn note_exhausted(&mut self, name: &ServiceName, group: Option<&str>) -> Vec<String> {
+        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.exhausted.as_deref() != group) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut entry.exhausted, group.map(Into::into));
+        before.as_deref().into_iter().chain(group).map(str::to_owned).collect()
+    }
+
+    /// How many Services wait for an address of the group.
+    pub(super) fn waiting_for(&self, group: &str) -> usize {
+        self.entries.values().filter(|entry| entry.exhausted.as_deref() == Some(group)).count()
     }
 
     /// Whether something of ours is on the Service or on its way to it.

@@ -135,7 +135,7 @@ impl Index {
         }
     }
 
-    fn touch_group(&mut self, group: &str) {
+    pub(super) fn touch_group(&mut self, group: &str) {
         if let Some(id) = self.groups.table().id_of(group).cloned() {
             self.status.touch(id);
         }

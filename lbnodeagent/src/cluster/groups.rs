@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api_types::{Announce, Group, GroupError, Ipam, Pool, ServiceGroup, Unreadable, Watched};
+use api_types::{Contender, Group, GroupError, GroupsInForce, Pool, ServiceGroup, Standing, Unreadable, Watched};
+use kube::Resource;
 use thiserror::Error;
 
 /// Why a group is not used as it stands.
@@ -17,29 +18,33 @@ pub enum GroupProblem {
     Invalid(#[from] GroupError),
 }
 
-/// The usable groups of the install namespace, by name.
+/// The groups of the install namespace.
 #[derive(Debug, Default)]
 pub struct Groups {
-    groups: BTreeMap<String, Group>,
+    /// The valid ones, by name.
+    valid: BTreeMap<String, Contender>,
+    in_force: GroupsInForce,
 }
 
 impl Groups {
-    /// Adds or replaces a group; returns whether anything changed.
+    /// Adds or replaces a group; returns whether this changes which groups are in force.
     ///
     /// # Errors
     ///
     /// When the group cannot be used. An earlier form of it is removed if the group is wrong, and stays if this build
     /// cannot read it.
     pub fn apply(&mut self, object: &Watched<ServiceGroup>) -> Result<bool, GroupProblem> {
-        let (_, name) = object.id();
+        let id = object.id();
+        let name = id.1.clone();
         match Group::new(&name, &object.spec()?) {
             Ok(group) => {
-                let changed = self.groups.get(&name) != Some(&group);
-                self.groups.insert(name, group);
-                Ok(changed)
+                let standing = Standing::of(object.status().as_ref(), object.meta().generation);
+                let created = object.meta().creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+                self.valid.insert(name, Contender { id, standing, created, group });
+                Ok(self.choose())
             }
             Err(error) => {
-                self.groups.remove(&name);
+                self.remove(&name);
                 Err(error.into())
             }
         }
@@ -47,29 +52,33 @@ impl Groups {
 
     /// Removes a group.
     pub fn remove(&mut self, name: &str) {
-        self.groups.remove(name);
+        if self.valid.remove(name).is_some() {
+            self.choose();
+        }
+    }
+
+    fn choose(&mut self) -> bool {
+        let in_force = GroupsInForce::new(self.valid.values().cloned().collect());
+        let changed = in_force != self.in_force;
+        self.in_force = in_force;
+        changed
     }
 
     /// Whether an IPAM sidecar gives the addresses of the group of this name.
     #[must_use]
     pub fn is_external(&self, name: &str) -> bool {
-        self.groups.get(name).is_some_and(|group| matches!(group.ipam, Ipam::External { .. }))
+        self.in_force.is_external(name)
     }
 
-    /// The names of all groups.
+    /// The names of all valid groups.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().map(String::as_str)
+        self.valid.keys().map(String::as_str)
     }
 
-    /// The group and the pool that contain the address. Local groups come first; groups of a kind are ordered
-    /// by name (specification, announcing.md 8).
+    /// The group in force that has the address in a range, and the pool.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<(&Group, &Pool)> {
-        let by_kind = |kind: Announce| {
-            let mut groups = self.groups.values().filter(move |group| group.announce == kind);
-            groups.find_map(|group| group.pool_of(address).map(|pool| (group, pool)))
-        };
-        by_kind(Announce::Local).or_else(|| by_kind(Announce::SubnetOrRouted))
+        self.in_force.group_of(address)
     }
 }
 
@@ -106,14 +115,31 @@ mod tests {
     use super::testing::{group, groups};
 
     #[test]
-    fn local_groups_come_first() {
+    fn case_65_a_refused_group_has_no_effect() {
         let groups = groups(&[
             group("a", "remote", "192.0.2.0/24", "192.0.2.0/24", "/32"),
-            group("b", "local", "192.0.2.8/29", "192.0.2.0/24", "default"),
+            group("zz-copy", "local", "192.0.2.8/29", "192.0.2.0/24", "default"),
         ]);
-        assert_eq!(groups.find("192.0.2.9".parse().unwrap()).unwrap().0.name, "b");
-        assert_eq!(groups.find("192.0.2.99".parse().unwrap()).unwrap().0.name, "a");
+        assert_eq!(groups.find("192.0.2.9".parse().unwrap()).unwrap().0.name, "a");
         assert!(groups.find("198.51.100.1".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn case_65_the_group_in_force_stays_when_an_older_one_is_edited() {
+        let of = |name: &str, range: &str, status: &str, seen: i64| {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name, "namespace": "purelb", "generation": 2},
+                "spec": {"remote": {"v4pool": {"pool": range, "subnet": "192.0.2.0/24", "aggregation": "/32"}}},
+                "status": {"allocatedIPv4": 0, "allocatedIPv6": 0, "conditions": [{
+                    "type": "Ready", "status": status, "reason": "Accepted", "message": "", "observedGeneration": seen,
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"
+                }]}
+            }))
+            .unwrap()
+        };
+        let groups = groups(&[of("a-edited", "192.0.2.0/24", "True", 1), of("b-in-force", "192.0.2.8/29", "True", 2)]);
+        assert_eq!(groups.find("192.0.2.9".parse().unwrap()).unwrap().0.name, "b-in-force");
+        assert!(groups.find("192.0.2.99".parse().unwrap()).is_none());
     }
 
     #[test]

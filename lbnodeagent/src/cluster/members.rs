@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ::ownership::Peer;
+use ::ownership::wire::VERSION;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use runtime::BootTime;
@@ -52,6 +53,13 @@ impl Members {
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Whether the node's agent lives and speaks an earlier version of the protocol.
+    #[must_use]
+    pub fn runs_earlier_release(&self, node: &str) -> bool {
+        let member = self.others.get(node).filter(|member| member.told);
+        member.is_some_and(|member| member.view.wire_version < VERSION.into())
     }
 
     /// Sets this node's own subnets; returns whether they changed.

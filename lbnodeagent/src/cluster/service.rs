@@ -110,11 +110,13 @@ impl ServiceView {
             metadata.name.as_deref().unwrap_or_default(),
         );
         let class_name = spec.and_then(|spec| spec.load_balancer_class.as_deref());
-        let class = Class::of(&name.namespace, &name.name, class_name, default_announcer);
+        let released = service::is_released(object);
+        let class = Class::of(&name.namespace, &name.name, class_name, default_announcer, released);
         let provenance = Provenance::of(object);
         let load_balancer = spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
         // Whoever has no class may have been served before somebody else became the default announcer.
-        let served = class == Class::Ours || class_name.is_none() && !name.is_reserved();
+        let may_be_ours = class == Class::Unassigned && class_name.is_none() && !name.is_reserved();
+        let served = class == Class::Ours || may_be_ours;
         let announced = load_balancer && served && metadata.deletion_timestamp.is_none();
         let addresses = if announced { all_addresses(object, &provenance) } else { Vec::new() };
         let status = ingress_addresses(object);
@@ -165,6 +167,15 @@ impl ServiceView {
     pub fn announcer(&self, address: IpAddr) -> Option<&str> {
         let entries = self.announcing(Family::of(address))?.split_whitespace().filter_map(AnnouncingEntry::parse);
         entries.filter(|entry| entry.ip == address).map(|entry| entry.node).next()
+    }
+
+    /// The kind of the address when it was allocated. `pool-type` is that of the first address, and of all if they come
+    /// from one group (specification, allocation.md 8).
+    #[must_use]
+    pub fn kind_of(&self, address: IpAddr) -> Option<Announce> {
+        let first = self.provenance.list.as_ref().unwrap_or(&self.addresses).first();
+        let one_group = self.allocated_from.as_deref().is_none_or(|groups| !groups.contains(','));
+        self.pool_type.filter(|_| one_group || first == Some(&address))
     }
 
     /// Whether its endpoints matter.

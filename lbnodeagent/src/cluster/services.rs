@@ -20,10 +20,10 @@ impl Services {
     pub fn apply(&mut self, view: ServiceView) -> BTreeSet<IpAddr> {
         let old = self.by_name.get(&view.name);
         if let Some(old) = old.filter(|old| same_but_for_bookkeeping(old, &view)) {
-            // Who announces an address shows whose it is where the Service does not list it.
-            let listed = |address: &IpAddr| view.provenance.lists(*address) == Some(true);
+            // Who announces an address shows whose it is where the Service does not list it, and counts under policy Local.
+            let matters = |address: &IpAddr| view.traffic_local || view.provenance.lists(*address) != Some(true);
             let news = old.announcing != view.announcing;
-            let touched = view.addresses.iter().copied().filter(|address| news && !listed(address)).collect();
+            let touched = view.addresses.iter().copied().filter(|address| news && matters(address)).collect();
             self.by_name.insert(view.name.clone(), Box::new(view));
             return touched;
         }

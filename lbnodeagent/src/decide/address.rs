@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::{AddressAttributes, Announce, Family, Pool};
-use ownership::{AddressSpec, LinkId, Qualified};
+use ownership::{AddressSpec, LinkId, NodeId, Qualified};
 
 use crate::cluster::announcer::announcer;
 use crate::cluster::service::ServiceView;
@@ -16,7 +16,7 @@ use crate::decide::context::Context;
 use crate::decide::decision::{Decision, Exclusion, Participation};
 use crate::decide::reason::Reason;
 use crate::decide::reserved::holder;
-use crate::decide::traffic_policy::{TrafficPolicy, qualified};
+use crate::decide::traffic_policy::{Present, TrafficPolicy, qualified};
 use crate::decide::unused::unused;
 use crate::model::address::AddressKey;
 use crate::model::candidacy::Candidacy;
@@ -36,7 +36,7 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
         return nothing(Reason::Refused(text));
     }
     let pool = context.groups.find(address);
-    let announce = pool.map(|(group, _)| group.announce).or_else(|| users.iter().find_map(|user| user.pool_type));
+    let announce = kind(pool.map(|(group, _)| group.announce), address, users);
     // As the kernel has it, or had it until somebody removed it.
     let on_dummy = context.observed.of(address).map(|(key, _)| *key).find(|key| Some(key.index) == context.dummy);
     let on_dummy = on_dummy.or_else(|| context.remote.get(&address).map(|placement| placement.key));
@@ -60,6 +60,16 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     }
 }
 
+/// An address in use keeps its kind, whatever becomes of its group (design, section 1). Of Services that share it and
+/// disagree, the one that agrees with the group counts: an annotation of one tenant moves no address of another.
+fn kind(of_group: Option<Announce>, address: IpAddr, users: &[&ServiceView]) -> Option<Announce> {
+    let mut given = users.iter().filter_map(|user| user.kind_of(address));
+    if of_group.is_some() && given.clone().any(|kind| Some(kind) == of_group) {
+        return of_group;
+    }
+    given.next().or(of_group)
+}
+
 const fn nothing(reason: Reason) -> (Decision, Participation) {
     (Decision::new(None, reason), Participation::No)
 }
@@ -76,7 +86,14 @@ fn decide_local(
     };
     let key = AddressKey { ip: address, index: interface.index, prefix_len };
     let attributes = local_attributes(address, attributes);
-    let qualified = qualified(context.endpoints, address, users);
+    let announced_by = announcer(users, address);
+    let owner = if context.held.contains_key(&address) {
+        Some(context.members.node())
+    } else {
+        announced_by.as_ref().map(NodeId::as_str)
+    };
+    let present = Present { owner, members: context.members };
+    let qualified = qualified(context.endpoints, address, users, present);
     let nobody = matches!(&qualified, Some(Qualified::Tiers(tiers)) if tiers.iter().all(BTreeSet::is_empty));
     let decision = match context.held.get(&address) {
         Some(held) => Decision::new(Some(*held), Reason::Owner),
@@ -92,7 +109,7 @@ fn decide_local(
         rebalance: 0,
         free: interface.network_of(address).and_then(|network| unused(context, address, pool, network)),
         skip_probe: users.iter().any(|user| user.skip_dad),
-        announced_by: announcer(users, address),
+        announced_by,
     };
     let placement = Placement { kind: Kind::Local, key, attributes };
     let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
@@ -136,7 +153,7 @@ fn decide_remote(
         }
         _ => {}
     }
-    match TrafficPolicy::of(context.endpoints, address, users) {
+    match TrafficPolicy::of(context.endpoints, address, users, Present { owner: None, members: context.members }) {
         TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => {
             return Decision::new(None, Reason::Undecided);
         }
