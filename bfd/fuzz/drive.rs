@@ -17,10 +17,10 @@ pub fn drive(bytes: &[u8]) {
         now = now.after(std::time::Duration::from_millis(8 * u64::from(*later)));
         let mut packet = packet.to_vec();
         let session = table.report()[0].sessions.first().map(|session| session.local_discriminator);
-        if let (Some(session), Some(your)) = (session, packet.get_mut(8..12)) {
-            if your == [0, 0, 0, 1] {
-                your.copy_from_slice(&session.to_be_bytes());
-            }
+        if let (Some(session), Some(your)) = (session, packet.get_mut(8..12))
+            && your == [0, 0, 0, 1]
+        {
+            your.copy_from_slice(&session.to_be_bytes());
         }
         let datagram =
             Datagram { source, interface: "eth0", destination, hops: Hops::Single, ttl: 255, bytes: &packet };

@@ -50,7 +50,9 @@ fn tables() {
     let inputs: Vec<Vec<u8>> =
         std::fs::read_dir(path).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(inputs.len() >= 6);
-    inputs.iter().for_each(|input| drive::drive(input));
+    for input in &inputs {
+        drive::drive(input);
+    }
 }
 
 proptest! {
