@@ -1,6 +1,7 @@
 //! The files, on a thread of their own: a disk that is slow must not delay a packet.
 
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,6 +20,9 @@ use crate::sources::Sources;
 
 /// Everything is read again after so many milliseconds, should a notification be missing.
 const AGAIN: u16 = 30_000;
+
+/// No report is longer.
+const MAX_REPORT: u64 = 1024 * 1024;
 
 /// What the threads share.
 struct Shared {
@@ -162,7 +166,8 @@ impl Worker {
 
 /// The report of the process before, if there is a good one.
 pub fn read_report(directory: &Path) -> Option<Report> {
-    let bytes = fs::read(directory.join(FILE_NAME)).ok()?;
+    let mut bytes = Vec::new();
+    fs::File::open(directory.join(FILE_NAME)).ok()?.take(MAX_REPORT).read_to_end(&mut bytes).ok()?;
     match serde_json::from_slice::<Report>(&bytes) {
         Ok(report) if report.version == bfd::report::VERSION => Some(report),
         Ok(report) => {

@@ -33,8 +33,8 @@ const SLOW_DOWN: Duration = Duration::from_secs(3);
 /// The longest that a peer is asked to wait for the next process, also if no restart has been measured.
 const LONGEST_RESTART: Duration = Duration::from_secs(30);
 
-/// The shortest.
-const SHORTEST_RESTART: Duration = Duration::from_secs(5);
+/// The shortest: an update may need longer than the restart that was measured.
+const SHORTEST_RESTART: Duration = Duration::from_secs(10);
 
 /// How many times the measured time of a restart a peer is asked to wait.
 const MARGIN: u32 = 3;
@@ -67,8 +67,10 @@ impl Speaker {
         let mut sources = Sources::resume(before.map_or(&[], |report| &report.sources));
         sources.read(&directory);
         let peers = before.map_or(&[][..], |report| &report.peers);
-        let stopped = before.and_then(|report| report.stopped_at_microseconds);
-        let measured = stopped.map(|at| now.since(Time::new(Duration::from_micros(at))));
+        let stopped =
+            before.and_then(|report| report.stopped_at_microseconds).map(Duration::from_micros).map(Time::new);
+        // A later one is of another boot.
+        let measured = stopped.filter(|at| *at < now).map(|at| now.since(at));
         let earlier = before.and_then(|report| report.restart_microseconds).map(Duration::from_micros);
         // A longer one was no restart.
         let restart = measured.filter(|time| *time < LONGEST_RESTART * 10).or(earlier);

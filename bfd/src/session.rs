@@ -112,7 +112,8 @@ impl Session {
     #[must_use]
     pub fn resume(settings: Settings, report: &SessionReport, now: Time) -> Self {
         let mut session = Self::new(settings, report.local_discriminator);
-        session.state = report.state;
+        // The file cannot put a session into a state that it is never in.
+        session.state = if report.state == State::AdminDown { State::Down } else { report.state };
         session.diagnostic = Diagnostic::from_bits(report.diagnostic);
         session.remote = report.remote();
         session.heard = (report.remote_discriminator != 0).then_some(now);
