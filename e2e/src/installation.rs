@@ -23,7 +23,8 @@ use crate::{
 pub const NAMESPACE: &str = "purelb";
 
 /// What `make images` writes, one archive for each program.
-const ARCHIVES: [&str; 2] = ["target/images/allocator.tar", "target/images/lbnodeagent.tar"];
+const ARCHIVES: [&str; 3] =
+    ["target/images/allocator.tar", "target/images/lbnodeagent.tar", "target/images/bfd-speaker.tar"];
 
 /// A path in the checkout that this crate was built from.
 #[must_use]
@@ -73,6 +74,7 @@ impl Cluster {
                 NAMESPACE,
                 "deployment/allocator",
                 "daemonset/lbnodeagent",
+                "daemonset/bfd-speaker",
             ])?;
         }
         self.installation_ready()

@@ -91,7 +91,7 @@ pub fn bound(program: &Path) -> Command {
     command
 }
 
-/// A running program, which is ended with the test.
+/// A running program, which is killed when this is dropped.
 pub struct Program(Child);
 
 impl Program {
@@ -106,9 +106,6 @@ impl Program {
         assert!(self.0.wait().unwrap().success());
         start.elapsed()
     }
-
-    /// Kills it.
-    pub fn kill(self) {}
 
     pub fn id(&self) -> u32 {
         self.0.id()

@@ -46,7 +46,7 @@ impl Node {
     }
 
     pub fn kill(&mut self) {
-        self.speaker.take().unwrap().kill();
+        drop(self.speaker.take().unwrap());
     }
 
     pub fn want(&self, source: &str, peers: &[WantedPeer]) {
@@ -87,7 +87,7 @@ pub fn peer(address: &str) -> WantedPeer {
     WantedPeer::new(address.parse().unwrap())
 }
 
-/// A node and a router on one cable: 10.77.0.2 and 10.77.0.1, fd77::2 and fd77::1, fe80::2 and fe80::1.
+/// A node and a router on one cable: `10.77.0.2` and `10.77.0.1`, `fd77::2` and `fd77::1`, `fe80::2` and `fe80::1`.
 pub fn cable() -> (Node, Namespace) {
     let (node, router) = (Namespace::new(), Namespace::new());
     node.cable("eth0", &router, "eth0");
