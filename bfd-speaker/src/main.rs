@@ -34,6 +34,17 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--version") => {
+            println!("bfd-speaker {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some(_) => {
+            eprintln!("usage: bfd-speaker [--version]; everything else is set by environment variables");
+            return ExitCode::from(2);
+        }
+    }
     match run() {
         Ok(()) => {
             log::flush();

@@ -7,6 +7,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`table`] | all sessions: which one a datagram is for, and the bounds |
+//! | [`event`] | what goes in, what comes out |
 //! | [`session`] | one session: the variables of RFC 5880 6.8.1 |
 //! | [`state`] | the states and the table of their transitions (6.2) |
 //! | [`timers`] | intervals, detection time, jitter, Poll and Final (6.8.2 to 6.8.7) |
@@ -83,6 +84,7 @@
 //! wrong in any part is no news: what the source wanted before stays, also over a restart. Only a good file that does not
 //! name a peer ends it.
 
+pub mod event;
 pub mod packet;
 pub mod peer;
 pub mod rate;
@@ -95,11 +97,12 @@ pub mod time;
 pub mod timers;
 pub mod wanted;
 
+pub use event::{Action, Datagram, Event, Outgoing, Refusal};
 pub use packet::{Diagnostic, Packet};
 pub use peer::{Hops, Peer, PeerKey, Role, Settings};
 pub use report::Report;
 pub use rng::Rng;
 pub use state::State;
-pub use table::{Action, Datagram, Event, Outgoing, Refusal, Table};
+pub use table::Table;
 pub use time::Time;
 pub use wanted::Wanted;

@@ -1,148 +1,26 @@
 //! All sessions: which of them a datagram is for (RFC 5880 6.3 and 6.8.6, RFC 5881 3 to 5, RFC 5883 3), and the bounds.
 
+mod entry;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::packet::{Diagnostic, LENGTH, Malformed, Packet};
+use self::entry::{Entry, Served};
+use crate::event::{Action, Datagram, Event, Refusal};
+use crate::packet::Packet;
 use crate::peer::{Hops, Peer, PeerKey, Role};
 use crate::rate::Bucket;
-use crate::report::{Counters, PeerReport, SessionReport};
+use crate::report::{PeerReport, SessionReport};
 use crate::rng::Rng;
-use crate::session::{Remote, Session, Transition};
+use crate::session::Session;
 use crate::state::State;
 use crate::time::Time;
-use crate::timers::Intervals;
 
 /// No more peers are served, and no more sessions exist.
 pub const MAX_SESSIONS: usize = 32;
 
 /// Being later than this for a deadline counts as a pause in which nobody could listen.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A received datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Datagram<'a> {
-    /// Its source address.
-    pub source: IpAddr,
-    /// Where it came in.
-    pub interface: &'a str,
-    /// Its destination address.
-    pub destination: IpAddr,
-    /// By its destination port.
-    pub hops: Hops,
-    /// Its TTL or hop limit.
-    pub ttl: u8,
-    /// The payload.
-    pub bytes: &'a [u8],
-}
-
-/// What happens to the table.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// All peers, with the names of the sources that want each.
-    Peers(Vec<(Peer, Vec<String>)>),
-    /// A datagram.
-    Datagram(Datagram<'a>),
-    /// [`Table::next_deadline`] has come. Datagrams that wait in a socket go first.
-    Tick,
-    /// The program will end: peers are to be patient for so long.
-    SlowDown(Duration),
-}
-
-/// What the table wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send a packet with TTL 255 from the session's own source port.
-    Send(Outgoing),
-    /// A session has changed its state.
-    Changed {
-        /// Of the session.
-        peer: PeerKey,
-        /// Its kind.
-        hops: Hops,
-        /// From and to.
-        transition: Transition,
-    },
-    /// A peer's datagram was refused for another reason than the one before.
-    Refused {
-        /// Of the datagram.
-        peer: PeerKey,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A session has ended or goes on from another address of this node; its socket is not needed any more.
-    Close {
-        /// Our discriminator of it.
-        discriminator: u32,
-    },
-}
-
-/// A packet to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Our discriminator, which names the session.
-    pub discriminator: u32,
-    /// Where to.
-    pub peer: PeerKey,
-    /// The source address, where it is known.
-    pub local_address: Option<IpAddr>,
-    /// The destination port.
-    pub hops: Hops,
-    /// The payload.
-    pub bytes: [u8; LENGTH],
-}
-
-/// Why a datagram is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// From an address that is no peer, or to a port that is not for it.
-    #[error("no peer has this address and port")]
-    Stranger,
-    /// From too far away.
-    #[error("its TTL is {ttl} and must be at least {least}: it was routed, or the router does not send with TTL 255")]
-    Ttl {
-        /// Received.
-        ttl: u8,
-        /// Accepted.
-        least: u8,
-    },
-    /// No packet of this protocol, or one that we do not speak.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// To another address of this node.
-    #[error("it is for another address of this node than the session")]
-    LocalAddress,
-    /// Of a session that does not exist.
-    #[error("its discriminator {0} names no session with this peer")]
-    Discriminator(u32),
-    /// Too many.
-    #[error("the peer sends more packets than it may")]
-    Rate,
-    /// All sessions are in use.
-    #[error("{MAX_SESSIONS} sessions exist, which is the limit")]
-    Full,
-}
-
-#[derive(Debug)]
-struct Served {
-    peer: Peer,
-    sources: Vec<String>,
-    /// For packets without our discriminator: anybody who can send with the peer's address can send them.
-    unbound: Bucket,
-    refused: u64,
-    last_refusal: Option<Refusal>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    peer: PeerKey,
-    hops: Hops,
-    local_address: Option<IpAddr>,
-    session: Session,
-    bound: Bucket,
-    counters: Counters,
-    since: Time,
-}
 
 /// Sessions with peers.
 #[derive(Debug)]
@@ -447,59 +325,6 @@ impl Table {
             if entry.essence() != before {
                 self.version += 1;
             }
-        }
-    }
-}
-
-impl Served {
-    fn is(&self, datagram: &Datagram<'_>) -> bool {
-        let key = &self.peer.key;
-        key.address == datagram.source
-            && self.peer.allows(datagram.hops)
-            && key.interface.as_deref().is_none_or(|interface| interface == datagram.interface)
-    }
-}
-
-impl Entry {
-    const fn new(peer: PeerKey, hops: Hops, local_address: Option<IpAddr>, session: Session, since: Time) -> Self {
-        let counters = Counters { ups: 0, downs: 0, sent: 0, received: 0, last_lost: Diagnostic::NONE };
-        // More than twice what a peer may send at the least interval.
-        let bound = Bucket::new(Duration::from_millis(4), 50);
-        Self { peer, hops, local_address, session, bound, counters, since }
-    }
-
-    /// What the next process must know, and an observer soon.
-    fn essence(&self) -> (State, Remote, Intervals, Option<IpAddr>) {
-        (self.session.state(), *self.session.remote(), self.session.timers().advertised, self.local_address)
-    }
-
-    fn speak_from(&mut self, local_address: IpAddr, actions: &mut Vec<Action>) {
-        if self.local_address.replace(local_address).is_some_and(|before| before != local_address) {
-            actions.push(Action::Close { discriminator: self.session.discriminator() });
-        }
-    }
-
-    fn finish(&mut self, now: Time, transition: Option<Transition>, out: Vec<Packet>, actions: &mut Vec<Action>) {
-        if let Some(transition) = transition {
-            self.since = now;
-            if transition.to == State::Up {
-                self.counters.ups += 1;
-            }
-            if transition.from == State::Up {
-                self.counters.downs += 1;
-                self.counters.last_lost = transition.diagnostic;
-            }
-            actions.push(Action::Changed { peer: self.peer.clone(), hops: self.hops, transition });
-        }
-        for packet in out {
-            self.counters.sent += 1;
-            actions.push(Action::Send(Outgoing {
-                discriminator: self.session.discriminator(),
-                peer: self.peer.clone(),
-                local_address: self.local_address,
-                hops: self.hops,
-                bytes: packet.encode(),
-            }));
         }
     }
 }
