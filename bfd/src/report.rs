@@ -37,7 +37,7 @@ pub struct Report {
     /// How long the last planned restart took, from the end of one process to the first packet of the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_microseconds: Option<u64>,
-    /// `fifo`, `nice` or `normal`: what the kernel granted.
+    /// `fifo`, `nice`, `short` (a short time slice) or `normal`: what the kernel granted.
     pub scheduling: String,
     /// The ports that peers need.
     pub ports: Vec<PortReport>,

@@ -140,7 +140,7 @@ fn without_any_privilege() {
     let router = Router::start(router, " peer 10.77.0.2\n peer fd77::2\n");
     router.wait_until_up("10.77.0.2");
     router.wait_until_up("fd77::2");
-    assert_eq!(node.report().unwrap().scheduling, "normal");
+    assert_eq!(node.report().unwrap().scheduling, "short");
     std::fs::remove_file(program).unwrap();
     node.stop();
     assert_eq!(router.losses("10.77.0.2"), 0);
