@@ -70,11 +70,14 @@ fn nice() -> Result<(), Error> {
 /// Older kernels ignore the slice.
 fn short() -> Result<(), Error> {
     let size = u32::try_from(size_of::<libc::sched_attr>()).map_err(Error::other)?;
+    // The nice value is set as well; it stays what it is.
+    #[allow(unsafe_code, reason = "the function takes no pointers")]
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attributes = libc::sched_attr {
         size,
         sched_policy: u32::try_from(libc::SCHED_OTHER).map_err(Error::other)?,
         sched_flags: 0,
-        sched_nice: 0,
+        sched_nice: nice,
         sched_priority: 0,
         sched_runtime: SLICE,
         sched_deadline: 0,
