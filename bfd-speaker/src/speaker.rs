@@ -1,4 +1,4 @@
-//! The loop: sockets and clock on one side, the table of sessions on the other.
+//! The loop between the sockets, the clock and the files, and the table of sessions.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -149,7 +149,7 @@ impl Speaker {
         for (port, socket) in ports.sockets() {
             for _ in 0..IN_A_ROW {
                 let received = port.receive(socket, |datagram: Datagram<'_>| {
-                    carry_out(sender, table.handle(clock::now(), Event::Datagram(datagram)));
+                    perform(sender, table.handle(clock::now(), Event::Datagram(datagram)));
                 });
                 if !received {
                     break;
@@ -159,7 +159,7 @@ impl Speaker {
     }
 
     fn handle(&mut self, event: Event<'_>) {
-        carry_out(&mut self.sender, self.table.handle(clock::now(), event));
+        perform(&mut self.sender, self.table.handle(clock::now(), event));
     }
 
     fn news(&mut self) -> bool {
@@ -240,7 +240,7 @@ impl Speaker {
     }
 }
 
-fn carry_out(sender: &mut Sender, actions: Vec<Action>) {
+fn perform(sender: &mut Sender, actions: Vec<Action>) {
     for action in actions {
         match action {
             Action::Send(packet) => sender.send(&packet),

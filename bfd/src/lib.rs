@@ -58,7 +58,7 @@
 //! RX.
 //!
 //! **A restart is no event.** The report has discriminators, state and timers of each session. The next process goes on
-//! with them ([`Session::resume`](session::Session::resume)), sends at once, and its Poll makes both sides agree about the
+//! with them ([`Session::resume`](session::Session::resume)), sends at once, and its Poll makes both ends agree about the
 //! timers. Before a planned end, [`Event::SlowDown`] raises Desired Min TX by a Poll, so that the router waits for the
 //! next process. A host that goes down skips that.
 //!

@@ -35,8 +35,8 @@ mod tests {
     #[test]
     fn the_whole_range_and_nothing_else() {
         let mut rng = Rng::new(1);
-        let drawn: std::collections::BTreeSet<u32> = (0..1000).map(|_| rng.up_to(3)).collect();
-        assert_eq!(drawn, (0..=3).collect());
+        let numbers: std::collections::BTreeSet<u32> = (0..1000).map(|_| rng.up_to(3)).collect();
+        assert_eq!(numbers, (0..=3).collect());
         assert_eq!(rng.up_to(0), 0);
         assert!((0..10).map(|_| rng.up_to(u32::MAX)).max() > Some(1 << 30));
     }

@@ -136,7 +136,7 @@ impl Session {
         if packet.poll {
             out.push(self.packet(true));
         }
-        // What the answer to a Poll has said needs no second packet, unless we poll as well.
+        // The answer to a Poll has the news in it. A second packet is needed only if we poll as well.
         if news && (!packet.poll || self.timers.polling) {
             self.transmit(now, rng, out);
         }

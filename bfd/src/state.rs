@@ -13,7 +13,7 @@ pub enum State {
     Down,
     /// The peer is there; it does not yet know that we are.
     Init,
-    /// Each side receives the other.
+    /// Each end receives the other's packets.
     Up,
 }
 

@@ -57,7 +57,7 @@ impl Table {
         }
     }
 
-    /// Handles an event. Actions are to be carried out in order.
+    /// Handles an event. The actions must be performed in order.
     pub fn handle(&mut self, now: Time, event: Event<'_>) -> Vec<Action> {
         self.excuse(now);
         let mut actions = Vec::new();

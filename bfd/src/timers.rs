@@ -26,7 +26,7 @@ use crate::rng::Rng;
 /// Desired Min TX is at least this while a session is not Up.
 pub const SLOW: Duration = Duration::from_secs(1);
 
-/// What one side says of its intervals.
+/// What one end advertises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     /// Desired Min TX.

@@ -16,12 +16,12 @@ const fn ms(millis: u64) -> Duration {
 
 /// The node, which is ours, and the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum End {
     Node,
     Router,
 }
 
-impl Side {
+impl End {
     const fn other(self) -> Self {
         match self {
             Self::Node => Self::Router,
@@ -37,7 +37,7 @@ impl Side {
     }
 }
 
-/// One side's process.
+/// One end's process.
 struct Process {
     table: Option<Table>,
     wanted: Wanted,
@@ -47,11 +47,11 @@ struct Process {
     waiting: Vec<Vec<u8>>,
 }
 
-struct World {
+struct Simulation {
     now: Time,
     rng: Rng,
-    sides: [Process; 2],
-    flying: BTreeMap<(Time, u64), (Side, Vec<u8>)>,
+    ends: [Process; 2],
+    flying: BTreeMap<(Time, u64), (End, Vec<u8>)>,
     number: u64,
     /// In percent.
     loss: u32,
@@ -60,22 +60,22 @@ struct World {
     /// Packets do not overtake each other.
     ordered: bool,
     cut: bool,
-    /// When each side changed its state.
-    changes: Vec<(Time, Side, State)>,
+    /// When each end changed its state.
+    changes: Vec<(Time, End, State)>,
     /// When the node sent.
     sent: Vec<(Time, Packet)>,
-    /// What the node said and heard contradict the rule that a living node does not say Down by itself.
-    lies: Vec<String>,
+    /// Times at which the node left Up without cause.
+    violations: Vec<String>,
 }
 
-impl World {
+impl Simulation {
     fn new(seed: u64, router_interval: u32) -> Self {
-        let process = |side: Side, role| {
+        let process = |end: End, role| {
             let peer = WantedPeer {
                 role,
                 interval_milliseconds: router_interval,
                 minimum_interval_milliseconds: if role == Role::Active { router_interval } else { 50 },
-                ..WantedPeer::new(side.other().address())
+                ..WantedPeer::new(end.other().address())
             };
             Process {
                 table: None,
@@ -85,10 +85,10 @@ impl World {
                 waiting: Vec::new(),
             }
         };
-        let mut world = Self {
+        let mut simulation = Self {
             now: Time::from_millis(1_000_000),
             rng: Rng::new(seed),
-            sides: [process(Side::Node, Role::Passive), process(Side::Router, Role::Active)],
+            ends: [process(End::Node, Role::Passive), process(End::Router, Role::Active)],
             flying: BTreeMap::new(),
             number: 0,
             loss: 0,
@@ -97,57 +97,57 @@ impl World {
             cut: false,
             changes: Vec::new(),
             sent: Vec::new(),
-            lies: Vec::new(),
+            violations: Vec::new(),
         };
-        world.start(Side::Node);
-        world.start(Side::Router);
-        world
+        simulation.start(End::Node);
+        simulation.start(End::Router);
+        simulation
     }
 
-    fn side(&mut self, side: Side) -> &mut Process {
-        &mut self.sides[usize::from(side == Side::Router)]
+    fn end(&mut self, end: End) -> &mut Process {
+        &mut self.ends[usize::from(end == End::Router)]
     }
 
     /// The node goes on with what its last process has left, the router begins anew.
-    fn start(&mut self, side: Side) {
+    fn start(&mut self, end: End) {
         let seed = u64::from(self.rng.next());
-        let process = self.side(side);
-        let before = if side == Side::Node { std::mem::take(&mut process.report) } else { Vec::new() };
+        let process = self.end(end);
+        let before = if end == End::Node { std::mem::take(&mut process.report) } else { Vec::new() };
         process.table = Some(Table::new(Rng::new(seed), &before));
         process.paused = Time::default();
-        self.configure(side);
+        self.configure(end);
     }
 
-    fn configure(&mut self, side: Side) {
-        let peers = self.side(side).wanted.peers().unwrap();
-        self.handle(side, Event::Peers(peers.into_iter().map(|peer| (peer, vec!["test".to_owned()])).collect()));
+    fn configure(&mut self, end: End) {
+        let peers = self.end(end).wanted.peers().unwrap();
+        self.handle(end, Event::Peers(peers.into_iter().map(|peer| (peer, vec!["test".to_owned()])).collect()));
     }
 
     /// As by `kill -9`: what the report has is all that stays.
-    fn kill(&mut self, side: Side) {
-        self.side(side).table = None;
-        self.side(side).waiting.clear();
+    fn kill(&mut self, end: End) {
+        self.end(end).table = None;
+        self.end(end).waiting.clear();
     }
 
-    fn handle(&mut self, side: Side, event: Event<'_>) {
+    fn handle(&mut self, end: End, event: Event<'_>) {
         let now = self.now;
-        let before = self.state(side);
+        let before = self.state(end);
         let heard = match &event {
             Event::Datagram(datagram) => Packet::decode(datagram.bytes).ok().map(|packet| packet.state),
             _ => None,
         };
-        let process = self.side(side);
+        let process = self.end(end);
         let Some(table) = &mut process.table else { return };
         let actions = table.handle(now, event);
         process.report = table.report();
         for action in actions {
             match action {
-                Action::Send(packet) => self.send(side, packet.bytes.to_vec()),
+                Action::Send(packet) => self.send(end, packet.bytes.to_vec()),
                 Action::Changed { transition, .. } => {
-                    self.changes.push((now, side, transition.to));
+                    self.changes.push((now, end, transition.to));
                     let asked = matches!(heard, Some(State::Down | State::AdminDown));
-                    if side == Side::Node && before == State::Up && !asked && transition.diagnostic.bits() != 1 {
-                        self.lies.push(format!("{now:?}: {transition:?} after {heard:?}"));
+                    if end == End::Node && before == State::Up && !asked && transition.diagnostic.bits() != 1 {
+                        self.violations.push(format!("{now:?}: {transition:?} after {heard:?}"));
                     }
                 }
                 Action::Refused { .. } | Action::Close { .. } => {}
@@ -155,8 +155,8 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: Side, bytes: Vec<u8>) {
-        if from == Side::Node {
+    fn send(&mut self, from: End, bytes: Vec<u8>) {
+        if from == End::Node {
             let packet = Packet::decode(&bytes).unwrap();
             assert_ne!(packet.state, State::AdminDown);
             assert!(!(packet.poll && packet.final_));
@@ -172,7 +172,7 @@ impl World {
         self.flying.insert((arrives, self.number), (from.other(), bytes));
     }
 
-    fn deliver(&mut self, to: Side, bytes: &[u8]) {
+    fn deliver(&mut self, to: End, bytes: &[u8]) {
         let datagram = Datagram {
             source: to.other().address(),
             interface: "eth0",
@@ -186,42 +186,42 @@ impl World {
 
     /// Goes on for so long.
     fn run(&mut self, time: Duration) {
-        let end = self.now.after(time);
+        let until = self.now.after(time);
         loop {
             let due = |process: &Process| {
                 let table = process.table.as_ref()?;
                 let next = if process.waiting.is_empty() { table.next_deadline()? } else { Time::default() };
                 Some(next.max(process.paused))
             };
-            let timers = self.sides.iter().filter_map(due).min();
+            let timers = self.ends.iter().filter_map(due).min();
             let flying = self.flying.keys().next().map(|(at, _)| *at);
-            let next = timers.into_iter().chain(flying).min().filter(|at| *at <= end);
+            let next = timers.into_iter().chain(flying).min().filter(|at| *at <= until);
             let Some(next) = next else { break };
             self.now = self.now.max(next);
             while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (to, bytes) = entry.remove();
-                if self.side(to).table.is_some() {
-                    self.side(to).waiting.push(bytes);
+                if self.end(to).table.is_some() {
+                    self.end(to).waiting.push(bytes);
                 }
             }
-            for side in [Side::Node, Side::Router] {
+            for end in [End::Node, End::Router] {
                 let now = self.now;
-                if self.side(side).paused > now {
+                if self.end(end).paused > now {
                     continue;
                 }
-                for bytes in std::mem::take(&mut self.side(side).waiting) {
-                    self.deliver(side, &bytes);
+                for bytes in std::mem::take(&mut self.end(end).waiting) {
+                    self.deliver(end, &bytes);
                 }
-                if self.side(side).table.as_ref().and_then(Table::next_deadline).is_some_and(|at| at <= now) {
-                    self.handle(side, Event::Tick);
+                if self.end(end).table.as_ref().and_then(Table::next_deadline).is_some_and(|at| at <= now) {
+                    self.handle(end, Event::Tick);
                 }
             }
         }
-        self.now = end;
+        self.now = until;
     }
 
-    fn state(&self, side: Side) -> State {
-        let process = &self.sides[usize::from(side == Side::Router)];
+    fn state(&self, end: End) -> State {
+        let process = &self.ends[usize::from(end == End::Router)];
         let session = process
             .table
             .as_ref()
@@ -230,34 +230,35 @@ impl World {
     }
 
     fn both_up(&self) -> bool {
-        self.state(Side::Node) == State::Up && self.state(Side::Router) == State::Up
+        self.state(End::Node) == State::Up && self.state(End::Router) == State::Up
     }
 
     /// How often the router has lost the node since a moment.
     fn losses(&self, since: Time) -> usize {
-        self.changes.iter().filter(|(at, side, to)| *at >= since && *side == Side::Router && *to == State::Down).count()
+        self.changes.iter().filter(|(at, end, to)| *at >= since && *end == End::Router && *to == State::Down).count()
     }
 
-    /// A world in which both are Up and have agreed about their timers.
+    /// A simulation in which both are Up and have agreed about their timers.
     fn up(seed: u64, router_interval: u32) -> Self {
-        let mut world = Self::new(seed, router_interval);
-        world.run(ms(5000));
-        assert!(world.both_up(), "seed {seed}: {:?}", world.changes);
-        world
+        let mut simulation = Self::new(seed, router_interval);
+        simulation.run(ms(5000));
+        assert!(simulation.both_up(), "seed {seed}: {:?}", simulation.changes);
+        simulation
     }
 }
 
 #[test]
 fn undisturbed_for_an_hour() {
     for (seed, interval) in [(1, 300), (2, 100), (3, 50), (4, 1000)] {
-        let mut world = World::up(seed, interval);
-        let start = world.now;
-        world.run(ms(3_600_000));
-        assert!(world.both_up());
-        assert_eq!(world.losses(start), 0);
+        let mut simulation = Simulation::up(seed, interval);
+        let start = simulation.now;
+        simulation.run(ms(3_600_000));
+        assert!(simulation.both_up());
+        assert_eq!(simulation.losses(start), 0);
         let interval = u64::from(interval.max(50));
         let mut gaps: Vec<Duration> = Vec::new();
-        let sent: Vec<Time> = world.sent.iter().map(|(at, _)| *at).filter(|at| *at > start.after(ms(2000))).collect();
+        let sent: Vec<Time> =
+            simulation.sent.iter().map(|(at, _)| *at).filter(|at| *at > start.after(ms(2000))).collect();
         gaps.extend(sent.windows(2).map(|pair| pair[1].since(pair[0])));
         assert!(gaps.iter().all(|gap| *gap >= ms(interval) * 3 / 4 && *gap <= ms(interval)), "{:?}", gaps.iter().max());
         // The jitter uses its window.
@@ -269,120 +270,120 @@ fn undisturbed_for_an_hour() {
 #[test]
 fn a_router_notices_a_cut_within_its_detection_time() {
     for seed in 0..200 {
-        let mut world = World::up(seed, 300);
-        world.run(ms(u64::from(world.rng.clone().up_to(1000))));
-        world.cut = true;
-        let start = world.now;
-        world.run(ms(901));
-        assert_eq!(world.losses(start), 1, "seed {seed}");
+        let mut simulation = Simulation::up(seed, 300);
+        simulation.run(ms(u64::from(simulation.rng.clone().up_to(1000))));
+        simulation.cut = true;
+        let start = simulation.now;
+        simulation.run(ms(901));
+        assert_eq!(simulation.losses(start), 1, "seed {seed}");
         // It comes back by itself.
-        world.run(ms(20_000));
-        world.cut = false;
-        world.run(ms(5000));
-        assert!(world.both_up(), "seed {seed}");
-        assert_eq!(world.lies, Vec::<String>::new());
+        simulation.run(ms(20_000));
+        simulation.cut = false;
+        simulation.run(ms(5000));
+        assert!(simulation.both_up(), "seed {seed}");
+        assert_eq!(simulation.violations, Vec::<String>::new());
     }
 }
 
 #[test]
 fn a_killed_process_is_back_in_the_same_session() {
     for seed in 0..200 {
-        let mut world = World::up(seed, 300);
-        let start = world.now;
+        let mut simulation = Simulation::up(seed, 300);
+        let start = simulation.now;
         for _ in 0..20 {
-            let (gap, rest) = (u64::from(world.rng.up_to(590)), u64::from(world.rng.up_to(3000)));
-            world.kill(Side::Node);
-            world.run(ms(gap));
-            world.start(Side::Node);
-            world.run(ms(rest));
+            let (gap, rest) = (u64::from(simulation.rng.up_to(590)), u64::from(simulation.rng.up_to(3000)));
+            simulation.kill(End::Node);
+            simulation.run(ms(gap));
+            simulation.start(End::Node);
+            simulation.run(ms(rest));
         }
-        assert_eq!(world.losses(start), 0, "seed {seed}");
-        assert!(world.both_up());
-        assert_eq!(world.lies, Vec::<String>::new());
+        assert_eq!(simulation.losses(start), 0, "seed {seed}");
+        assert!(simulation.both_up());
+        assert_eq!(simulation.violations, Vec::<String>::new());
     }
 }
 
 #[test]
 fn a_planned_restart_is_no_event() {
     for seed in 0..100 {
-        let mut world = World::up(seed, 100);
+        let mut simulation = Simulation::up(seed, 100);
         // A packet from before the Poll that arrives after it would undo it.
-        (world.delay, world.ordered) = (20, true);
-        world.run(ms(50));
-        let start = world.now;
+        (simulation.delay, simulation.ordered) = (20, true);
+        simulation.run(ms(50));
+        let start = simulation.now;
         for _ in 0..10 {
-            world.handle(Side::Node, Event::SlowDown(ms(30_000)));
-            let deadline = world.now.after(ms(3000));
-            while !world.side(Side::Node).table.as_ref().unwrap().is_slow() && world.now < deadline {
-                world.run(ms(1));
+            simulation.handle(End::Node, Event::SlowDown(ms(30_000)));
+            let deadline = simulation.now.after(ms(3000));
+            while !simulation.end(End::Node).table.as_ref().unwrap().is_slow() && simulation.now < deadline {
+                simulation.run(ms(1));
             }
-            world.kill(Side::Node);
-            world.run(ms(20_000));
-            world.start(Side::Node);
-            world.run(ms(3000));
+            simulation.kill(End::Node);
+            simulation.run(ms(20_000));
+            simulation.start(End::Node);
+            simulation.run(ms(3000));
             // As fast as before.
-            let report = &world.side(Side::Router).table.as_ref().unwrap().report()[0].sessions[0];
+            let report = &simulation.end(End::Router).table.as_ref().unwrap().report()[0].sessions[0];
             assert_eq!(report.detection_time_microseconds, 300_000, "seed {seed}");
         }
-        assert_eq!(world.losses(start), 0, "seed {seed}");
-        assert_eq!(world.lies, Vec::<String>::new());
+        assert_eq!(simulation.losses(start), 0, "seed {seed}");
+        assert_eq!(simulation.violations, Vec::<String>::new());
     }
 }
 
 #[test]
 fn changed_settings_flap_nothing() {
     for seed in 0..100 {
-        let mut world = World::up(seed, 100);
-        world.loss = 3;
-        world.side(Side::Router).wanted.peers[0].multiplier = 10;
-        world.side(Side::Node).wanted.peers[0].multiplier = 10;
-        world.configure(Side::Node);
-        world.configure(Side::Router);
-        world.run(ms(3000));
-        let start = world.now;
+        let mut simulation = Simulation::up(seed, 100);
+        simulation.loss = 3;
+        simulation.end(End::Router).wanted.peers[0].multiplier = 10;
+        simulation.end(End::Node).wanted.peers[0].multiplier = 10;
+        simulation.configure(End::Node);
+        simulation.configure(End::Router);
+        simulation.run(ms(3000));
+        let start = simulation.now;
         for _ in 0..30 {
-            let (side, interval) = if world.rng.up_to(1) == 0 { (Side::Node, 50) } else { (Side::Router, 100) };
-            let interval = interval + world.rng.up_to(900);
-            let peer = &mut world.side(side).wanted.peers[0];
+            let (end, interval) = if simulation.rng.up_to(1) == 0 { (End::Node, 50) } else { (End::Router, 100) };
+            let interval = interval + simulation.rng.up_to(900);
+            let peer = &mut simulation.end(end).wanted.peers[0];
             (peer.interval_milliseconds, peer.minimum_interval_milliseconds) = (interval, interval);
-            world.configure(side);
-            let rest = u64::from(world.rng.up_to(4000));
-            world.run(ms(rest));
+            simulation.configure(end);
+            let rest = u64::from(simulation.rng.up_to(4000));
+            simulation.run(ms(rest));
         }
-        assert_eq!(world.losses(start), 0, "seed {seed}: {:?}", world.changes);
-        assert!(world.both_up());
+        assert_eq!(simulation.losses(start), 0, "seed {seed}: {:?}", simulation.changes);
+        assert!(simulation.both_up());
     }
 }
 
 #[test]
 fn a_restarted_router_is_followed() {
     for seed in 0..200 {
-        let mut world = World::up(seed, 300);
-        let gap = u64::from(world.rng.up_to(5000));
-        world.kill(Side::Router);
-        world.run(ms(gap));
-        world.start(Side::Router);
-        world.run(ms(4000));
-        assert!(world.both_up(), "seed {seed}: {:?}", world.changes);
-        let since = world.now;
-        world.run(ms(10_000));
-        assert_eq!(world.losses(since), 0);
-        assert_eq!(world.lies, Vec::<String>::new());
+        let mut simulation = Simulation::up(seed, 300);
+        let gap = u64::from(simulation.rng.up_to(5000));
+        simulation.kill(End::Router);
+        simulation.run(ms(gap));
+        simulation.start(End::Router);
+        simulation.run(ms(4000));
+        assert!(simulation.both_up(), "seed {seed}: {:?}", simulation.changes);
+        let since = simulation.now;
+        simulation.run(ms(10_000));
+        assert_eq!(simulation.losses(since), 0);
+        assert_eq!(simulation.violations, Vec::<String>::new());
     }
 }
 
 #[test]
 fn a_paused_process_keeps_the_session() {
     for seed in 0..200 {
-        let mut world = World::up(seed, 300);
-        let start = world.now;
+        let mut simulation = Simulation::up(seed, 300);
+        let start = simulation.now;
         for _ in 0..20 {
-            let side = if world.rng.up_to(1) == 0 { Side::Node } else { Side::Router };
-            let pause = u64::from(world.rng.up_to(550));
-            world.side(side).paused = world.now.after(ms(pause));
-            world.run(ms(2000));
+            let end = if simulation.rng.up_to(1) == 0 { End::Node } else { End::Router };
+            let pause = u64::from(simulation.rng.up_to(550));
+            simulation.end(end).paused = simulation.now.after(ms(pause));
+            simulation.run(ms(2000));
         }
-        assert_eq!(world.losses(start), 0, "seed {seed}: {:?}", world.changes);
+        assert_eq!(simulation.losses(start), 0, "seed {seed}: {:?}", simulation.changes);
     }
 }
 
@@ -390,51 +391,51 @@ fn a_paused_process_keeps_the_session() {
 #[test]
 fn a_jump_of_the_clock_is_no_silence() {
     for seed in 0..100 {
-        let mut world = World::up(seed, 300);
-        let start = world.now;
-        let jump = 500 + u64::from(world.rng.up_to(60_000));
+        let mut simulation = Simulation::up(seed, 300);
+        let start = simulation.now;
+        let jump = 500 + u64::from(simulation.rng.up_to(60_000));
         // The router's machine stands still as well.
-        world.flying.clear();
-        world.now = world.now.after(ms(jump));
-        world.run(ms(5000));
-        assert!(world.both_up(), "seed {seed}");
-        assert_eq!(world.losses(start), 0, "seed {seed}: {:?}", world.changes);
+        simulation.flying.clear();
+        simulation.now = simulation.now.after(ms(jump));
+        simulation.run(ms(5000));
+        assert!(simulation.both_up(), "seed {seed}");
+        assert_eq!(simulation.losses(start), 0, "seed {seed}: {:?}", simulation.changes);
     }
 }
 
 #[test]
 fn whatever_happened_it_comes_up_again() {
     for seed in 0..300 {
-        let mut world = World::new(seed, [50, 100, 300, 1000][usize::try_from(seed % 4).unwrap()]);
+        let mut simulation = Simulation::new(seed, [50, 100, 300, 1000][usize::try_from(seed % 4).unwrap()]);
         for _ in 0..30 {
-            world.loss = world.rng.up_to(60);
-            world.delay = world.rng.up_to(400);
-            world.cut = world.rng.up_to(9) == 0;
-            let rest = u64::from(world.rng.up_to(3000));
-            let pause = u64::from(world.rng.up_to(2000));
-            let side = if world.rng.up_to(1) == 0 { Side::Node } else { Side::Router };
-            match world.rng.up_to(5) {
+            simulation.loss = simulation.rng.up_to(60);
+            simulation.delay = simulation.rng.up_to(400);
+            simulation.cut = simulation.rng.up_to(9) == 0;
+            let rest = u64::from(simulation.rng.up_to(3000));
+            let pause = u64::from(simulation.rng.up_to(2000));
+            let end = if simulation.rng.up_to(1) == 0 { End::Node } else { End::Router };
+            match simulation.rng.up_to(5) {
                 0 => {
-                    world.kill(side);
-                    world.run(ms(pause));
-                    world.start(side);
+                    simulation.kill(end);
+                    simulation.run(ms(pause));
+                    simulation.start(end);
                 }
-                1 => world.side(side).paused = world.now.after(ms(pause)),
-                2 => world.handle(Side::Node, Event::SlowDown(ms(10_000))),
-                3 => world.now = world.now.after(ms(pause)),
+                1 => simulation.end(end).paused = simulation.now.after(ms(pause)),
+                2 => simulation.handle(End::Node, Event::SlowDown(ms(10_000))),
+                3 => simulation.now = simulation.now.after(ms(pause)),
                 _ => {}
             }
-            world.run(ms(rest));
+            simulation.run(ms(rest));
         }
-        assert_eq!(world.lies, Vec::<String>::new(), "seed {seed}");
-        (world.loss, world.delay, world.cut) = (0, 5, false);
-        world.kill(Side::Node);
-        world.start(Side::Node);
-        world.run(ms(70_000));
-        assert!(world.both_up(), "seed {seed}: {:?}", world.changes.last_chunk::<4>());
-        let since = world.now;
-        world.run(ms(20_000));
-        assert_eq!(world.losses(since), 0, "seed {seed}");
+        assert_eq!(simulation.violations, Vec::<String>::new(), "seed {seed}");
+        (simulation.loss, simulation.delay, simulation.cut) = (0, 5, false);
+        simulation.kill(End::Node);
+        simulation.start(End::Node);
+        simulation.run(ms(70_000));
+        assert!(simulation.both_up(), "seed {seed}: {:?}", simulation.changes.last_chunk::<4>());
+        let since = simulation.now;
+        simulation.run(ms(20_000));
+        assert_eq!(simulation.losses(since), 0, "seed {seed}");
     }
 }
 
@@ -443,15 +444,15 @@ fn whatever_happened_it_comes_up_again() {
 fn a_fifth_of_all_packets_lost() {
     let mut lost = 0;
     for seed in 0..20 {
-        let mut world = World::up(seed, 300);
-        let start = world.now;
-        world.loss = 20;
-        world.run(ms(600_000));
-        lost += world.losses(start);
-        world.loss = 0;
-        world.run(ms(5000));
-        assert!(world.both_up());
-        assert_eq!(world.lies, Vec::<String>::new());
+        let mut simulation = Simulation::up(seed, 300);
+        let start = simulation.now;
+        simulation.loss = 20;
+        simulation.run(ms(600_000));
+        lost += simulation.losses(start);
+        simulation.loss = 0;
+        simulation.run(ms(5000));
+        assert!(simulation.both_up());
+        assert_eq!(simulation.violations, Vec::<String>::new());
     }
     // 20 times 10 minutes, both directions: 0.008 for each of 3.4 packets a second.
     println!("{lost} times in 200 minutes");

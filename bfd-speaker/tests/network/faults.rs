@@ -43,7 +43,7 @@ fn a_node_that_is_cut_off_is_noticed_within_the_detection_time() {
         until("noticed at 300 ms", ms(2000), || !router.is_up("10.77.0.2"));
         println!("300 ms x 3: after {:?}", start.elapsed());
         assert!(start.elapsed() < ms(1300), "{:?}", start.elapsed());
-        // Passive: it has become silent, and has not said Down.
+        // Passive: it has become silent, and has not sent Down.
         until("the node has noticed", ms(2000), || node.session("10.77.0.1").unwrap().state == State::Down);
         assert_eq!(node.session("10.77.0.1").unwrap().diagnostic, 1);
         assert_eq!(node.namespace.run(sent_meanwhile), 0);
