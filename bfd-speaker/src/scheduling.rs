@@ -5,6 +5,10 @@
 //! that is not root cannot have. There the share that the pod's CPU request buys decides. The loop needs a thousandth of a
 //! processor, far below any share, so it only has to be chosen soon: a short time slice, which everybody may ask for since
 //! Linux 6.12, makes it preempt whoever runs when it wakes up.
+//!
+//! Measured on two processors with eight processes that never sleep and 100 ms between packets, how late the latest of
+//! some 900 packets was: with a share of 50m 143 ms (a short slice does not help there), 200m 91 ms, 200m and a short
+//! slice 33 ms, 250m and a short slice 3 ms.
 
 use std::io::Error;
 
