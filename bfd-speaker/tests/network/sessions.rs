@@ -7,7 +7,7 @@ use std::process::Command;
 use bfd::wanted::WantedPeer;
 use bfd::{Hops, Role};
 
-use crate::lab::{Namespace, ms, until};
+use crate::lab::{Directory, Namespace, ms, until};
 use crate::router::Router;
 use crate::speaker::{Node, cable, peer};
 
@@ -118,8 +118,9 @@ fn without_any_privilege() {
     std::os::unix::fs::chown(&directory, None, Some(7472)).unwrap();
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o2770)).unwrap();
     node.want("agent", &[peer("10.77.0.1"), peer("fd77::1")]);
-    // The test's own directories may be closed to others.
-    let program = std::env::temp_dir().join(format!("bfd-speaker-{}", std::process::id()));
+    // The directory that cargo builds into may be closed to others.
+    let place = Directory::new();
+    let program = place.path().join("bfd-speaker");
     std::fs::copy(Path::new(env!("CARGO_BIN_EXE_bfd-speaker")), &program).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
@@ -141,7 +142,6 @@ fn without_any_privilege() {
     router.wait_until_up("10.77.0.2");
     router.wait_until_up("fd77::2");
     assert_eq!(node.report().unwrap().scheduling, "short");
-    std::fs::remove_file(program).unwrap();
     node.stop();
     assert_eq!(router.losses("10.77.0.2"), 0);
 }
