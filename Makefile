@@ -23,7 +23,7 @@ LAB = $(CARGO_TARGET_DIR)/debug/lab
 # would pass for ours. What it built of other people's crates is kept.
 MEMBERS := $(or $(shell sed -n 's/^members = \[\(.*\)\]$$/\1/p' Cargo.toml | tr -d '",'),$(error no line of members in Cargo.toml))
 
-.PHONY: help checkout prepare lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
+.PHONY: help checkout prepare test-runner lab binaries images demo demo-down test test-fast bench bench-allocator bench-agent \
   bench-failover soak-ownership lint crds clean
 
 help:
@@ -49,6 +49,10 @@ checkout:
 
 prepare: checkout
 	@e2e/prepare.sh
+
+# What runs the tests; nothing else needs it.
+test-runner: checkout
+	@e2e/prepare.sh --test-runner
 
 lab: prepare
 	@echo 'building the lab'
@@ -85,18 +89,21 @@ demo-down:
 	@[ -x $(LAB) ] || cargo build --quiet --locked --package e2e --bins
 	@$(LAB) down --name demo
 
-# The tests on a real cluster share two: each is made by its first test, and removed here, whatever happens.
-TEST_CLUSTERS := test0 test1
+# The tests on a real cluster share as many clusters as the runner runs such tests at a time. Each is made by its first
+# test, and removed here, whatever happens.
+CLUSTER_COUNT := $(or $(shell sed -n 's/^cluster = { max-threads = \([0-9]*\) }$$/\1/p' .config/nextest.toml),$(error no \
+  line with the max-threads of the group cluster in .config/nextest.toml))
+TEST_CLUSTERS := $(shell seq --format 'test%g' 0 $$(($(CLUSTER_COUNT) - 1)))
 DOWN_TEST_CLUSTERS = for name in $(TEST_CLUSTERS); do $(LAB) down --name $$name; done
 
-test: lab images
+test: test-runner lab images
 	@echo 'building the tests'
 	@cargo nextest run --locked --workspace --no-run --cargo-quiet
 	@cargo test --quiet --locked --workspace --doc
 	@$(DOWN_TEST_CLUSTERS)
 	@trap '$(DOWN_TEST_CLUSTERS)' EXIT && cargo nextest run --locked --workspace --cargo-quiet --show-progress none --status-level pass
 
-test-fast: prepare
+test-fast: test-runner
 	@cargo nextest run --locked --workspace -E 'not (binary_id(e2e::cluster) | binary_id(e2e::allocator))'
 
 bench: bench-allocator bench-agent bench-failover

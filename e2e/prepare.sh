@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes a Debian 12 machine ready for the real-cluster tests: packages, Kubernetes, containerd, cargo-nextest, images.
-# Run it as root, as often as you like: it does what is missing and says what takes long. Everything but the Debian
-# packages goes into one directory, $PURELB_CACHE (default ~/.cache/purelb).
+# Makes a Debian 12 machine ready for a real cluster: packages, Kubernetes, containerd, images; with --test-runner also
+# for the tests: cargo-nextest. Run it as root, as often as you like: it does what is missing and says what takes long.
+# Everything but the Debian packages goes into one directory, $PURELB_CACHE (default ~/.cache/purelb).
 set -euo pipefail
 
 KUBERNETES=1.36.3
@@ -147,6 +147,11 @@ install_nextest() {
   }
 }
 
+case $* in
+  '') TEST_RUNNER=false ;;
+  --test-runner) TEST_RUNNER=true ;;
+  *) fail "unknown arguments: $* (there is --test-runner only)" ;;
+esac
 [ "$(id -u)" = 0 ] || fail "needs root: the lab makes network namespaces"
 command -v cargo >/dev/null || fail "no cargo in PATH: install Rust $RUST or later first"
 command -v go >/dev/null || fail "no go in PATH: install Go $GO or later first"
@@ -160,4 +165,4 @@ install_packages
 build_kubernetes
 build_containerd
 make_images
-install_nextest
+if $TEST_RUNNER; then install_nextest; fi

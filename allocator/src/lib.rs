@@ -1,34 +1,30 @@
 //! The allocator: gives Services of type `LoadBalancer` their addresses.
 //!
-//! One direction of data: watches feed the [`index`], which holds all state and says what to write;
-//! the [`controller`] writes it, and what the API server answers goes back into the index. All but
-//! the controller is synchronous and knows no network.
+//! Watches feed [`state`], which holds everything that is known and says what to write. [`edge`] sends the writes, and
+//! the answers of the API server go back into the state. Only `edge` waits and knows a network; all else is synchronous.
+//!
+//! Each module uses only those above it:
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`service`] | a Service, reduced to what is used |
-//! | [`groups`] | the table of ServiceGroups: accepted, refused, out of scope |
-//! | [`pool`] | the address book: who holds what, and the next free address |
-//! | [`select`] | which group serves a Service |
-//! | [`judge`] | what one Service should have |
-//! | [`index`] | all state; objects in, patches and events out |
-//! | [`ipam`] | groups whose addresses a sidecar hands out |
-//! | [`leases`] | the subnets of the nodes that are alive |
-//! | [`metrics`] | the series of the allocator |
-//! | [`controller`] | watches, writes, leadership |
-//! | [`gossip_secret`] | the key of the agents' gossip |
+//! | [`model`] | Services and ServiceGroups, reduced to what is used |
+//! | [`addresses`] | who holds which address, and the next free address |
+//! | [`external`] | allocations by IPAM sidecars: their states, and which call is next |
+//! | [`plan`] | what one Service should have |
+//! | [`metrics`] | the metrics of the allocator |
+//! | [`state`] | the index: objects in; writes, calls and Kubernetes events out |
+//! | [`edge`] | watches, writes, calls, leadership, the gossip key |
 
-pub mod controller;
-pub mod gossip_secret;
-pub mod groups;
-pub mod index;
-pub mod ipam;
-pub mod judge;
-pub mod leases;
+pub mod addresses;
+pub mod edge;
+pub mod external;
 pub mod metrics;
-pub mod pool;
-pub mod select;
-pub mod service;
+pub mod model;
+pub mod plan;
+pub mod state;
+
+#[cfg(test)]
+mod tests;
 
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "purelb-allocator";

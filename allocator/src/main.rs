@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use allocator::FIELD_MANAGER;
-use allocator::controller::{Controller, Parts, Settings};
+use allocator::edge::{Controller, Parts, Settings};
 use allocator::metrics::Metrics;
 use api_types::names::{DEFAULT_ANNOUNCER, DEFAULT_NAMESPACE, LEADER_LEASE};
 use clap::Parser;
@@ -33,13 +33,13 @@ struct Arguments {
     /// Port of /metrics, /healthz and /readyz
     #[arg(long, default_value_t = 7472)]
     port: u16,
-    /// Kubeconfig; without it the service account of the pod
+    /// Kubeconfig file [default: the service account of the pod]
     #[arg(long, env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// Namespace of the ServiceGroups [default: that of the pod, else purelb]
     #[arg(long, env = "PURELB_NAMESPACE")]
     namespace: Option<String>,
-    /// `PureLB`: Services without a class are ours
+    /// With the value `PureLB`, Services without a class are ours
     #[arg(long, env = "DEFAULT_ANNOUNCER", hide = true)]
     default_announcer: Option<String>,
     /// Name of this pod, for the election
@@ -79,7 +79,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
 
     let server = Server::bind(None, arguments.port).await?;
     info!(op = "start", version = env!("CARGO_PKG_VERSION"), namespace, default_announcer, address = %server.address(), "allocator starts");
-    // The server answers until the very end, so that a probe during the stop is no failure.
+    // The server answers until the very end, so that no probe fails during the stop.
     let server_stop = CancellationToken::new();
     let extra = axum::Router::new();
     let _server_task = Task::spawn(server.run(registry, readiness.clone(), extra, server_stop.clone()));
@@ -89,8 +89,15 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let identity = identity(&pod);
     let healthy = client_metrics.lease_healthy.clone();
     let leader = Leader::start(leases, LEADER_LEASE, identity.clone(), FIELD_MANAGER, timing, healthy, writes.clone());
-    let parts =
-        Parts { metrics, client_metrics, writes, events, readiness, fence: leader.fence(), terms: leader.terms() };
+    let parts = Parts {
+        metrics,
+        client_metrics,
+        writes,
+        events,
+        readiness,
+        leadership: leader.leadership(),
+        terms: leader.terms(),
+    };
     let settings = Settings {
         namespace,
         default_announcer,
@@ -102,7 +109,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
     let quiet = Controller::new(client, settings, parts).run(stop.token()).await;
     leader.release(quiet).await;
     server_stop.cancel();
-    // Events of the last moments get a moment.
+    // The last Kubernetes events get time to be sent.
     tokio::time::sleep(Duration::from_millis(50)).await;
     info!(op = "stop", "stopped");
     Ok(())

@@ -1,4 +1,4 @@
-//! The series of the allocator (specification, api.md 7).
+//! The metrics of the allocator (specification, api.md 7).
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use prometheus::{
 };
 use runtime::metrics::{counter, gauge};
 
-use crate::judge::Count;
+use crate::plan::Measurement;
 
-/// All series of the allocator itself.
+/// The metrics of the allocator itself.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// `address_pool_size`.
@@ -24,18 +24,18 @@ pub struct Metrics {
     pub out_of_scope: IntGaugeVec,
     /// `allocator_sg_status_writes_total`.
     pub status_writes: IntCounterVec,
-    /// Services that want an address they do not have.
+    /// Services that wait for an address.
     pub pending: IntGauge,
-    /// Services under watch.
+    /// Services of type `LoadBalancer`.
     pub services: IntGauge,
-    /// Writes to Services under way.
+    /// Writes to Services in flight.
     pub in_flight: IntGauge,
     /// 1 while this replica leads.
     pub leader: IntGauge,
-    /// Services found with an address that another has the better right to.
+    /// Services found with an address that an older Service holds.
     pub duplicates: IntCounter,
-    /// Services whose external addresses are still to be given back.
-    pub owed: IntGaugeVec,
+    /// Addresses that a sidecar has not taken back yet.
+    pub releases_pending: IntGaugeVec,
     /// Calls to IPAM sidecars.
     pub sidecars: SidecarMetrics,
 }
@@ -73,7 +73,7 @@ impl Metrics {
     /// Registers the series.
     ///
     /// # Errors
-    /// When series of these names are registered already.
+    /// Series of these names are registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -90,11 +90,11 @@ impl Metrics {
             &["namespace", "name", "type"],
         )?;
         registry.register(Box::new(out_of_scope.clone()))?;
-        let owed = IntGaugeVec::new(
+        let releases_pending = IntGaugeVec::new(
             Opts::new("purelb_allocator_sidecar_releases_pending", "Addresses that a sidecar has not taken back yet"),
             &["pool"],
         )?;
-        registry.register(Box::new(owed.clone()))?;
+        registry.register(Box::new(releases_pending.clone()))?;
         Ok(Self {
             pool_size: gauges("purelb_address_pool_size", "Addresses in the group")?,
             pool_in_use: gauges("purelb_address_pool_addresses_in_use", "Distinct addresses in use")?,
@@ -133,18 +133,25 @@ impl Metrics {
                 "purelb_allocator_duplicate_addresses_total",
                 "Services found with an address that another has the better right to",
             )?,
-            owed,
+            releases_pending,
             sidecars: SidecarMetrics::new(registry)?,
         })
     }
 
-    /// Counts what a verdict says.
-    pub fn count(&self, count: &Count) {
-        match count {
-            Count::Rejected(pool, reason) => self.rejected.with_label_values(&[pool.as_str(), reason]).inc(),
-            Count::Multi(pool) => self.multi.with_label_values(&[pool]).inc(),
-            Count::MultiPartial(pool) => self.multi_partial.with_label_values(&[pool]).inc(),
-            Count::Balanced(pool) => self.balanced.with_label_values(&[pool]).inc(),
+    /// Removes the series of all pools. Those of present pools come back with their next refresh.
+    pub fn reset_pools(&self) {
+        self.pool_size.reset();
+        self.pool_in_use.reset();
+        self.releases_pending.reset();
+    }
+
+    /// Counts what a plan measures.
+    pub fn count(&self, measurement: &Measurement) {
+        match measurement {
+            Measurement::Rejected(pool, reason) => self.rejected.with_label_values(&[pool.as_str(), reason]).inc(),
+            Measurement::MultiPool(pool) => self.multi.with_label_values(&[pool]).inc(),
+            Measurement::MultiPoolPartial(pool) => self.multi_partial.with_label_values(&[pool]).inc(),
+            Measurement::Balanced(pool) => self.balanced.with_label_values(&[pool]).inc(),
         }
     }
 }

@@ -11,24 +11,26 @@ use crate::names::DUMMY_INTERFACE;
 /// Why an LBNodeAgent is refused. The text is shown in the event `ConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AgentConfigError {
-    /// The regular expression cannot be read.
-    #[error("localInterface {pattern:?} is no regular expression: {why}")]
+    /// The pattern is not a regular expression.
+    #[error("localInterface {pattern:?} is not a regular expression: {why}")]
     Pattern {
         /// The text.
         pattern: String,
-        /// What the parser says.
+        /// The message of the parser.
         why: String,
     },
-    /// No Linux interface can have this name.
-    #[error("{field} {name:?} is no interface name: 1 to 15 characters, no slash, no blank, not \".\" or \"..\"")]
+    /// Linux accepts no interface of this name.
+    #[error(
+        "{field} {name:?} is not an interface name: write 1 to 15 characters without slash, colon and blank, and not \".\" or \"..\""
+    )]
     InterfaceName {
         /// Path of the field below `spec.local`.
         field: &'static str,
         /// The name.
         name: String,
     },
-    /// Both spellings of one setting with different values.
-    #[error("{v2} {v2_value:?} and {v1} {v1_value:?} contradict each other: keep one of them")]
+    /// The fields of both versions are set, with different values.
+    #[error("{v2} {v2_value:?} and {v1} {v1_value:?} contradict each other: remove one of them")]
     Contradiction {
         /// The field of version v2.
         v2: &'static str,
@@ -46,7 +48,7 @@ pub enum AgentConfigError {
 pub enum InterfaceChoice {
     /// The interface of the default route of the address's family.
     DefaultRoute,
-    /// Every interface whose name matches, sorted by name.
+    /// All interfaces whose name matches, in the order of their names.
     Matching(Regex),
 }
 
@@ -60,14 +62,14 @@ impl PartialEq for InterfaceChoice {
     }
 }
 
-/// How an address is entered into the kernel.
+/// The attributes with which an address is added to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressAttributes {
-    /// Valid lifetime in seconds, at least 60; nothing means permanent.
+    /// Valid lifetime in seconds, at least 60. `None` means permanent.
     pub valid_lifetime: Option<u32>,
-    /// Preferred lifetime in seconds, at most the valid one; nothing means permanent.
+    /// Preferred lifetime in seconds, at most the valid lifetime. `None` means permanent.
     pub preferred_lifetime: Option<u32>,
-    /// Without the connected route.
+    /// Whether the kernel leaves out the connected route of the address (`IFA_F_NOPREFIXROUTE`).
     pub no_prefix_route: bool,
 }
 
@@ -79,7 +81,7 @@ impl AddressAttributes {
 
     fn new(config: Option<&InterfaceAddressConfig>, default: Self) -> Self {
         let Some(config) = config else { return default };
-        // 0 is permanent, 1 to 59 is raised to 60 (specification, api.md 3).
+        // 0 means permanent. Values from 1 to 59 are raised to 60 (specification, api.md 3).
         let lifetime = |seconds: i64| {
             let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
             (seconds > 0).then(|| seconds.max(60))
@@ -88,7 +90,7 @@ impl AddressAttributes {
         let preferred_lifetime = match (valid_lifetime, config.preferred_lifetime) {
             (None, _) => None,
             (valid, None) => valid,
-            // A preferred lifetime of 0 is a deprecated address, not a permanent one.
+            // A preferred lifetime of 0 means a deprecated address, not a permanent one.
             (Some(valid), Some(preferred)) => Some(u32::try_from(preferred.max(0)).unwrap_or(u32::MAX).min(valid)),
         };
         Self {
@@ -99,14 +101,14 @@ impl AddressAttributes {
     }
 }
 
-/// When gratuitous ARP and unsolicited neighbour advertisements are sent after a claim.
+/// When gratuitous ARP and unsolicited neighbour advertisements are sent after an address was claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcements {
-    /// The time of each, counted from the claim; empty means none are sent.
+    /// The time of each, counted from the claim. An empty schedule means that none are sent.
     pub schedule: Vec<Duration>,
-    /// Whether the user turned them off, which deserves a warning.
+    /// Whether the user turned them off. The agent then warns, because other hosts keep the old owner in their caches.
     pub disabled: bool,
-    /// Before each, check that the address is still ours to announce.
+    /// Whether the agent checks before each that this node still owns the address.
     pub verify: bool,
 }
 
@@ -123,7 +125,7 @@ impl Announcements {
         if !config.enabled {
             return Self { schedule: Vec::new(), disabled: true, verify: true };
         }
-        // An unparsable duration counts as the default (specification, api.md 3).
+        // A duration that is not valid counts as the default (specification, api.md 3).
         let initial = go_duration(&config.initial_delay).unwrap_or(Duration::from_millis(100));
         let interval = go_duration(&config.interval).unwrap_or(Duration::from_millis(500));
         let count = u32::try_from(config.count.clamp(1, 10)).unwrap_or(1);
@@ -132,33 +134,33 @@ impl Announcements {
     }
 }
 
-/// Reads a Go duration; nothing if it is none, or negative.
+/// Parses a Go duration. Returns `None` if it is not valid or negative.
 fn go_duration(text: &str) -> Option<Duration> {
     let duration: kube::core::Duration = text.parse().ok()?;
     (!duration.is_negative()).then(|| Duration::from(duration))
 }
 
-/// What an agent needs to know from its LBNodeAgent.
+/// The configuration of an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     /// Where local addresses may go.
     pub local_interface: InterfaceChoice,
-    /// Further interfaces by exact name, tried in this order.
+    /// Further interfaces for local addresses by exact name, tried in this order.
     pub interfaces: Vec<String>,
-    /// Where remote addresses go.
+    /// The interface for remote addresses.
     pub dummy_interface: String,
     /// Attributes of local addresses.
     pub local: AddressAttributes,
     /// Attributes of remote addresses.
     pub remote: AddressAttributes,
-    /// Gratuitous ARP and unsolicited neighbour advertisements.
+    /// When an address is announced to its neighbours.
     pub announcements: Announcements,
-    /// What to do about foreign hosts that answer for an address.
+    /// What to do when a foreign host answers for an address.
     pub conflict_detection: ConflictDetection,
 }
 
 impl Default for AgentConfig {
-    /// What applies when no LBNodeAgent exists.
+    /// The configuration of a node that no LBNodeAgent selects.
     fn default() -> Self {
         Self {
             local_interface: InterfaceChoice::DefaultRoute,
@@ -173,12 +175,13 @@ impl Default for AgentConfig {
 }
 
 impl AgentConfig {
-    /// Judges a specification.
+    /// Validates a specification.
     ///
     /// # Errors
-    /// The first thing that makes the configuration unusable.
+    /// The first reason why the configuration cannot be used.
     pub fn new(spec: &AgentLocalSpec) -> Result<Self, AgentConfigError> {
-        let choice = twin(("localInterface", spec.local_interface.as_deref()), ("localint", spec.localint.as_deref()))?;
+        let choice =
+            either(("localInterface", spec.local_interface.as_deref()), ("localint", spec.localint.as_deref()))?;
         let local_interface =
             match choice.unwrap_or_default() {
                 "" | "default" => InterfaceChoice::DefaultRoute,
@@ -186,7 +189,8 @@ impl AgentConfig {
                     AgentConfigError::Pattern { pattern: pattern.to_owned(), why: error.to_string() }
                 })?),
             };
-        let dummy = twin(("dummyInterface", spec.dummy_interface.as_deref()), ("extlbint", spec.extlbint.as_deref()))?;
+        let dummy =
+            either(("dummyInterface", spec.dummy_interface.as_deref()), ("extlbint", spec.extlbint.as_deref()))?;
         let dummy_interface = match dummy.unwrap_or_default() {
             "" => DUMMY_INTERFACE,
             name => interface_name("dummyInterface", name)?,
@@ -198,7 +202,7 @@ impl AgentConfig {
         let address_config = spec.address_config.clone().unwrap_or_default();
         let announcements = match (&spec.garp_config, spec.sendgarp) {
             (Some(config), _) => Announcements::new(config),
-            // Version v1's `sendgarp: false` is its default, not a wish: ours applies.
+            // `sendgarp: false` is the default of version v1, so it does not show that the user turned them off.
             (None, _) => Announcements::default(),
         };
         Ok(Self {
@@ -213,8 +217,8 @@ impl AgentConfig {
     }
 }
 
-/// One setting under the names of both versions.
-fn twin<'a>(
+/// The value of a setting that has a field in each version.
+fn either<'a>(
     (v2, v2_value): (&'static str, Option<&'a str>),
     (v1, v1_value): (&'static str, Option<&'a str>),
 ) -> Result<Option<&'a str>, AgentConfigError> {
@@ -229,7 +233,7 @@ fn twin<'a>(
     }
 }
 
-/// The name if Linux accepts it (`dev_valid_name`).
+/// Returns the name if Linux accepts it as the name of an interface (`dev_valid_name`).
 fn interface_name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, AgentConfigError> {
     let valid = (1..=15).contains(&name.len())
         && name != "."
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_hosts_are_respected_unless_told_otherwise() {
+    fn foreign_hosts_are_respected_unless_configured_otherwise() {
         for (value, expected) in [
             (json!(null), ConflictDetection::Enforce),
             (json!("Enforce"), ConflictDetection::Enforce),

@@ -10,29 +10,31 @@ use crate::Family;
 /// Why an aggregation cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AggregationError {
-    /// Not `default` and not a length from `/8` to `/128`.
+    /// It is neither `default` nor a length from `/8` to `/128`.
     #[error(
         "invalid aggregation {0:?}: write \"default\" or a slash and a prefix length from /8 to /128, such as \"/32\""
     )]
     Form(String),
-    /// Longer than an address of the family.
-    #[error("invalid aggregation \"/{length}\": {family} addresses have {} bits", .family.bits())]
+    /// It is longer than an address of the family.
+    #[error("invalid aggregation \"/{length}\": {family} addresses have {} bits, so write at most /{}", .family.bits(), .family.bits())]
     TooLong {
-        /// The length asked for.
+        /// The length, in bits.
         length: u8,
         /// The family of the pool.
         family: Family,
     },
 }
 
-/// How long the prefix of an address is on the dummy interface, and with it the route that
-/// routing software exports (specification, announcing.md 8).
+/// The prefix length of an address on the dummy interface.
+///
+/// The kernel's connected route has the same length, and routing software exports that route (specification,
+/// announcing.md 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Aggregation {
-    /// That of the pool's subnet.
+    /// The prefix length of the range's subnet.
     #[default]
     Subnet,
-    /// This many bits, 8 to 128.
+    /// A fixed length in bits, 8 to 128.
     Length(u8),
 }
 
@@ -46,10 +48,10 @@ impl Aggregation {
         }
     }
 
-    /// The same aggregation if addresses of the family are long enough for it.
+    /// Returns the aggregation if it is not longer than an address of the family.
     ///
     /// # Errors
-    /// [`AggregationError::TooLong`] for a length above the bits of the family.
+    /// [`AggregationError::TooLong`] if it is longer.
     pub fn fits(self, family: Family) -> Result<Self, AggregationError> {
         match self {
             Self::Length(length) if length > family.bits() => Err(AggregationError::TooLong { length, family }),

@@ -34,7 +34,7 @@ impl Family {
         }
     }
 
-    /// Reads the spelling of the Kubernetes API, `IPv4` or `IPv6`.
+    /// Parses the spelling of the Kubernetes API, `IPv4` or `IPv6`.
     #[must_use]
     pub fn from_api(text: &str) -> Option<Self> {
         match text {

@@ -1,25 +1,31 @@
 //! A valid ServiceGroup.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `pool` | one range with its subnet and aggregation |
+//! | `fields` | the fields of the resource that hold ranges, in the forms of both versions |
+//! | `error` | why a group is refused |
 
 mod error;
 mod fields;
+mod pool;
 
 use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
-
+use crate::Family;
 use crate::service_group::{ExternalAnnounce, LocalSpec, ServiceGroupSpec};
-use crate::{AddressRange, Aggregation, Family};
 use fields::Fields;
 
 pub use error::GroupError;
+pub use pool::Pool;
 
 /// How the addresses of a group are announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Announce {
-    /// On one node's own interface, never elsewhere.
+    /// One node has them on its own interface. They are never on a dummy interface.
     Local,
-    /// Local if some known node is in the subnet, else on the dummy interface of every node: v2
-    /// `remote` groups, and v1 `local` groups (design, section 1).
+    /// As local addresses while a known node is in their subnet, otherwise on the dummy interface of every node. This
+    /// applies to `remote` groups of version v2 and to `local` groups of version v1 (design, section 1).
     SubnetOrRouted,
 }
 
@@ -33,7 +39,7 @@ impl Announce {
         }
     }
 
-    /// Reads the value of the annotation `purelb.io/pool-type`.
+    /// Parses the value of the annotation `purelb.io/pool-type`.
     #[must_use]
     pub fn from_pool_type(text: &str) -> Option<Self> {
         match text {
@@ -44,28 +50,28 @@ impl Announce {
     }
 }
 
-/// Who hands out the addresses of a group.
+/// Who allocates the addresses of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipam {
     /// The allocator itself, from the group's pools.
     Cluster,
     /// A sidecar in the allocator's pod.
     External {
-        /// Name to show.
+        /// The name of the IPAM system, for display.
         provider: String,
         /// Absolute path of its Unix socket.
         socket: String,
     },
 }
 
-/// Whom a group serves (specification, allocation.md 3.1).
+/// Which namespaces a group serves (specification, allocation.md 3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamespaceBinding {
-    /// The namespaces as written; empty means all.
+    /// The namespaces as written. An empty list means all.
     pub namespaces: Vec<String>,
-    /// Services of these namespaces may use only groups that list them.
+    /// Whether Services of these namespaces may use only groups that list the namespace.
     pub enforce: bool,
-    /// The group is the default of these namespaces.
+    /// Whether the group is the default of these namespaces.
     pub default: bool,
 }
 
@@ -77,54 +83,33 @@ impl NamespaceBinding {
     }
 }
 
-/// A range of addresses with the subnet and the aggregation that go with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// The addresses.
-    pub range: AddressRange,
-    /// The range as it is written in the resource.
-    pub text: String,
-    /// The subnet as a network: host bits are zero.
-    pub subnet: IpNetwork,
-    /// The prefix length on the dummy interface; it fits the family.
-    pub aggregation: Aggregation,
-}
-
-impl Pool {
-    /// The prefix length in bits that an address of this pool has on the dummy interface.
-    #[must_use]
-    pub fn prefix_len(&self) -> u8 {
-        self.aggregation.prefix_len(self.subnet)
-    }
-}
-
-/// A ServiceGroup that can be used as it stands.
+/// A valid ServiceGroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its name; names are unique because only groups of the install namespace are used.
+    /// Its name. Names are unique because only groups of the install namespace are used.
     pub name: String,
     /// How its addresses are announced.
     pub announce: Announce,
-    /// Who hands out its addresses.
+    /// Who allocates its addresses.
     pub ipam: Ipam,
-    /// The pools: IPv4 before IPv6, in each family the plural list, the singular field, the flat
-    /// range of v1. No two of them share an address. Empty for external groups.
+    /// The pools, IPv4 before IPv6. Within a family the list (`v4pools`) comes first, then the single field (`v4pool`),
+    /// then the flat range of version v1. No two pools share an address. External groups have none.
     pub pools: Vec<Pool>,
-    /// One address from each range.
+    /// Whether a Service gets one address from each range.
     pub multi_pool: bool,
-    /// From the least used range.
+    /// Whether a Service gets its address from the least used range.
     pub balance_pools: bool,
-    /// No check for duplicates before an IPv6 address is used.
+    /// Whether duplicate address detection is skipped for IPv6 addresses.
     pub skip_ipv6_dad: bool,
-    /// Whom it serves.
+    /// Which namespaces it serves.
     pub binding: NamespaceBinding,
 }
 
 impl Group {
-    /// Judges a specification.
+    /// Validates a specification.
     ///
     /// # Errors
-    /// The first thing that makes the group unusable.
+    /// The first reason why the group cannot be used.
     pub fn new(name: &str, spec: &ServiceGroupSpec) -> Result<Self, GroupError> {
         let binding = NamespaceBinding {
             namespaces: spec.namespaces.clone().unwrap_or_default(),
@@ -153,15 +138,7 @@ impl Group {
                 group.announce = Announce::SubnetOrRouted;
                 group.multi_pool = remote.multi_pool;
                 group.balance_pools = remote.balance_pools;
-                let fields = Fields {
-                    parent: "remote",
-                    v4pools: remote.v4pools.as_deref(),
-                    v4pool: remote.v4pool.as_ref(),
-                    v6pools: remote.v6pools.as_deref(),
-                    v6pool: remote.v6pool.as_ref(),
-                    flat: None,
-                };
-                group.pools = fields.pools()?;
+                group.pools = Fields::of_remote(remote).pools()?;
             }
             (None, None, Some(external)) => {
                 if !external.socket.starts_with('/') {
@@ -187,7 +164,8 @@ impl Group {
         self.pools.iter().filter(move |pool| pool.range.family() == family)
     }
 
-    /// Whether the group can give addresses of the family; external groups may.
+    /// Whether the group may have addresses of the family. For an external group only its sidecar knows, so the answer
+    /// is yes.
     #[must_use]
     pub fn serves(&self, family: Family) -> bool {
         matches!(self.ipam, Ipam::External { .. }) || self.pools_of(family).next().is_some()
@@ -199,7 +177,7 @@ impl Group {
         self.pools.iter().find(|pool| pool.range.contains(address))
     }
 
-    /// A pool of each group that shares an address with the other: (ours, theirs).
+    /// A pool of this group and a pool of the other group that have an address in common.
     #[must_use]
     pub fn overlap<'a>(&'a self, other: &'a Self) -> Option<(&'a Pool, &'a Pool)> {
         self.pools.iter().find_map(|ours| {
@@ -208,8 +186,10 @@ impl Group {
     }
 }
 
-/// Objects written through v1 carry the marker. One written through v2 may have the flat fields all
-/// the same, by mistake or by a tool that changed only `apiVersion`; they mean what they mean in v1.
+/// Whether the group has the meaning of version v1.
+///
+/// The API server sets `announce` in objects that are written through v1. An object written through v2 can have the
+/// flat fields of v1 as well, for example when a tool changed only `apiVersion`. They mean what they mean in v1.
 fn is_v1(local: &LocalSpec) -> bool {
     local.announce.is_some() || local.pool.is_some() || local.subnet.is_some() || local.aggregation.is_some()
 }

@@ -1,14 +1,14 @@
 //! The resource LBNodeAgent, versions v1 and v2 in one type.
 //!
-//! A field of v2 that has a twin in v1 (`localInterface` and `localint`) has no default in the
-//! schema: [`crate::AgentConfig`] applies it, or it could not tell which of the two was written.
+//! Some settings have a field in each version, such as `localInterface` and `localint`. These fields have no default in
+//! the schema, because a default would hide which of the two was written. [`crate::AgentConfig`] applies the defaults.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the nodes it selects announce addresses.
+/// How the selected nodes announce the addresses of Services.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[kube(
     group = "purelb.io",
@@ -20,63 +20,64 @@ use serde::{Deserialize, Serialize};
     status = "LBNodeAgentStatus",
     shortname = "lbna",
     shortname = "lbnas",
-    doc = "How the nodes it selects announce addresses."
+    doc = "How the selected nodes announce the addresses of Services."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LBNodeAgentSpec {
-    /// The nodes it applies to; absent and `{}` both mean all.
+    /// The nodes to which this resource applies. If it is absent or `{}`, it applies to all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
-    /// The configuration; without it this resource configures nothing.
+    /// The configuration. A resource without it has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<AgentLocalSpec>,
 }
 
-/// Interfaces, address attributes and announcements.
+/// Interfaces, attributes of addresses, and announcements.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentLocalSpec {
-    /// `default` (the interface of the default route) or a regular expression of interface names,
-    /// not anchored; `default` if absent.
+    /// The interfaces for local addresses: `default` means the interface of the default route, any other value is a
+    /// regular expression that is searched for in the names of the interfaces (not anchored). Defaults to `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub local_interface: Option<String>,
-    /// The interface for remote addresses, created when missing; `kube-lb0` if absent.
+    /// The dummy interface for remote addresses. It is created if it does not exist. Defaults to `kube-lb0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dummy_interface: Option<String>,
     /// Further interfaces for local addresses, by exact name, tried in this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub interfaces: Option<Vec<String>>,
-    /// Gratuitous ARP and unsolicited neighbour advertisements; absent means the built-in schedule.
+    /// Gratuitous ARP and unsolicited neighbour advertisements. If it is absent, they are sent 0, 0.1, 0.5, 2 and 10
+    /// seconds after a node has taken an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub garp_config: Option<GarpConfig>,
-    /// What to do about a foreign host that answers for an address; `Enforce` if absent.
+    /// What to do when a host outside the cluster answers for an address. Defaults to `Enforce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_detection: Option<ConflictDetection>,
-    /// Attributes of the addresses in the kernel.
+    /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
-    /// Version v1: `localInterface`.
+    /// The name of `localInterface` in version v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localint: Option<String>,
-    /// Version v1: `dummyInterface`.
+    /// The name of `dummyInterface` in version v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extlbint: Option<String>,
-    /// Version v1: `garpConfig.enabled`.
+    /// Version v1 only, without effect: gratuitous ARP is sent unless `garpConfig.enabled` is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sendgarp: Option<bool>,
 }
 
-/// What to do about a host that is no node of the cluster and answers for an address that a node is about to use.
+/// What to do when a host outside the cluster answers for an address that a node is about to use.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConflictDetection {
-    /// Leave it the address for as long as it answers, and say so.
+    /// Do not use the address while the host answers, and report the conflict.
     #[default]
     Enforce,
-    /// Use the address all the same, and say so.
+    /// Use the address, and report the conflict.
     Warn,
-    /// Use the address all the same.
+    /// Use the address, and report nothing.
     Off,
 }
 
@@ -84,20 +85,20 @@ pub enum ConflictDetection {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GarpConfig {
-    /// Send them at all.
+    /// Whether gratuitous ARP and unsolicited neighbour advertisements are sent.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Wait before the first, as a Go duration.
+    /// The time from taking an address to the first announcement, as a Go duration such as `100ms`.
     #[serde(default = "initial_delay")]
     pub initial_delay: String,
-    /// How often, 1 to 10.
+    /// The number of announcements, 1 to 10.
     #[serde(default = "count")]
     #[schemars(range(min = 1, max = 10))]
     pub count: i32,
-    /// Wait between two, as a Go duration.
+    /// The time between two announcements, as a Go duration such as `500ms`.
     #[serde(default = "interval")]
     pub interval: String,
-    /// Before each, check that the address is still ours to announce.
+    /// Whether the agent checks before each announcement that its node still owns the address.
     #[serde(default = "yes")]
     pub verify_before_send: bool,
 }
@@ -118,14 +119,14 @@ fn interval() -> String {
     "500ms".to_owned()
 }
 
-/// Attributes of addresses by kind of interface.
+/// Attributes of addresses in the kernel, by kind of interface.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressConfig {
-    /// Addresses on real interfaces.
+    /// Attributes of local addresses, which are on a real interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_interface: Option<InterfaceAddressConfig>,
-    /// Addresses on the dummy interface.
+    /// Attributes of remote addresses, which are on the dummy interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dummy_interface: Option<InterfaceAddressConfig>,
 }
@@ -134,21 +135,22 @@ pub struct AddressConfig {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct InterfaceAddressConfig {
-    /// Valid lifetime in seconds, 0 = permanent, 1 to 59 count as 60; 300 for local and 0 for
-    /// remote addresses if absent.
+    /// Valid lifetime in seconds. 0 means permanent, values from 1 to 59 count as 60. Defaults to 300 for local and to
+    /// 0 for remote addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub valid_lifetime: Option<i64>,
-    /// Preferred lifetime in seconds, at most the valid lifetime, which it is if absent.
+    /// Preferred lifetime in seconds, at most the valid lifetime. Defaults to the valid lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub preferred_lifetime: Option<i64>,
-    /// Do not install the connected route; true for local and false for remote addresses if absent.
+    /// Whether the kernel leaves out the connected route of the address. Defaults to true for local and to false for
+    /// remote addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_prefix_route: Option<bool>,
 }
 
-/// Never written; kept because the schema of v2 has it.
+/// Never written. It exists because the schema of version v2 has it.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct LBNodeAgentStatus {

@@ -1,28 +1,34 @@
-//! The Lease by which an agent makes itself known (specification, api.md 9).
+//! The Lease by which an agent makes itself known to the other agents (specification, api.md 9).
 //!
-//! Whoever may write Leases writes what is read here: entries that make no sense are dropped, and of too many the
-//! first are used. What we write ourselves has one spelling only, so that a Lease changes when its content does.
+//! Each annotation holds a list, joined by commas. Anybody who may write Leases can write anything into them. Reading
+//! therefore skips entries that are not valid, and stops after a fixed number of them. Writing is canonical: the same
+//! content always gives the same text, so a Lease changes only when its content does.
+//!
+//! | Module | Annotation |
+//! |---|---|
+//! | `subnets` | the subnets in which the node can answer |
+//! | `addresses` | the node's own addresses |
+//! | `macs` | the hardware addresses of its interfaces |
+//! | `endpoints` | where its agent listens for gossip |
+//! | `list` | what reading and writing of all of them have in common |
 
-mod whereabouts;
+mod addresses;
+mod endpoints;
+mod list;
+mod macs;
+mod subnets;
 
-use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 
-use crate::range::parse_cidr;
+pub use addresses::{ADDRESSES, MAX_ADDRESSES, addresses, addresses_value};
+pub use endpoints::{GOSSIP, MAX_ENDPOINTS, endpoints, endpoints_value};
+pub use macs::{MACS, MAX_MACS, macs, macs_value};
+pub use subnets::{MAX_SUBNETS, SUBNETS, subnets, subnets_value};
 
-pub use self::whereabouts::{
-    ADDRESSES, GOSSIP, MACS, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_MACS, addresses, addresses_value, endpoints,
-    endpoints_value, macs, macs_value,
-};
-
-/// What the name of every agent's Lease starts with.
+/// The prefix of the name of every agent's Lease. The name of the node follows it.
 pub const NAME_PREFIX: &str = "purelb-node-";
-/// Annotation: the subnets on which the node can answer, CIDRs joined by commas, sorted.
-pub const SUBNETS: &str = "purelb.io/subnets";
 /// Annotation: the UID of the agent's pod.
 pub const INSTANCE: &str = "purelb.io/instance";
-/// How many subnets of one Lease are used; the rest is ignored.
-pub const MAX_SUBNETS: usize = 256;
 
 /// The name of a node's Lease.
 #[must_use]
@@ -30,59 +36,37 @@ pub fn name(node: &str) -> String {
     format!("{NAME_PREFIX}{node}")
 }
 
-/// The node whose agent holds the Lease; nothing if it is not an agent's Lease.
+/// The node to which the Lease belongs, or `None` if it is not the Lease of an agent.
 #[must_use]
 pub fn node(lease: &Lease) -> Option<&str> {
     lease.metadata.name.as_deref()?.strip_prefix(NAME_PREFIX).filter(|node| !node.is_empty())
-}
-
-/// The subnets of the Lease, as networks; entries that are no CIDR are dropped.
-#[must_use]
-pub fn subnets(lease: &Lease) -> Vec<IpNetwork> {
-    entries(lease, SUBNETS)
-        .filter_map(parse_cidr)
-        .filter_map(|network| IpNetwork::new(network.network(), network.prefix()).ok())
-        .take(MAX_SUBNETS)
-        .collect()
-}
-
-/// What an annotation lists, without blanks around the entries.
-fn entries<'a>(lease: &'a Lease, annotation: &str) -> impl Iterator<Item = &'a str> {
-    let text = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(annotation));
-    text.into_iter().flat_map(|text| text.split(',')).map(str::trim)
-}
-
-/// The value of [`SUBNETS`] for these networks: sorted as text, without duplicates.
-#[must_use]
-pub fn subnets_value(subnets: &[IpNetwork]) -> String {
-    let mut texts: Vec<String> = subnets.iter().map(|net| format!("{}/{}", net.network(), net.prefix())).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lease(name: &str, subnets: &str) -> Lease {
+    fn lease(name: &str) -> Lease {
         let mut lease = Lease::default();
         lease.metadata.name = Some(name.to_owned());
-        lease.metadata.annotations = Some([(SUBNETS.to_owned(), subnets.to_owned())].into());
         lease
     }
 
     #[test]
-    fn subnets_are_read_leniently_and_written_canonically() {
-        let lease = lease("purelb-node-a", "192.0.2.7/24,nonsense,,2001:db8::1/64");
-        let read = subnets(&lease);
-        assert_eq!(subnets_value(&read), "192.0.2.0/24,2001:db8::/64");
-        assert_eq!(node(&lease), Some("a"));
+    fn the_name_of_a_lease_holds_the_name_of_its_node() {
+        assert_eq!(node(&lease(&name("a"))), Some("a"));
     }
 
     #[test]
     fn other_leases_have_no_node() {
-        assert_eq!(node(&lease("purelb-allocator", "")), None);
-        assert_eq!(node(&lease("purelb-node-", "")), None);
+        assert_eq!(node(&lease("purelb-allocator")), None);
+        assert_eq!(node(&lease("purelb-node-")), None);
+    }
+
+    #[test]
+    fn an_earlier_releases_lease_lists_nothing() {
+        let lease = Lease::default();
+        assert!(addresses(&lease).is_empty() && macs(&lease).is_empty() && endpoints(&lease).is_empty());
+        assert!(subnets(&lease).is_empty());
     }
 }

@@ -1,20 +1,20 @@
-//! The API of the load balancer: what users write, and what it means.
+//! The API of the load balancer: its resources, and their meaning.
 //!
-//! Parsing happens once, here. The resource types mirror what the API server stores; the domain
-//! types ([`Group`], [`Pool`], [`AddressRange`], [`AgentConfig`]) exist only when they are valid.
+//! The resource types mirror what the API server stores. The domain types ([`Group`], [`Pool`], [`AddressRange`],
+//! [`AgentConfig`]) are made from them. A value of a domain type is always valid, so no other crate validates again.
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | [`service_group`] | the resource ServiceGroup, versions v1 and v2 |
 //! | [`lb_node_agent`] | the resource LBNodeAgent, versions v1 and v2 |
 //! | [`family`] | IPv4 or IPv6 |
-//! | [`range`] | a range of addresses |
-//! | [`aggregation`] | the prefix length that an address gets on the dummy interface |
-//! | [`group`] | a valid ServiceGroup: its pools, how it is announced, whom it serves |
-//! | [`agent_config`] | a valid LBNodeAgent: interfaces, address attributes, announcements |
-//! | [`service`] | what both programs read from a Service |
-//! | [`lease`] | the Lease by which an agent makes itself known |
-//! | [`names`] | annotation keys, classes, event reasons, object names |
+//! | [`range`] | ranges of addresses, and properties of single addresses |
+//! | [`aggregation`] | the prefix length of an address on the dummy interface |
+//! | [`group`] | a valid ServiceGroup: its pools, its announcement, its namespaces |
+//! | [`agent_config`] | a valid LBNodeAgent: interfaces, attributes of addresses, announcements |
+//! | [`service`] | the fields of a Service that both programs read |
+//! | [`lease`] | the Lease by which an agent makes itself known to the others |
+//! | [`names`] | names that users rely on: annotations, classes, reasons of events, objects |
 
 pub mod agent_config;
 pub mod aggregation;

@@ -2,25 +2,25 @@
 
 /// Annotations that users set on a Service.
 pub mod annotation {
-    /// The ServiceGroup to allocate from; several, joined by commas: each family takes the first
-    /// that has ranges of it.
+    /// The ServiceGroup to allocate from. If several are listed, joined by commas, each address family uses the first
+    /// group that has ranges of that family.
     pub const SERVICE_GROUP: &str = "purelb.io/service-group";
-    /// Exactly these addresses, joined by commas.
+    /// The addresses that the Service must get, joined by commas.
     pub const ADDRESSES: &str = "purelb.io/addresses";
-    /// Key by which Services share an address.
+    /// The sharing key: Services with the same key may share an address.
     pub const ALLOW_SHARED_IP: &str = "purelb.io/allow-shared-ip";
-    /// Accepted for upstream's users; a local address honours the traffic policy anyway.
+    /// Accepted for compatibility with upstream, without effect: a local address always honours the traffic policy.
     pub const ALLOW_LOCAL: &str = "purelb.io/allow-local";
     /// `true`: one address from each range of the group.
     pub const MULTI_POOL: &str = "purelb.io/multi-pool";
-    /// `true`: judge the Service as if it were new, once.
+    /// `true`: allocate once as if the Service were new. The allocator removes the annotation.
     pub const RE_EVALUATE: &str = "purelb.io/re-evaluate";
-    /// `service-endpoints`: prefer nodes with endpoints.
+    /// `service-endpoints`: prefer nodes with endpoints for local addresses.
     pub const NODE_AFFINITY: &str = "purelb.io/node-affinity";
-    /// Any new value moves the Service's local addresses once to their first choice.
+    /// Each new value moves the Service's local addresses once to their first candidate.
     pub const REBALANCE: &str = "purelb.io/rebalance";
 
-    /// Written by the allocator: [`ALLOCATED_BY_US`] marks a Service whose addresses are ours.
+    /// Written by the allocator: [`ALLOCATED_BY_US`] if the addresses of the Service come from it.
     pub const ALLOCATED_BY: &str = "purelb.io/allocated-by";
     /// Written by the allocator: the group of each address.
     pub const ALLOCATED_FROM: &str = "purelb.io/allocated-from";
@@ -28,52 +28,56 @@ pub mod annotation {
     pub const POOL_TYPE: &str = "purelb.io/pool-type";
     /// Written by the allocator: `true` if the group has `skipIPv6DAD`.
     pub const SKIP_IPV6_DAD: &str = "purelb.io/skip-ipv6-dad";
-    /// Written by the agents: who announces the IPv4 addresses.
+    /// Written by the agents: which nodes announce the IPv4 addresses, and on which interfaces.
     pub const ANNOUNCING_IPV4: &str = "purelb.io/announcing-IPv4";
-    /// Written by the agents: who announces the IPv6 addresses.
+    /// Written by the agents: which nodes announce the IPv6 addresses, and on which interfaces.
     pub const ANNOUNCING_IPV6: &str = "purelb.io/announcing-IPv6";
 
-    /// Written by a new leader of the allocator to a Service that waits, so that a write that its
-    /// predecessor still has under way is void; also before an address is given to a Service that has all
-    /// it asks for, so that a new leader would know. The next write removes it.
+    /// Written by the allocator, and removed by its next write.
+    ///
+    /// A new leader writes it to each Service that waits for an address: a late write of its predecessor then has an
+    /// old resource version and fails. The allocator also writes it before it adds an address to a Service that already
+    /// has all it asks for, so that a later leader knows of the pending change.
     pub const LEADER_FENCE: &str = "purelb.io/leader-fence";
 
     /// The value of [`ALLOCATED_BY`].
     pub const ALLOCATED_BY_US: &str = "PureLB";
 
-    /// Everything that we write, to be removed when a Service is no longer ours.
+    /// All annotations that the allocator and the agents write. They are removed from a Service that is no longer
+    /// served.
     pub const WRITTEN: [&str; 7] =
         [ALLOCATED_BY, ALLOCATED_FROM, POOL_TYPE, SKIP_IPV6_DAD, ANNOUNCING_IPV4, ANNOUNCING_IPV6, LEADER_FENCE];
 }
 
 /// Types of conditions on Services.
 pub mod condition {
-    /// `True` while the Service shares an address with another that has not the same right to it; absent otherwise.
+    /// `True` while the Service shares an address with a Service that does not agree about it, for example because
+    /// their sharing keys differ. Absent otherwise.
     pub const SHARING_CONFLICT: &str = "purelb.io/SharingConflict";
 }
 
-/// Load balancer classes that select us, the name of v1 and that of v2.
+/// The values of `spec.loadBalancerClass` that select this load balancer: the class of version v1 and that of v2.
 pub const CLASSES: [&str; 2] = ["purelb.io/purelb", "purelb.io/purelbv2"];
 
-/// The value of the environment variable `DEFAULT_ANNOUNCER` by which Services without a class are ours.
+/// The value of the environment variable `DEFAULT_ANNOUNCER` with which Services without a class are served.
 pub const DEFAULT_ANNOUNCER: &str = "PureLB";
 
-/// The namespace of our manifests.
+/// The namespace in which the manifests install the load balancer.
 pub const DEFAULT_NAMESPACE: &str = "purelb";
 
-/// The ServiceGroup that serves whoever names none.
+/// The ServiceGroup of Services that name none.
 pub const DEFAULT_GROUP: &str = "default";
 
 /// The dummy interface for remote addresses, unless an LBNodeAgent names another.
 pub const DUMMY_INTERFACE: &str = "kube-lb0";
 
-/// The Lease by which the allocator's replicas elect their leader.
+/// The Lease with which the allocator's replicas elect their leader.
 pub const LEADER_LEASE: &str = "purelb-allocator";
 
 /// The Secret that holds the key of the agents' gossip.
 pub const GOSSIP_SECRET: &str = "purelb-gossip";
 
-/// Services that are never ours, as (namespace, name).
+/// Services that are never served, as (namespace, name).
 pub const RESERVED_SERVICES: [(&str, &str); 4] = [
     ("default", "kubernetes"),
     ("kube-system", "kube-dns"),
@@ -84,74 +88,74 @@ pub const RESERVED_SERVICES: [(&str, &str); 4] = [
 /// The label that takes a node out of all load balancing (Kubernetes well-known labels).
 pub const EXCLUDE_NODE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// Event reasons.
+/// Reasons of Kubernetes events. Each comment names the type of the event and the kind of its object.
 pub mod reason {
     /// Normal, Service: an address was allocated.
     pub const ADDRESS_ASSIGNED: &str = "AddressAssigned";
-    /// Normal, Service: an address was given back.
+    /// Normal, Service: an address was released.
     pub const ADDRESS_RELEASED: &str = "AddressReleased";
     /// Warning, Service: no address could be allocated.
     pub const ALLOCATION_FAILED: &str = "AllocationFailed";
-    /// Warning, Service: an external IPAM did not take an address back.
+    /// Warning, Service: an IPAM sidecar did not release an address.
     pub const RELEASE_FAILED: &str = "ReleaseFailed";
-    /// Service: settings that contradict each other.
+    /// Normal or Warning, Service: its settings contradict each other or those of the groups.
     pub const CONFIGURATION_WARNING: &str = "ConfigurationWarning";
     /// Normal, Service: a deprecated field is used.
     pub const DEPRECATION_WARNING: &str = "DeprecationWarning";
-    /// Warning, Service: sharers of an address no longer agree.
+    /// Warning, Service: the Services that share an address no longer agree about it.
     pub const SHARING_CONFLICT: &str = "SharingConflict";
-    /// Warning, Service: an address was in use twice.
+    /// Warning, Service: one of its addresses also belongs to another Service that may not share it.
     pub const DUPLICATE_ADDRESS: &str = "DuplicateAddress";
-    /// Normal, Service: only some of the wanted families could be served.
+    /// Normal, Service: it has no address of one of the families that it prefers.
     pub const FAMILY_UNAVAILABLE: &str = "FamilyUnavailable";
     /// Normal, ServiceGroup: accepted.
     pub const PARSED: &str = "Parsed";
     /// Warning, ServiceGroup: refused.
     pub const PARSE_FAILED: &str = "ParseFailed";
-    /// Warning, ServiceGroup: it lies outside the install namespace.
+    /// Warning, ServiceGroup: it is outside the install namespace and therefore not used.
     pub const OUT_OF_SCOPE: &str = "ServiceGroupOutOfScope";
-    /// Normal, Service: this node answers for a local address.
+    /// Normal, Service: this node now answers for a local address.
     pub const ANNOUNCING_LOCAL: &str = "AnnouncingLocal";
     /// Normal, Service: this node has a remote address on its dummy interface.
     pub const ANNOUNCING_NON_LOCAL: &str = "AnnouncingNonLocal";
     /// Warning, Service: an address could not be announced.
     pub const ANNOUNCEMENT_FAILED: &str = "AnnouncementFailed";
-    /// Warning, Service or Node: an address was removed by somebody else and has been put back.
+    /// Warning, Service or Node: another program removed an address, and the agent has added it again.
     pub const ADDRESS_REPAIRED: &str = "AddressRepaired";
-    /// Warning, Node: the dummy interface was deleted or replaced by somebody else.
+    /// Warning, Node: another program deleted or replaced the dummy interface.
     pub const INTERFACE_REPAIRED: &str = "InterfaceRepaired";
-    /// Warning, Node: the dummy interface is not there and cannot be created.
+    /// Warning, Node: the dummy interface does not exist and cannot be created.
     pub const INTERFACE_UNAVAILABLE: &str = "InterfaceUnavailable";
-    /// Normal, Service: its traffic policy `Local` counts for a local address too.
+    /// Normal, Service: its traffic policy `Local` is honoured for a local address.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.
     pub const ANNOUNCE_SLOT_STEAL: &str = "AnnounceSlotSteal";
     /// Warning, Service: a foreign host uses a local address.
     pub const ADDRESS_CONFLICT: &str = "AddressConflict";
-    /// Warning, Service: a node answered ARP for an address that it does not hold: kube-proxy's `strictARP`.
+    /// Warning, Service: a node answered ARP for an address that it does not own. kube-proxy needs `strictARP`.
     pub const STRICT_ARP_NEEDED: &str = "StrictARPNeeded";
-    /// Warning, Service: two agents claimed a local address, one has given it up.
+    /// Warning, Service: two agents claimed a local address, and one has withdrawn.
     pub const ADDRESS_CONTESTED: &str = "AddressContested";
-    /// Warning, Service: no node has endpoints of every Service that shares an address and wants local traffic.
+    /// Warning, Service: no node has endpoints of all Services that share the address with traffic policy `Local`.
     pub const NO_ELIGIBLE_NODES: &str = "NoEligibleNodes";
-    /// Warning, Service: an address should move to another node, and none can take it.
+    /// Warning, Service: an address has to move to another node, but no node can take it.
     pub const NO_SUCCESSOR: &str = "NoSuccessor";
-    /// Warning, Service: every node of the subnet is excluded from load balancers, so the label counts for nothing there.
+    /// Warning, Service: all nodes of the subnet are excluded from load balancers, so the exclusion is ignored there.
     pub const EXCLUSION_IGNORED: &str = "ExclusionIgnored";
-    /// Warning, Node: somebody on the node's network answers ARP for everything.
+    /// Warning, Node: a host on the node's network answers ARP requests for any address.
     pub const PROXY_ARP: &str = "ProxyARP";
-    /// Warning, Node: no other agent answers.
+    /// Warning, Node: no other agent answers its gossip.
     pub const GOSSIP_SILENT: &str = "GossipSilent";
-    /// Warning, Node: the UDP port of the gossip is taken.
+    /// Warning, Node: another program uses the UDP port of the gossip.
     pub const GOSSIP_PORT_UNAVAILABLE: &str = "GossipPortUnavailable";
     /// Warning, Node: another agent uses another gossip key.
     pub const GOSSIP_KEY_MISMATCH: &str = "GossipKeyMismatch";
-    /// Warning, Node: nobody answers on an interface for local addresses, so nothing is claimed there.
+    /// Warning, Node: no host answers on an interface for local addresses, so no address is claimed there.
     pub const LINK_DEAF: &str = "LinkDeaf";
     /// Warning, LBNodeAgent: its node selector cannot be evaluated.
     pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
-    /// Warning, LBNodeAgent: it selects this node, but another one is used.
+    /// Warning, LBNodeAgent: it selects this node, but another LBNodeAgent applies.
     pub const CONFIG_IGNORED: &str = "ConfigIgnored";
-    /// Warning, LBNodeAgent: its configuration is refused.
+    /// Warning, LBNodeAgent: its configuration is not valid.
     pub const CONFIG_ERROR: &str = "ConfigError";
 }

@@ -9,47 +9,47 @@ use thiserror::Error;
 
 use crate::Family;
 
-/// Why a text is not a range of addresses that Services can have.
+/// Why a text is not a range of addresses for Services.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RangeError {
-    /// Neither a CIDR nor `from-to`.
+    /// It is neither a CIDR nor of the form `from-to`.
     #[error(
         "{0:?} is neither a CIDR such as 192.0.2.0/24 nor a range such as 192.0.2.10-192.0.2.20; for one address write it as a CIDR with its full length (192.0.2.10/32)"
     )]
     Form(String),
-    /// A part that should be a CIDR is none.
+    /// It has a slash, but it is not a CIDR.
     #[error("invalid CIDR {0:?}: write an address and a prefix length, such as 192.0.2.0/24")]
     Cidr(String),
-    /// The part before the hyphen is no address.
-    #[error("invalid start address {start:?} in range {range:?}")]
+    /// The part before the hyphen is not an address.
+    #[error("invalid start address {start:?} in range {range:?}: write an IPv4 or IPv6 address")]
     Start {
-        /// The part that is wrong.
+        /// The part that is not an address.
         start: String,
         /// The whole text.
         range: String,
     },
-    /// The part after the hyphen is no address.
-    #[error("invalid end address {end:?} in range {range:?}")]
+    /// The part after the hyphen is not an address.
+    #[error("invalid end address {end:?} in range {range:?}: write an IPv4 or IPv6 address")]
     End {
-        /// The part that is wrong.
+        /// The part that is not an address.
         end: String,
         /// The whole text.
         range: String,
     },
     /// One end is IPv4, the other IPv6.
-    #[error("invalid range {0:?}: its ends are of two address families")]
+    #[error("invalid range {0:?}: its ends are of different address families; write two IPv4 or two IPv6 addresses")]
     MixedFamilies(String),
     /// The range ends before it starts.
     #[error("invalid range {range:?}: {last} comes before {first}; write the lower address first")]
     Inverted {
         /// The whole text.
         range: String,
-        /// What stands before the hyphen.
+        /// The address before the hyphen.
         first: IpAddr,
-        /// What stands after the hyphen.
+        /// The address after the hyphen.
         last: IpAddr,
     },
-    /// The range holds addresses that no host may answer for.
+    /// The range contains addresses that no host may use.
     #[error("invalid range {range:?}: it contains {what} addresses, which cannot be load balancer addresses")]
     Unusable {
         /// The whole text.
@@ -59,7 +59,7 @@ pub enum RangeError {
     },
 }
 
-/// A non-empty range of addresses of one family, both ends included.
+/// A non-empty range of addresses of one family. Both ends belong to it.
 ///
 /// # Examples
 /// ```
@@ -67,7 +67,7 @@ pub enum RangeError {
 ///
 /// let range: AddressRange = "192.0.2.10-192.0.2.20".parse().unwrap();
 /// assert_eq!(range.size(), 11);
-/// // A CIDR starts at the address as it is written (specification, api.md 2.3).
+/// // A CIDR starts at the address that is written, not at that of the network (specification, api.md 2.3).
 /// let range: AddressRange = "192.0.2.5/24".parse().unwrap();
 /// assert_eq!(range.first().to_string(), "192.0.2.5");
 /// ```
@@ -78,7 +78,7 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// A range from its ends, or nothing if they are of two families or in the wrong order.
+    /// Makes a range from its ends. Returns `None` if they are of different families or in the wrong order.
     #[must_use]
     pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
         (Family::of(first) == Family::of(last) && first <= last).then_some(Self { first, last })
@@ -102,33 +102,35 @@ impl AddressRange {
         Family::of(self.first)
     }
 
-    /// How many addresses it holds. The one range of 2^128 addresses counts one less.
+    /// The number of addresses. For the range of all IPv6 addresses it is 2^128 - 1.
     #[must_use]
     pub const fn size(self) -> u128 {
         to_bits(self.last).saturating_sub(to_bits(self.first)).saturating_add(1)
     }
 
-    /// Whether it holds the address.
+    /// Whether the range contains the address.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         Family::of(address) == self.family() && self.first <= address && address <= self.last
     }
 
-    /// Whether both hold an address in common.
+    /// Whether the two ranges have an address in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.family() == other.family() && self.first <= other.last && other.first <= self.last
     }
 
-    /// The range of all addresses of a network, the network and broadcast addresses included.
+    /// The range of all addresses of a network, including its network and broadcast addresses.
     #[must_use]
     pub fn of_network(network: IpNetwork) -> Self {
         Self { first: network.network(), last: network.broadcast() }
     }
 }
 
-/// Whether the address names one host, on one link: link-local addresses are the same on every link, nobody is at an
-/// unspecified, loopback or group address, and an IPv4-mapped one is IPv4 in disguise.
+/// Whether the address identifies one host, independent of the link.
+///
+/// A link-local address can exist on every link. Unspecified, loopback, multicast and broadcast addresses do not
+/// identify a host. An IPv4-mapped IPv6 address stands for an IPv4 address.
 #[must_use]
 pub const fn names_a_host(address: IpAddr) -> bool {
     match address {
@@ -154,7 +156,7 @@ pub const fn to_bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The address of a family with this number; nothing if the family has no such address.
+/// The address of a family with this number. Returns `None` if the family has no such address.
 #[must_use]
 pub fn from_bits(family: Family, bits: u128) -> Option<IpAddr> {
     match family {
@@ -168,7 +170,7 @@ const fn widen(bits: u32) -> u128 {
     bits as u128
 }
 
-/// Ranges that no host may answer for: RFC 6890, RFC 5771, RFC 4291.
+/// Ranges of addresses that no host may use: RFC 6890, RFC 5771, RFC 4291.
 const UNUSABLE: [(&str, &str, &str); 8] = [
     ("0.0.0.0", "0.255.255.255", "\"this network\" (0.0.0.0/8)"),
     ("127.0.0.0", "127.255.255.255", "loopback"),
@@ -210,7 +212,7 @@ impl FromStr for AddressRange {
     }
 }
 
-/// Reads `address/length`; the length must be written as a decimal number (no net masks).
+/// Parses `address/length`. The length must be a decimal number; netmasks are not accepted.
 #[must_use]
 pub fn parse_cidr(text: &str) -> Option<IpNetwork> {
     let (address, length) = text.trim().split_once('/')?;

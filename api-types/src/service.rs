@@ -9,12 +9,12 @@ use kube::ResourceExt;
 use crate::Family;
 use crate::names::{CLASSES, RESERVED_SERVICES, annotation};
 
-/// The key by which Services share an address; never empty.
+/// The sharing key: Services with the same key may share an address. It is never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SharingKey(String);
 
 impl SharingKey {
-    /// The key, unless it is empty.
+    /// Makes a key. Returns `None` if the text is empty.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self(text.to_owned()))
@@ -33,36 +33,59 @@ impl fmt::Display for SharingKey {
     }
 }
 
-/// An annotation of the Service, empty ones included.
+/// The value of an annotation of the Service, even if it is empty.
 #[must_use]
 pub fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
     service.annotations().get(key).map(String::as_str)
 }
 
-/// Whether the Service is of type `LoadBalancer`, not reserved, and of a class that we serve.
+/// Whose load balancer serves a Service of type `LoadBalancer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Ours, by its class, or because it has none and we are the default announcer.
+    Ours,
+    /// The Service names another class.
+    Other,
+    /// Nobody's that we know of: it has no class and we are not the default announcer, or its name is reserved.
+    Unassigned,
+}
+
+impl Class {
+    /// Reads `spec.loadBalancerClass` of the Service with this namespace and name.
+    ///
+    /// `default_announcer` says whether Services without a class are ours.
+    #[must_use]
+    pub fn of(namespace: &str, name: &str, class: Option<&str>, default_announcer: bool) -> Self {
+        match class {
+            _ if RESERVED_SERVICES.contains(&(namespace, name)) => Self::Unassigned,
+            Some(class) if CLASSES.contains(&class) => Self::Ours,
+            Some(_) => Self::Other,
+            None if default_announcer => Self::Ours,
+            None => Self::Unassigned,
+        }
+    }
+}
+
+/// Whether this load balancer serves the Service: it is of type `LoadBalancer`, not reserved, and of one of our
+/// classes.
 ///
-/// `default_announcer` says whether Services without a class are ours.
+/// `default_announcer` says whether Services without a class are served too.
 #[must_use]
 pub fn is_ours(service: &Service, default_announcer: bool) -> bool {
     let Some(spec) = &service.spec else { return false };
-    let name = (
-        service.metadata.namespace.as_deref().unwrap_or_default(),
-        service.metadata.name.as_deref().unwrap_or_default(),
-    );
-    let class = match spec.load_balancer_class.as_deref() {
-        Some(class) => CLASSES.contains(&class),
-        None => default_announcer,
-    };
-    spec.type_.as_deref() == Some("LoadBalancer") && class && !RESERVED_SERVICES.contains(&name)
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let class = Class::of(namespace, name, spec.load_balancer_class.as_deref(), default_announcer);
+    spec.type_.as_deref() == Some("LoadBalancer") && class == Class::Ours
 }
 
-/// Whether the allocator has marked the Service as its own.
+/// Whether the allocator has marked the addresses of the Service as its own.
 #[must_use]
 pub fn is_allocated_by_us(service: &Service) -> bool {
     annotation(service, annotation::ALLOCATED_BY) == Some(annotation::ALLOCATED_BY_US)
 }
 
-/// The addresses in the Service's status, in order; entries with a host name only are left out.
+/// The addresses in the Service's status, in order. Entries without an address are left out.
 #[must_use]
 pub fn ingress_addresses(service: &Service) -> Vec<IpAddr> {
     let ingress = service
@@ -80,7 +103,7 @@ pub fn families(service: &Service) -> Vec<Family> {
     families.into_iter().flatten().filter_map(|family| Family::from_api(family)).collect()
 }
 
-/// The key of the annotation `purelb.io/allow-shared-ip`.
+/// The sharing key of the Service: the value of the annotation `purelb.io/allow-shared-ip`.
 #[must_use]
 pub fn sharing_key(service: &Service) -> Option<SharingKey> {
     annotation(service, annotation::ALLOW_SHARED_IP).and_then(SharingKey::new)

@@ -1,7 +1,7 @@
 //! The resource ServiceGroup, versions v1 and v2.
 //!
-//! Both versions are one Rust type: the schema of the custom resource definition is the union of
-//! both. They differ by one default, see [`LocalSpec::announce`].
+//! One Rust type serves both versions, and the schema of the custom resource definition is the union of both. The
+//! versions differ only in the default of [`LocalSpec::announce`].
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -49,31 +49,31 @@ use serde::{Deserialize, Serialize};
         .message("namespaceDefault requires a non-empty namespaces list"),
 )]
 pub struct ServiceGroupSpec {
-    /// Addresses that one node at a time announces on its own network interface.
+    /// Local addresses: one node at a time has each address on its own network interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalSpec>,
-    /// Addresses that every node has on its dummy interface, for routing software to advertise.
+    /// Remote addresses: every node has them on its dummy interface, and routing software advertises them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteSpec>,
-    /// Addresses that an IPAM sidecar of the allocator hands out.
+    /// External addresses: an IPAM sidecar in the allocator's pod allocates them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalSpec>,
-    /// Version v1 only, and no longer supported: use `external`.
+    /// Version v1 only, and no longer supported. Use `external` with an IPAM sidecar for Netbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netbox: Option<NetboxSpec>,
-    /// Namespaces that this group serves; absent means all.
+    /// The namespaces whose Services this group serves. If it is absent, it serves all namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), inner(length(max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
     pub namespaces: Option<Vec<String>>,
-    /// Services of the listed namespaces may use only groups that list them.
+    /// Whether Services in the listed namespaces may use only groups that list their namespace.
     #[serde(default)]
     pub enforce_namespaces: bool,
-    /// This group is the default of the listed namespaces.
+    /// Whether this group is the default of the listed namespaces.
     #[serde(default)]
     pub namespace_default: bool,
 }
 
-/// Addresses announced by one node at a time; the flat fields are those of version v1.
+/// Ranges of local addresses. Version v1 uses `pool`, `subnet` and `aggregation` in place of the lists.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -87,47 +87,48 @@ pub struct LocalSpec {
     /// One range of IPv6 addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6pool: Option<AddressPool>,
-    /// Ranges of IPv4 addresses, used in this order, before `v4pool`.
+    /// Ranges of IPv4 addresses, used in this order and before `v4pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub v4pools: Option<Vec<AddressPool>>,
-    /// Ranges of IPv6 addresses, used in this order, before `v6pool`.
+    /// Ranges of IPv6 addresses, used in this order and before `v6pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub v6pools: Option<Vec<AddressPool>>,
-    /// Every Service gets one address from each range whose subnet some node has.
+    /// Whether each Service gets one address from every range whose subnet contains a node.
     #[serde(default)]
     pub multi_pool: bool,
-    /// Take addresses from the least used range first.
+    /// Whether addresses are taken from the least used range first.
     #[serde(default)]
     pub balance_pools: bool,
-    /// Skip the check for a duplicate before an IPv6 address is used.
+    /// Whether nodes skip duplicate address detection for IPv6 addresses of this group.
     #[serde(default, rename = "skipIPv6DAD")]
     #[schemars(rename = "skipIPv6DAD")]
     pub skip_ipv6_dad: bool,
-    /// Version v1: a range of either family, as a CIDR or `from-to`.
+    /// Version v1: a range of either address family, as a CIDR or in the form `from-to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// Version v1: the subnet that contains `pool`.
+    /// Version v1: the subnet that contains `pool`, as a CIDR.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
-    /// Version v1: `default` or the length of the prefix on the dummy interface, `/8` to `/128`.
+    /// Version v1: the prefix length of the addresses on the dummy interface, `/8` to `/128`, or `default` for that of
+    /// `subnet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<String>,
-    /// Set by version v1, not by users: such a group is announced as local addresses where nodes
-    /// are in its subnet, and as remote addresses otherwise.
+    /// Set by version v1, not by users. Addresses of such a group are local while a node is in their subnet, and remote
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announce: Option<LocalAnnounce>,
 }
 
-/// How a `local` group is announced; absent means on a node's own interface, never elsewhere.
+/// How a `local` group is announced. If it is absent, its addresses are always local.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalAnnounce {
-    /// As version v1 does it: local where nodes are in its subnet, remote otherwise.
+    /// As in version v1: addresses are local while a node is in their subnet, and remote otherwise.
     SubnetOrRouted,
 }
 
-/// Addresses that every node has on its dummy interface.
+/// Ranges of remote addresses.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -141,18 +142,18 @@ pub struct RemoteSpec {
     /// One range of IPv6 addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6pool: Option<AddressPool>,
-    /// Ranges of IPv4 addresses, used in this order, before `v4pool`.
+    /// Ranges of IPv4 addresses, used in this order and before `v4pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub v4pools: Option<Vec<AddressPool>>,
-    /// Ranges of IPv6 addresses, used in this order, before `v6pool`.
+    /// Ranges of IPv6 addresses, used in this order and before `v6pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub v6pools: Option<Vec<AddressPool>>,
-    /// Every Service gets one address from each range.
+    /// Whether each Service gets one address from every range.
     #[serde(default)]
     pub multi_pool: bool,
-    /// Take addresses from the least used range first.
+    /// Whether addresses are taken from the least used range first.
     #[serde(default)]
     pub balance_pools: bool,
 }
@@ -161,13 +162,13 @@ pub struct RemoteSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressPool {
-    /// A CIDR or a range `from-to`, both ends included.
+    /// The range, as a CIDR or in the form `from-to`. Both ends belong to it.
     #[schemars(length(max = 128))]
     pub pool: String,
-    /// A CIDR that contains the whole range.
+    /// The subnet that contains the whole range, as a CIDR.
     #[schemars(length(max = 64))]
     pub subnet: String,
-    /// `default` (the length of `subnet`) or the prefix length on the dummy interface, `/8` to `/128`.
+    /// The prefix length of the addresses on the dummy interface, `/8` to `/128`, or `default` for that of `subnet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("self.matches('^(default|/([89]|[1-9][0-9]|1[01][0-9]|12[0-8]))$')")
@@ -175,14 +176,14 @@ pub struct AddressPool {
     pub aggregation: Option<String>,
 }
 
-/// Addresses from an IPAM sidecar.
+/// Addresses that an IPAM sidecar allocates.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalSpec {
     /// A name for the IPAM system, shown in `.status.ipam`.
     #[schemars(length(min = 1))]
     pub provider: String,
-    /// Unix socket of the sidecar inside the allocator's pod; `/var/run/purelb/ipam.sock` if absent.
+    /// The absolute path of the sidecar's Unix socket in the allocator's pod. Defaults to `/var/run/purelb/ipam.sock`.
     #[serde(default = "default_socket")]
     pub socket: String,
     /// How the addresses are announced.
@@ -197,76 +198,77 @@ fn default_socket() -> String {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum ExternalAnnounce {
-    /// On one node's own interface.
+    /// As local addresses: one node at a time has each address on its own network interface.
     Local,
-    /// On the dummy interface of every node.
+    /// As remote addresses: every node has them on its dummy interface.
     Remote,
 }
 
-/// Version v1: a Netbox server. No longer supported.
+/// Version v1 only, and no longer supported: a Netbox server.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NetboxSpec {
-    /// Address of the server.
+    /// The URL of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Netbox tenant.
+    /// The Netbox tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// Prefix length on the dummy interface.
+    /// The prefix length of the addresses on the dummy interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<String>,
 }
 
-/// What the allocator says about a group.
+/// The state of a group, written by the allocator.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceGroupStatus {
-    /// `Local` or `Remote`.
+    /// How the addresses are announced: `Local` or `Remote`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announce: Option<String>,
-    /// `Cluster`, or the provider of an external group.
+    /// Where the addresses come from: `Cluster`, or the provider of an external group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipam: Option<String>,
     /// The ranges as they are written, IPv4 first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
-    /// Distinct IPv4 addresses in use.
+    /// The number of IPv4 addresses in use. An address that Services share counts once.
     #[serde(rename = "allocatedIPv4")]
     #[schemars(rename = "allocatedIPv4", range(min = 0))]
     pub allocated_ipv4: i64,
-    /// Distinct IPv6 addresses in use.
+    /// The number of IPv6 addresses in use. An address that Services share counts once.
     #[serde(rename = "allocatedIPv6")]
     #[schemars(rename = "allocatedIPv6", range(min = 0))]
     pub allocated_ipv6: i64,
-    /// Free IPv4 addresses, at most 9223372036854775807; absent when the capacity is unknown.
+    /// The number of free IPv4 addresses, at most 9223372036854775807. Absent if the capacity is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "availableIPv4")]
     #[schemars(rename = "availableIPv4", range(min = 0))]
     pub available_ipv4: Option<i64>,
-    /// Free IPv6 addresses, at most 9223372036854775807; absent when the capacity is unknown.
+    /// The number of free IPv6 addresses, at most 9223372036854775807. Absent if the capacity is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "availableIPv6")]
     #[schemars(rename = "availableIPv6", range(min = 0))]
     pub available_ipv6: Option<i64>,
-    /// The namespaces that the group serves, if not all.
+    /// The namespaces that the group serves. Absent if it serves all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bound_namespaces: Vec<String>,
-    /// External groups: what the sidecar has not taken back yet; the first 1000. A restarted allocator goes on with it.
+    /// External groups only: addresses that the sidecar still has to release, at most 1000. A restarted allocator
+    /// continues with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub pending_releases: Vec<PendingRelease>,
-    /// `Ready`, `AddressesOutsidePools`, `NearlyFull`, `ReleasesPending`.
+    /// The conditions `Ready`, `AddressesOutsidePools`, `NearlyFull` and `ReleasesPending`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// Addresses of an external group that are to be given back to the sidecar.
+/// Addresses of an external group that the sidecar still has to release.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingRelease {
-    /// Namespace and name of the Service that had them.
+    /// The namespace and name of the Service that had them.
     pub service: String,
-    /// One address; absent means all that the Service had of the group.
+    /// The address. If it is absent, all addresses that the Service had from this group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! The custom resource definitions, one file each, with versions v1 and v2 served together.
+//! The custom resource definitions, one file each. Both serve the versions v1 and v2.
 //!
-//! Conversion is `None`: the API server changes nothing but `apiVersion`, so both versions have the
-//! same schema, the union of both. What tells them apart is one default: `spec.local.announce` is
-//! filled in by v1 only, and survives in storage (design, section 3).
+//! The conversion strategy is `None`: the API server changes only `apiVersion`. Both versions therefore have the same
+//! schema, the union of both. One default differs: only version v1 sets `spec.local.announce`. The value stays in
+//! storage, so it shows later through which version an object was written (design, section 3).
 
 use std::path::Path;
 use std::{fs, io};
@@ -14,11 +14,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use thiserror::Error;
 
-/// Why the definitions could not be made or written.
+/// Why the definitions could not be generated or written.
 #[derive(Debug, Error)]
 pub enum CrdError {
-    /// A derived definition has another shape than this module expects.
-    #[error("the derived definition of {0} has no {1}")]
+    /// A derived definition does not have the expected structure.
+    #[error("the derived definition of {0} has no {1}: adapt the crate crds to the structure that kube derives")]
     Shape(&'static str, &'static str),
     /// A definition could not be turned into YAML.
     #[error("cannot write the definition as YAML: {0}")]
@@ -31,15 +31,15 @@ pub enum CrdError {
     Write {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Both definitions as (file name, YAML).
+/// The definitions, each as file name and YAML.
 ///
 /// # Errors
-/// Only if the derived definitions change their shape.
+/// A derived definition does not have the expected structure.
 pub fn files() -> Result<Vec<(&'static str, String)>, CrdError> {
     let mut files = Vec::new();
     for (name, definition) in [("servicegroups.yaml", service_group()?), ("lbnodeagents.yaml", lb_node_agent()?)] {
@@ -54,7 +54,7 @@ pub fn files() -> Result<Vec<(&'static str, String)>, CrdError> {
 /// Writes [`files`] into a directory.
 ///
 /// # Errors
-/// If a file cannot be written.
+/// A file cannot be written.
 pub fn write(directory: &Path) -> Result<(), CrdError> {
     for (name, yaml) in files()? {
         let path = directory.join(name);
@@ -76,8 +76,8 @@ fn service_group() -> Result<CustomResourceDefinition, CrdError> {
     Ok(definition)
 }
 
-/// Version v1 has no rule for `aggregation` (specification, api.md 4): what it refuses, the condition
-/// `Ready` says.
+/// Removes the rules for `aggregation`, which version v1 does not have (specification, api.md 4). There the condition
+/// `Ready` shows that a value is not valid.
 fn drop_aggregation_rules(schema: &mut JSONSchemaProps) {
     for (name, property) in schema.properties.iter_mut().flatten() {
         if name == "aggregation" {
@@ -95,14 +95,14 @@ fn lb_node_agent() -> Result<CustomResourceDefinition, CrdError> {
     let v1 = as_v1(&mut definition, "LBNodeAgent")?;
     definition.spec.versions.push(v1);
     for version in &mut definition.spec.versions {
-        // Specification, api.md 1: LBNodeAgent has a status field but no status subresource.
+        // LBNodeAgent has a status field but no status subresource (specification, api.md 1).
         version.subresources = None;
     }
     Ok(definition)
 }
 
-/// Removes `nullable`, which the derivation sets for every optional field: without it the API server
-/// drops a null before it applies defaults and rules, so that null means absent.
+/// Removes `nullable`, which kube sets for every optional field. Without it, the API server drops a null before it
+/// applies defaults and rules, so null means absent.
 fn drop_nullable(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
@@ -114,7 +114,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
     }
 }
 
-/// A copy of the derived version as v1: served, not stored.
+/// A copy of the derived version as v1, which is served but not stored.
 fn as_v1(
     definition: &mut CustomResourceDefinition,
     kind: &'static str,

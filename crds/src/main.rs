@@ -1,4 +1,4 @@
-//! Writes the custom resource definitions into the directory that is given, or prints them.
+//! Writes the custom resource definitions into the directory of its argument, or prints them.
 
 use std::path::Path;
 use std::process::ExitCode;

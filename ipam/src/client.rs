@@ -1,4 +1,4 @@
-//! The client: one connection for each socket, made when it is needed and made again when it breaks.
+//! The client of a sidecar. Its connection is made when it is needed, and again when it breaks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tower::service_fn;
 use crate::message::{AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse};
 use crate::{ALLOCATE, RELEASE, STATS};
 
-/// The largest answer that is read, in bytes: a list of ranges for people is the only thing in it without a bound.
+/// The largest answer that is read, in bytes. Only the list of ranges for people has no bound of its own.
 const LARGEST: usize = 256 * 1024;
 
-/// A sidecar, by its socket. Clones share the connection.
+/// A connection to a sidecar. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Sidecar {
     grpc: Grpc<Channel>,
@@ -25,9 +25,9 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// The sidecar that listens on this socket. Nothing is sent yet.
+    /// The sidecar that listens on this socket. Nothing is sent before the first call.
     ///
-    /// `deadline` bounds each call, the making of the connection included.
+    /// `deadline` bounds each call, including the connection.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, deadline: Duration) -> Self {
         let socket = socket.into();
@@ -35,7 +35,7 @@ impl Sidecar {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
-        // The connector decides where this leads; HTTP/2 wants some name of a host.
+        // The connector ignores the host name, but HTTP/2 needs one.
         let endpoint = Endpoint::from_static("http://localhost").connect_timeout(deadline);
         let channel = endpoint.connect_with_connector_lazy(connector);
         Self { grpc: Grpc::new(channel).max_decoding_message_size(LARGEST), deadline }
@@ -44,7 +44,8 @@ impl Sidecar {
     /// Asks for addresses.
     ///
     /// # Errors
-    /// What the sidecar says, `Unavailable` if it cannot be reached, `DeadlineExceeded` if it does not answer in time.
+    /// The status that the sidecar answers, `Unavailable` if it cannot be reached, or `DeadlineExceeded` if it does not answer
+    /// in time.
     pub async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
         self.call(request, ALLOCATE).await
     }
@@ -57,7 +58,7 @@ impl Sidecar {
         self.call(request, RELEASE).await
     }
 
-    /// Asks for numbers.
+    /// Asks how many addresses there are and how many are in use.
     ///
     /// # Errors
     /// Those of [`allocate`](Self::allocate).
@@ -72,7 +73,7 @@ impl Sidecar {
     {
         let mut grpc = self.grpc.clone();
         let mut request = Request::new(request);
-        // So that the sidecar knows when nobody waits any more; a little longer, since our own deadline says it better.
+        // The sidecar learns when nobody waits any more. Ours is a little shorter, because its error is clearer.
         request.set_timeout(self.deadline + self.deadline / 10);
         let answer = async move {
             grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
@@ -80,21 +81,21 @@ impl Sidecar {
             grpc.unary(request, http::uri::PathAndQuery::from_static(path), codec).await
         };
         match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| plain(&status)),
+            Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| with_cause(&status)),
             Err(_) => Err(Status::deadline_exceeded(format!("no answer within {:?}", self.deadline))),
         }
     }
 }
 
-/// A failed connection says what happened in its sources only.
-fn plain(status: &Status) -> Status {
+/// The status with its cause as message: a failed connection names the cause only in its sources.
+fn with_cause(status: &Status) -> Status {
     match std::error::Error::source(status) {
         Some(source) => Status::new(status.code(), chain(source)),
         None => Status::new(status.code(), status.message()),
     }
 }
 
-/// An error with its causes, each once.
+/// An error with its causes. A cause that the text contains already is left out.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

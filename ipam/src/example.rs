@@ -1,4 +1,5 @@
-//! A sidecar that serves ranges from its command line and keeps its leases in a file: for tests, and to start from.
+//! An IPAM that gives addresses of fixed ranges and keeps its allocations in a file. It is for tests, and a start for an
+//! IPAM of your own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,49 +17,49 @@ use crate::message::{
 };
 use crate::server::Ipam;
 
-/// What one Service has of one pool.
+/// The allocation of one Service in one pool.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Lease {
+pub struct Allocation {
     /// The sharing key; empty for none.
     pub key: String,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
 }
 
-/// The leases of all pools: by pool, then by Service.
-pub type Leases = BTreeMap<String, BTreeMap<String, Lease>>;
+/// The allocations of all pools, by pool and then by Service.
+pub type Allocations = BTreeMap<String, BTreeMap<String, Allocation>>;
 
-/// Ranges, and who has what of them.
+/// Ranges, and the allocations from them.
 #[derive(Debug)]
 pub struct Example {
     pools: BTreeMap<String, Vec<AddressRange>>,
-    /// Where the leases are kept; nowhere means that they are lost with the process.
+    /// Keeps the allocations. Without it they are lost with the process.
     file: Option<PathBuf>,
-    leases: Mutex<Leases>,
+    allocations: Mutex<Allocations>,
 }
 
 impl Example {
-    /// Reads the leases from the file, if there is one.
+    /// Reads the allocations from the file, if it exists.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else.
+    /// The file cannot be read, or does not hold allocations.
     pub fn new(pools: BTreeMap<String, Vec<AddressRange>>, file: Option<PathBuf>) -> io::Result<Self> {
-        let leases = match file.as_deref().map(std::fs::read) {
+        let allocations = match file.as_deref().map(std::fs::read) {
             Some(Ok(bytes)) => serde_json::from_slice(&bytes)?,
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => Leases::default(),
+            _ => Allocations::default(),
         };
-        Ok(Self { pools, file, leases: Mutex::new(leases) })
+        Ok(Self { pools, file, allocations: Mutex::new(allocations) })
     }
 
-    /// The leases as they are.
+    /// The present allocations.
     #[must_use]
-    pub fn leases(&self) -> Leases {
+    pub fn allocations(&self) -> Allocations {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Leases> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Allocations> {
+        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ranges(&self, pool: &str) -> Result<&[AddressRange], Status> {
@@ -66,12 +67,12 @@ impl Example {
         found.ok_or_else(|| Status::not_found(format!("this sidecar has no pool {pool:?}")))
     }
 
-    /// Changes the leases, in the file first: what the allocator is told must survive this process.
-    fn change(&self, change: impl FnOnce(&mut Leases) -> Result<(), Status>) -> Result<(), Status> {
-        let mut leases = self.lock();
-        let mut changed = leases.clone();
+    /// Changes the allocations, in the file first: what is answered to the allocator must survive this process.
+    fn change(&self, change: impl FnOnce(&mut Allocations) -> Result<(), Status>) -> Result<(), Status> {
+        let mut allocations = self.lock();
+        let mut changed = allocations.clone();
         change(&mut changed)?;
-        if changed == *leases {
+        if changed == *allocations {
             return Ok(());
         }
         if let Some(file) = &self.file {
@@ -82,35 +83,41 @@ impl Example {
             });
             written.map_err(|error| Status::internal(format!("cannot write {}: {error}", file.display())))?;
         }
-        *leases = changed;
+        *allocations = changed;
         Ok(())
     }
 
-    fn give(&self, leases: &mut Leases, request: &AllocateRequest) -> Result<(), Status> {
+    fn allocate_in(&self, allocations: &mut Allocations, request: &AllocateRequest) -> Result<(), Status> {
         let ranges = self.ranges(&request.pool)?;
         let Some(Selector::Families(wanted)) = &request.selector else {
             return Err(Status::unimplemented("this sidecar gives addresses by family only"));
         };
-        let pool = leases.entry(request.pool.clone()).or_default();
-        let mut lease = pool.get(&request.service).cloned().unwrap_or_default();
-        lease.key.clone_from(&request.sharing_key);
+        let pool = allocations.entry(request.pool.clone()).or_default();
+        let mut allocation = pool.get(&request.service).cloned().unwrap_or_default();
+        allocation.key.clone_from(&request.sharing_key);
         for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
-            if wants && !lease.addresses.iter().any(|&address| Family::of(address) == family) {
-                lease.addresses.push(find(pool, ranges, family, &lease.key).ok_or_else(|| {
+            if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
+                allocation.addresses.push(find_address(pool, ranges, family, &allocation.key).ok_or_else(|| {
                     Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool))
                 })?);
             }
         }
-        pool.insert(request.service.clone(), lease);
+        pool.insert(request.service.clone(), allocation);
         Ok(())
     }
 }
 
-/// The address of the key, or the lowest that nobody has.
-fn find(pool: &BTreeMap<String, Lease>, ranges: &[AddressRange], family: Family, key: &str) -> Option<IpAddr> {
-    let of_family = |lease: &Lease| lease.addresses.iter().copied().find(|&address| Family::of(address) == family);
-    let sharer = pool.values().filter(|lease| !key.is_empty() && lease.key == key).find_map(of_family);
-    let taken = |address: IpAddr| pool.values().any(|lease| lease.addresses.contains(&address));
+/// An address of the key, or the lowest free one.
+fn find_address(
+    pool: &BTreeMap<String, Allocation>,
+    ranges: &[AddressRange],
+    family: Family,
+    key: &str,
+) -> Option<IpAddr> {
+    let of_family =
+        |allocation: &Allocation| allocation.addresses.iter().copied().find(|&address| Family::of(address) == family);
+    let sharer = pool.values().filter(|allocation| !key.is_empty() && allocation.key == key).find_map(of_family);
+    let taken = |address: IpAddr| pool.values().any(|allocation| allocation.addresses.contains(&address));
     let free = || {
         let ranges = ranges.iter().filter(|range| range.family() == family);
         ranges.flat_map(|&range| addresses(range)).find(|&address| !taken(address))
@@ -132,26 +139,27 @@ fn addresses(range: AddressRange) -> Box<dyn Iterator<Item = IpAddr>> {
 
 impl Ipam for Example {
     async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
-        self.change(|leases| self.give(leases, &request))?;
-        let leases = self.lock();
-        let lease = leases.get(&request.pool).and_then(|pool| pool.get(&request.service));
-        let ips = lease.into_iter().flat_map(|lease| &lease.addresses);
+        self.change(|allocations| self.allocate_in(allocations, &request))?;
+        let allocations = self.lock();
+        let allocation = allocations.get(&request.pool).and_then(|pool| pool.get(&request.service));
+        let ips = allocation.into_iter().flat_map(|allocation| &allocation.addresses);
         Ok(AllocateResponse { ips: ips.map(|address| AllocatedIP { ip: address.to_string() }).collect() })
     }
 
     async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
-        self.change(|leases| {
-            let Some(pool) = leases.get_mut(&request.pool) else { return Ok(()) };
+        self.change(|allocations| {
+            let Some(pool) = allocations.get_mut(&request.pool) else { return Ok(()) };
             match &request.target {
                 Some(Target::All(true)) => drop(pool.remove(&request.service)),
                 Some(Target::Ip(text)) => {
-                    let gone: IpAddr = text.parse().map_err(|_| Status::invalid_argument("ip: not an address"))?;
-                    if let Some(lease) = pool.get_mut(&request.service) {
-                        lease.addresses.retain(|address| *address != gone);
+                    let gone: IpAddr =
+                        text.parse().map_err(|_| Status::invalid_argument("target.ip is not an IP address"))?;
+                    if let Some(allocation) = pool.get_mut(&request.service) {
+                        allocation.addresses.retain(|address| *address != gone);
                     }
-                    pool.retain(|_, lease| !lease.addresses.is_empty());
+                    pool.retain(|_, allocation| !allocation.addresses.is_empty());
                 }
-                _ => return Err(Status::invalid_argument("say which addresses: ip or all")),
+                _ => return Err(Status::invalid_argument("target is missing: set ip or all")),
             }
             Ok(())
         })?;
@@ -160,10 +168,10 @@ impl Ipam for Example {
 
     async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
         let ranges = self.ranges(&request.pool)?;
-        let leases = self.lock();
+        let allocations = self.lock();
         let mut used: Vec<IpAddr> = Vec::new();
-        for lease in leases.get(&request.pool).into_iter().flat_map(BTreeMap::values) {
-            used.extend(&lease.addresses);
+        for allocation in allocations.get(&request.pool).into_iter().flat_map(BTreeMap::values) {
+            used.extend(&allocation.addresses);
         }
         used.sort();
         used.dedup();
@@ -193,7 +201,7 @@ mod tests {
         BTreeMap::from([("front".to_owned(), ranges.into())])
     }
 
-    fn ask(service: &str, key: &str, v4: bool, v6: bool) -> AllocateRequest {
+    fn allocate_request(service: &str, key: &str, v4: bool, v6: bool) -> AllocateRequest {
         AllocateRequest {
             pool: "front".to_owned(),
             service: service.to_owned(),
@@ -209,36 +217,36 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn asked_again_it_gives_the_same_and_what_is_missing() {
         let example = Example::new(pools(), None).unwrap();
-        assert_eq!(given(&example, ask("shop/a", "", true, false)).await, ["192.0.2.1"]);
-        assert_eq!(given(&example, ask("shop/a", "", true, true)).await, ["192.0.2.1", "2001:db8::"]);
-        assert_eq!(given(&example, ask("shop/b", "k", true, false)).await, ["192.0.2.2"]);
-        assert_eq!(given(&example, ask("shop/c", "k", true, false)).await, ["192.0.2.2"]);
-        let full = example.allocate(ask("shop/d", "", true, false)).await.unwrap_err();
+        assert_eq!(given(&example, allocate_request("shop/a", "", true, false)).await, ["192.0.2.1"]);
+        assert_eq!(given(&example, allocate_request("shop/a", "", true, true)).await, ["192.0.2.1", "2001:db8::"]);
+        assert_eq!(given(&example, allocate_request("shop/b", "k", true, false)).await, ["192.0.2.2"]);
+        assert_eq!(given(&example, allocate_request("shop/c", "k", true, false)).await, ["192.0.2.2"]);
+        let full = example.allocate(allocate_request("shop/d", "", true, false)).await.unwrap_err();
         assert_eq!(full.code(), tonic::Code::ResourceExhausted);
-        let other = AllocateRequest { pool: "back".to_owned(), ..ask("shop/d", "", true, false) };
+        let other = AllocateRequest { pool: "back".to_owned(), ..allocate_request("shop/d", "", true, false) };
         assert_eq!(example.allocate(other).await.unwrap_err().code(), tonic::Code::NotFound);
         let stats = example.stats(StatsRequest { pool: "front".to_owned() }).await.unwrap();
         assert_eq!((stats.in_use_v4, stats.size_v4, stats.in_use_v6, stats.size_v6), (2, 2, 1, 4));
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_release_may_come_again_and_leases_outlive_the_process() {
+    async fn a_release_may_be_repeated_and_allocations_outlive_the_process() {
         let file = std::env::temp_dir().join(format!("purelb-example-{}", std::process::id()));
         let example = Example::new(pools(), Some(file.clone())).unwrap();
-        given(&example, ask("shop/a", "", true, true)).await;
-        given(&example, ask("shop/b", "", true, false)).await;
+        given(&example, allocate_request("shop/a", "", true, true)).await;
+        given(&example, allocate_request("shop/b", "", true, false)).await;
         let release =
             |target| ReleaseRequest { pool: "front".to_owned(), service: "shop/a".to_owned(), target: Some(target) };
         for _ in 0..2 {
             example.release(release(Target::Ip("2001:db8::".to_owned()))).await.unwrap();
         }
         let again = Example::new(pools(), Some(file.clone())).unwrap();
-        assert_eq!(again.leases(), example.leases());
-        assert_eq!(again.leases()["front"]["shop/a"].addresses.len(), 1);
+        assert_eq!(again.allocations(), example.allocations());
+        assert_eq!(again.allocations()["front"]["shop/a"].addresses.len(), 1);
         for _ in 0..2 {
             again.release(release(Target::All(true))).await.unwrap();
         }
-        assert_eq!(again.leases()["front"].len(), 1);
+        assert_eq!(again.allocations()["front"].len(), 1);
         assert!(again.release(release(Target::All(false))).await.is_err());
         std::fs::remove_file(file).unwrap();
     }

@@ -1,13 +1,13 @@
 //! The protocol between the allocator and an IPAM sidecar: gRPC over a Unix socket, without TLS.
 //!
-//! `proto/purelb/ipam/v1/ipam.proto` is the definition, for sidecars in any language.
+//! `proto/purelb/ipam/v1/ipam.proto` defines it, for sidecars in any language.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`message`] | what is sent |
-//! | [`client`] | the allocator's side |
-//! | `server` | a sidecar's side (feature `server`) |
-//! | `example` | a sidecar that serves ranges from a file (feature `server`) |
+//! | [`message`] | the messages |
+//! | [`client`] | the client, for the allocator |
+//! | `server` | the server, for a sidecar (feature `server`) |
+//! | `example` | an IPAM that gives addresses of fixed ranges (feature `server`) |
 
 pub mod client;
 pub mod message;
@@ -17,13 +17,13 @@ pub mod example;
 #[cfg(feature = "server")]
 pub mod server;
 
-/// The name of the service.
+/// The full name of the gRPC service.
 pub const SERVICE: &str = "purelb.ipam.v1.IPAM";
-/// The full name of the call for addresses.
+/// The path of the call that gives addresses.
 pub const ALLOCATE: &str = "/purelb.ipam.v1.IPAM/Allocate";
-/// The full name of the call that gives addresses back.
+/// The path of the call that takes addresses back.
 pub const RELEASE: &str = "/purelb.ipam.v1.IPAM/Release";
-/// The full name of the call for numbers.
+/// The path of the call that reports numbers.
 pub const STATS: &str = "/purelb.ipam.v1.IPAM/Stats";
 
 /// The socket of a ServiceGroup that names none.

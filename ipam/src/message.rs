@@ -1,6 +1,6 @@
-//! The messages of `ipam.proto`, by hand: a build needs no compiler of protocol buffers.
+//! The messages of `ipam.proto`, written by hand so that a build needs no protocol buffer compiler.
 //!
-//! The test below compares every field with the committed file.
+//! A test compares every field with the file.
 
 /// Asks for addresses.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
@@ -22,7 +22,7 @@ pub struct AllocateRequest {
 /// What is wanted.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Selector {
-    /// These very addresses; never sent.
+    /// These very addresses. The allocator never sends it.
     #[prost(message, tag = "4")]
     Explicit(ExplicitIPs),
     /// Addresses of these families.
@@ -52,7 +52,7 @@ pub struct FamilyRequest {
 /// All addresses of the Service in the pool.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct AllocateResponse {
-    /// 1 to 16.
+    /// 1 to 16 addresses.
     #[prost(message, repeated, tag = "1")]
     pub ips: Vec<AllocatedIP>,
 }
@@ -82,19 +82,19 @@ pub struct ReleaseRequest {
 /// Which addresses to give back.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Target {
-    /// This one.
+    /// This address.
     #[prost(string, tag = "3")]
     Ip(String),
-    /// All.
+    /// All addresses of the Service in the pool.
     #[prost(bool, tag = "4")]
     All(bool),
 }
 
-/// They are back.
+/// The addresses are free again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct ReleaseResponse {}
 
-/// Asks for numbers.
+/// Asks how many addresses there are and how many are in use.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct StatsRequest {
     /// Name of the ServiceGroup.
@@ -102,7 +102,7 @@ pub struct StatsRequest {
     pub pool: String,
 }
 
-/// Numbers to show.
+/// How many addresses there are and how many are in use.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct StatsResponse {
     /// IPv4 addresses in use.
@@ -117,10 +117,10 @@ pub struct StatsResponse {
     /// All IPv6 addresses.
     #[prost(uint64, tag = "4")]
     pub size_v6: u64,
-    /// Whether the sizes mean anything.
+    /// Whether the sizes are known.
     #[prost(bool, tag = "5")]
     pub has_known_capacity: bool,
-    /// The ranges for people.
+    /// The ranges as text, for people.
     #[prost(string, repeated, tag = "6")]
     pub display_addresses: Vec<String>,
 }

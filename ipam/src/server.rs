@@ -1,4 +1,4 @@
-//! A sidecar's side: the calls of an [`Ipam`], served on a Unix socket.
+//! The server of a sidecar: calls of an [`Ipam`] on a Unix socket.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,24 +22,29 @@ use tower::{Service, service_fn};
 use crate::message::{AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse};
 use crate::{ALLOCATE, RELEASE, SERVICE, STATS};
 
-/// Who hands out addresses. Calls come side by side, and every one may come again.
+/// An IP address management. Calls may be concurrent, and every call may be repeated.
 pub trait Ipam: Send + Sync + 'static {
-    /// Gives a Service addresses, the same ones as before if it has any.
+    /// Gives a Service addresses. One that has addresses already gets the same ones again.
     fn allocate(&self, request: AllocateRequest) -> impl Future<Output = Result<AllocateResponse, Status>> + Send;
-    /// Takes addresses back; also if there are none.
+    /// Takes addresses back. It is no error if the Service has none.
     fn release(&self, request: ReleaseRequest) -> impl Future<Output = Result<ReleaseResponse, Status>> + Send;
-    /// Numbers to show.
+    /// Reports how many addresses there are and how many are in use.
     fn stats(&self, request: StatsRequest) -> impl Future<Output = Result<StatsResponse, Status>> + Send;
 }
 
-/// Serves on a socket until `stop` is ready. What an earlier process left of the socket is removed.
+/// Serves on a socket until `stop` is ready. A socket that an earlier process left is replaced.
 ///
 /// # Errors
-/// The socket cannot be made, or there is a file of its name that is no socket.
+/// The socket cannot be created, or its path is a file of another kind.
 pub async fn serve<I: Ipam>(socket: &Path, ipam: Arc<I>, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
     match std::fs::symlink_metadata(socket) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(socket)?,
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket")),
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the path exists and is not a socket: remove it or choose another one",
+            ));
+        }
         Err(_) => {}
     }
     let listener = UnixListener::bind(socket)?;
@@ -52,7 +57,7 @@ pub async fn serve<I: Ipam>(socket: &Path, ipam: Arc<I>, stop: impl Future<Outpu
     served.map_err(io::Error::other)
 }
 
-/// Finds the call for a path.
+/// Dispatches calls by their path.
 struct Endpoint<I> {
     ipam: Arc<I>,
 }
@@ -101,7 +106,7 @@ impl<I: Ipam> Service<Request<Body>> for Endpoint<I> {
                     })
                     .await
                 }
-                _ => Status::unimplemented("no such call").into_http(),
+                _ => Status::unimplemented("this sidecar does not know the call").into_http(),
             };
             Ok(answer)
         })

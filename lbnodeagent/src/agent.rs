@@ -1,31 +1,26 @@
-//! The agent: watches and the kernel in, one writer to the kernel out.
+//! The agent: the loop around everything else.
 //!
-//! One task owns everything but the local addresses. Whatever arrives is taken over at once; then a
-//! pass looks at what it may concern, decides, plans, writes remote addresses to the kernel, and
-//! reads back what the kernel then has. Local addresses are up to [`crate::local`], which is told
-//! what is wanted and says what it did.
+//! One task owns everything but the local addresses. Whatever arrives is taken over at once. Then a pass decides about
+//! the addresses that it may concern, plans, applies the plan for remote addresses, and reads back what the kernel then
+//! has. Local addresses are the task of [`crate::local`], which is sent this node's candidacies and reports what it did.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`refresh`] | configuration, interfaces and subnets, when something about them changed |
-//! | [`kernel`] | hear and compare what the kernel has, and call it |
-//! | [`pass`] | decide, plan, write, read back |
-//! | [`report`] | logs, events and metrics of what changed |
-//! | `local` | the conversation with the protocol for local addresses |
-//! | `circumstances` | what it is told of interfaces, configuration, members |
-//! | `facts` | what it has to tell people |
-//! | [`tell`] | annotations of Services |
-//! | [`lifetime`] | start and stop: what happens to addresses without a picture of the cluster |
+//! | `pass` | one pass: decide, plan, apply, take over the outcome |
+//! | `configuration` | configuration, interfaces and subnets |
+//! | `kernel` | changes in the kernel, and what they concern |
+//! | `protocol` | what the protocol for local addresses is sent |
+//! | `updates` | what it reports |
+//! | `queries` | answers for `/state` |
+//! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
 
-mod circumstances;
-mod facts;
+mod configuration;
 mod kernel;
 mod lifetime;
-mod local;
 mod pass;
-mod refresh;
-mod report;
-mod tell;
+mod protocol;
+mod queries;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -37,28 +32,35 @@ use kube::Client;
 use runtime::events::EventQueue;
 use runtime::server::Readiness;
 use runtime::{BootTime, Task};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::local::Side;
-use crate::config::{Mode, Notice};
-use crate::desired::{Decision, Placement};
-use crate::interfaces::{Connected, Selection};
-use crate::local::Report;
-use crate::metrics::Metrics;
-use crate::netlink::{Kernel, KernelError, Monitor};
-use crate::observed::Observed;
-use crate::publish::lease::Content;
-use crate::publish::slots::Queue;
-use crate::reconcile::{self, Failure, Plan};
-use crate::record::Record;
-use crate::restraint::Restraint;
-use crate::state;
-use crate::watches::Inputs;
-use crate::world::{Input, World};
+use crate::cluster::configuration::{Mode, Notice};
+use crate::cluster::input::{Input, Inputs};
+use crate::cluster::store::Store;
+use crate::decide::interfaces::Selection;
+use crate::decide::networks::Connected;
+use crate::kernel::host::Host;
+use crate::kernel::marks::marks_addresses;
+use crate::kernel::netlink::error::KernelError;
+use crate::local::handle::Local;
+use crate::local::messages::Update;
+use crate::model::ours::Ours;
+use crate::model::writer::Writer;
+use crate::plan::operations::Plan;
+use crate::plan::record::Record;
+use crate::remote::addresses::Remote;
+use crate::remote::dummy::Dummy;
+use crate::report::annotation::Role;
+use crate::report::annotation_writer::AnnotationWriter;
+use crate::report::lease::content::Content;
+use crate::report::metrics::Metrics;
+use crate::report::reporter::Reporter;
+use crate::report::state::StateRequest;
+use crate::report::status::Status;
 
-/// What the agent is told at its start.
+/// What the agent is given at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The name of this node.
@@ -69,7 +71,7 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// UDP port of the gossip.
     pub gossip_port: u16,
-    /// Between two questions to the link before a local address is claimed.
+    /// The time between two probes before a local address is claimed.
     pub probe_interval: Duration,
 }
 
@@ -86,41 +88,15 @@ pub struct Outside {
     pub readiness: Readiness,
     /// Where inputs come from: for watches that start later.
     pub inputs: Inputs,
-    /// What our Lease is to say.
+    /// What this node's Lease is to say.
     pub lease: watch::Sender<Option<Content>>,
-}
-
-/// A question of `/state`, with the way back for the answer.
-pub type StateRequest = oneshot::Sender<state::Report>;
-
-/// What is known of one address.
-#[derive(Debug)]
-struct Status {
-    decision: Decision,
-    /// Since when the decision is as it is.
-    since: Timestamp,
-    /// Where it is in the kernel because of us.
-    placed: Option<Placement>,
-    /// The kernel has reported it there.
-    seen: bool,
-    /// What the kernel refused last, until it accepts, or the address does not belong here any more and is not here.
-    failure: Option<Failure>,
-}
-
-/// An address whose operation failed is tried again.
-#[derive(Debug, Clone, Copy)]
-struct Retry {
-    at: BootTime,
-    failures: u32,
 }
 
 /// How often everything is compared with the kernel.
 const COMPARE: Duration = Duration::from_secs(30);
-/// The same while something is known to be missed.
+/// How often while the observed state is known to be stale.
 const COMPARE_AGAIN: Duration = Duration::from_secs(1);
-/// After how long it is tried again to make the dummy interface.
-const DUMMY_RETRY: Duration = Duration::from_secs(30);
-/// How often time itself is looked at: Leases that ran out, retries, lifetimes.
+/// How often what depends on time alone is looked at: Leases that run out, retries, lifetimes.
 const TICK: Duration = Duration::from_millis(500);
 /// Inputs taken over at once, before the kernel is looked at again.
 const INPUTS_AT_ONCE: usize = 4096;
@@ -129,32 +105,22 @@ const INPUTS_AT_ONCE: usize = 4096;
 pub struct Agent {
     settings: Settings,
     outside: Outside,
-    world: World,
-    /// Nothing only while a thread uses it, or after it failed.
-    kernel: Option<Kernel>,
-    monitor: Monitor,
-    observed: Observed,
+    cluster: Store,
+    host: Host,
+    marks_addresses: bool,
     record: Record,
     mode: Mode,
     notices: BTreeSet<Notice>,
     selection: Selection,
     connected: Connected,
-    dummy: Option<u32>,
-    /// When it is tried again to make the dummy interface that is configured, or to set it up.
-    dummy_retry: Option<BootTime>,
     interfaces_changed: bool,
-    side: Side,
-    /// The remote addresses.
-    wanted: BTreeMap<IpAddr, Placement>,
+    dummy: Dummy,
+    remote: Remote,
+    local: Local,
     status: BTreeMap<IpAddr, Status>,
-    retries: BTreeMap<IpAddr, Retry>,
-    restraint: Restraint,
-    slots: Queue,
-    slot_write: Option<Task<bool>>,
+    reporter: Reporter,
+    annotations: AnnotationWriter,
     endpoint_watch: Option<Task>,
-    compared: BootTime,
-    /// The kernel said more than was heard.
-    unsure: bool,
     first_pass_done: bool,
 }
 
@@ -164,39 +130,28 @@ impl Agent {
     /// # Errors
     /// When the kernel refuses, most likely for want of `CAP_NET_ADMIN`.
     pub fn new(settings: Settings, outside: Outside) -> Result<Self, KernelError> {
-        // Listen first, or what changes between the two would be missed.
-        let monitor = Monitor::open()?;
-        let mut kernel = Kernel::open()?;
-        let observed = kernel.dump()?;
-        let record = Record::load(&settings.run_dir);
-        let world = World::new(&settings.node);
-        outside.metrics.announced.set_node(&settings.node);
+        let (metrics, events) = (outside.metrics.clone(), outside.events.clone());
+        metrics.announced.set_node(&settings.node);
         Ok(Self {
-            settings,
-            outside,
-            world,
-            kernel: Some(kernel),
-            monitor,
-            observed,
-            record,
+            cluster: Store::new(&settings.node),
+            host: Host::open()?,
+            marks_addresses: marks_addresses(),
+            record: Record::load(&settings.run_dir),
             mode: Mode::Deselected,
             notices: BTreeSet::new(),
             selection: Selection::default(),
             connected: Connected::default(),
-            dummy: None,
-            dummy_retry: None,
             interfaces_changed: true,
-            side: Side::default(),
-            wanted: BTreeMap::new(),
+            dummy: Dummy::default(),
+            remote: Remote::default(),
+            local: Local::default(),
             status: BTreeMap::new(),
-            retries: BTreeMap::new(),
-            restraint: Restraint::default(),
-            slots: Queue::default(),
-            slot_write: None,
+            reporter: Reporter::new(settings.node.clone(), settings.gossip_port, metrics, events),
+            annotations: AnnotationWriter::new(outside.client.clone()),
             endpoint_watch: None,
-            compared: BootTime::now(),
-            unsure: false,
             first_pass_done: false,
+            settings,
+            outside,
         })
     }
 
@@ -214,99 +169,105 @@ impl Agent {
             let wake = self.wake();
             tokio::select! {
                 () = stop.cancelled() => break,
-                Ok(()) = self.monitor.wait() => self.hear().await,
-                Some(input) = inputs.recv() => self.take(input, &mut inputs),
-                Some(answer) = requests.recv() => {
-                    self.report_state(answer);
-                }
-                report = self.side.next() => match report {
-                    Some(report) => self.heed_all(report),
+                Ok(()) = self.host.wait() => self.listen().await,
+                Some(input) = inputs.recv() => self.apply(input, &mut inputs),
+                Some(answer) = requests.recv() => self.answer_query(answer),
+                update = self.local.next() => match update {
+                    Some(update) => self.handle_updates(update),
                     None => return,
                 },
                 _ = tick.tick() => self.tick().await,
                 () = tokio::time::sleep_until(wake) => {}
-                written = written(&mut self.slot_write) => self.slot_written(written),
+                () = self.annotations.written() => {}
             }
             self.pass().await;
-            if self.side.has_failed() {
+            if self.local.has_failed() {
                 return;
             }
-            self.tell();
+            self.write_annotations();
         }
         self.stop().await;
     }
 
-    /// When there is something to do or to tell; a day from now if nothing.
+    /// When there is something to do or to write; a day from now if there is nothing.
     fn wake(&self) -> Instant {
         // A pass leaves work behind when the kernel reported something while it wrote.
-        if self.first_pass_done && (self.world.is_dirty() || self.interfaces_changed) {
+        if self.first_pass_done && (self.cluster.is_dirty() || self.interfaces_changed) {
             return Instant::now();
         }
         let now = BootTime::now();
-        let due = self.slots.wake();
+        let due = self.annotations.wake();
         Instant::now() + due.map_or(Duration::from_secs(86_400), |due| due.since(now))
     }
 
-    fn take(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
+    fn apply(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
         let (now, wall) = (BootTime::now(), Timestamp::now());
-        self.world.take(first, now, wall);
+        self.cluster.apply(first, now, wall);
         for _ in 0..INPUTS_AT_ONCE {
             let Ok(input) = inputs.try_recv() else { return };
-            self.world.take(input, now, wall);
+            self.cluster.apply(input, now, wall);
         }
     }
 
-    fn heed_all(&mut self, first: Report) {
-        self.heed(first);
+    fn handle_updates(&mut self, first: Update) {
+        self.handle_update(first);
         for _ in 0..INPUTS_AT_ONCE {
-            let Some(report) = self.side.try_next() else { return };
-            self.heed(report);
+            let Some(update) = self.local.try_next() else { return };
+            self.handle_update(update);
         }
     }
 
     async fn tick(&mut self) {
         let now = BootTime::now();
-        self.world.expire(now);
-        self.hand_over_ends(now);
+        self.cluster.expire(now);
+        self.end_handing_over(now);
         self.note_exclusion(now);
-        let due: Vec<IpAddr> = self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(ip, _)| *ip).collect();
-        self.world.mark(due);
-        if now.since(self.compared) >= if self.unsure { COMPARE_AGAIN } else { COMPARE } {
+        self.cluster.mark(self.remote.retries.due(now));
+        let interval = if self.host.is_stale() { COMPARE_AGAIN } else { COMPARE };
+        if now.since(self.host.compared()) >= interval {
             self.compare().await;
-            if self.world.missing().is_some() {
+            if self.cluster.missing().is_some() {
                 self.hold().await;
             }
         }
-        self.interfaces_changed |= self.dummy_retry.is_some_and(|at| at <= now);
+        self.interfaces_changed |= self.dummy.is_due(now);
+        self.save_record();
+    }
+
+    fn save_record(&mut self) {
         if let Err(error) = self.record.save() {
             tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
         }
     }
 
+    /// The plan for remote addresses; for all, as long as the thread for local ones does not run.
     fn plan(&self, now: BootTime) -> Plan<'_> {
         Plan {
-            wanted: &self.wanted,
-            observed: &self.observed,
-            recorded: self.record.keys(),
+            desired: &self.remote.desired,
+            observed: self.host.observed(),
+            ours: self.ours(),
             node_addresses: self.node_addresses(),
-            remote_links: self.side.remote_links(),
-            side: if self.side.is_running() { reconcile::Side::Remote } else { reconcile::Side::Both },
-            sweep: self.world.missing().is_none(),
+            remote_links: &self.local.interfaces.remote_links,
+            writer: if self.local.is_running() { Writer::Remote } else { Writer::Sole },
+            sweep: self.cluster.missing().is_none(),
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now,
         }
     }
 
+    /// Which addresses in the kernel are ours.
+    const fn ours(&self) -> Ours<'_> {
+        Ours::new(self.record.keys())
+    }
+
     fn node_addresses(&self) -> &BTreeSet<IpAddr> {
         static NONE: BTreeSet<IpAddr> = BTreeSet::new();
-        self.world.node.as_ref().map_or(&NONE, |node| &node.addresses)
+        self.cluster.node.as_ref().map_or(&NONE, |node| &node.addresses)
     }
-}
 
-/// The outcome of the write under way; never, if there is none.
-async fn written(write: &mut Option<Task<bool>>) -> bool {
-    match write {
-        Some(task) => task.join().await.unwrap_or(false),
-        None => std::future::pending().await,
+    fn write_annotations(&mut self) {
+        let (status, observed) = (&self.status, self.host.observed());
+        let role = |ip| status.get(&ip).map_or(Role::NotOwner, |status| status.role(observed));
+        self.annotations.write_due(&self.cluster.services, &self.reporter, role);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_types::names;
 use clap::Parser;
-use ownership::probe::INTERVALS;
+use ownership::this_node::PROBE_INTERVALS;
 
 /// Announces the addresses of `LoadBalancer` Services on this node.
 #[derive(Debug, Clone, Parser)]
@@ -18,7 +18,7 @@ pub struct Flags {
     /// Address to listen on; all if absent.
     #[arg(long, env = "PURELB_HOST", value_parser = host)]
     pub host: Option<IpAddr>,
-    /// How to reach the API server; a pod finds its own way.
+    /// The kubeconfig for the API server; a pod needs none.
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
     /// The namespace that the load balancer is installed in.
@@ -30,12 +30,13 @@ pub struct Flags {
     /// The UID of this pod.
     #[arg(long, env = "PURELB_POD_UID", default_value = "")]
     pub pod_uid: String,
-    /// UDP port of the gossip between the agents; the others learn it from our Lease.
+    /// UDP port of the gossip between the agents. The others learn it from this node's Lease.
     #[arg(long, env = "PURELB_GOSSIP_PORT", default_value_t = 7475, value_parser = clap::value_parser!(u16).range(1..))]
     pub gossip_port: u16,
-    /// Before an address is claimed the network is asked three times whether anybody answers for it, five times under
-    /// alarm: how far apart, and how long to wait for an answer to the last; 5 ms to 100 ms. More delays each claim by
-    /// three to five times that, for networks on which a host may take longer than this to answer ARP.
+    /// The time between two probes of an address before it is claimed, and how long to wait for an answer to
+    /// the last; 5 ms to 100 ms. There are three probes, or five under alarm, so a longer interval delays each
+    /// claim by three to five times the difference. It is meant for networks on which a host may take longer to
+    /// answer ARP.
     #[arg(long, env = "PURELB_PROBE_INTERVAL", default_value = "10ms", value_parser = probe_interval)]
     pub probe_interval: Duration,
     /// Accepted for users of earlier releases, without effect: the time is part of the protocol.
@@ -53,7 +54,7 @@ pub struct Flags {
     /// How long addresses outlive this program, as `180s` or `3m`; at least 60 s.
     #[arg(long, env = "PURELB_STOP_GRACE", default_value = "180s", value_parser = grace)]
     pub stop_grace: Duration,
-    /// Where to remember what is ours, on kernels that cannot mark addresses (before Linux 5.18).
+    /// Directory of the record of our addresses, for kernels that cannot mark them (before Linux 5.18).
     #[arg(long, env = "PURELB_RUN_DIR", default_value = "/run/purelb")]
     pub run_dir: PathBuf,
 }
@@ -66,7 +67,7 @@ impl Flags {
     }
 }
 
-/// An address; an IPv6 literal may be in brackets, an empty text means all.
+/// Parses an address. An IPv6 address may be in brackets.
 fn host(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().map_err(|_| format!("{text:?} is no IP address"))
@@ -83,10 +84,10 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 fn probe_interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
-    if INTERVALS.contains(&interval) {
+    if PROBE_INTERVALS.contains(&interval) {
         Ok(interval)
     } else {
-        Err(format!("{text:?} is not between {:?} and {:?}", INTERVALS.start(), INTERVALS.end()))
+        Err(format!("{text:?} is not between {:?} and {:?}", PROBE_INTERVALS.start(), PROBE_INTERVALS.end()))
     }
 }
 
@@ -102,7 +103,7 @@ mod tests {
     fn defaults() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
-        assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::probe::INTERVAL));
+        assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::this_node::PROBE_INTERVAL));
         assert!(!flags.is_default_announcer());
     }
 

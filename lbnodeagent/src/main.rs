@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
-use lbnodeagent::metrics::Metrics;
-use lbnodeagent::publish::lease::{self, Identity};
-use lbnodeagent::{state, watches};
+use lbnodeagent::report::lease;
+use lbnodeagent::report::lease::content::Identity;
+use lbnodeagent::report::metrics::Metrics;
+use lbnodeagent::report::state;
 use prometheus::Registry;
 use runtime::Task;
 use runtime::events::EventQueue;
@@ -17,7 +19,7 @@ use runtime::log::ErrorChain;
 use runtime::server::{Readiness, Server};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Inputs on their way to the agent.
+/// Capacity of the channel of inputs.
 const INPUTS: usize = 1024;
 /// How long requests under way may take after the stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -25,7 +27,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let flags = Flags::parse();
     runtime::log::init();
-    // Two threads: one for the agent, one so that probes are answered while it works.
+    // One thread for the agent, and one that answers the kubelet's probes while the agent works.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(flags)));
     match result {
@@ -42,7 +44,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new();
     let readiness = Readiness::default();
     let metrics = Metrics::new(&registry)?;
-    let client = runtime::client::connect(flags.kubeconfig.as_deref(), lease::FIELD_MANAGER).await?;
+    let client = runtime::client::connect(flags.kubeconfig.as_deref(), lease::content::FIELD_MANAGER).await?;
     let (events, _sender) = EventQueue::start(client.clone(), "purelb-lbnodeagent", &flags.node_name, &registry)?;
     let (inputs, received) = mpsc::channel(INPUTS);
     let (content, contents) = watch::channel(None);
@@ -72,7 +74,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::start(client, identity, contents, lease_gone, metrics);
+    let renewals = lease::renewal::start(client, identity, contents, lease_gone, metrics);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());
@@ -80,14 +82,14 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let server_ended = tokio::select! {
         () = &mut agent => {
             if !stop.token().is_cancelled() {
-                // The next run adopts what is in the kernel.
+                // The next run adopts the addresses in the kernel.
                 return Err("the protocol for local addresses has ended".into());
             }
             false
         }
         ended = server.join() => {
             if !stop.token().is_cancelled() {
-                // Without its server the program cannot be seen; let the kubelet start it anew.
+                // Without its server the program cannot be observed. The kubelet restarts it.
                 ended??;
                 return Err("the HTTP server has ended".into());
             }

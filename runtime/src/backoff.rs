@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Delays that double from `first` to `max`; each is drawn from the upper half of its step.
+/// Delays that double from `first` to `max`. Each is a random time between half of its step and the whole step.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -11,13 +11,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts at `first`.
+    /// A backoff whose first delay is `first`.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self { first, max, failures: 0 }
     }
 
-    /// For watches: 0.2 s to 5 s, so that an outage of the API server ends for us soon after it ends.
+    /// The backoff of watches: 0.2 s to 5 s, so that a watch is open again soon after an outage of the API server.
     #[must_use]
     pub const fn watch() -> Self {
         Self::new(Duration::from_millis(200), Duration::from_secs(5))
@@ -30,23 +30,25 @@ impl Backoff {
         delay.mul_f64(0.5 + 0.5 * random_unit())
     }
 
-    /// Starts anew after a success.
+    /// Starts again at the first delay, after a success.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Failures since the last success.
+    /// The number of failures since the last success.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-fn step(first: Duration, max: Duration, failures: u32) -> Duration {
+/// The delay after this many earlier failures, without jitter: `first`, doubled for each of them, up to `max`.
+#[must_use]
+pub fn step(first: Duration, max: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures.min(31))).min(max)
 }
 
-/// A random number from 0 up to 1; one half if the kernel gives none.
+/// A random number in [0, 1). One half if the kernel has no random numbers.
 #[must_use]
 pub fn random_unit() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / (f64::from(u32::MAX) + 1.0))

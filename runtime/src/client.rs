@@ -1,4 +1,4 @@
-//! The connection to the API server.
+//! The client of the API server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,47 +13,48 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower::{BoxError, ServiceBuilder};
 
-/// Why there is no client.
+/// Why the client cannot be made.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The kubeconfig cannot be used.
     #[error("cannot use the kubeconfig: {0}")]
     Kubeconfig(#[from] KubeconfigError),
-    /// Neither in a cluster nor a kubeconfig.
-    #[error("not inside a cluster ({0}): give --kubeconfig or set KUBECONFIG")]
+    /// The program runs outside a cluster and has no kubeconfig.
+    #[error("not inside a cluster ({0}): use --kubeconfig or set KUBECONFIG")]
     InCluster(#[from] InClusterError),
     /// The certificates or credentials cannot be used.
     #[error("cannot set up the connection to the API server: {0}")]
     Client(#[from] kube::Error),
-    /// The program's name is not a header value.
-    #[error("invalid user agent")]
+    /// The user agent cannot be sent in a header.
+    #[error("invalid user agent: {0}")]
     UserAgent(#[from] http::header::InvalidHeaderValue),
 }
 
-/// How long a TCP connection may take.
+/// How long opening a TCP connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A silent connection is probed by the kernel after this time, and then at this interval until it answers: one packet
-/// without content each way every 3 s, of which neither program ever hears.
+/// TCP keepalive: the kernel probes a silent connection after the first time, and repeats the probe at the second until
+/// the peer answers. On an idle connection that is one empty packet in each direction every 3 s.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
-/// Unanswered probes until the connection counts as dead: many, for a lossy network is no dead one.
+/// How many probes stay unanswered until the connection counts as dead. Some may be lost on a network that works.
 const KEEPALIVE_PROBES: u32 = 5;
-/// After this time a connection whose other end is gone breaks, whether we say something or not.
+/// After this time a connection breaks whose peer is gone, whether or not data was sent on it.
 pub const DEAD_AFTER: Duration = Duration::from_secs(8);
-/// Linux looks at this limit, not at the number of probes, and only when it is about to send the next probe: so it must
-/// be over by then (`tcp_keepalive_timer`).
+/// The limit for unacknowledged data and probes. When it is set, Linux ignores the number of probes and checks this
+/// limit each time it is about to send one (`tcp_keepalive_timer`). It must therefore have passed before the last of
+/// them.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(7_500);
 
-/// Makes a client; connects at its first request.
+/// Makes a client. It connects with its first request.
 ///
-/// Uses the kubeconfig if one is given, else what a pod finds in its environment and its service
-/// account; the address of the API server is then an IP address and needs no name lookup. Watches
-/// may be silent for ever as long as the peer answers keepalive probes, so there is no read
-/// timeout: every other request needs a deadline of its caller.
+/// The client uses the kubeconfig if one is given. Otherwise it uses the environment and the service account of its
+/// pod, where the address of the API server is an IP address that needs no name lookup. There is no read timeout,
+/// because a watch may be silent for any time while the peer answers keepalive probes. The caller must therefore set a
+/// deadline for every other request.
 ///
 /// # Errors
-/// When there is no usable configuration.
+/// There is no valid configuration.
 pub async fn connect(kubeconfig: Option<&Path>, user_agent: &str) -> Result<Client, ConnectError> {
-    // Fails only when a provider is installed already, which is as good.
+    // This fails only if a provider is installed already.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
     let mut config = match kubeconfig {
         Some(path) => {
@@ -74,7 +75,7 @@ fn build(config: &Config) -> Result<Client, kube::Error> {
     connector.set_keepalive(Some(KEEPALIVE.0));
     connector.set_keepalive_interval(Some(KEEPALIVE.1));
     connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
-    // Data that we sent and nobody acknowledged: the keepalive does not probe then.
+    // The kernel sends no keepalive probes while sent data is unacknowledged.
     connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     let https = config.rustls_https_connector_with_connector(connector)?;
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
@@ -90,7 +91,7 @@ fn build(config: &Config) -> Result<Client, kube::Error> {
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }
 
-/// The namespace that a pod's service account lives in; nothing outside of a pod.
+/// The namespace of the pod, from its service account. `None` outside of a pod.
 #[must_use]
 pub fn pod_namespace() -> Option<String> {
     let text = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;

@@ -1,21 +1,21 @@
-//! What both programs share and no library gives.
+//! What both programs share: their connection to the API server, their logs, metrics and events.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`log`] | one JSON object per line on standard output |
-//! | [`signal`] | the graceful stop |
-//! | [`client`] | the connection to the API server |
-//! | [`watch`] | a watch that never ends and backs off on errors |
-//! | [`server`] | `/metrics`, `/healthz`, `/readyz` |
-//! | [`memory`] | giving it back |
-//! | [`metrics`] | series that both programs export |
-//! | [`process`] | the standard `process_*` series |
-//! | [`events`] | Kubernetes events: queued, limited, repeats counted |
-//! | [`leader`] | leader election over one Lease |
-//! | [`write`] | the outcome of a write: what to do next, how to count it |
+//! | [`log`] | the log: one JSON object per line on standard output |
+//! | [`signal`] | the signals that stop the program gracefully |
+//! | [`client`] | the client of the API server |
+//! | [`watch`] | watches that never end and back off after errors |
+//! | [`server`] | the HTTP server of `/metrics`, `/healthz` and `/readyz` |
+//! | [`memory`] | returning freed memory to the system |
+//! | [`metrics`] | the metrics that both programs export |
+//! | [`process`] | the standard metrics `process_*` |
+//! | [`events`] | Kubernetes events: queued, limited in rate, with repeats counted |
+//! | [`leader`] | leader election with one Lease |
+//! | [`write`] | outcomes of writes to the API server: the next step, and the metric |
 //! | [`backoff`] | growing delays with jitter |
-//! | [`clock`] | a clock that no suspension stops |
-//! | [`task`] | a task that ends with its owner |
+//! | [`clock`] | a clock that does not stop while the machine is suspended |
+//! | [`task`] | tasks that end with their owner |
 
 pub mod backoff;
 pub mod client;

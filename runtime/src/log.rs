@@ -1,8 +1,7 @@
 //! One JSON object per line on standard output (specification, api.md 8).
 //!
-//! Each has `level`, `caller`, `msg` and the fields of the event; there is no time in it because
-//! the container runtime adds one. The environment variable [`LEVEL`] is `info` (the default) or
-//! `debug`.
+//! Each line has `level`, `caller`, `msg` and the fields of the entry. It has no time, because the container runtime
+//! adds one. The environment variable [`LEVEL`] sets the level: `info` (the default) or `debug`.
 
 use std::fmt::{self, Debug};
 use std::io::Write;
@@ -16,16 +15,16 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The environment variable with the level.
+/// The environment variable that sets the level.
 pub const LEVEL: &str = "PURELB_LOG_LEVEL";
 
-/// Starts the log; later calls do nothing.
+/// Starts the log. Later calls have no effect.
 pub fn init() {
     let level = std::env::var(LEVEL).unwrap_or_default();
     let _already_started = tracing_subscriber::registry().with(JsonLines.with_filter(filter(&level))).try_init();
 }
 
-/// Other crates say little of use below `warn`; what goes wrong in a watch is logged by us.
+/// Other crates log little of use below `warn`. Errors of watches are logged by [`crate::watch`].
 fn filter(level: &str) -> Targets {
     let ours = match level.to_ascii_lowercase().as_str() {
         "debug" => LevelFilter::DEBUG,
@@ -46,7 +45,7 @@ struct JsonLines;
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let line = line(event);
-        // Nobody to tell if standard output is gone.
+        // If standard output is closed, there is nowhere to report it.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     }
 }
@@ -66,7 +65,7 @@ fn line(event: &Event<'_>) -> String {
     line
 }
 
-/// The path below the crate's `src`, or the file's name for other people's crates.
+/// The path below the crate's `src`, or the whole path if there is none.
 fn short(file: &str) -> &str {
     file.rsplit_once("src/").map_or(file, |(_, path)| path)
 }
@@ -110,7 +109,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// An error with its causes, each said once.
+/// Formats an error with its causes, each once.
 ///
 /// # Examples
 /// ```
@@ -126,7 +125,7 @@ impl fmt::Display for ErrorChain<'_> {
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Many libraries repeat the cause in their own text.
+            // Many libraries repeat the text of the cause in their own.
             if !last.contains(&text) {
                 write!(f, ": {text}")?;
                 last = text;

@@ -1,7 +1,9 @@
-//! Giving memory back.
+//! Returning freed memory to the system.
 
-/// Returns what was freed to the system. The allocator of the C library keeps it for later, but what a first list or a
-/// reading of ten thousand addresses takes for a moment is not needed again for long.
+/// Returns freed memory to the system.
+///
+/// The C library keeps freed memory for later use. The first list of all objects, or a dump of ten thousand addresses,
+/// needs much memory for a moment and then not for a long time.
 pub fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -1,8 +1,8 @@
-//! Series that both programs export (specification, api.md 7).
+//! The metrics that both programs export (specification, api.md 7).
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
-/// `purelb_k8s_client_*`.
+/// The metrics `purelb_k8s_client_*` and `purelb_election_lease_healthy`.
 #[derive(Debug, Clone)]
 pub struct ClientMetrics {
     /// Work items processed.
@@ -11,15 +11,15 @@ pub struct ClientMetrics {
     pub update_errors: IntCounter,
     /// 1 once the first configuration has been accepted.
     pub config_loaded: IntGauge,
-    /// 1 while the own lease is good.
+    /// 1 while the Lease of this program can be read and written.
     pub lease_healthy: IntGauge,
 }
 
 impl ClientMetrics {
-    /// Registers the series.
+    /// Registers the metrics.
     ///
     /// # Errors
-    /// When series of these names are registered already.
+    /// Metrics of these names are registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             updates: counter(registry, "purelb_k8s_client_updates_total", "Work items processed")?,
@@ -29,7 +29,11 @@ impl ClientMetrics {
                 "purelb_k8s_client_config_loaded_bool",
                 "1 once the first configuration has been accepted",
             )?,
-            lease_healthy: gauge(registry, "purelb_election_lease_healthy", "1 while the own lease is good")?,
+            lease_healthy: gauge(
+                registry,
+                "purelb_election_lease_healthy",
+                "1 while the Lease of this program can be read and written",
+            )?,
         })
     }
 }
@@ -37,7 +41,7 @@ impl ClientMetrics {
 /// Registers a counter.
 ///
 /// # Errors
-/// When the name is taken or none.
+/// The name is registered already, or not valid.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
     let counter = IntCounter::new(name, help)?;
     registry.register(Box::new(counter.clone()))?;
@@ -47,7 +51,7 @@ pub fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Resul
 /// Registers a gauge.
 ///
 /// # Errors
-/// When the name is taken or none.
+/// The name is registered already, or not valid.
 pub fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     let gauge = IntGauge::new(name, help)?;
     registry.register(Box::new(gauge.clone()))?;

@@ -1,10 +1,10 @@
-//! The standard `process_*` series, read from `/proc` at each scrape.
+//! The standard metrics `process_*`, read from `/proc` at each scrape.
 
 use std::fs;
 
 use prometheus::{Counter, Gauge, Registry};
 
-/// `process_*` of this program.
+/// The metrics `process_*` of this program.
 #[derive(Debug, Clone)]
 pub struct ProcessMetrics {
     cpu: Counter,
@@ -14,14 +14,14 @@ pub struct ProcessMetrics {
     threads: Gauge,
 }
 
-/// Ticks per second in `/proc/<pid>/stat`; the same on every Linux that user space can see.
+/// Ticks per second in `/proc/<pid>/stat`. Linux shows the same value to every program.
 const TICKS: f64 = 100.0;
 
 impl ProcessMetrics {
-    /// Registers the series.
+    /// Registers the metrics.
     ///
     /// # Errors
-    /// When series of these names are registered already.
+    /// Metrics of these names are registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let gauge = |name: &str, help: &str| {
             let gauge = Gauge::new(name, help)?;
@@ -44,7 +44,7 @@ impl ProcessMetrics {
         Ok(metrics)
     }
 
-    /// Reads the present values; what cannot be read keeps its last value.
+    /// Reads the present values. A value that cannot be read stays as it was.
     pub fn refresh(&self) {
         if let Some(seconds) =
             stat_fields().and_then(|fields| Some((number(&fields, 11)? + number(&fields, 12)?) / TICKS))
@@ -71,7 +71,7 @@ impl ProcessMetrics {
     }
 }
 
-/// The fields of `/proc/self/stat` after the program's name, which may hold spaces: field 3 is the first.
+/// The fields of `/proc/self/stat` after the name of the program, which can contain spaces. The first is field 3.
 fn stat_fields() -> Option<Vec<String>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;

@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz`, `/readyz` over HTTP; any other path is 404.
+//! The HTTP server of `/metrics`, `/healthz` and `/readyz`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::ProcessMetrics;
 
-/// Whether the program is ready, and if not, why.
+/// Whether the program is ready, and the reason if it is not.
 ///
-/// Clones are the same readiness. It starts out unready.
+/// Clones share one state. At first it is not ready.
 #[derive(Debug, Clone)]
 pub struct Readiness(Arc<Mutex<Result<(), String>>>);
 
@@ -28,12 +28,12 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// From now on ready.
+    /// Sets the state to ready.
     pub fn ready(&self) {
         self.set(Ok(()));
     }
 
-    /// From now on not ready, for this reason.
+    /// Sets the state to not ready, with a reason.
     pub fn unready(&self, why: impl Into<String>) {
         self.set(Err(why.into()));
     }
@@ -42,10 +42,10 @@ impl Readiness {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Ready, or why not.
+    /// The state.
     ///
     /// # Errors
-    /// The reason, a sentence for people.
+    /// The reason why the program is not ready, for people to read.
     pub fn get(&self) -> Result<(), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -66,16 +66,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens; without a host on all addresses, of both families where the machine has both.
+    /// Starts to listen on the address `host`, or on all addresses of both families if there is none.
     ///
     /// # Errors
-    /// When the port is taken, or the host is no address of this machine.
+    /// The port is in use, or `host` is not an address of this machine.
     pub async fn bind(host: Option<IpAddr>, port: u16) -> io::Result<Self> {
         let listener = match host {
             Some(host) => TcpListener::bind((host, port)).await?,
             None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
                 Ok(listener) => listener,
-                // IPv6 is switched off on this machine.
+                // The machine has no IPv6.
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?
                 }
@@ -86,18 +86,19 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens, with the port that the kernel chose if 0 was asked.
+    /// Where it listens. If port 0 was requested, this has the port that the kernel chose.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until the stop, and then finishes the requests under way.
+    /// Answers requests until `stop` is cancelled, and then finishes the requests under way. The caller has to limit
+    /// the time for that.
     ///
-    /// `extra` adds further paths. The caller bounds the time after the stop.
+    /// `extra` adds further paths.
     ///
     /// # Errors
-    /// When the listener fails, or `process_*` is registered already.
+    /// The listener fails, or `process_*` is registered already.
     pub async fn run(
         self,
         registry: Registry,

@@ -1,4 +1,4 @@
-//! The graceful stop.
+//! The signals that stop the program gracefully.
 
 use std::io;
 
@@ -15,17 +15,17 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Cancelled by the first of the signals INT, QUIT and TERM.
+    /// A token that the first of the signals INT, QUIT and TERM cancels.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.token.clone()
     }
 }
 
-/// Listens for INT, QUIT and TERM from now on. Keep the result as long as the program runs.
+/// Starts to listen for INT, QUIT and TERM. Dropping the result ends that.
 ///
 /// # Errors
-/// When the signals cannot be caught.
+/// The signals cannot be caught.
 pub fn stop() -> io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
@@ -38,7 +38,7 @@ pub fn stop() -> io::Result<Stop> {
             _ = quit.recv() => "QUIT",
             _ = terminate.recv() => "TERM",
         };
-        tracing::info!(op = "stop", signal = name, "stopping");
+        tracing::info!(op = "stop", signal = name, "received a signal to stop");
         cancel.cancel();
     });
     Ok(Stop { token, _listener: listener })

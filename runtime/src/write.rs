@@ -1,36 +1,36 @@
-//! The outcome of a write: what to do next, how to count it.
+//! Outcomes of writes to the API server: the next step, and the metric.
 
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, Opts, Registry};
 use thiserror::Error;
 
-/// Why a write did not come back with success.
+/// Why a write did not succeed.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// No answer in time; the write may still happen.
+    /// There was no answer in time. The write may still take effect.
     #[error("no answer from the API server within {0:?}")]
     Deadline(Duration),
-    /// The API server, or the way to it, said no.
+    /// The API server refused the write, or could not be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
 
-/// What to do about a [`WriteError`].
+/// The next step after a [`WriteError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// The object has changed: make the write anew from its newer state.
+    /// The object has changed. Make a new write from its present state.
     Remake,
-    /// The object is gone.
+    /// The object does not exist any more. Forget it.
     Forget,
-    /// The same write, after this time at least.
+    /// Send the same write again, not before this time has passed.
     Retry(Option<Duration>),
-    /// The API server will never accept it as it is (invalid, forbidden): try seldom, and tell.
+    /// The API server does not accept the write (it is invalid or forbidden). Try again rarely, and report it.
     Refused,
 }
 
 impl WriteError {
-    /// What to do next.
+    /// The next step.
     #[must_use]
     pub fn next(&self) -> Next {
         let Self::Api(kube::Error::Api(status)) = self else { return Next::Retry(None) };
@@ -41,7 +41,7 @@ impl WriteError {
         match status.code {
             404 | 410 => Next::Forget,
             409 => Next::Remake,
-            // The API server asks for one second when it says nothing else.
+            // One second is what the API server asks for by default.
             429 => Next::Retry(Some(after().unwrap_or(Duration::from_secs(1)))),
             400..=499 => Next::Refused,
             _ => Next::Retry(after()),
@@ -68,7 +68,7 @@ impl WriteError {
 /// Runs a request with a deadline.
 ///
 /// # Errors
-/// The request's error, or [`WriteError::Deadline`].
+/// The error of the request, or [`WriteError::Deadline`].
 pub async fn within<T>(
     deadline: Duration,
     request: impl Future<Output = Result<T, kube::Error>>,
@@ -79,7 +79,7 @@ pub async fn within<T>(
     }
 }
 
-/// Counts writes to the API server by what was written and how it went.
+/// Counts writes to the API server by their object and their outcome.
 #[derive(Debug, Clone)]
 pub struct WriteCounter(IntCounterVec);
 
@@ -87,7 +87,7 @@ impl WriteCounter {
     /// Registers `purelb_api_writes_total{object, outcome}`.
     ///
     /// # Errors
-    /// When a series of this name is registered already.
+    /// A metric of this name is registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let options = Opts::new("purelb_api_writes_total", "Writes sent to the API server");
         let counter = IntCounterVec::new(options, &["object", "outcome"])?;
@@ -95,10 +95,10 @@ impl WriteCounter {
         Ok(Self(counter))
     }
 
-    /// Counts one write and hands its result on.
+    /// Counts one write and returns its result.
     ///
     /// # Errors
-    /// The error that is handed in.
+    /// The error of the write.
     pub fn count<T>(&self, object: &str, result: Result<T, WriteError>) -> Result<T, WriteError> {
         let outcome = result.as_ref().map_or_else(WriteError::outcome, |_| "success");
         self.0.with_label_values(&[object, outcome]).inc();

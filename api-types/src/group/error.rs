@@ -31,7 +31,7 @@ pub enum GroupError {
         /// What is wrong with it.
         source: AggregationError,
     },
-    /// The range leaves its subnet.
+    /// The range is not inside its subnet.
     #[error("{field}: range {range} is not contained by network {subnet}: correct the range or the subnet")]
     OutsideSubnet {
         /// Path of the pool below `spec`.
@@ -41,8 +41,8 @@ pub enum GroupError {
         /// The subnet as written.
         subnet: String,
     },
-    /// The range is of the other family than its field says.
-    #[error("{field}: {range} is no {expected} range: move it to the pool of its own family")]
+    /// The range is not of the family that its field is for.
+    #[error("{field}: {range} is not an {expected} range: move it to the pools of its own family")]
     WrongFamily {
         /// Path of the pool below `spec`.
         field: String,
@@ -63,40 +63,40 @@ pub enum GroupError {
         /// Its range as written.
         second_range: String,
     },
-    /// Version v1: the flat range is of a family that other fields give too.
-    #[error("local.pool is an {0} range, and local also has {0} pools: give each family in one form only")]
+    /// Version v1: the flat range is of a family for which other fields have ranges too.
+    #[error("local.pool is an {0} range, and local also has {0} pools: use one form for each family")]
     FlatTwice(Family),
-    /// Version v1: a flat field lacks its companion.
-    #[error("local.{given} is given without local.{missing}: a range needs both")]
+    /// Version v1: one of the two flat fields is missing.
+    #[error("local.{given} is set without local.{missing}: set both")]
     FlatIncomplete {
-        /// The field that is there.
+        /// The field that is set.
         given: &'static str,
-        /// The field that is not.
+        /// The field that is missing.
         missing: &'static str,
     },
-    /// No range at all.
+    /// The group has no range.
     #[error(
-        "no valid address range found: give spec.{0} at least one of v4pool, v4pools, v6pool, v6pools (in version v1 also pool and subnet)"
+        "no valid address range found: set in spec.{0} at least one of v4pool, v4pools, v6pool, v6pools (in version v1 also pool and subnet)"
     )]
     NoRange(&'static str),
-    /// None of the kinds, or more than one.
+    /// The group has no kind, or more than one.
     #[error("pool must specify exactly one of local, remote, or external")]
     Kind,
-    /// Both ways to use several ranges.
-    #[error("multiPool and balancePools are mutually exclusive: keep one of them")]
+    /// Both ways to use several ranges are set.
+    #[error("multiPool and balancePools are mutually exclusive: remove one of them")]
     MultiAndBalance,
-    /// Version v1's Netbox client is gone.
+    /// The group is of kind `netbox`, which only earlier releases support.
     #[error(
-        "netbox is no longer supported: run an IPAM sidecar for Netbox in the allocator's pod and name it in spec.external, or give the ranges in spec.local or spec.remote"
+        "netbox is no longer supported: run an IPAM sidecar for Netbox in the allocator's pod and refer to it in spec.external, or list the ranges in spec.local or spec.remote"
     )]
     Netbox,
-    /// No socket to reach the sidecar by.
+    /// The path of the sidecar's socket is not absolute.
     #[error("external.socket must be the absolute path of a Unix socket, not {0:?}")]
     Socket(String),
 }
 
 impl GroupError {
-    /// The reason for a condition: one word in `CamelCase`.
+    /// The reason of the condition `Ready`: one word in `CamelCase`.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -1,20 +1,20 @@
-//! The fields of a ServiceGroup that hold ranges.
+//! The fields of a ServiceGroup that hold ranges, in all forms that the two versions have.
 
-use ipnetwork::IpNetwork;
+use super::error::GroupError;
+use super::pool::Pool;
+use crate::Family;
+use crate::service_group::{AddressPool, LocalSpec, RemoteSpec};
 
-use super::{GroupError, Pool};
-use crate::range::parse_cidr;
-use crate::service_group::{AddressPool, LocalSpec};
-use crate::{AddressRange, Aggregation, Family};
-
-/// The range fields of one kind of group.
+/// The fields with ranges of one kind of group.
 pub(super) struct Fields<'a> {
-    pub(super) parent: &'static str,
-    pub(super) v4pools: Option<&'a [AddressPool]>,
-    pub(super) v4pool: Option<&'a AddressPool>,
-    pub(super) v6pools: Option<&'a [AddressPool]>,
-    pub(super) v6pool: Option<&'a AddressPool>,
-    pub(super) flat: Option<&'a LocalSpec>,
+    /// The name of the kind below `spec`.
+    parent: &'static str,
+    v4pools: Option<&'a [AddressPool]>,
+    v4pool: Option<&'a AddressPool>,
+    v6pools: Option<&'a [AddressPool]>,
+    v6pool: Option<&'a AddressPool>,
+    /// Where the flat fields of version v1 are.
+    flat: Option<&'a LocalSpec>,
 }
 
 impl<'a> Fields<'a> {
@@ -29,6 +29,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    pub(super) fn of_remote(remote: &'a RemoteSpec) -> Self {
+        Self {
+            parent: "remote",
+            v4pools: remote.v4pools.as_deref(),
+            v4pool: remote.v4pool.as_ref(),
+            v6pools: remote.v6pools.as_deref(),
+            v6pool: remote.v6pool.as_ref(),
+            flat: None,
+        }
+    }
+
+    /// All pools, in the order of [`Group::pools`](super::Group::pools).
     pub(super) fn pools(&self) -> Result<Vec<Pool>, GroupError> {
         let mut found: Vec<(String, Pool)> = Vec::new();
         for (family, name, list, single) in
@@ -36,15 +48,15 @@ impl<'a> Fields<'a> {
         {
             for (index, written) in list.unwrap_or_default().iter().enumerate() {
                 let field = format!("{}.{name}s[{index}]", self.parent);
-                found.push((field.clone(), pool(&field, written, Some(family))?));
+                found.push((field.clone(), Pool::new(&field, written, Some(family))?));
             }
             if let Some(written) = single {
                 let field = format!("{}.{name}", self.parent);
-                found.push((field.clone(), pool(&field, written, Some(family))?));
+                found.push((field.clone(), Pool::new(&field, written, Some(family))?));
             }
         }
         let flat = match self.flat.map_or(Ok(None), flat_pool) {
-            // A leftover of the flat form beside the other one (specification, api.md 4).
+            // A group that has pools in the other form may keep remains of the flat one (specification, api.md 4).
             Err(GroupError::FlatIncomplete { .. }) if !found.is_empty() => None,
             flat => flat?,
         };
@@ -77,42 +89,15 @@ impl<'a> Fields<'a> {
 
 /// The flat range of version v1, if there is one.
 fn flat_pool(local: &LocalSpec) -> Result<Option<Pool>, GroupError> {
-    // Programs that write every field write the absent ones as empty.
+    // Some clients write absent fields as empty strings.
     let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     match (given(&local.pool), given(&local.subnet)) {
         (Some(range), Some(subnet)) => {
             let written = AddressPool { pool: range, subnet, aggregation: given(&local.aggregation) };
-            pool("local", &written, None).map(Some)
+            Pool::new("local", &written, None).map(Some)
         }
         (Some(_), None) => Err(GroupError::FlatIncomplete { given: "pool", missing: "subnet" }),
         (None, Some(_)) => Err(GroupError::FlatIncomplete { given: "subnet", missing: "pool" }),
         (None, None) => Ok(None),
     }
-}
-
-fn pool(field: &str, written: &AddressPool, expected: Option<Family>) -> Result<Pool, GroupError> {
-    let range: AddressRange =
-        written.pool.parse().map_err(|source| GroupError::Range { field: format!("{field}.pool"), source })?;
-    let family = range.family();
-    if let Some(expected) = expected.filter(|expected| *expected != family) {
-        return Err(GroupError::WrongFamily { field: field.to_owned(), range: written.pool.clone(), expected });
-    }
-    let subnet = parse_cidr(&written.subnet)
-        .and_then(|network| IpNetwork::new(network.network(), network.prefix()).ok())
-        .ok_or_else(|| GroupError::Subnet { field: format!("{field}.subnet"), text: written.subnet.clone() })?;
-    let network = AddressRange::of_network(subnet);
-    if !(network.contains(range.first()) && network.contains(range.last())) {
-        return Err(GroupError::OutsideSubnet {
-            field: field.to_owned(),
-            range: written.pool.clone(),
-            subnet: written.subnet.clone(),
-        });
-    }
-    let aggregation = written
-        .aggregation
-        .as_deref()
-        .map_or(Ok(Aggregation::Subnet), str::parse)
-        .and_then(|aggregation: Aggregation| aggregation.fits(family))
-        .map_err(|source| GroupError::Aggregation { field: format!("{field}.aggregation"), source })?;
-    Ok(Pool { range, text: written.pool.clone(), subnet, aggregation })
 }

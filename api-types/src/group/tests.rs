@@ -9,7 +9,7 @@ fn group(spec: Value) -> Result<Group, GroupError> {
 }
 
 #[test]
-fn the_seeds_groups() {
+fn groups_of_version_v1_are_subnet_or_routed() {
     let v4 = group(json!({"local": {
         "aggregation": "/32", "pool": "172.30.200.155-172.30.200.160", "subnet": "172.30.200.0/24", "announce": "SubnetOrRouted"
     }}))
@@ -19,7 +19,7 @@ fn the_seeds_groups() {
     assert_eq!(v4.pools[0].prefix_len(), 32);
     assert!(v4.serves(Family::V4) && !v4.serves(Family::V6));
 
-    // As an old release stored it: without the marker.
+    // Earlier releases stored such groups without the field `announce`.
     let v6 = group(json!({"local": {
         "aggregation": "/128", "pool": "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff", "subnet": "2001:470:8bf5:2::/64"
     }}))
@@ -51,7 +51,7 @@ fn pools_keep_their_order_ipv4_first() {
 #[case(json!({"local": {"v4pool": {"pool": "192.0.2.9-192.0.2.1", "subnet": "192.0.2.0/24"}}}), "InvalidRange", "local.v4pool.pool")]
 #[case(json!({"local": {"v4pool": {"pool": "198.51.100.1/32", "subnet": "192.0.2.0/24"}}}), "RangeOutsideSubnet", "not contained by network 192.0.2.0/24")]
 #[case(json!({"local": {"v4pool": {"pool": "192.0.2.1/32", "subnet": "192.0.2.0"}}}), "InvalidSubnet", "invalid subnet")]
-#[case(json!({"local": {"v4pool": {"pool": "2001:db8::1/128", "subnet": "2001:db8::/64"}}}), "InvalidRange", "no IPv4 range")]
+#[case(json!({"local": {"v4pool": {"pool": "2001:db8::1/128", "subnet": "2001:db8::/64"}}}), "InvalidRange", "not an IPv4 range")]
 #[case(json!({"local": {"v4pool": {"pool": "192.0.2.1/32", "subnet": "192.0.2.0/24", "aggregation": "/64"}}}), "InvalidAggregation", "32 bits")]
 #[case(json!({"local": {"pool": "192.0.2.1/32", "subnet": "192.0.2.0/24", "aggregation": "32"}}), "InvalidAggregation", "\"/32\"")]
 #[case(json!({"local": {"pool": "192.0.2.1/32"}}), "NoRange", "without local.subnet")]
@@ -66,7 +66,7 @@ fn refuses(#[case] spec: Value, #[case] reason: &str, #[case] says: &str) {
 }
 
 #[test]
-fn leftovers_of_the_flat_form_do_no_harm() {
+fn remains_of_the_flat_form_are_ignored() {
     let pools = json!([{"pool": "192.0.2.1/32", "subnet": "192.0.2.0/24"}]);
     for local in [
         json!({"subnet": "192.0.2.0/24", "v4pools": pools}),
@@ -78,7 +78,7 @@ fn leftovers_of_the_flat_form_do_no_harm() {
 
 proptest! {
     #[test]
-    fn a_group_that_exists_is_sound(
+    fn a_valid_group_has_disjoint_pools_inside_their_subnets(
         pools in prop::collection::vec((any::<[u8; 4]>(), 0_u8..=34, any::<[u8; 4]>(), 0_u8..=34, 6_u8..40), 1..4)
     ) {
         let written: Vec<_> = pools
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(pool in "\\PC{0,40}", subnet in "\\PC{0,40}", aggregation in "\\PC{0,8}") {
+    fn never_panics(pool in "\\PC{0,40}", subnet in "\\PC{0,40}", aggregation in "\\PC{0,8}") {
         let _ = group(json!({"local": {"pool": pool, "subnet": subnet, "aggregation": aggregation}}));
     }
 }

@@ -1,4 +1,4 @@
-//! `make demo`: the whole road once, from the manifests to a client's answer, shown step by step.
+//! `make demo`: from the manifests to a client's answer, step by step.
 
 use std::{
     collections::BTreeSet,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, os::unix::process::CommandExt, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Args, Parser, Subcommand};
-use e2e::{Cluster, Error, HostId, Layout, Result, calico, forward, holder};
+use e2e::{Cluster, Error, HostId, Layout, Result, boot, calico, forward};
 
 /// A real Kubernetes cluster in network namespaces of this machine.
 #[derive(Parser)]
@@ -74,9 +74,9 @@ enum Task {
         server: SocketAddr,
     },
     #[command(hide = true)]
-    Holder { plan: PathBuf },
+    Holder { spec: PathBuf },
     #[command(hide = true)]
-    Init { plan: PathBuf },
+    Init { spec: PathBuf },
     #[command(hide = true)]
     Forward { target: SocketAddr },
     #[command(hide = true)]
@@ -116,8 +116,8 @@ fn run(task: Task) -> Result<()> {
             print!("{answer}");
             Ok(())
         }
-        Task::Holder { plan } => holder::hold(&plan),
-        Task::Init { plan } => holder::init(&plan),
+        Task::Holder { spec } => boot::hold(&spec),
+        Task::Init { spec } => boot::init(&spec),
         Task::Forward { target } => block_on(forward::run(target)),
         Task::Calico { name } => block_on(calico::run(&Layout::new(&name)?)),
     }

@@ -1,11 +1,14 @@
-//! Killed at random moments under load: nothing is lost and nothing is given twice.
+//! Allocators killed at random moments under load: no address is lost, and none is allocated twice.
 
 use std::{
     env,
     time::{Duration, Instant},
 };
 
-use e2e::{Replica, Signal, audit::audit_at_rest, eventually, testing::installed};
+use e2e::{
+    Signal, eventually,
+    testing::{Replica, audit::audit_at_rest, installed},
+};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -14,9 +17,10 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    field::{Field, NoPods, group, pool, service, straight},
-    vigil::Vigil,
+use crate::support::{
+    fixture::{Fixture, group, pool, service},
+    invariants::InvariantWatch,
+    replicas::{WithoutAllocator, cluster_kubeconfig},
 };
 
 /// How long, in seconds, unless `PURELB_CRASH_SECONDS` says otherwise.
@@ -73,16 +77,16 @@ async fn disturb(services: &Api<Service>, random: &mut Random) {
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_at_random_moments_under_load() {
     let cluster = installed().await;
-    let _without = NoPods::new(&cluster).await;
-    let mut field = Field::new(&cluster, "crash").await;
+    let _without = WithoutAllocator::new(&cluster).await;
+    let mut fixture = Fixture::new(&cluster, "crash").await;
     // Fewer addresses than Services, so that some always wait.
     let ranges = json!({"v4pool": pool("203.0.113.0/27", "203.0.113.0/24"), "v6pool": pool("2001:db8:c::/123", "2001:db8:c::/64")});
-    field.group("crash", json!({"remote": ranges})).await;
-    let vigil = Vigil::keep(field.client.clone());
+    fixture.group("crash", json!({"remote": ranges})).await;
+    let invariants = InvariantWatch::start(fixture.client.clone());
     let seed = number("PURELB_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) | 1);
     println!("PURELB_CRASH_SEED={seed}");
     let mut random = Random(seed);
-    let kubeconfig = straight(&cluster);
+    let kubeconfig = cluster_kubeconfig(&cluster);
     let start = |name: &str| Replica::start(&cluster, name, &kubeconfig).unwrap();
     let mut replicas = [start("one"), start("two")];
     let mut last_death = Instant::now();
@@ -90,7 +94,7 @@ async fn crash_at_random_moments_under_load() {
     let end = Instant::now() + Duration::from_secs(number("PURELB_CRASH_SECONDS").unwrap_or(SECONDS));
     let mut deaths = 0;
     while Instant::now() < end {
-        let services = field.services();
+        let services = fixture.services();
         let seeds: Vec<u64> = (0..8).map(|_| random.below(u64::MAX - 1) | 1).collect();
         stream::iter(seeds)
             .for_each_concurrent(4, |seed| {
@@ -111,14 +115,14 @@ async fn crash_at_random_moments_under_load() {
         }
     }
     println!("{deaths} deaths");
-    let services: Api<Service> = Api::all(field.client.clone());
+    let services: Api<Service> = Api::all(fixture.client.clone());
     eventually(Duration::from_secs(40), "a cluster at rest in which every rule holds", async || {
         let all = services.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let broken = audit_at_rest(&all.items, &field.ranges().await);
-        let waiting = all.items.iter().filter(|it| it.metadata.namespace.as_ref() == Some(&field.space)).count();
+        let broken = audit_at_rest(&all.items, &fixture.ranges().await);
+        let waiting = all.items.iter().filter(|it| it.metadata.namespace.as_ref() == Some(&fixture.namespace)).count();
         if broken.is_empty() { Ok(()) } else { Err(format!("of {waiting}: {broken:#?}")) }
     })
     .await
     .unwrap();
-    vigil.end();
+    invariants.assert_held();
 }

@@ -1,28 +1,29 @@
-//! Addresses from an IPAM sidecar. The allocator runs outside the cluster, where the tests can reach its socket; only the
-//! last test runs both in the allocator's pod, as a user does.
+//! Addresses from an IPAM sidecar. The allocator runs outside the cluster, where the tests can reach its socket; only
+//! the last test runs both in the allocator's pod, as a user does.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Cluster, NAMESPACE, Replica, Signal, checkout, eventually,
-    testing::{DEADLINE, installed},
+    Cluster, NAMESPACE, Signal, checkout, eventually,
+    testing::{DEADLINE, Replica, installed},
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::{
-    field::{Field, NoPods, group, pool, straight},
-    sidecar::{Mood, Place, Sidecar},
+use crate::support::{
+    fixture::{Fixture, group, remote},
+    replicas::{WithoutAllocator, cluster_kubeconfig},
+    sidecar::{Behavior, Sidecar, SidecarFiles},
 };
 
-fn external(place: &Place) -> Value {
+fn external(place: &SidecarFiles) -> Value {
     json!({"external": {"provider": "example", "socket": place.socket(), "announce": "remote"}})
 }
 
 async fn leading(cluster: &Cluster, name: &str) -> Replica {
-    let replica = Replica::start(cluster, name, &straight(cluster)).unwrap();
+    let replica = Replica::start(cluster, name, &cluster_kubeconfig(cluster)).unwrap();
     replica.leading(DEADLINE).await.unwrap();
     replica
 }
@@ -30,7 +31,7 @@ async fn leading(cluster: &Cluster, name: &str) -> Replica {
 /// Waits until the sidecar has this many leases.
 async fn leases(sidecar: &Sidecar, count: usize) {
     eventually(DEADLINE, format!("{count} leases"), async || {
-        let leases = sidecar.leases();
+        let leases = sidecar.allocations();
         if leases.len() == count { Ok(()) } else { Err(format!("{leases:?}")) }
     })
     .await
@@ -40,31 +41,31 @@ async fn leases(sidecar: &Sidecar, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn external_addresses_come_and_go_back() {
     let cluster = installed().await;
-    let _without = NoPods::new(&cluster).await;
-    let mut field = Field::new(&cluster, "ext").await;
-    let place = Place::new(&cluster, "ext", &["198.51.100.16/29", "2001:db8:51::10/125"]);
+    let _without = WithoutAllocator::new(&cluster).await;
+    let mut fixture = Fixture::new(&cluster, "ext").await;
+    let place = SidecarFiles::new(&cluster, "ext", &["198.51.100.16/29", "2001:db8:51::10/125"]);
     let sidecar = place.run();
-    field.group("ext", external(&place)).await;
+    fixture.group("ext", external(&place)).await;
     let replica = leading(&cluster, "ext").await;
-    field.condition("ext", "Ready", "True", "example").await;
+    fixture.condition("ext", "Ready", "True", "example").await;
     for (name, families) in
         [("both", json!(["IPv4", "IPv6"])), ("typed", json!(["IPv4"])), ("edited", json!(["IPv4", "IPv6"]))]
     {
         let policy = if families.as_array().unwrap().len() == 2 { "RequireDualStack" } else { "SingleStack" };
-        field.create(name, &[group("ext")], json!({"ipFamilies": families, "ipFamilyPolicy": policy})).await;
-        field.cluster.service_addresses(&field.space, name, families.as_array().unwrap().len()).await.unwrap();
+        fixture.create(name, &[group("ext")], json!({"ipFamilies": families, "ipFamilyPolicy": policy})).await;
+        fixture.cluster.service_addresses(&fixture.namespace, name, families.as_array().unwrap().len()).await.unwrap();
     }
-    field.has("both", &["198.51.100.16", "2001:db8:51::10"]).await;
-    assert_eq!(field.annotation("both", "allocated-from").await.as_deref(), Some("ext"));
-    assert_eq!(field.annotation("both", "pool-type").await.as_deref(), Some("remote"));
-    // Exactly one write, which carries all of it.
-    let writes = field.service("both").await.metadata.managed_fields.unwrap();
+    fixture.has("both", &["198.51.100.16", "2001:db8:51::10"]).await;
+    assert_eq!(fixture.annotation("both", "allocated-from").await.as_deref(), Some("ext"));
+    assert_eq!(fixture.annotation("both", "pool-type").await.as_deref(), Some("remote"));
+    // Exactly one write, with all of it.
+    let writes = fixture.service("both").await.metadata.managed_fields.unwrap();
     assert_eq!(writes.iter().filter(|entry| entry.manager.as_deref() == Some("purelb-allocator")).count(), 1);
     let counts = json!({
         "ipam": "example", "announce": "Remote", "allocatedIPv4": 3, "allocatedIPv6": 2, "availableIPv4": 5, "availableIPv6": 6,
         "addresses": ["198.51.100.16-198.51.100.23", "2001:db8:51::10-2001:db8:51::17"],
     });
-    field.group_status("ext", &counts).await;
+    fixture.group_status("ext", &counts).await;
     let metrics = replica.metrics().unwrap();
     for series in [
         "purelb_address_pool_size{pool=\"ext\"} 16",
@@ -80,58 +81,57 @@ async fn external_addresses_come_and_go_back() {
     assert!(metrics.contains(&calls), "no {calls}:\n{metrics}");
     assert!(metrics.contains("purelb_allocator_sidecar_rpc_duration_seconds_bucket"));
     // Away with them, each in its own way.
-    field.edit("edited", json!({"spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}})).await;
-    field.has("edited", &["198.51.100.18"]).await;
-    field.edit("typed", json!({"spec": {"type": "ClusterIP"}})).await;
-    field.delete("both").await;
+    fixture.edit("edited", json!({"spec": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}})).await;
+    fixture.has("edited", &["198.51.100.18"]).await;
+    fixture.edit("typed", json!({"spec": {"type": "ClusterIP"}})).await;
+    fixture.delete("both").await;
     leases(&sidecar, 1).await;
-    field.group_status("ext", &json!({"allocatedIPv4": 1, "allocatedIPv6": 0})).await;
-    field.edit("typed", json!({"spec": {"type": "LoadBalancer"}})).await;
-    field.has("typed", &["198.51.100.16"]).await;
+    fixture.group_status("ext", &json!({"allocatedIPv4": 1, "allocatedIPv6": 0})).await;
+    fixture.edit("typed", json!({"spec": {"type": "LoadBalancer"}})).await;
+    fixture.has("typed", &["198.51.100.16"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn external_sidecar_that_is_not_there_or_hangs_stops_nobody_else() {
     let cluster = installed().await;
-    let _without = NoPods::new(&cluster).await;
-    let mut field = Field::new(&cluster, "absent").await;
-    let place = Place::new(&cluster, "absent", &["198.51.100.32/29"]);
-    field.group("absent", external(&place)).await;
-    field.group("absent-own", json!({"remote": {"v4pool": pool("203.0.113.0/28", "203.0.113.0/24")}})).await;
+    let _without = WithoutAllocator::new(&cluster).await;
+    let mut fixture = Fixture::new(&cluster, "absent").await;
+    let place = SidecarFiles::new(&cluster, "absent", &["198.51.100.32/29"]);
+    fixture.group("absent", external(&place)).await;
+    fixture.group("absent-own", remote("203.0.113.0/28")).await;
     let _replica = leading(&cluster, "absent").await;
-    field.condition("absent", "Ready", "False", "No such file").await;
-    field.create("waits", &[group("absent")], json!({})).await;
-    field.fails("waits", "Unavailable").await;
+    fixture.condition("absent", "Ready", "False", "No such file").await;
+    fixture.allocation_fails("waits", "absent", "Unavailable").await;
     let own = async |name: &str| {
         let begin = Instant::now();
-        field.create(name, &[group("absent-own")], json!({})).await;
-        field.cluster.service_addresses(&field.space, name, 1).await.unwrap();
+        fixture.create(name, &[group("absent-own")], json!({})).await;
+        fixture.cluster.service_addresses(&fixture.namespace, name, 1).await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(2), "{name} took {:?}", begin.elapsed());
     };
     own("one").await;
     // It comes.
     let sidecar = place.run();
-    field.has("waits", &["198.51.100.32"]).await;
-    field.condition("absent", "Ready", "True", "answers").await;
+    fixture.has("waits", &["198.51.100.32"]).await;
+    fixture.condition("absent", "Ready", "True", "answers").await;
     // It hangs, and others are served as ever.
-    sidecar.set(Mood::Hangs);
+    sidecar.set(Behavior::Hangs);
     for number in 0..20 {
-        field.create(&format!("hangs-{number}"), &[group("absent")], json!({})).await;
+        fixture.create(&format!("hangs-{number}"), &[group("absent")], json!({})).await;
     }
     own("two").await;
-    field.fails("hangs-7", "no answer within 10s").await;
-    field.condition("absent", "Ready", "False", "no answer within 10s").await;
+    fixture.fails("hangs-7", "no answer within 10s").await;
+    fixture.condition("absent", "Ready", "False", "no answer within 10s").await;
     own("three").await;
     // It goes and comes, with what it knew.
     drop(sidecar);
     let sidecar = place.run();
     leases(&sidecar, 8).await;
-    field.has("waits", &["198.51.100.32"]).await;
-    field.condition("absent", "Ready", "True", "answers").await;
-    // It has no more than eight: the others are told.
+    fixture.has("waits", &["198.51.100.32"]).await;
+    fixture.condition("absent", "Ready", "True", "answers").await;
+    // It has no more than eight: the others get an event.
     eventually(DEADLINE, "somebody who is told that nothing is left", async || {
         for number in 0..20 {
-            let events = field.events(&field.space, &format!("hangs-{number}"), "AllocationFailed").await;
+            let events = fixture.events(&fixture.namespace, &format!("hangs-{number}"), "AllocationFailed").await;
             if events.iter().any(|event| event.message.as_ref().is_some_and(|it| it.contains("ResourceExhausted"))) {
                 return Ok(());
             }
@@ -145,53 +145,52 @@ async fn external_sidecar_that_is_not_there_or_hangs_stops_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn external_address_that_is_in_use_is_refused_and_given_back() {
     let cluster = installed().await;
-    let _without = NoPods::new(&cluster).await;
-    let mut field = Field::new(&cluster, "twice").await;
-    let place = Place::new(&cluster, "twice", &["198.51.100.48/29"]);
+    let _without = WithoutAllocator::new(&cluster).await;
+    let mut fixture = Fixture::new(&cluster, "twice").await;
+    let place = SidecarFiles::new(&cluster, "twice", &["198.51.100.48/29"]);
     let sidecar = place.run();
-    field.group("twice", external(&place)).await;
-    field.group("twice-own", json!({"remote": {"v4pool": pool("203.0.113.0/28", "203.0.113.0/24")}})).await;
+    fixture.group("twice", external(&place)).await;
+    fixture.group("twice-own", remote("203.0.113.0/28")).await;
     let _replica = leading(&cluster, "twice").await;
-    field.create("first", &[group("twice")], json!({})).await;
-    field.has("first", &["198.51.100.48"]).await;
-    sidecar.set(Mood::Gives("198.51.100.48"));
-    field.create("second", &[group("twice")], json!({})).await;
-    field.fails("second", "which another Service has").await;
-    sidecar.set(Mood::Gives("203.0.113.3"));
-    field.create("third", &[group("twice")], json!({})).await;
-    field.fails("third", "lies in 203.0.113.0/28 of pool \"twice-own\"").await;
-    sidecar.set(Mood::Fine);
+    fixture.allocate("first", "twice", "198.51.100.48").await;
+    sidecar.set(Behavior::Gives("198.51.100.48"));
+    fixture.allocation_fails("second", "twice", "which another Service has").await;
+    sidecar.set(Behavior::Gives("203.0.113.3"));
+    fixture.allocation_fails("third", "twice", "lies in 203.0.113.0/28 of pool \"twice-own\"").await;
+    sidecar.set(Behavior::Fine);
     for name in ["second", "third"] {
-        field.cluster.service_addresses(&field.space, name, 1).await.unwrap();
+        fixture.cluster.service_addresses(&fixture.namespace, name, 1).await.unwrap();
     }
-    field.has("first", &["198.51.100.48"]).await;
+    fixture.has("first", &["198.51.100.48"]).await;
     leases(&sidecar, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn external_release_is_remembered_over_a_kill_of_the_allocator() {
     let cluster = installed().await;
-    let _without = NoPods::new(&cluster).await;
-    let mut field = Field::new(&cluster, "owes").await;
-    let place = Place::new(&cluster, "owes", &["198.51.100.64/29"]);
-    field.group("owes", external(&place)).await;
+    let _without = WithoutAllocator::new(&cluster).await;
+    let mut fixture = Fixture::new(&cluster, "owes").await;
+    let place = SidecarFiles::new(&cluster, "owes", &["198.51.100.64/29"]);
+    fixture.group("owes", external(&place)).await;
     let first = leading(&cluster, "owes").await;
     {
         let _sidecar = place.run();
-        field.create("gone", &[group("owes")], json!({})).await;
-        field.create("stays", &[group("owes")], json!({})).await;
-        field.has("gone", &["198.51.100.64"]).await;
-        field.has("stays", &["198.51.100.65"]).await;
+        fixture.create("gone", &[group("owes")], json!({})).await;
+        fixture.create("stays", &[group("owes")], json!({})).await;
+        fixture.has("gone", &["198.51.100.64"]).await;
+        fixture.has("stays", &["198.51.100.65"]).await;
     }
-    field.delete("gone").await;
-    field.group_status("owes", &json!({"pendingReleases": [{"service": format!("{}/gone", field.space)}]})).await;
-    field.condition("owes", "ReleasesPending", "True", "/gone").await;
+    fixture.delete("gone").await;
+    fixture
+        .group_status("owes", &json!({"pendingReleases": [{"service": format!("{}/gone", fixture.namespace)}]}))
+        .await;
+    fixture.condition("owes", "ReleasesPending", "True", "/gone").await;
     first.signal(Signal::SIGKILL).unwrap();
     let _second = leading(&cluster, "owes-again").await;
     let sidecar = place.run();
     leases(&sidecar, 1).await;
-    field.group_status("owes", &json!({"pendingReleases": null})).await;
-    field.has("stays", &["198.51.100.65"]).await;
+    fixture.group_status("owes", &json!({"pendingReleases": null})).await;
+    fixture.has("stays", &["198.51.100.65"]).await;
 }
 
 /// The component and the sample of the manifests, as a user applies them.
@@ -211,14 +210,14 @@ async fn external_sidecar_in_the_pod_of_the_allocator() {
 
     let cluster = installed().await;
     cluster.load_image(&checkout("target/images/ipam-sidecar.tar")).unwrap();
-    let field = Field::new(&cluster, "in-pod").await;
+    let fixture = Fixture::new(&cluster, "in-pod").await;
     let usual = Usual(&cluster);
     cluster.apply_kustomization("manifests/samples/external-ipam").unwrap();
     cluster.installation_ready().unwrap();
-    field.condition("external", "Ready", "True", "example").await;
-    field.create("web", &[group("external")], json!({"ipFamilyPolicy": "RequireDualStack"})).await;
-    field.has("web", &["198.51.100.128", "2001:db8:51::"]).await;
-    let services: Api<Service> = field.services();
+    fixture.condition("external", "Ready", "True", "example").await;
+    fixture.create("web", &[group("external")], json!({"ipFamilyPolicy": "RequireDualStack"})).await;
+    fixture.has("web", &["198.51.100.128", "2001:db8:51::"]).await;
+    let services: Api<Service> = fixture.services();
     // The agents take it for any other routed address.
     eventually(DEADLINE, "the address on a node", async || {
         let service = services.get("web").await.map_err(|error| error.to_string())?;
@@ -233,7 +232,7 @@ async fn external_sidecar_in_the_pod_of_the_allocator() {
     })
     .await
     .unwrap();
-    field.delete("web").await;
-    field.group_status("external", &json!({"allocatedIPv4": 0, "allocatedIPv6": 0})).await;
+    fixture.delete("web").await;
+    fixture.group_status("external", &json!({"allocatedIPv4": 0, "allocatedIPv6": 0})).await;
     drop(usual);
 }

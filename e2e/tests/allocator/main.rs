@@ -1,18 +1,19 @@
-//! The allocator on the real cluster: one test for each thing that it can do. They share one cluster, one at a time, and
-//! each cleans up after itself.
+//! Tests of the allocator on a real cluster: one for each thing that it can do. They share the clusters, one test at a
+//! time, and each cleans up after itself.
 //!
 //! | Module | Tests |
 //! |---|---|
-//! | `replicas` | two replicas: death, pause, partition, late write |
-//! | `crash` | killed at random moments under load |
 //! | `groups` | which group serves a Service: annotation, namespaces, default, class, scope |
 //! | `families` | one address per family |
 //! | `ranges` | several ranges, multi-pool, balanced |
-//! | `pins` | addresses that the user names |
+//! | `requested_addresses` | addresses that the user names |
 //! | `sharing` | several Services on one address |
 //! | `external` | addresses from an IPAM sidecar |
-//! | `life` | Services and groups that change, fill up, overlap and go |
-//! | `telling` | conditions, columns, counters, metrics, events |
+//! | `lifecycle` | Services and groups that change, fill up, overlap and are deleted |
+//! | `status` | conditions, columns, counters, metrics, events |
+//! | `replicas` | two replicas: death, pause, partition, late writes |
+//! | `crash` | killed at random moments under load |
+//! | `support` | what these tests share |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,13 +25,11 @@
 mod crash;
 mod external;
 mod families;
-mod field;
 mod groups;
-mod life;
-mod pins;
+mod lifecycle;
 mod ranges;
 mod replicas;
+mod requested_addresses;
 mod sharing;
-mod sidecar;
-mod telling;
-mod vigil;
+mod status;
+mod support;

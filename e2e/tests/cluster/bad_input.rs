@@ -1,6 +1,6 @@
-//! Wrong input is said where the user looks, and harms nobody else.
+//! Wrong input is reported where the user looks, and affects nothing else.
 
-use crate::support::{Applied, Space, event, group_ready, installed};
+use e2e::testing::{Applied, EchoNamespace, installed, wait_for_event, wait_for_group_ready};
 
 /// A v1 group with this `local` specification.
 fn v1(name: &str, local: &str) -> String {
@@ -38,14 +38,14 @@ async fn each_bad_group_says_what_is_wrong_and_the_others_go_on() {
     let mut applied = Vec::new();
     for (name, local, reason, words) in cases {
         applied.push(Applied::yaml(&cluster, &v1(name, local)));
-        let (found, message) = group_ready(&cluster, name, "False").await;
+        let (found, message) = wait_for_group_ready(&cluster, name, "False").await;
         assert!(found.starts_with(reason) && message.contains(words), "{name}: {found}: {message}");
-        event(&cluster, "purelb", name, "ParseFailed", words).await;
+        wait_for_event(&cluster, "purelb", name, "ParseFailed", words).await;
     }
-    let space = Space::new(&cluster, "bad-groups");
+    let space = EchoNamespace::new(&cluster, "bad-groups");
     space.service("good", &[("purelb.io/service-group", "ipv4-routed")], &[]);
     space.addresses("good", 1).await;
-    group_ready(&cluster, "ipv4-routed", "True").await;
+    wait_for_group_ready(&cluster, "ipv4-routed", "True").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn the_api_server_refuses_what_the_schema_can_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_names_an_unknown_group_is_told_and_served_when_the_group_comes() {
     let cluster = installed().await;
-    let space = Space::new(&cluster, "unknown-group");
+    let space = EchoNamespace::new(&cluster, "unknown-group");
     space.service("web", &[("purelb.io/service-group", "late")], &[]);
     space.event("web", "AllocationFailed", "unknown pool \"late\"").await;
     let _late =
@@ -90,5 +90,5 @@ async fn a_group_outside_the_install_namespace_is_told_so() {
     let yaml = "{apiVersion: purelb.io/v2, kind: ServiceGroup, metadata: {name: stray, namespace: default}, \
                 spec: {remote: {v4pool: {pool: 198.51.100.0/28, subnet: 198.51.100.0/24}}}}";
     let _stray = Applied::yaml(&cluster, yaml);
-    event(&cluster, "default", "stray", "ServiceGroupOutOfScope", "purelb").await;
+    wait_for_event(&cluster, "default", "stray", "ServiceGroupOutOfScope", "purelb").await;
 }

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use e2e::{KernelChange, KernelLog, Mac, Node, SpareLink, eventually};
-
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, eventually_on, installed, node_agent, routed_by};
+use e2e::{
+    KernelChange, KernelLog, Mac, Node, SpareLink, eventually,
+    testing::{
+        Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, node_agent_yaml, wait_for_address, wait_for_next_hops,
+    },
+};
 
 /// Where remote addresses go for a while.
 const OTHER_DUMMY: &str = "kube-lb9";
@@ -25,7 +28,7 @@ async fn lifetimes(node: &Node, addresses: &[IpAddr], right: fn(Option<Duration>
     .unwrap();
 }
 
-/// Make before break, by the order of the kernel's words: an address came to one interface before it went from another.
+/// Make before break, by the order of the kernel's reports: an address came to one interface before it left another.
 /// Returns how long it was on both.
 fn came_before_it_went(log: &KernelLog, address: IpAddr, to: &str, from: &str) -> Option<Duration> {
     let changes = log.about(&[address]);
@@ -41,34 +44,34 @@ fn came_before_it_went(log: &KernelLog, address: IpAddr, to: &str, from: &str) -
 async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdraws_no_route() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let remote = Bare::new(&cluster, "configuration", ROUTED).await;
+    let remote = BareService::new(&cluster, "configuration", ROUTED_GROUPS).await;
     let nodes: Vec<Node> = cluster.nodes().collect();
     let [first, others @ ..] = nodes.as_slice() else { panic!("three nodes") };
     let spares: Vec<SpareLink> = nodes.iter().map(|node| node.spare_dummy(OTHER_DUMMY).unwrap()).collect();
     for address in &remote.addresses {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
 
     let (on_node, at_router) = (first.log_addresses().unwrap(), cluster.router().log_routes().unwrap());
-    let applied = Applied::yaml(&cluster, &node_agent(None, &format!("dummyInterface: {OTHER_DUMMY}")));
+    let applied = Applied::yaml(&cluster, &node_agent_yaml(None, &format!("dummyInterface: {OTHER_DUMMY}")));
     for address in &remote.addresses {
-        eventually_on(&nodes, OTHER_DUMMY, *address, true).await;
-        eventually_on(&nodes, "kube-lb0", *address, false).await;
+        wait_for_address(&nodes, OTHER_DUMMY, *address, true).await;
+        wait_for_address(&nodes, "kube-lb0", *address, false).await;
         let both = came_before_it_went(&on_node, *address, OTHER_DUMMY, "kube-lb0");
         println!("{address} was on both dummy interfaces for {both:?}");
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
     drop(applied);
     for address in &remote.addresses {
-        eventually_on(&nodes, "kube-lb0", *address, true).await;
-        eventually_on(&nodes, OTHER_DUMMY, *address, false).await;
+        wait_for_address(&nodes, "kube-lb0", *address, true).await;
+        wait_for_address(&nodes, OTHER_DUMMY, *address, false).await;
         came_before_it_went(&on_node, *address, "kube-lb0", OTHER_DUMMY);
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
-    // What the nodes have said until now has arrived when this has, by the same sessions.
-    let last = Bare::new(&cluster, "configuration-last", ROUTED).await;
+    // What the nodes advertised before this route has arrived when it has, by the same sessions.
+    let last = BareService::new(&cluster, "configuration-last", ROUTED_GROUPS).await;
     for address in &last.addresses {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
     for address in &remote.addresses {
         let interruptions = at_router.interruptions(*address, nodes.len());
@@ -78,18 +81,18 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
 
     // It selects one node, so the others announce nothing.
     let lifetime = "addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}";
-    let applied = Applied::yaml(&cluster, &node_agent(Some(first), lifetime));
+    let applied = Applied::yaml(&cluster, &node_agent_yaml(Some(first), lifetime));
     lifetimes(first, &remote.addresses, |valid| valid.is_some()).await;
     for address in &remote.addresses {
-        eventually_on(others, "kube-lb0", *address, false).await;
-        routed_by(&cluster, *address, [first]).await;
+        wait_for_address(others, "kube-lb0", *address, false).await;
+        wait_for_next_hops(&cluster, *address, [first]).await;
     }
     drop(applied);
     for node in &nodes {
         lifetimes(node, &remote.addresses, |valid| valid.is_none()).await;
     }
     for address in &remote.addresses {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
 }
 
@@ -97,7 +100,7 @@ async fn a_new_configuration_applies_at_once_and_another_dummy_interface_withdra
 async fn local_addresses_move_to_the_interface_that_the_configuration_names() {
     let cluster = installed().await;
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
-    let local = Bare::new(&cluster, "other-nic", "default").await;
+    let local = BareService::new(&cluster, "other-nic", "default").await;
     let node = cluster.node(1);
     let _second = node.second_cable(OTHER_NIC).unwrap();
     let mut monitors = Vec::new();
@@ -113,11 +116,11 @@ async fn local_addresses_move_to_the_interface_that_the_configuration_names() {
         .unwrap();
     };
 
-    let _config = Applied::yaml(&cluster, &node_agent(Some(&node), "localInterface: default"));
+    let _config = Applied::yaml(&cluster, &node_agent_yaml(Some(&node), "localInterface: default"));
     answered_by(node.mac()).await;
     for (name, mac) in [(OTHER_NIC, node.second_mac()), ("eth0", node.mac())] {
         let from = Instant::now();
-        cluster.apply(&node_agent(Some(&node), &format!("localInterface: ^{name}$"))).unwrap();
+        cluster.apply(&node_agent_yaml(Some(&node), &format!("localInterface: ^{name}$"))).unwrap();
         answered_by(mac).await;
         for (address, monitor) in local.addresses.iter().zip(&monitors) {
             let observed = monitor.so_far().since(from);

@@ -1,4 +1,4 @@
-//! The faults of the network that other tests rely on without looking.
+//! The faults of the network, which other tests take for granted.
 
 use std::{
     net::{IpAddr, UdpSocket},
@@ -13,7 +13,7 @@ fn arrive(cluster: &Cluster, node: &Node, port: u16) -> usize {
     let client = cluster.client();
     let socket = client.in_network(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
     thread::scope(|scope| {
-        let heard = scope.spawn(|| node.overhear(port, 3, Duration::from_millis(300)).unwrap());
+        let heard = scope.spawn(|| node.capture_datagrams(port, 3, Duration::from_millis(300)).unwrap());
         for number in 0..30 {
             // The listener may not listen yet, and other datagrams than ours do not count.
             socket.send_to(b"fault test", (node.id().ipv4(), port)).unwrap();
@@ -31,30 +31,30 @@ async fn each_fault_takes_away_what_it_says_and_gives_it_back() {
     let answers = || addresses.map(|address| client.arp(address).unwrap().is_some());
     assert_eq!((answers(), arrive(&cluster, &node, GOSSIP_PORT) > 0), ([true; 2], true));
 
-    let deaf = node.deafen().unwrap();
+    let deaf = node.drop_inbound().unwrap();
     assert_eq!(answers(), [false; 2]);
     deaf.end().unwrap();
 
-    let gossip = node.lose_gossip().unwrap();
+    let gossip = node.drop_gossip().unwrap();
     assert_eq!(answers(), [true; 2]);
     assert_eq!(arrive(&cluster, &node, GOSSIP_PORT), 0);
     assert!(arrive(&cluster, &node, GOSSIP_PORT + 1) > 0);
     gossip.end().unwrap();
 
-    let all_else = cluster.lose_all_but_gossip(&node).unwrap();
+    let all_else = cluster.drop_all_but_gossip(&node).unwrap();
     assert_eq!(answers(), [false; 2]);
     all_else.end().unwrap();
     assert_eq!((answers(), arrive(&cluster, &node, GOSSIP_PORT) > 0), ([true; 2], true));
 
     let monitors = addresses.map(|address| client.monitor(address).unwrap());
-    let lossy = cluster.lose(50).unwrap();
+    let lossy = cluster.drop_frames(50).unwrap();
     let from = Instant::now();
     thread::sleep(Duration::from_secs(1));
     for monitor in &monitors {
         let part = monitor.so_far().since(from);
-        let (asked, answered) = (part.asked.len(), part.answers().count());
+        let (asked, answered) = (part.requests.len(), part.answers().count());
         // A quarter, and far from all or none.
-        assert!(answered > asked / 20 && answered < asked / 2, "{answered} answers to {asked} questions");
+        assert!(answered > asked / 20 && answered < asked / 2, "{answered} answers to {asked} requests");
     }
     lossy.end().unwrap();
     let from = Instant::now();

@@ -1,12 +1,13 @@
-//! Installing, on a cluster that knows nothing of us yet.
+//! Installing, uninstalling, and what an installation shows.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, InterfaceAddress, NAMESPACE, Node, eventually};
+use e2e::{
+    Cluster, InterfaceAddress, NAMESPACE, Node, eventually,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, object, wait_for_next_hops},
+};
 use serde_json::Value;
-
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, installed, object, routed_by};
 
 /// The shortest time for which addresses outlive an agent.
 const GRACE: Duration = Duration::from_secs(60);
@@ -50,11 +51,11 @@ async fn what_is_uninstalled_goes_by_itself_and_one_command_installs_again_and_m
     let short = Short::new(&cluster);
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
-    let remote = Bare::new(&cluster, "uninstalled-remote", ROUTED).await;
-    let local = Bare::new(&cluster, "uninstalled-local", "default").await;
+    let remote = BareService::new(&cluster, "uninstalled-remote", ROUTED_GROUPS).await;
+    let local = BareService::new(&cluster, "uninstalled-local", "default").await;
     let addresses = [&remote.addresses[..], &local.addresses].concat();
     for address in &remote.addresses {
-        routed_by(&cluster, *address, cluster.nodes()).await;
+        wait_for_next_hops(&cluster, *address, cluster.nodes()).await;
     }
     eventually(DEADLINE, "all addresses", async || match left(&cluster, &addresses).len() {
         8 => Ok(()),
@@ -76,7 +77,7 @@ async fn what_is_uninstalled_goes_by_itself_and_one_command_installs_again_and_m
     .unwrap();
     println!("all addresses had gone {:?} after the uninstallation", begin.elapsed());
     for address in &remote.addresses {
-        routed_by(&cluster, *address, None::<Node>).await;
+        wait_for_next_hops(&cluster, *address, None::<Node>).await;
     }
     for address in &local.addresses {
         assert_eq!(cluster.client().arp(*address).unwrap(), None);
@@ -118,8 +119,8 @@ async fn both_versions_of_a_group_are_served() {
             version.trim_start_matches('v')
         )
     };
-    let _v1 = crate::support::Applied::yaml(&cluster, &yaml("v1"));
-    let _v2 = crate::support::Applied::yaml(&cluster, &yaml("v2"));
+    let _v1 = Applied::yaml(&cluster, &yaml("v1"));
+    let _v2 = Applied::yaml(&cluster, &yaml("v2"));
     let announce = |name: &str| {
         object(&cluster, &["servicegroups.v2.purelb.io", name, "--namespace", NAMESPACE])["spec"]["local"]["announce"]
             .clone()

@@ -1,6 +1,4 @@
-//! The lab itself: what the other tests rely on without looking.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+//! The lab itself, which the other tests take for granted.
 
 use std::{
     collections::BTreeSet,
@@ -8,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{BgpRoute, Cluster, Error, Family, HostId, Node, eventually};
+use e2e::{
+    Cluster, Error, Family, HostId, Node, eventually,
+    testing::{Applied, DEADLINE, EchoNamespace, wait_for_next_hops},
+};
 
-use crate::support::{Applied, DEADLINE, Space};
+use ipnetwork::IpNetwork;
 
 /// Calico objects for ranges that no other test uses, after the pattern of the seed.
 const CALICO: &str = r#"
@@ -48,20 +49,6 @@ fn announce(node: &Node, action: &str, address: &str) {
     node.exec(&["ip", "addr", action, address, "dev", "kube-lb0"]).unwrap();
 }
 
-async fn route_when(cluster: &Cluster, prefix: &str, good: impl Fn(Option<&BgpRoute>) -> bool) -> Option<BgpRoute> {
-    let network: ipnetwork::IpNetwork = prefix.parse().unwrap();
-    eventually(DEADLINE, format!("the right route for {prefix}"), async || {
-        let route = cluster.router().route(network).map_err(|error| error.to_string())?;
-        if good(route.as_ref()) { Ok(route) } else { Err(format!("{route:?}")) }
-    })
-    .await
-    .unwrap()
-}
-
-fn via(route: Option<&BgpRoute>, hops: &[IpAddr]) -> bool {
-    route.is_some_and(|route| route.next_hops == hops.iter().copied().collect())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn calicos_objects_decide_what_the_router_learns() {
     let cluster = Cluster::shared().await.unwrap();
@@ -73,26 +60,29 @@ async fn calicos_objects_decide_what_the_router_learns() {
     announce(&second, "add", V4);
     let calico = Applied::yaml(&cluster, CALICO);
 
-    let hops = [first.id().ipv4().into(), second.id().ipv4().into()];
-    let v4 = route_when(&cluster, V4, |route| via(route, &hops)).await.unwrap();
-    let v6 = route_when(&cluster, V6, |route| via(route, &[first.id().ipv6().into()])).await.unwrap();
-    for route in [v4, v6] {
+    let [v4, v6] = [V4, V6].map(|prefix| prefix.parse::<IpNetwork>().unwrap());
+    wait_for_next_hops(&cluster, v4.ip(), [&first, &second]).await;
+    wait_for_next_hops(&cluster, v6.ip(), [&first]).await;
+    for prefix in [v4, v6] {
+        let route = cluster.router().route(prefix).unwrap().unwrap();
         assert_eq!(route.communities, BTreeSet::from(["100:7".to_owned(), "100:100".to_owned()]));
     }
+    let hops = [first.id().ipv4().into(), second.id().ipv4().into()];
     // What is only in the BGP table is of no use to a client.
     eventually(DEADLINE, "both next hops in the kernel of the router", async || {
         let routes = cluster.router().kernel_routes(Family::V4).map_err(|error| error.to_string())?;
-        let gateways = routes.iter().find(|route| route.destination == V4.parse().ok()).map(e2e::KernelRoute::gateways);
+        let gateways = routes.iter().find(|route| route.destination == Some(v4)).map(e2e::KernelRoute::gateways);
         if gateways == Some(hops.into()) { Ok(()) } else { Err(format!("{routes:?}")) }
     })
     .await
     .unwrap();
 
     announce(&second, "del", V4);
-    route_when(&cluster, V4, |route| via(route, &hops[..1])).await;
+    wait_for_next_hops(&cluster, v4.ip(), [&first]).await;
     drop(calico);
-    route_when(&cluster, V4, |route| route.is_none()).await;
-    route_when(&cluster, V6, |route| route.is_none()).await;
+    for prefix in [v4, v6] {
+        wait_for_next_hops(&cluster, prefix.ip(), None::<Node>).await;
+    }
 }
 
 /// The nodes that got addresses by hand, which go when this does, also after a failure.
@@ -112,7 +102,7 @@ impl Drop for ByHand<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_loses_power_is_silent_and_comes_back_with_its_pods() {
     let cluster = Cluster::shared().await.unwrap();
-    let space = Space::new(&cluster, "power");
+    let space = EchoNamespace::new(&cluster, "power");
     let (node, client) = (cluster.node(3), cluster.client());
     let address = IpAddr::from(node.id().ipv4());
     assert_eq!(client.arp(address).unwrap(), Some(node.mac()));
@@ -198,7 +188,7 @@ async fn a_frozen_api_server_answers_nothing_until_it_is_thawed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_use_the_api_server_and_show_their_logs() {
     let cluster = Cluster::shared().await.unwrap();
-    let space = Space::new(&cluster, "pod-access");
+    let space = EchoNamespace::new(&cluster, "pod-access");
     // TLS of this kind is too much for busybox, but a connection is what matters.
     let connect = "/busybox nc -w 2 $KUBERNETES_SERVICE_HOST 443 </dev/null && echo open";
     let output = space.kubectl(&["exec", "deployment/echo", "--", "/busybox", "sh", "-c", connect]);

@@ -1,4 +1,18 @@
-//! Tests on the real cluster. They share one, one at a time, and each cleans up after itself.
+//! Tests of the load balancer on a real cluster. They share the clusters, one test at a time, and each cleans up after
+//! itself.
+//!
+//! | Module | Tests |
+//! |---|---|
+//! | `lab`, `faults` | the lab itself: what the other tests rely on |
+//! | `install` | installing, uninstalling, both API versions, metrics |
+//! | `security` | what the programs' accounts may do |
+//! | `bad_input` | wrong input is reported where the user looks |
+//! | `configuration` | LBNodeAgent resources that come, change and go |
+//! | `routed` | remote addresses: kube-lb0, BIRD, router, client |
+//! | `local`, `many_addresses` | local addresses, one and a thousand |
+//! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
+//! | `failover` | local addresses while something fails |
+//! | `outage`, `restart`, `repair` | an API server out of reach, restarts, addresses removed by hand |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,19 +21,17 @@
     reason = "a test that cannot go on has failed"
 )]
 
-mod support;
-
 mod bad_input;
 mod configuration;
 mod failover;
 mod faults;
-mod heal;
 mod install;
 mod lab;
 mod local;
-mod many;
+mod many_addresses;
 mod outage;
-mod policy;
+mod repair;
 mod restart;
 mod routed;
 mod security;
+mod traffic_policy;

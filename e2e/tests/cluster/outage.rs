@@ -1,13 +1,14 @@
-//! A node that does not hear the API server for a while.
+//! A node that cannot reach the API server for a while.
 
 use std::time::Instant;
 
-use e2e::{KernelLog, Node, eventually};
+use e2e::{
+    KernelLog, Node, eventually,
+    testing::{Applied, BareService, DEADLINE, ROUTED_GROUPS, installed, wait_for_address, wait_for_next_hops},
+};
 use serde_json::Value;
 
-use crate::support::{Applied, Bare, DEADLINE, ROUTED, eventually_on, installed, routed_by};
-
-/// Whether the agent's picture of the cluster is current, by its own word.
+/// Whether the agent's view of the cluster is current, by its `/state` page.
 fn is_current(node: &Node) -> Result<bool, String> {
     let page = node.agent_page("/state").map_err(|error| error.to_string())?;
     let state: Value = serde_json::from_str(&page).map_err(|error| error.to_string())?;
@@ -18,40 +19,40 @@ fn is_current(node: &Node) -> Result<bool, String> {
 async fn a_node_without_the_api_server_catches_up_with_what_changed_and_touches_nothing_else() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let kept = Bare::new(&cluster, "outage-kept", ROUTED).await;
-    let gone = Bare::new(&cluster, "outage-gone", ROUTED).await;
+    let kept = BareService::new(&cluster, "outage-kept", ROUTED_GROUPS).await;
+    let gone = BareService::new(&cluster, "outage-gone", ROUTED_GROUPS).await;
     let nodes: Vec<Node> = cluster.nodes().collect();
     let [first, others @ ..] = nodes.as_slice() else { panic!("three nodes") };
     for address in kept.addresses.iter().chain(&gone.addresses) {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
     let on_nodes: Vec<KernelLog> = nodes.iter().map(|node| node.log_addresses().unwrap()).collect();
     let at_router = cluster.router().log_routes().unwrap();
 
-    let cut = first.lose_api().unwrap();
-    let new = Bare::new(&cluster, "outage-new", ROUTED).await;
+    let cut = first.drop_api().unwrap();
+    let new = BareService::new(&cluster, "outage-new", ROUTED_GROUPS).await;
     let withdrawn = gone.addresses.clone();
     drop(gone);
     for (came, went) in new.addresses.iter().zip(&withdrawn) {
-        eventually_on(others, "kube-lb0", *came, true).await;
-        eventually_on(others, "kube-lb0", *went, false).await;
+        wait_for_address(others, "kube-lb0", *came, true).await;
+        wait_for_address(others, "kube-lb0", *went, false).await;
     }
-    eventually(DEADLINE, "an agent that knows that its picture is old", async || {
-        if is_current(first)? { Err("it believes its picture".to_owned()) } else { Ok(()) }
+    eventually(DEADLINE, "an agent that knows that its view is old", async || {
+        if is_current(first)? { Err("it takes its view for current".to_owned()) } else { Ok(()) }
     })
     .await
     .unwrap();
     for (came, went) in new.addresses.iter().zip(&withdrawn) {
-        eventually_on(&nodes[..1], "kube-lb0", *came, false).await;
-        eventually_on(&nodes[..1], "kube-lb0", *went, true).await;
+        wait_for_address(&nodes[..1], "kube-lb0", *came, false).await;
+        wait_for_address(&nodes[..1], "kube-lb0", *went, true).await;
     }
 
     let back = Instant::now();
     cut.end().unwrap();
     for (came, went) in new.addresses.iter().zip(&withdrawn) {
-        eventually_on(&nodes, "kube-lb0", *went, false).await;
-        eventually_on(&nodes, "kube-lb0", *came, true).await;
-        routed_by(&cluster, *came, &nodes).await;
+        wait_for_address(&nodes, "kube-lb0", *went, false).await;
+        wait_for_address(&nodes, "kube-lb0", *came, true).await;
+        wait_for_next_hops(&cluster, *came, &nodes).await;
     }
     println!("the node has caught up {:?} after it heard the API server again", back.elapsed());
     for (node, log) in nodes.iter().zip(&on_nodes) {

@@ -1,27 +1,28 @@
-//! Restarts move nothing and lose nothing.
+//! Restarts of the programs: no address moves, no packet is lost.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use e2e::{NAMESPACE, Node, eventually};
-use serde_json::Value;
-
-use crate::support::{
-    AFTERWARDS, Applied, Bare, DEADLINE, ROUTED, Space, WithoutAgents, eventually_on, installed, node_agent, object,
-    routed_by,
+use e2e::{
+    NAMESPACE, Node, eventually,
+    testing::{
+        Applied, BareService, DEADLINE, EchoNamespace, ROUTED_GROUPS, SETTLE_TIME, WithoutAgents, installed,
+        node_agent_yaml, object, wait_for_address, wait_for_next_hops,
+    },
 };
+use serde_json::Value;
 
 /// The time between two connections of a client.
 const EACH: Duration = Duration::from_millis(1);
 
 /// A Service with routed addresses, and its addresses.
-async fn routed(space: &Space<'_>, name: &str) -> Vec<IpAddr> {
-    let groups = ("purelb.io/service-group", ROUTED);
+async fn routed(space: &EchoNamespace<'_>, name: &str) -> Vec<IpAddr> {
+    let groups = ("purelb.io/service-group", ROUTED_GROUPS);
     space.service(name, &[groups], &[("ipFamilyPolicy", "RequireDualStack")]);
     space.addresses(name, 2).await
 }
 
-fn version(space: &Space<'_>, name: &str) -> Value {
+fn version(space: &EchoNamespace<'_>, name: &str) -> Value {
     object(space.cluster, &["service", name, "--namespace", space.name])["metadata"]["resourceVersion"].clone()
 }
 
@@ -29,7 +30,7 @@ fn version(space: &Space<'_>, name: &str) -> Value {
 async fn a_restarted_allocator_changes_nothing_and_goes_on() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "allocator-restart");
+    let space = EchoNamespace::new(&cluster, "allocator-restart");
     let before = routed(&space, "before").await;
     let untouched = version(&space, "before");
 
@@ -55,13 +56,13 @@ async fn a_restarted_allocator_changes_nothing_and_goes_on() {
 async fn when_the_leader_dies_the_other_replica_allocates() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "leader-death");
+    let space = EchoNamespace::new(&cluster, "leader-death");
     routed(&space, "before").await;
     let holder =
         || object(&cluster, &["lease", "purelb-allocator", "--namespace", NAMESPACE])["spec"]["holderIdentity"].clone();
     let pod = |holder: &Value| holder.as_str().unwrap_or_default().split('_').next().unwrap_or_default().to_owned();
     let leader = pod(&holder());
-    // Without a word to anybody, and for good: the pod is replaced by another one.
+    // Without giving up the Lease, and for good: another pod replaces it.
     let arguments = ["delete", "pod", &leader, "--namespace", NAMESPACE, "--grace-period=0", "--force"];
     let node = object(&cluster, &["pod", &leader, "--namespace", NAMESPACE])["spec"]["nodeName"].clone();
     let node = cluster.nodes().find(|host| host.name() == node.as_str().unwrap()).unwrap();
@@ -82,7 +83,7 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
-    let space = Space::new(&cluster, "agent-restart");
+    let space = EchoNamespace::new(&cluster, "agent-restart");
     let remote = routed(&space, "routed").await;
     space.service("local", &[], &[("ipFamilyPolicy", "RequireDualStack")]);
     let local = space.addresses("local", 2).await;
@@ -90,7 +91,7 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
         space.answers(*address).await;
     }
     for address in &remote {
-        routed_by(&cluster, *address, cluster.nodes()).await;
+        wait_for_next_hops(&cluster, *address, cluster.nodes()).await;
     }
 
     let at_router = cluster.router().log_routes().unwrap();
@@ -103,14 +104,14 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
     cluster.kubectl(&["rollout", "restart", "--namespace", NAMESPACE, "daemonset/lbnodeagent"]).unwrap();
     cluster.installation_ready().unwrap();
     println!("the rolling update took {:?}", begin.elapsed());
-    // New pods, whom the kubelet starts again at once.
+    // The pods are new, so the kubelet restarts them without a back-off.
     for node in cluster.nodes() {
         node.crash_agent().unwrap();
     }
     cluster.agents_ready(DEADLINE).await.unwrap();
     println!("all agents ran again {:?} after the beginning", begin.elapsed());
     // What a new agent has to sweep or to ask it does soon after it is ready.
-    tokio::time::sleep(AFTERWARDS).await;
+    tokio::time::sleep(SETTLE_TIME).await;
 
     for (address, connector) in remote.iter().chain(&local).zip(connectors) {
         let connections = connector.stop().unwrap();
@@ -120,7 +121,7 @@ async fn a_rolling_update_and_a_crash_of_all_agents_lose_no_packet_and_withdraw_
     for (address, monitor) in local.iter().zip(monitors) {
         let observed = monitor.stop().unwrap();
         let silence = observed.longest_silence();
-        println!("{address}: {} questions, the longest time without an answer {silence:?}", observed.asked.len());
+        println!("{address}: {} requests, the longest time without an answer {silence:?}", observed.requests.len());
         assert_eq!(observed.macs().len(), 1, "{address} moved: {:?}", observed.macs());
         assert!(silence < Duration::from_millis(100), "{address}: no answer for {silence:?}");
     }
@@ -135,11 +136,14 @@ async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_sta
     let _local = Applied::kustomization(&cluster, "manifests/samples/local");
     let _group = Applied::yaml(&cluster, &group(["/32", "/128"]));
     let nodes: Vec<Node> = cluster.nodes().collect();
-    let kept = Bare::new(&cluster, "kept", ROUTED).await;
-    let regrouped = Bare::new(&cluster, "regrouped", GROUP).await;
-    let gone = [Bare::new(&cluster, "gone", ROUTED).await, Bare::new(&cluster, "gone-local", "default").await];
+    let kept = BareService::new(&cluster, "kept", ROUTED_GROUPS).await;
+    let regrouped = BareService::new(&cluster, "regrouped", GROUP).await;
+    let gone = [
+        BareService::new(&cluster, "gone", ROUTED_GROUPS).await,
+        BareService::new(&cluster, "gone-local", "default").await,
+    ];
     for address in kept.addresses.iter().chain(&gone[0].addresses) {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
     eventually(DEADLINE, "the local address somewhere", async || {
         cluster.client().arp(gone[1].addresses[0]).unwrap().ok_or("nobody answers")
@@ -152,17 +156,17 @@ async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_sta
     drop(gone);
     cluster.apply(&group(["/28", "/120"])).unwrap();
     let lifetime = "addressConfig: {dummyInterface: {validLifetime: 120, preferredLifetime: 120}}";
-    let _config = Applied::yaml(&cluster, &node_agent(None, lifetime));
+    let _config = Applied::yaml(&cluster, &node_agent_yaml(None, lifetime));
     // Nobody runs who could have withdrawn them.
     for address in kept.addresses.iter().chain(&went[..2]) {
-        routed_by(&cluster, *address, &nodes).await;
+        wait_for_next_hops(&cluster, *address, &nodes).await;
     }
     let at_router = cluster.router().log_routes().unwrap();
     drop(stopped);
     cluster.installation_ready().unwrap();
     for address in &went {
         for interface in ["kube-lb0", "eth0"] {
-            eventually_on(&nodes, interface, *address, false).await;
+            wait_for_address(&nodes, interface, *address, false).await;
         }
     }
     for node in &nodes {
@@ -182,7 +186,7 @@ async fn what_was_deleted_or_changed_while_no_agent_ran_is_swept_at_the_next_sta
     assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
 }
 
-/// A group of remote addresses that nobody routes.
+/// A group of remote addresses that Calico does not export.
 const GROUP: &str = "regrouped";
 
 /// It, with a prefix for all of its addresses.

@@ -1,13 +1,14 @@
-//! The seed: ServiceGroup, kube-lb0, BIRD, router, client.
+//! Remote addresses from the sample for Calico: ServiceGroup, kube-lb0, BIRD, router, client.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use e2e::{Cluster, Family, eventually};
+use e2e::{
+    Cluster, Family, eventually,
+    testing::{Applied, DEADLINE, EchoNamespace, ROUTED_GROUPS, installed, wait_for_group_ready},
+};
 
-use crate::support::{Applied, DEADLINE, ROUTED, Space, group_ready, installed};
-
-const BOTH_GROUPS: (&str, &str) = ("purelb.io/service-group", ROUTED);
+const BOTH_GROUPS: (&str, &str) = ("purelb.io/service-group", ROUTED_GROUPS);
 const DUAL_STACK: (&str, &str) = ("ipFamilyPolicy", "RequireDualStack");
 
 /// Waits until the router has exactly these host routes, each by way of all nodes and with the seed's community.
@@ -50,9 +51,9 @@ async fn on_every_dummy_interface(cluster: &Cluster, addresses: &[IpAddr]) {
 async fn the_seeds_yaml_reaches_the_router_and_the_client_in_both_families() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    group_ready(&cluster, "ipv4-routed", "True").await;
-    group_ready(&cluster, "ipv6-routed", "True").await;
-    let space = Space::new(&cluster, "seed-chain");
+    wait_for_group_ready(&cluster, "ipv4-routed", "True").await;
+    wait_for_group_ready(&cluster, "ipv6-routed", "True").await;
+    let space = EchoNamespace::new(&cluster, "seed-chain");
     space.service("web", &[BOTH_GROUPS], &[DUAL_STACK]);
 
     let addresses = space.addresses("web", 2).await;
@@ -83,7 +84,7 @@ async fn the_seeds_yaml_reaches_the_router_and_the_client_in_both_families() {
 async fn a_service_of_one_family_takes_the_listed_group_that_has_it() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "one-family");
+    let space = EchoNamespace::new(&cluster, "one-family");
     space.service("six", &[BOTH_GROUPS], &[("ipFamilyPolicy", "SingleStack"), ("ipFamilies", "[IPv6]")]);
     let addresses = space.addresses("six", 1).await;
     assert_eq!(addresses, ["2001:470:8bf5:2:2::1".parse::<IpAddr>().unwrap()]);
@@ -94,7 +95,7 @@ async fn a_service_of_one_family_takes_the_listed_group_that_has_it() {
 async fn a_change_of_type_withdraws_and_takes_our_marks_away() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "type-change");
+    let space = EchoNamespace::new(&cluster, "type-change");
     space.service("web", &[BOTH_GROUPS], &[DUAL_STACK]);
     let addresses = space.addresses("web", 2).await;
     routed_by_all_nodes(&cluster, &addresses).await;

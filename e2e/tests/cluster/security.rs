@@ -1,12 +1,12 @@
-//! What the programs' accounts may do, and what they may not.
+//! The rights of the programs' service accounts, and their limits.
 
-use crate::support::{Applied, Space, installed};
+use e2e::testing::{Applied, EchoNamespace, installed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_may_change_nothing_of_a_service_but_its_own_words() {
     let cluster = installed().await;
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let space = Space::new(&cluster, "agent-rights");
+    let space = EchoNamespace::new(&cluster, "agent-rights");
     space.service("web", &[("purelb.io/service-group", "ipv4-routed")], &[]);
     space.addresses("web", 1).await;
     let kube = cluster.kube().await.unwrap();

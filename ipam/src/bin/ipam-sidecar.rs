@@ -1,4 +1,5 @@
-//! An IPAM sidecar that serves ranges from its command line: to try external groups, and to start an own one from.
+//! An IPAM sidecar that gives addresses of ranges on its command line. It is for trying external groups, and a start for
+//! a sidecar of your own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,28 +12,29 @@ use ipam::example::Example;
 use ipam::server::serve;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves ranges of addresses to the allocator.
+/// Gives the allocator addresses of ranges.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     /// Unix socket to listen on
     #[arg(long, default_value = ipam::DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// File that keeps the leases; without it they are lost with the process
+    /// File that keeps the allocations; without it they are lost with the process
     #[arg(long)]
     state: Option<PathBuf>,
-    /// NAME=RANGE[,RANGE...]: a ServiceGroup and its ranges; may be given several times
+    /// NAME=RANGE[,RANGE...]: a ServiceGroup and its ranges; may be repeated
     #[arg(long, required = true)]
     pool: Vec<String>,
 }
 
 fn ranges(pools: &[String]) -> Result<BTreeMap<String, Vec<AddressRange>>, String> {
-    let one = |text: &String| {
-        let (name, ranges) = text.split_once('=').ok_or_else(|| format!("{text}: write NAME=RANGE"))?;
+    let pool = |text: &String| {
+        let (name, ranges) =
+            text.split_once('=').ok_or_else(|| format!("--pool {text}: write NAME=RANGE[,RANGE...]"))?;
         let ranges = ranges.split(',').map(|range| range.parse().map_err(|error| format!("{range}: {error}")));
         Ok((name.to_owned(), ranges.collect::<Result<_, String>>()?))
     };
-    pools.iter().map(one).collect()
+    pools.iter().map(pool).collect()
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,6 @@
 #![no_main]
 
-use lbnodeagent::packet::decode::decode;
+use lbnodeagent::kernel::packet::decode::decode;
 use libfuzzer_sys::fuzz_target;
 
 /// The interface of half of the corpus.

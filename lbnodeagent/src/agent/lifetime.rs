@@ -1,5 +1,4 @@
-//! What happens to addresses while nobody knows what the cluster wants: at the start, and after
-//! the stop.
+//! Start and stop: what happens to addresses while nobody knows what the cluster wants.
 
 use std::time::Duration;
 
@@ -7,9 +6,11 @@ use ownership::Stop;
 use runtime::BootTime;
 
 use super::Agent;
-use crate::desired::Exclusion;
-use crate::netlink::BATCH;
-use crate::reconcile::{Operation, Plan, Side};
+use crate::decide::decision::Exclusion;
+use crate::kernel::netlink::requests::BATCH;
+use crate::model::operation::Operation;
+use crate::model::writer::Writer;
+use crate::plan::operations::Plan;
 
 /// How long handing over may take when the node is left for good; the pod's grace period is 30 s.
 const LEAVING: Duration = Duration::from_secs(20);
@@ -17,8 +18,8 @@ const LEAVING: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(2);
 
 impl Agent {
-    /// Keeps every address of an earlier run alive until the cluster is known: before anything
-    /// else at the start, and every half minute after that.
+    /// Extends the lifetimes of addresses of an earlier run until the cluster is known: before anything else at the
+    /// start, and every half minute after that.
     pub(super) async fn hold(&mut self) {
         let count = self.extend(true).await;
         if count > 0 {
@@ -30,21 +31,22 @@ impl Agent {
         }
     }
 
-    /// The stop. If the node is shut down, the agent is evicted from it, or it is taken out of load
-    /// balancing, other nodes take the local addresses over first, and then the remote ones go.
-    /// Whatever is here then stays, for long enough that the next run can take it over. If no next
-    /// run comes, the kernel removes it, and the routes with it.
+    /// The stop.
+    ///
+    /// If the node is shut down, the agent is evicted from it, or it is excluded from load balancing, other nodes take
+    /// the local addresses over first, and then the remote ones are removed. What is left stays for long enough that
+    /// the next run can take it over. If no next run comes, the kernel removes the addresses and their routes.
     pub(super) async fn stop(&mut self) {
-        let excluded = self.exclusion(BootTime::now()) == Exclusion::Yes;
-        let leaves = excluded || self.world.node.as_ref().is_some_and(|node| node.leaving);
+        let excluded = self.local.exclusion(BootTime::now()) == Exclusion::Yes;
+        let leaves = excluded || self.cluster.node.as_ref().is_some_and(|node| node.leaving);
         let (stop, limit) = if leaves { (Stop::Leaving, LEAVING) } else { (Stop::Restart, END) };
-        if let Some(thread) = self.side.take() {
+        if let Some(thread) = self.local.thread.take() {
             if leaves {
-                tracing::info!(op = "stop", addresses = self.side.held.len(), "handing local addresses over");
+                tracing::info!(op = "stop", addresses = self.local.held.len(), "handing local addresses over");
             }
             thread.stop(stop, limit).await;
-            while let Some(report) = self.side.try_next() {
-                self.heed(report);
+            while let Some(update) = self.local.try_next() {
+                self.handle_update(update);
             }
         }
         self.compare().await;
@@ -52,9 +54,7 @@ impl Agent {
             self.withdraw_remote().await;
         }
         let count = self.extend(false).await;
-        if let Err(error) = self.record.save() {
-            tracing::warn!(op = "record", %error, "cannot record which addresses are ours");
-        }
+        self.save_record();
         tracing::info!(
             op = "stop",
             addresses = count,
@@ -63,22 +63,22 @@ impl Agent {
         );
     }
 
-    /// Takes the remote addresses away, so that routers send nothing here any more.
+    /// Removes the remote addresses, so that routers send nothing here any more.
     async fn withdraw_remote(&mut self) {
-        self.wanted.clear();
-        let plan = Plan { side: Side::Remote, sweep: true, ..self.plan(BootTime::now()) };
+        self.remote.desired.clear();
+        let plan = Plan { writer: Writer::Remote, sweep: true, ..self.plan(BootTime::now()) };
         let operations: Vec<Operation> = plan.operations(plan.ours_in_kernel());
         for batch in operations.chunks(BATCH) {
             let batch = batch.to_vec();
-            if let Err(error) = self.with_kernel(move |kernel| kernel.apply(&batch)).await {
+            if let Err(error) = self.host.call(move |kernel| kernel.apply(&batch)).await {
                 tracing::error!(op = "stop", %error, "remote addresses were not withdrawn");
             }
         }
-        self.hear().await;
+        self.listen().await;
     }
 
-    /// Gives our addresses a lifetime of the grace period; returns to how many. With
-    /// `only_running_out`, those that live for more than half of that are left as they are.
+    /// Gives our addresses a lifetime of the grace period; returns to how many. With `only_running_out`, those that
+    /// live for more than half of it are left as they are.
     async fn extend(&mut self, only_running_out: bool) -> usize {
         let grace = u32::try_from(self.settings.stop_grace.as_secs()).unwrap_or(u32::MAX - 1);
         let operations = self.plan(BootTime::now()).extensions(grace, only_running_out);
@@ -86,7 +86,7 @@ impl Agent {
         if count == 0 {
             return 0;
         }
-        match self.with_kernel(move |kernel| kernel.apply(&operations)).await {
+        match self.host.call(move |kernel| kernel.apply(&operations)).await {
             Ok(results) => {
                 let failed = results.iter().filter(|result| result.is_err()).count();
                 if failed > 0 {
@@ -95,7 +95,7 @@ impl Agent {
             }
             Err(error) => tracing::error!(op = "extend", %error, "lifetimes were not extended"),
         }
-        self.hear().await;
+        self.listen().await;
         count
     }
 }

@@ -1,84 +1,84 @@
-//! Decide, plan, write, read back.
+//! One pass: decide, plan, apply, and take over what the kernel then has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::errno::Errno;
 use runtime::BootTime;
 
-use super::report::Change;
-use super::{Agent, Retry, Status};
-use crate::desired::{Context, Decision, Kind, Placement, Reason, decide};
-use crate::observed::MARK;
-use crate::reconcile::{Failure, Operation, Why};
-use crate::services::ServiceView;
-use crate::watches;
-
-/// The longest wait between two tries of a failed operation.
-const MAX_RETRY: Duration = Duration::from_secs(30);
+use super::Agent;
+use crate::cluster::service::ServiceView;
+use crate::cluster::watches;
+use crate::decide::address::decide;
+use crate::decide::context::Context;
+use crate::decide::decision::Decision;
+use crate::decide::reason::Reason;
+use crate::model::address::{AddressKey, MARK};
+use crate::model::operation::{Failure, Purpose};
+use crate::model::placement::{Kind, Placement};
+use crate::remote::addresses;
+use crate::report::outcomes::Outcome;
+use crate::report::status::Status;
 
 impl Agent {
     /// Looks at everything that changed since the last pass.
     pub(super) async fn pass(&mut self) {
-        if let Some(missing) = self.world.missing() {
+        if let Some(missing) = self.cluster.missing() {
             self.outside.readiness.unready(format!("waiting for {missing}"));
             return;
         }
         self.watch_endpoints();
-        let mut dirty = self.world.take_dirty();
+        let mut dirty = self.cluster.take_dirty();
         if dirty.config {
-            self.refresh_config();
+            self.refresh_configuration();
             self.interfaces_changed = true;
         }
-        let circumstances = dirty.circumstances || self.interfaces_changed;
+        let protocol = dirty.protocol || self.interfaces_changed;
         if self.interfaces_changed {
             self.refresh_interfaces().await;
         }
-        let more = self.world.take_dirty();
+        let more = self.cluster.take_dirty();
         dirty.addresses.extend(more.addresses);
         if dirty.all || more.all {
-            dirty.addresses.extend(self.everything());
+            dirty.addresses.extend(self.all_addresses());
         }
-        if circumstances || !self.side.is_running() {
-            self.tell_circumstances();
+        if protocol || !self.local.is_running() {
+            self.update_protocol();
         }
-        self.tell_members();
+        self.send_members();
         self.decide(&dirty.addresses);
-        if circumstances {
-            self.narrow_scope();
+        if protocol {
+            self.narrow_interfaces();
         }
         if !dirty.addresses.is_empty() {
-            self.write(&dirty.addresses).await;
+            self.write(dirty.addresses).await;
             self.outside.metrics.client.updates.inc();
         }
-        self.tell_completeness();
+        self.send_completeness();
         if !self.first_pass_done {
             self.first_pass_done = true;
-            // The first lists are through.
+            // The first lists need much memory while they are read.
             runtime::memory::trim();
             self.outside.readiness.ready();
-            tracing::info!(op = "start", remoteAddresses = self.wanted.len(), "first pass done");
+            tracing::info!(op = "start", remoteAddresses = self.remote.desired.len(), "first pass done");
         }
     }
 
-    /// Every address that anybody has to do with.
-    fn everything(&self) -> BTreeSet<IpAddr> {
+    /// Every address of a Service, and every one that this node has decided about or has in its kernel.
+    fn all_addresses(&self) -> BTreeSet<IpAddr> {
         let plan = self.plan(BootTime::now());
-        self.world.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
+        self.cluster.services.addresses().chain(self.status.keys().copied()).chain(plan.ours_in_kernel()).collect()
     }
 
-    /// The watch of `EndpointSlices` runs only while some Service needs it.
+    /// Starts the watch of `EndpointSlices` when a Service needs it, and ends it when none does any more.
     fn watch_endpoints(&mut self) {
-        match (self.world.services.need_endpoints(), &self.endpoint_watch) {
+        match (self.cluster.services.need_endpoints(), &self.endpoint_watch) {
             (true, None) => {
                 self.endpoint_watch = Some(watches::endpoint_slices(&self.outside.client, &self.outside.inputs));
             }
             (false, Some(_)) => {
                 self.endpoint_watch = None;
-                self.world.endpoints.clear();
+                self.cluster.endpoints.clear();
             }
             _ => {}
         }
@@ -89,159 +89,141 @@ impl Agent {
         for ip in addresses {
             let context = Context {
                 mode: &self.mode,
-                groups: &self.world.groups,
-                selection: &self.selection,
-                services: &self.world.services,
-                members: &self.world.members,
-                held: &self.side.held,
-                places: &self.side.wanted,
-                remote: &self.wanted,
-                exclusion: self.exclusion(now),
-                endpoints: &self.world.endpoints,
-                observed: &self.observed,
-                connected: &self.connected,
-                recorded: self.record.keys(),
+                groups: &self.cluster.groups,
+                services: &self.cluster.services,
+                endpoints: &self.cluster.endpoints,
+                members: &self.cluster.members,
                 node_addresses: self.node_addresses(),
-                dummy: self.dummy,
+                exclusion: self.local.exclusion(now),
+                selection: &self.selection,
+                connected: &self.connected,
+                dummy: self.dummy.index(),
+                observed: self.host.observed(),
+                ours: self.ours().or_candidate(&self.local.candidacies, self.marks_addresses),
+                marks_addresses: self.marks_addresses,
+                held: &self.local.held,
+                remote: &self.remote.desired,
                 now,
             };
-            let users: Vec<&ServiceView> = self.world.services.of(*ip).collect();
-            let (decision, candidacy) = decide(&context, *ip, &users);
+            let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
+            let (decision, participation) = decide(&context, *ip, &users);
             match decision.placement.filter(|placement| placement.kind == Kind::Remote) {
-                Some(placement) => self.wanted.insert(*ip, placement),
-                None => self.wanted.remove(ip),
+                Some(placement) => self.remote.desired.insert(*ip, placement),
+                None => self.remote.desired.remove(ip),
             };
-            self.tell_candidacy(*ip, candidacy);
-            self.decided(*ip, decision);
+            self.send_participation(*ip, participation);
+            self.note_decision(*ip, decision);
         }
     }
 
-    /// Notes a decision, and says so if it is a new one.
-    fn decided(&mut self, ip: IpAddr, decision: Decision) {
-        if let Some(status) = self.status.get_mut(&ip) {
-            // Nothing new is known: what was said last still holds.
+    /// Notes a decision, and reports it if it is a new one.
+    fn note_decision(&mut self, ip: IpAddr, decision: Decision) {
+        let before = if let Some(status) = self.status.get_mut(&ip) {
+            // As long as nothing new is known, the last report still holds.
             let nothing_new = decision.reason == Reason::Undecided && status.decision.placement.is_none();
             if status.decision == decision || nothing_new {
                 return;
             }
-            let before = std::mem::replace(&mut status.decision, decision);
             status.since = Timestamp::now();
-            self.report_decision(ip, Some(&before.reason));
+            Some(std::mem::replace(&mut status.decision, decision).reason)
         } else {
-            let status = Status { decision, since: Timestamp::now(), placed: None, seen: false, failure: None };
-            self.status.insert(ip, status);
-            self.report_decision(ip, None);
+            self.status.insert(ip, Status::new(decision));
+            None
+        };
+        if let Some(status) = self.status.get(&ip) {
+            self.reporter.decision(&self.cluster.services, ip, &status.decision.reason, before.as_ref());
         }
     }
 
-    /// Makes the kernel agree, and believes only what it then says.
-    async fn write(&mut self, addresses: &BTreeSet<IpAddr>) {
+    /// Applies the plan for remote addresses, and takes over what the kernel then has of these addresses.
+    async fn write(&mut self, addresses: BTreeSet<IpAddr>) {
         let now = BootTime::now();
-        let mut addresses = addresses.clone();
-        addresses.retain(|ip| match self.restraint.until(*ip, now) {
-            Some(at) if self.wanted.contains_key(ip) => {
-                self.retries.insert(*ip, Retry { at, failures: 0 });
-                false
-            }
-            _ => true,
-        });
-        let operations: Arc<[Operation]> = self.plan(now).operations(addresses.iter().copied()).into();
-        for operation in operations.iter() {
-            if let Operation::Put(entry, Why::Add | Why::Restore) = operation {
-                self.observed.expect(entry.key);
-            }
+        let mut addresses = self.remote.without_limited(addresses, now);
+        let operations = self.plan(now).operations(addresses.iter().copied());
+        let written = addresses::apply(&mut self.host, &mut self.record, &self.outside.metrics, operations).await;
+        self.note_affected(&written.affected);
+        if self.host.is_stale() {
+            self.compare().await;
         }
-        let mut failed: BTreeMap<IpAddr, Failure> = BTreeMap::new();
-        let mut done: BTreeMap<IpAddr, Why> = BTreeMap::new();
-        for (operation, result) in operations.iter().zip(self.carry_out(&operations).await) {
-            self.outside.metrics.count_operation(operation, result);
-            match (operation, result) {
-                (operation, Err(errno)) => {
-                    self.observed.expect_no_more(operation.key());
-                    failed.insert(operation.key().ip, Failure::of(operation, errno));
-                }
-                (Operation::Put(entry, why), Ok(())) => {
-                    done.entry(entry.key.ip).or_insert(*why);
-                }
-                (Operation::Delete(key), Ok(())) => self.record.remove(key),
+        // A plan may put other addresses again, too. Their absence meanwhile is not somebody else's doing.
+        addresses.extend(written.done.keys());
+        for ip in addresses {
+            match written.failed.get(&ip) {
+                Some(failure) => self.fail(ip, *failure),
+                None => self.settle(ip, written.done.get(&ip).copied()),
             }
-        }
-        // Others too that had to be put again with them: what is not seen of those is not somebody else's doing.
-        addresses.extend(done.keys());
-        for ip in &addresses {
-            self.settle(*ip, done.get(ip).copied(), failed.get(ip).copied());
         }
     }
 
-    /// Has the kernel do it; one result each.
-    async fn carry_out(&mut self, operations: &Arc<[Operation]>) -> Vec<Result<(), Errno>> {
-        if operations.is_empty() {
-            return Vec::new();
-        }
-        let count = operations.len();
-        let operations = Arc::clone(operations);
-        let results = self.with_kernel_and_ears(move |kernel| kernel.apply(&operations)).await;
-        results.unwrap_or_else(|error| {
-            tracing::error!(op = "netlink", %error, "cannot write addresses");
-            vec![Err(Errno::EIO); count]
-        })
+    /// An operation on the address was refused.
+    fn fail(&mut self, ip: IpAddr, failure: Failure) {
+        self.remote.retries.failed(ip, BootTime::now());
+        self.outside.metrics.client.update_errors.inc();
+        self.note_failure(failure);
     }
 
-    /// What became of an address.
-    fn settle(&mut self, ip: IpAddr, done: Option<Why>, failed: Option<Failure>) {
-        let now = BootTime::now();
-        let wanted = self.wanted.get(&ip).copied();
-        if let Some(failure) = failed {
-            let failures = self.retries.get(&ip).map_or(0, |retry| retry.failures).saturating_add(1);
-            let wait = Duration::from_millis(250).saturating_mul(1 << failures.min(8)).min(MAX_RETRY);
-            self.retries.insert(ip, Retry { at: now + wait, failures });
-            self.outside.metrics.client.update_errors.inc();
-            self.report_failure(failure);
-            return;
+    /// Takes over what the kernel has of an address.
+    fn settle(&mut self, ip: IpAddr, purpose: Option<Purpose>) {
+        self.remote.retries.remove(ip);
+        let desired = self.remote.desired.get(&ip).copied();
+        let seen = desired.is_some_and(|placement| self.observes(&placement.key));
+        self.record_unmarked(desired);
+        let applied = self.local.applied.remove(&ip);
+        let purpose = purpose.or_else(|| applied.as_ref().and_then(|applied| applied.purpose));
+        // An IPv6 address is reported some milliseconds after the kernel has accepted it.
+        let accepted =
+            |placement: &Placement| seen || purpose.is_some() || self.host.observed().expects(&placement.key);
+        let held = self.local.held.get(&ip).copied();
+        let placed = desired.filter(accepted).or(held);
+        self.record_unmarked(held);
+        self.end_failure(ip, placed, desired.is_some() || applied.is_some());
+        let Some(status) = self.status.get_mut(&ip) else { return };
+        let before = std::mem::replace(&mut status.placed, placed);
+        let was_seen = std::mem::replace(&mut status.seen, seen);
+        let was_remote = before.map(|placed| placed.kind) == Some(Kind::Remote);
+        let repaired = was_seen && was_remote && purpose == Some(Purpose::Add);
+        let outcome = Outcome {
+            before,
+            repaired: repaired || applied.as_ref().is_some_and(|applied| applied.repaired),
+            purpose,
+            from: applied.and_then(|applied| applied.from),
+        };
+        let (services, observed) = (&self.cluster.services, self.host.observed());
+        if self.reporter.outcome(services, observed, ip, status, &outcome) {
+            self.remote.repair_limit.repaired(ip, BootTime::now());
         }
-        self.retries.remove(&ip);
-        let found = wanted.and_then(|placement| self.observed.addresses.get(&placement.key));
-        if let Some(placement) = wanted
-            && found.is_some_and(|found| found.mark != Some(MARK))
+        self.annotations.note(services, ip, held.is_some());
+        let unused = status.decision.reason == Reason::NotWanted;
+        let left = observed.of(ip).next().is_some();
+        if unused && (!left || desired.is_none()) && held.is_none() {
+            self.status.remove(&ip);
+        }
+    }
+
+    fn observes(&self, key: &AddressKey) -> bool {
+        self.host.observed().addresses.contains_key(key)
+    }
+
+    /// Records an address of ours that the kernel has without a mark.
+    fn record_unmarked(&mut self, placement: Option<Placement>) {
+        if let Some(placement) = placement
+            && self.host.observed().addresses.get(&placement.key).is_some_and(|found| found.mark != Some(MARK))
         {
             self.record.insert(placement.key);
         }
-        let seen = found.is_some();
-        let placed = self.side.placed.remove(&ip);
-        let done = done.or_else(|| placed.as_ref().and_then(|placed| placed.why));
-        // IPv6 addresses are reported some milliseconds after the kernel has taken them.
-        let taken = |placement: &Placement| seen || done.is_some() || self.observed.expects(&placement.key);
-        let there = wanted.filter(taken).or_else(|| self.side.held.get(&ip).copied());
-        if let Some(held) = self.side.held.get(&ip)
-            && self.observed.addresses.get(&held.key).is_some_and(|found| found.mark != Some(MARK))
-        {
-            self.record.insert(held.key);
-        }
-        let Some(status) = self.status.get_mut(&ip) else { return };
-        let before = std::mem::replace(&mut status.placed, there);
-        let was_seen = std::mem::replace(&mut status.seen, seen);
-        // A local address is refused by the protocol's thread, and its next try may be a while away.
-        let accepted = wanted.is_some() || placed.is_some();
-        let over = status.failure.is_some_and(|failure| {
-            let gone = !self.observed.addresses.contains_key(&failure.key);
-            let wanted_there = there.is_some_and(|placement| placement.key == failure.key);
-            if failure.deleting { gone || wanted_there } else { accepted || !self.side.wanted.contains_key(&ip) }
-        });
-        if over {
-            status.failure = None;
-        }
-        let repaired = was_seen && done == Some(Why::Add) && before.map(|placed| placed.kind) == Some(Kind::Remote);
-        let change = Change {
-            before,
-            repaired: repaired || placed.as_ref().is_some_and(|placed| placed.repaired),
-            done,
-            from: placed.and_then(|placed| placed.from),
+    }
+
+    /// Forgets the last failure of an address if it is over. `accepted` says whether the kernel has accepted the address,
+    /// which for a local one only the protocol's thread can tell: its next try may be a while away.
+    fn end_failure(&mut self, ip: IpAddr, placed: Option<Placement>, accepted: bool) {
+        let Some(failure) = self.status.get(&ip).and_then(|status| status.failure) else { return };
+        let over = if failure.deleting {
+            !self.observes(&failure.key) || placed.is_some_and(|placement| placement.key == failure.key)
+        } else {
+            accepted || !self.local.candidacies.contains_key(&ip)
         };
-        self.report_placement(ip, change);
-        let left = self.observed.of(ip).next().is_some();
-        let unused = self.status.get(&ip).is_some_and(|status| status.decision.reason == Reason::NotWanted);
-        if unused && (!left || wanted.is_none()) && !self.side.held.contains_key(&ip) {
-            self.status.remove(&ip);
+        if over && let Some(status) = self.status.get_mut(&ip) {
+            status.failure = None;
         }
     }
 }

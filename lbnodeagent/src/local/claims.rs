@@ -1,8 +1,8 @@
-//! The state file: which addresses this node holds, and by which epochs.
+//! The state file: which addresses this node holds, and under which epochs.
 //!
-//! One line for each address, on a tmpfs: it outlives the process and not the machine, just as
-//! the addresses in the kernel do. A restarted agent goes on with these epochs; without the file
-//! it takes what its peers know of it, or zero.
+//! It has one line for each address and lies on a tmpfs. Like the addresses in the kernel it outlives the process
+//! but not the machine. A restarted agent continues with these epochs. Without the file it uses what its peers know
+//! of them, or zero.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,39 +11,40 @@ use std::path::{Path, PathBuf};
 
 use ownership::Epoch;
 
-use crate::record::replace;
+use crate::plan::record::replace;
 
-/// The file.
+/// The state file.
 #[derive(Debug)]
 pub struct Claims {
     path: PathBuf,
-    told: bool,
+    failure_logged: bool,
 }
 
 impl Claims {
     /// The file in this directory.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self { path: directory.join("claims"), told: false }
+        Self { path: directory.join("claims"), failure_logged: false }
     }
 
-    /// Reads it; lines that make no sense are left out, a file that is not there is empty.
+    /// Reads it. Lines that cannot be understood are ignored, and a missing file counts as empty.
     #[must_use]
     pub fn load(&self) -> BTreeMap<IpAddr, Epoch> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         text.lines().filter_map(parse).collect()
     }
 
-    /// Writes it: whole, or not at all. A failure is logged once and costs no more than the epochs.
+    /// Writes it as a whole, or not at all. A failure is logged once; its only consequence is that a restart
+    /// has no epochs.
     pub fn save(&mut self, claims: impl Iterator<Item = (IpAddr, Epoch)>) {
         let mut text = String::new();
         for (address, epoch) in claims {
             let _ = writeln!(text, "{address} {epoch}");
         }
         match replace(&self.path, &text) {
-            Ok(()) => self.told = false,
-            Err(error) if !self.told => {
-                self.told = true;
+            Ok(()) => self.failure_logged = false,
+            Err(error) if !self.failure_logged => {
+                self.failure_logged = true;
                 tracing::warn!(op = "claims", path = %self.path.display(), %error, "cannot write the state file");
             }
             Err(_) => {}

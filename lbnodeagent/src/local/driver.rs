@@ -1,79 +1,80 @@
-//! The loop: what happens becomes events of the protocol, and its actions are carried out at once.
+//! The thread's loop: commands, notifications, datagrams and frames become events of the protocol, and the actions that
+//! it answers with are carried out at once.
 //!
-//! What is looked at from time to time only is in `regular`.
+//! The module `maintenance` has the work that is done from time to time.
 
-mod regular;
+mod maintenance;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ownership::{BootId, Config, Event, Fact, Machine, NodeId, Time, Vital};
+use ownership::{BootId, Config, Event, Liveness, Machine, NodeId, Notification, Time};
 use runtime::BootTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::claims::Claims;
+use super::links::Links;
+use super::messages::{Command, ProtocolSettings, Start, Update};
 use super::table::Table;
-use super::wire::Wire;
-use super::{Command, Picture, Report, Rules, Start, Wanted};
-use crate::gossip::Gossip;
-use crate::metrics::Metrics;
+use crate::kernel::gossip::Gossip;
+use crate::model::candidacy::Candidacy;
+use crate::report::metrics::Metrics;
+use crate::report::state::ProtocolState;
 
-/// Commands and datagrams taken at once: then the others are heard.
+/// Commands, or datagrams, that are taken at once before the other sources have their turn.
 const AT_ONCE: usize = 64;
-/// Between two reports that somebody uses another key: anybody can make us notice that.
+/// The time between two updates that an agent uses another key. Anybody can send such datagrams.
 const WRONG_KEY: Duration = Duration::from_secs(10);
-/// Losses that are dealt with one by one; more of them are read from the kernel and dealt with together.
+/// Up to so many lost addresses are reported to the protocol one by one; more are reported as a new list of all.
 const LOSSES: usize = 16;
-/// After so long with the protocol's own actions the clock is set, lest it takes them for a pause.
+/// Actions that take longer are excused, or the protocol would take their duration for a pause of the process.
 const BUSY: Duration = Duration::from_millis(100);
 
-/// What people were told: of each member, and whether all are silent.
-type Told = (BTreeMap<NodeId, (Vital, u8)>, bool);
+/// What the last update said: the state and flags of each member, and whether all are silent.
+type Reported = (BTreeMap<NodeId, (Liveness, u8)>, bool);
 
-/// The protocol and all that it needs.
+/// The protocol with its kernel, sockets and clock.
 pub(super) struct Driver {
     pub(super) machine: Machine,
     pub(super) table: Table,
-    pub(super) wire: Wire,
+    pub(super) links: Links,
     pub(super) gossip: Option<Gossip>,
     pub(super) metrics: Metrics,
-    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) updates: mpsc::UnboundedSender<Update>,
     port: u16,
     bind_at: BootTime,
     claims: Claims,
     saved: Option<(u64, BootTime)>,
-    /// The kernel must be read anew.
-    unsure: bool,
-    /// When it was told that the port is taken, or not.
-    port_told: Option<bool>,
+    /// Whether the port was bound when that was last reported.
+    port_reported: Option<bool>,
     wrong_key: Option<BootTime>,
-    /// Pictures that are being made.
-    pictures: Vec<(oneshot::Sender<Picture>, Picture)>,
-    rules: Rules,
+    /// Questions for the protocol's state with the answers so far.
+    state_queries: Vec<(oneshot::Sender<ProtocolState>, ProtocolState)>,
+    settings: ProtocolSettings,
     compared: BootTime,
-    looked: BootTime,
-    /// What was told last.
-    told: Option<Told>,
-    /// Whoever asked for the end.
+    maintained: BootTime,
+    /// What was last reported of the members.
+    reported: Option<Reported>,
+    /// Receives a message when the protocol has ended.
     stop: Option<oneshot::Sender<()>>,
     ended: bool,
 }
 
-/// Runs until it is told to stop, or nobody is left to tell it.
+/// Runs the protocol until a command stops it or no sender of commands is left.
 pub(super) fn run(
     start: Start,
     metrics: Metrics,
     commands: mpsc::UnboundedReceiver<Command>,
-    reports: mpsc::UnboundedSender<Report>,
+    updates: mpsc::UnboundedSender<Update>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(op = "ownership", %error, "cannot run"),
     };
     runtime.block_on(async {
-        match Driver::new(start, metrics, reports) {
+        match Driver::new(start, metrics, updates) {
             Ok(mut driver) => driver.run(commands).await,
             Err(error) => tracing::error!(op = "ownership", %error, "cannot run"),
         }
@@ -96,14 +97,14 @@ impl Driver {
     fn new(
         start: Start,
         metrics: Metrics,
-        reports: mpsc::UnboundedSender<Report>,
+        updates: mpsc::UnboundedSender<Update>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let boot = random()?;
         let [seed, ..] = boot.to_ne_bytes();
-        let table = Table::open(&start, metrics.clone(), reports.clone())?;
+        let table = Table::open(&start, metrics.clone(), updates.clone())?;
         let config = Config {
-            policy: start.rules.policy,
-            announcements: start.rules.announcements.clone(),
+            policy: start.settings.policy,
+            announcements: start.settings.announcements.clone(),
             probe_interval: start.probe_interval,
             ..Config::new(start.node.clone(), BootId(boot), start.keys.clone())
         };
@@ -111,22 +112,21 @@ impl Driver {
         let mut driver = Self {
             machine: Machine::new(config, u64::from(seed) ^ now.as_millis(), clock()),
             table,
-            wire: Wire::open(metrics.clone())?,
+            links: Links::open(metrics.clone())?,
             gossip: None,
             metrics,
-            reports,
+            updates,
             port: start.port,
             bind_at: now,
             claims: Claims::new(&start.run_dir),
             saved: None,
-            unsure: false,
-            port_told: None,
+            port_reported: None,
             wrong_key: None,
-            pictures: Vec::new(),
-            rules: start.rules,
+            state_queries: Vec::new(),
+            settings: start.settings,
             compared: now,
-            looked: now,
-            told: None,
+            maintained: now,
+            reported: None,
             stop: None,
             ended: false,
         };
@@ -134,47 +134,47 @@ impl Driver {
         Ok(driver)
     }
 
-    /// What is known from the beginning, in the protocol's order.
+    /// Reports what is known from the beginning, in the order that the protocol expects.
     fn begin(&mut self) {
         self.bind();
         let epochs = self.claims.load();
         let adopted = self.table.adopt(&epochs).into_iter().map(|ip| (ip, epochs.get(&ip).copied()));
-        self.feed(Event::Kernel(adopted.collect()));
+        self.dispatch(Event::Kernel(adopted.collect()));
         self.refresh();
-        let Rules { selected, excluded, current, .. } = self.rules;
-        self.feed(Event::Selected(selected));
-        self.feed(Event::Excluded(excluded));
-        self.feed(Event::Watches { current });
+        let ProtocolSettings { selected, excluded, current, .. } = self.settings;
+        self.dispatch(Event::Selected(selected));
+        self.dispatch(Event::Excluded(excluded));
+        self.dispatch(Event::Watches { current });
     }
 
     async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         while !self.ended {
-            self.hear_kernel();
+            self.read_notifications();
             for _ in 0..AT_ONCE {
                 match commands.try_recv() {
-                    Ok(command) => self.obey(command),
+                    Ok(command) => self.handle_command(command),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
-            self.hear();
-            // What came until now counts before what is due now.
+            self.receive();
+            // An answer that has arrived must count before a deadline that has passed.
             if clock() >= self.machine.next_deadline() {
-                self.feed(Event::Tick);
+                self.dispatch(Event::Tick);
             }
-            self.look();
-            self.draw();
+            self.maintain();
+            self.continue_state_queries();
             self.save(false);
-            if self.ended || !commands.is_empty() || !self.pictures.is_empty() {
+            if self.ended || !commands.is_empty() || !self.state_queries.is_empty() {
                 continue;
             }
             let wake = self.wake();
             tokio::select! {
                 _ = self.table.wait() => {}
-                () = heard(self.gossip.as_ref()) => {}
-                _ = self.wire.ready() => {}
+                () = datagram_ready(self.gossip.as_ref()) => {}
+                _ = self.links.ready() => {}
                 command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => self.handle_command(command),
                     None => return,
                 },
                 () = sleep_until(wake) => {}
@@ -185,17 +185,17 @@ impl Driver {
     fn wake(&self) -> Instant {
         let now = BootTime::now();
         let protocol = self.machine.next_deadline().since(clock());
-        let own = self.regular_wake();
+        let own = self.maintenance_wake();
         Instant::now() + own.since(now).min(protocol)
     }
 
-    /// Gives the protocol an event, carries out what it says, and what follows from that.
-    pub(super) fn feed(&mut self, event: Event) {
+    /// Gives the protocol an event, carries out its actions, and does the same with the events that follow from them.
+    pub(super) fn dispatch(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let began = clock();
             let actions = self.machine.handle(event, began);
-            events.extend(self.carry_out(actions));
+            events.extend(self.perform(actions));
             let ended = clock();
             if ended.since(began) >= BUSY {
                 self.machine.excuse(ended);
@@ -203,29 +203,26 @@ impl Driver {
         }
     }
 
-    fn hear_kernel(&mut self) {
-        self.table.hear();
-        let news = self.table.news();
-        self.unsure |= news.unsure;
-        // What is lost with its interface is lost because of that.
-        if news.interfaces {
+    fn read_notifications(&mut self) {
+        self.table.listen();
+        let findings = self.table.take_findings();
+        // Before the losses: an address that is lost with its interface must count as lost because of that.
+        if findings.interfaces {
             self.refresh();
         }
-        if news.lost.len() > LOSSES {
-            self.feed(self.listed());
+        if findings.lost.len() > LOSSES {
+            self.dispatch(self.listed());
         } else {
-            for ip in news.lost {
-                self.feed(Event::KernelLost(ip));
+            for ip in findings.lost {
+                self.dispatch(Event::KernelLost(ip));
             }
         }
     }
 
-    /// Reads the kernel anew; returns what the protocol is to be told of it.
+    /// Reads everything from the kernel; returns the new list of addresses if that succeeded.
     pub(super) fn read_kernel(&mut self) -> Option<Event> {
         self.compared = BootTime::now();
-        // What could not be read is read in a second.
-        self.unsure = !self.table.compare();
-        (!self.unsure).then(|| self.listed())
+        self.table.compare().then(|| self.listed())
     }
 
     /// The addresses that the kernel has because of us.
@@ -234,81 +231,81 @@ impl Driver {
     }
 
     fn refresh(&mut self) {
-        for event in self.wire.refresh(&self.table) {
-            self.feed(event);
+        for event in self.links.refresh(&self.table) {
+            self.dispatch(event);
         }
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         let datagrams = self.gossip.as_mut().map(|gossip| gossip.receive(AT_ONCE)).unwrap_or_default();
         for (from, bytes) in datagrams {
-            self.feed(Event::Datagram { from, bytes });
+            self.dispatch(Event::Datagram { from, bytes });
         }
-        for event in self.wire.hear() {
-            self.feed(event);
+        for event in self.links.receive() {
+            self.dispatch(event);
         }
     }
 
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(super) fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Scope(scope) => {
-                self.table.set_scope(*scope);
+            Command::Interfaces(interfaces) => {
+                self.table.set_interfaces(*interfaces);
                 self.refresh();
             }
-            Command::Rules(rules) => self.set_rules(rules),
+            Command::Settings(settings) => self.apply_settings(settings),
             Command::Members(peers) => {
-                self.feed(Event::Members(peers));
-                self.looked = BootTime::default();
+                self.dispatch(Event::Members(peers));
+                self.maintained = BootTime::default();
             }
-            Command::Want(wanted) => self.want(*wanted),
-            Command::Unwant(ip) => {
+            Command::Candidate(candidacy) => self.set_candidacy(*candidacy),
+            Command::NoCandidate(ip) => {
                 self.table.forget(ip);
-                self.feed(Event::Unwant(ip));
+                self.dispatch(Event::DeleteAddress(ip));
             }
-            Command::WantsComplete => self.feed(Event::WantsComplete),
-            Command::Keys(keys) => self.feed(Event::Keys(*keys)),
-            Command::Show(answer) => {
-                let picture = Picture { snapshot: self.machine.snapshot(), addresses: Vec::new() };
-                self.pictures.push((answer, picture));
+            Command::CandidatesComplete => self.dispatch(Event::AddressesListed),
+            Command::Keys(keys) => self.dispatch(Event::Keys(*keys)),
+            Command::State(answer) => {
+                let state = ProtocolState { snapshot: self.machine.snapshot(), addresses: Vec::new() };
+                self.state_queries.push((answer, state));
             }
             Command::Stop(stop, answer) => {
                 self.stop = Some(answer);
-                self.feed(Event::Stop(stop));
+                self.dispatch(Event::Stop(stop));
                 self.ended |= stop == ownership::Stop::Restart;
             }
         }
     }
 
-    fn want(&mut self, Wanted { want, placement, .. }: Wanted) {
+    fn set_candidacy(&mut self, Candidacy { want, placement, .. }: Candidacy) {
         let ip = want.address;
-        // First, so that what the protocol then announces is so.
+        // First, for the protocol may announce the address at once.
         let refused = self.table.place(placement);
-        self.feed(Event::Want(want));
+        self.dispatch(Event::ApplyAddress(want));
         if refused {
-            self.feed(Event::AddFailed(ip));
+            self.dispatch(Event::AddFailed(ip));
         }
     }
 
-    fn set_rules(&mut self, rules: Rules) {
-        let before = std::mem::replace(&mut self.rules, rules.clone());
-        if before.policy != rules.policy {
-            self.feed(Event::Policy(rules.policy));
+    fn apply_settings(&mut self, settings: ProtocolSettings) {
+        let before = std::mem::replace(&mut self.settings, settings.clone());
+        if before.policy != settings.policy {
+            self.dispatch(Event::Policy(settings.policy));
         }
-        if before.announcements != rules.announcements {
-            self.feed(Event::Announcements(rules.announcements));
+        if before.announcements != settings.announcements {
+            self.dispatch(Event::Announcements(settings.announcements));
         }
-        if before.selected != rules.selected {
-            self.feed(Event::Selected(rules.selected));
+        if before.selected != settings.selected {
+            self.dispatch(Event::Selected(settings.selected));
         }
-        if before.excluded != rules.excluded {
-            self.feed(Event::Excluded(rules.excluded));
+        if before.excluded != settings.excluded {
+            self.dispatch(Event::Excluded(settings.excluded));
         }
-        if before.current != rules.current {
-            self.feed(Event::Watches { current: rules.current });
+        if before.current != settings.current {
+            self.dispatch(Event::Watches { current: settings.current });
         }
     }
 
-    /// Sends a datagram. Whoever cannot be reached is silent, which the protocol notices by itself.
+    /// Sends a datagram. The protocol notices by itself that a member which cannot be reached is silent.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let sent = self.gossip.as_ref().map(|gossip| gossip.send(to, bytes));
         if let Some(Err(error)) = sent {
@@ -317,32 +314,32 @@ impl Driver {
         }
     }
 
-    pub(super) fn report(&self, report: Report) {
-        // Without an agent to tell, the thread is about to end.
-        let _ended = self.reports.send(report);
+    pub(super) fn send_update(&self, update: Update) {
+        // Without an agent that receives it the thread is about to end.
+        let _ended = self.updates.send(update);
     }
 
-    /// Tells people, and whoever waits for the end.
-    pub(super) fn tell(&mut self, fact: Fact) {
+    /// Counts a fact and passes it on to the agent.
+    pub(super) fn report(&mut self, fact: Notification) {
         self.metrics.ownership.count(&fact);
-        if fact == Fact::Left {
+        if fact == Notification::Left {
             self.ended = true;
         }
         let now = BootTime::now();
-        // Counted they are all; there may be very many of some.
-        let quiet = match &fact {
-            Fact::Refused(ownership::Refusal::WrongKey) => {
-                let told = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
-                if !told {
+        // Some facts may be very many: those are only counted.
+        let only_counted = match &fact {
+            Notification::Refused(ownership::Refusal::WrongKey) => {
+                let reported = self.wrong_key.is_some_and(|at| now.since(at) < WRONG_KEY);
+                if !reported {
                     self.wrong_key = Some(now);
                 }
-                told
+                reported
             }
-            Fact::Refused(_) | Fact::Probed { .. } => true,
+            Notification::Refused(_) | Notification::Probed { .. } => true,
             _ => false,
         };
-        if !quiet {
-            self.report(Report::Fact(fact));
+        if !only_counted {
+            self.send_update(Update::Notification(fact));
         }
     }
 }
@@ -356,8 +353,8 @@ impl Drop for Driver {
     }
 }
 
-/// Waits until there may be a datagram; never, without a port.
-async fn heard(gossip: Option<&Gossip>) {
+/// Waits until there may be a datagram; forever without a port.
+async fn datagram_ready(gossip: Option<&Gossip>) {
     match gossip {
         Some(gossip) => drop(gossip.ready().await),
         None => std::future::pending().await,

@@ -1,11 +1,13 @@
-//! The kernel's local addresses: what the protocol decided is carried out here, and nowhere else.
+//! The kernel's local addresses. What the protocol decides is carried out here and nowhere else.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `hearing` | what the kernel reports |
-//! | `writing` | putting addresses there and taking them out |
+//! | `losses` | addresses that somebody else removed, and when that is reported |
+//! | `notifications` | changes that the kernel reports |
+//! | `writing` | adding addresses to the kernel and removing them |
 
-mod hearing;
+mod losses;
+mod notifications;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,118 +18,132 @@ use ownership::Epoch;
 use runtime::BootTime;
 use tokio::sync::mpsc;
 
-use super::{Report, Scope, Start};
-use crate::desired::Placement;
-use crate::interfaces::remote_links;
-use crate::metrics::Metrics;
-use crate::netlink::{Kernel, KernelError, Monitor, marks_addresses};
-use crate::observed::{AddressKey, MARK, Observed};
-use crate::reconcile::{Operation, Plan, Side};
-use crate::restraint::Restraint;
+use super::interfaces::LocalInterfaces;
+use super::messages::{Start, Update};
+use crate::decide::interfaces::remote_links;
+use crate::kernel::marks::marks_addresses;
+use crate::kernel::netlink::error::KernelError;
+use crate::kernel::netlink::monitor::Monitor;
+use crate::kernel::netlink::requests::Kernel;
+use crate::kernel::observer::Observer;
+use crate::model::address::AddressKey;
+use crate::model::observed::Observed;
+use crate::model::operation::Operation;
+use crate::model::ours::Ours;
+use crate::model::placement::Placement;
+use crate::model::writer::Writer;
+use crate::plan::operations::Plan;
+use crate::plan::repair_limit::RepairLimit;
+use crate::report::metrics::Metrics;
 
-/// How often everything is compared with the kernel, and lifetimes are renewed.
+/// How often everything is compared with the kernel and lifetimes are renewed.
 pub(super) const COMPARE: Duration = Duration::from_secs(30);
 
-/// What the kernel did of its own, or by somebody else's hand.
+/// What the protocol must be told of the kernel.
 #[derive(Debug, Default)]
-pub(super) struct News {
-    /// Addresses that we hold and that are gone.
+pub(super) struct Findings {
+    /// Held addresses that are gone.
     pub lost: BTreeSet<IpAddr>,
-    /// Interfaces, routes, or addresses that are not ours changed.
+    /// Interfaces, or addresses that are not ours, changed.
     pub interfaces: bool,
-    /// Something is not as we believe: the kernel must be read anew.
-    pub unsure: bool,
 }
 
-/// The local addresses, as they should be and as they are.
+/// The local addresses as they should be and as they are.
 pub(super) struct Table {
     kernel: Kernel,
-    monitor: Monitor,
-    observed: Observed,
-    scope: Scope,
-    /// The interfaces that are not ours to touch.
+    observer: Observer,
+    marks_addresses: bool,
+    interfaces: LocalInterfaces,
+    /// The interfaces that this table must not touch.
     remote_links: BTreeSet<u32>,
-    /// Ours, though the kernel could not mark them.
+    /// Addresses that are ours although the kernel could not mark them.
     recorded: BTreeSet<AddressKey>,
-    /// Where the addresses go that this node takes part in.
-    places: BTreeMap<IpAddr, Placement>,
-    /// Those that the protocol holds; some may be adopted and their place not known yet.
-    ours: BTreeSet<IpAddr>,
-    /// Those of them whose place is known.
+    /// The placements of the addresses for which this node is a candidate.
+    placements: BTreeMap<IpAddr, Placement>,
+    /// The addresses that the protocol holds. The placement of an adopted one may not be known yet.
+    owned: BTreeSet<IpAddr>,
+    /// Those of them with a known placement.
     held: BTreeMap<IpAddr, Placement>,
-    /// Those that somebody else took out of the kernel.
+    /// Held addresses that somebody else removed from the kernel and that have not been added again.
     missing: BTreeSet<IpAddr>,
-    restraint: Restraint,
-    /// Losses that are told later.
-    later: BTreeMap<IpAddr, BootTime>,
-    news: News,
+    repair_limit: RepairLimit,
+    /// Losses that are reported later, and when.
+    postponed: BTreeMap<IpAddr, BootTime>,
+    findings: Findings,
     grace: u32,
     metrics: Metrics,
-    reports: mpsc::UnboundedSender<Report>,
+    updates: mpsc::UnboundedSender<Update>,
 }
 
 impl Table {
-    /// Listens to the kernel and reads what it has; needs a tokio runtime.
+    /// Opens the sockets and reads what the kernel has; needs a tokio runtime.
     pub(super) fn open(
         start: &Start,
         metrics: Metrics,
-        reports: mpsc::UnboundedSender<Report>,
+        updates: mpsc::UnboundedSender<Update>,
     ) -> Result<Self, KernelError> {
         // Listen first, or what changes between the two would be missed.
         let monitor = Monitor::of_addresses()?;
         let mut kernel = Kernel::open()?;
-        // The addresses of interfaces for remote ones, of which there may be very many, are none of our business.
-        let remote = &start.scope.remote_links;
+        // Interfaces for remote addresses may have very many, and this table must not touch them.
+        let remote = &start.interfaces.remote_links;
         let observed = kernel.dump_addresses(|index| !remote.contains(&index))?;
         let mut table = Self {
             kernel,
-            monitor,
-            observed,
-            scope: start.scope.clone(),
+            observer: Observer::new(monitor, observed),
+            marks_addresses: marks_addresses(),
+            interfaces: start.interfaces.clone(),
             remote_links: BTreeSet::new(),
             recorded: start.recorded.clone(),
-            places: BTreeMap::new(),
-            ours: BTreeSet::new(),
+            placements: BTreeMap::new(),
+            owned: BTreeSet::new(),
             held: BTreeMap::new(),
             missing: BTreeSet::new(),
-            restraint: Restraint::default(),
-            later: BTreeMap::new(),
-            news: News::default(),
+            repair_limit: RepairLimit::default(),
+            postponed: BTreeMap::new(),
+            findings: Findings::default(),
             grace: u32::try_from(start.stop_grace.as_secs()).unwrap_or(u32::MAX - 1),
             metrics,
-            reports,
+            updates,
         };
-        table.note_remote_links();
+        table.update_remote_links();
         Ok(table)
     }
 
-    /// What the kernel has.
+    /// The kernel's state as last heard.
     pub(super) const fn observed(&self) -> &Observed {
-        &self.observed
+        self.observer.observed()
     }
 
-    pub(super) const fn scope(&self) -> &Scope {
-        &self.scope
+    /// Whether the observed state may differ from the kernel's.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.observer.is_stale()
     }
 
-    pub(super) fn set_scope(&mut self, scope: Scope) {
-        self.scope = scope;
-        self.note_remote_links();
+    pub(super) const fn interfaces(&self) -> &LocalInterfaces {
+        &self.interfaces
     }
 
-    /// An interface of that kind which has just appeared is not ours either, before the agent has said so.
-    fn note_remote_links(&mut self) {
-        let mut links = remote_links(&self.observed, None, &self.scope.selection);
-        links.extend(&self.scope.remote_links);
-        // What is on one that counts again is not known.
-        self.news.unsure |= !self.remote_links.is_subset(&links);
-        self.observed.addresses.retain(|key, _| !links.contains(&key.index));
+    pub(super) fn set_interfaces(&mut self, interfaces: LocalInterfaces) {
+        self.interfaces = interfaces;
+        self.update_remote_links();
+    }
+
+    /// Determines the interfaces for remote addresses. One that has just appeared counts before the agent says so.
+    fn update_remote_links(&mut self) {
+        let mut links = remote_links(self.observed(), None, &self.interfaces.selection);
+        links.extend(&self.interfaces.remote_links);
+        if !self.remote_links.is_subset(&links) {
+            // The addresses of an interface that was for remote ones until now are not known.
+            self.observer.set_stale();
+        }
+        self.observer.observed_mut().addresses.retain(|key, _| !links.contains(&key.index));
         self.remote_links = links;
     }
 
-    /// Whether an address is an announced one, which makes no interface part of a network.
-    pub(super) fn is_vip(&self, key: &AddressKey, mark: Option<u8>) -> bool {
-        mark == Some(MARK) || self.recorded.contains(key)
+    /// Which addresses in the kernel are ours.
+    pub(super) const fn ours(&self) -> Ours<'_> {
+        Ours::new(&self.recorded)
     }
 
     /// Whether the protocol holds the address here.
@@ -137,74 +153,70 @@ impl Table {
 
     /// How many addresses the protocol holds here.
     pub(super) fn count(&self) -> usize {
-        self.ours.len()
+        self.owned.len()
     }
 
-    /// The addresses that the kernel has because of us, and those whose loss is to be told later.
+    /// The addresses that the kernel has because of us, and those whose loss is reported later.
     pub(super) fn listed(&self) -> BTreeSet<IpAddr> {
         let held = self.held.iter().filter(|(ip, placement)| {
-            self.observed.addresses.contains_key(&placement.key) || self.later.contains_key(*ip)
+            self.observed().addresses.contains_key(&placement.key) || self.postponed.contains_key(*ip)
         });
         let held: Vec<IpAddr> = held.map(|(ip, _)| *ip).collect();
         self.plan().ours_in_kernel().chain(held).collect()
     }
 
-    /// What an earlier run left in the kernel is ours. `claimed` is what that run held: on kernels that cannot mark
-    /// addresses it may have ended before it was recorded that they are ours.
+    /// Takes over what an earlier run left in the kernel.
+    ///
+    /// `claimed` is what that run held. On a kernel that cannot mark addresses it may have ended before it was recorded
+    /// that they are ours.
     pub(super) fn adopt(&mut self, claimed: &BTreeMap<IpAddr, Epoch>) -> BTreeSet<IpAddr> {
-        if !marks_addresses() {
-            let held = self.observed.addresses.iter().filter(|(key, found)| {
+        if !self.marks_addresses {
+            let held = self.observer.observed().addresses.iter().filter(|(key, found)| {
                 claimed.contains_key(&key.ip) && found.valid.is_some() && !self.remote_links.contains(&key.index)
             });
-            self.recorded.extend(held.map(|(key, _)| *key).collect::<Vec<_>>());
+            self.recorded.extend(held.map(|(key, _)| *key));
         }
-        self.ours = self.listed();
-        self.ours.clone()
+        self.owned = self.listed();
+        self.owned.clone()
     }
 
-    /// Waits until the kernel has something to say; [`Self::hear`] must follow.
+    /// Waits until there may be notifications; [`Self::listen`] must follow.
     pub(super) async fn wait(&self) -> std::io::Result<()> {
-        self.monitor.wait().await
+        self.observer.wait().await
     }
 
-    /// When a loss is to be told that was put off.
+    /// When a postponed loss is due.
     pub(super) fn wake(&self) -> Option<BootTime> {
-        self.later.values().min().copied()
+        self.postponed.values().min().copied()
     }
 
     fn plan(&self) -> Plan<'_> {
         Plan {
-            wanted: &self.held,
-            observed: &self.observed,
-            recorded: &self.recorded,
-            node_addresses: &self.scope.node_addresses,
+            desired: &self.held,
+            observed: self.observed(),
+            ours: self.ours(),
+            node_addresses: &self.interfaces.node_addresses,
             remote_links: &self.remote_links,
-            side: Side::Local,
+            writer: Writer::Local,
             sweep: true,
             interval: u32::try_from(COMPARE.as_secs()).unwrap_or(30),
             now: BootTime::now(),
         }
     }
 
-    /// Reads everything from the kernel, and renews what runs out; returns whether that was possible.
+    /// Reads everything from the kernel and renews what runs out; returns whether it could be read.
     pub(super) fn compare(&mut self) -> bool {
-        // Everything that is announced before the dump is in it.
-        let _announced = self.monitor.hear();
+        self.observer.prepare_dump();
         let remote = &self.remote_links;
-        match self.kernel.dump_addresses(|index| !remote.contains(&index)) {
-            Ok(observed) => {
-                self.news.interfaces |= !self.observed.differences(&observed).is_empty();
-                self.observed = observed;
-                self.note_remote_links();
-            }
-            Err(error) => {
-                tracing::warn!(op = "netlink", %error, "cannot read the kernel's tables");
-                self.reopen();
-                return false;
-            }
-        }
-        self.miss();
-        let present = |(_, held): &(&IpAddr, &Placement)| self.observed.addresses.contains_key(&held.key);
+        let dump = self.kernel.dump_addresses(|index| !remote.contains(&index));
+        let Some(affected) = self.observer.compare(dump) else {
+            self.reopen();
+            return false;
+        };
+        self.findings.interfaces |= !affected.is_empty();
+        self.update_remote_links();
+        self.note_missing();
+        let present = |(_, held): &(&IpAddr, &Placement)| self.observed().addresses.contains_key(&held.key);
         let held: Vec<IpAddr> = self.held.iter().filter(present).map(|(ip, _)| *ip).collect();
         let mut operations = self.plan().operations(held);
         let unplaced = |operation: &Operation| !self.held.contains_key(&operation.key().ip);
@@ -213,8 +225,8 @@ impl Table {
         true
     }
 
-    fn report(&self, report: Report) {
-        // Without an agent to tell, the thread is about to end.
-        let _ended = self.reports.send(report);
+    fn send(&self, update: Update) {
+        // Without an agent that receives it the thread is about to end.
+        let _ended = self.updates.send(update);
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::changes::{announced, enough};
-use crate::node::{LOCAL, Node, REMOTE, groups, interfaces, local_is_there, remote_is_there, service};
+use crate::node::{LOCAL, Node, REMOTE, interfaces, local_is_there, remote_is_there};
+use crate::objects::{groups, service};
 use crate::support::{Monitor, add_dummy, addresses, cidrs, eventually, in_namespace, ip, lasts};
 
 #[test]

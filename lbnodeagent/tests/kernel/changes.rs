@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::Kernel;
-use lbnodeagent::observed::AddressKey;
-use lbnodeagent::reconcile::{Entry, Operation, Why};
-use lbnodeagent::state::Address;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::AddressKey;
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
+use lbnodeagent::model::placement::{Kind, Placement};
+use lbnodeagent::report::state::AddressEntry;
 use serde_json::json;
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_on, local_is_there, remote_is_there, service, works};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_on, local_is_there, remote_is_there, works};
+use crate::objects::{groups, service};
 use crate::support::{Monitor, add_dummy, cidrs, eventually, in_namespace, ip, ip_batch};
 
 /// What is repaired is so within this time.
@@ -152,8 +153,8 @@ fn a_dummy_interface_that_is_renamed_is_left_for_a_new_one() {
         ip("link set kube-lb0 name other");
         ip("address add 198.51.100.1/32 dev other");
         // Where the kernel cannot make another one, what is announced stays until somebody else does.
-        let made = |address: &Address| address.interface.as_deref() == Some("kube-lb0");
-        let kept = |address: &Address| address.announced && address.interface.as_deref() == Some("other");
+        let made = |address: &AddressEntry| address.interface.as_deref() == Some("kube-lb0");
+        let kept = |address: &AddressEntry| address.announced && address.interface.as_deref() == Some("other");
         node.says("noticed", REMOTE[0], |address| made(address) || kept(address)).await;
         if !remote_is_there() {
             node.tells(&["InterfaceUnavailable"]).await;
@@ -313,15 +314,15 @@ fn what_is_lost_with_notifications_comes_back() {
             |n: u32| AddressKey { ip: std::net::Ipv4Addr::from_bits(0x0a40_0000 + n).into(), index, prefix_len: 32 };
         let put = |n| Placement { kind: Kind::Remote, key: key(n), attributes: AddressAttributes::REMOTE };
         let puts: Vec<Operation> =
-            (0..5_000).map(|n| Operation::Put(Entry { mark: None, ..Entry::ours(&put(n)) }, Why::Add)).collect();
+            (0..5_000).map(|n| Operation::Put(Entry { mark: None, ..Entry::ours(&put(n)) }, Purpose::Add)).collect();
         let deletes: Vec<Operation> = (0..5_000).map(|n| Operation::Delete(key(n))).collect();
         // It hears as much as the agent, which shares this thread: that does not run before the next await.
-        let mut beside = lbnodeagent::netlink::Monitor::open().unwrap();
+        let mut beside = lbnodeagent::kernel::netlink::monitor::Monitor::open().unwrap();
         for _ in 0..6 {
             kernel.apply(&puts).unwrap();
             kernel.apply(&deletes).unwrap();
         }
-        assert!(beside.hear().lost, "the buffer holds more than was thought: make this test larger");
+        assert!(beside.read().lost, "the buffer holds more than was thought: make this test larger");
         node.forgets();
         ip("address del 172.30.200.155/32 dev kube-lb0");
         let took = eventually("back", remote_is_there).await;

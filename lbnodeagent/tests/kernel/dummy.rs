@@ -2,12 +2,15 @@
 
 use std::process::Command;
 
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::{Change, KernelAddress, MARK, Observed};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::{KernelAddress, MARK};
+use lbnodeagent::model::observed::{Change, Observed};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use crate::node::{Node, REMOTE, groups, interfaces, remote_is_there, service};
+use crate::node::{Node, REMOTE, interfaces, remote_is_there};
+use crate::objects::{groups, service};
 use crate::support::{addresses, eventually, in_namespace, ip, lasts};
 use crate::uml::{Part, in_guest, load, load_on_demand};
 
@@ -187,7 +190,7 @@ fn the_next_run_adopts_it() {
             node.kill();
         }
         let gone = |change: &Change| matches!(change, Change::NoLink(_) | Change::NoAddress(_));
-        assert!(!monitor.hear().changes.iter().any(gone));
+        assert!(!monitor.read().changes.iter().any(gone));
         assert_eq!(index(), before);
         assert_eq!(kind(), "dummy");
     });

@@ -3,8 +3,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lbnodeagent::gossip::Gossip;
-use ownership::envelope::MAX_DATAGRAM;
+use lbnodeagent::kernel::gossip::Gossip;
+use ownership::session::MAX_DATAGRAM;
 use tokio::time::timeout;
 
 use crate::support::{eventually, in_namespace};

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use lbnodeagent::packet::frames::{announcement, probe, reach};
-use lbnodeagent::packet::listener::Listener;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::frames::{announcement, probe, reach};
+use lbnodeagent::kernel::packet::listener::Listener;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::net::if_::if_nametoindex;
-use ownership::Frame;
+use ownership::NeighborFrame;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{Far, eventually, in_namespace, ip};
@@ -20,14 +20,14 @@ fn a_kernel_answers_our_questions() {
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         for to in [None, Some(FAR)] {
             wire.ask(probe(addr("192.0.2.11"), NEAR, None, to));
-            wire.waits_for((FAR, Frame::Answer(addr("192.0.2.11")))).await;
+            wire.waits_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
             wire.ask(reach(addr("192.0.2.11"), NEAR, addr("192.0.2.10"), to));
-            wire.waits_for((FAR, Frame::Answer(addr("192.0.2.11")))).await;
+            wire.waits_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
             for target in ["2001:db8::b", "fe80::b"] {
                 wire.ask(probe(addr(target), NEAR, Some(own), to));
-                wire.waits_for((FAR, Frame::Answer(addr(target)))).await;
+                wire.waits_for((FAR, NeighborFrame::Reply(addr(target)))).await;
                 wire.ask(reach(addr(target), NEAR, own.into(), to));
-                wire.waits_for((FAR, Frame::Answer(addr(target)))).await;
+                wire.waits_for((FAR, NeighborFrame::Reply(addr(target)))).await;
             }
         }
     });
@@ -53,7 +53,7 @@ fn nobody_answers_for_a_free_address_and_we_do_not_hear_ourselves() {
         let heard = wire.heard().await;
         // The kernel of the far end may look for our addresses meanwhile.
         let strange: Vec<_> =
-            heard.iter().filter(|(mac, frame)| *mac != FAR || matches!(frame, Frame::Answer(_))).collect();
+            heard.iter().filter(|(mac, frame)| *mac != FAR || matches!(frame, NeighborFrame::Reply(_))).collect();
         assert!(strange.is_empty(), "{strange:?}");
     });
 }
@@ -71,7 +71,7 @@ fn a_holder_keeps_its_address_when_asked() {
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         for _ in 0..3 {
             wire.ask(probe(addr("2001:db8::f0"), NEAR, Some(own), None));
-            wire.waits_for((FAR, Frame::Answer(addr("2001:db8::f0")))).await;
+            wire.waits_for((FAR, NeighborFrame::Reply(addr("2001:db8::f0")))).await;
         }
         assert!(wire.far.run(|| ip("-6 address show dev far")).contains("2001:db8::f0"));
     });
@@ -87,7 +87,7 @@ fn questions_and_announcements_of_other_kernels() {
         });
         wire.waits_for((FAR, question("192.0.2.77", Some("192.0.2.11")))).await;
         // The kernel repeats it each second.
-        wire.waits_for((FAR, Frame::Announcement(addr("192.0.2.11")))).await;
+        wire.waits_for((FAR, NeighborFrame::Announcement(addr("192.0.2.11")))).await;
         wire.far.run(|| {
             let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
             socket.send_to(b"x", "[2001:db8::77]:9").unwrap();
@@ -102,7 +102,7 @@ fn questions_and_announcements_of_other_kernels() {
             for frame in announcement(addr(address), OTHER, None) {
                 wire.tell(frame);
             }
-            wire.waits_for((OTHER, Frame::Announcement(addr(address)))).await;
+            wire.waits_for((OTHER, NeighborFrame::Announcement(addr(address)))).await;
         }
     });
 }
@@ -174,8 +174,8 @@ fn questions_for_a_joined_address_are_heard() {
             let frame = probe(target.into(), FAR, Some("fe80::b".parse().unwrap()), None).unwrap();
             far.run(move || PacketSocket::open().unwrap().send(if_nametoindex("far0").unwrap(), &frame).unwrap());
             sleep(Duration::from_millis(100)).await;
-            let expected = Frame::Question { target: target.into(), sender: Some(addr("fe80::b")) };
-            ear.hear(NEAR).contains(&(FAR, expected))
+            let expected = NeighborFrame::Request { target: target.into(), sender: Some(addr("fe80::b")) };
+            ear.receive(NEAR).contains(&(FAR, expected))
         };
         // Like those of network cards its filter is a hash: some groups are let through for the sake of another.
         let mut last = 0x3450;
@@ -211,7 +211,7 @@ fn an_interface_that_goes_down_comes_back_and_disappears() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
         ip("link set eth0 down");
-        assert!(wire.ear.hear(NEAR).iter().all(|(mac, _)| *mac == FAR));
+        assert!(wire.ear.receive(NEAR).iter().all(|(mac, _)| *mac == FAR));
         let mut opened_while_down = Listener::open(wire.index).unwrap();
         ip("link set eth0 up");
         eventually("eth0 is up", || ip("link show eth0").contains("state UP")).await;
@@ -244,7 +244,7 @@ fn a_storm_is_read_in_parts_and_nothing_of_it_is_lost() {
         sleep(Duration::from_millis(100)).await;
         let mut counts = Vec::new();
         while timeout(Duration::from_millis(100), wire.ear.ready()).await.is_ok() {
-            counts.push(wire.ear.hear(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
+            counts.push(wire.ear.receive(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
         }
         assert_eq!(counts.iter().sum::<usize>(), 700, "{counts:?}");
         assert!(counts.len() >= 3 && counts.iter().all(|count| *count <= 512), "{counts:?}");

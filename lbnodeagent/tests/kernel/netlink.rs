@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::{AddressKey, MARK, Observed};
-use lbnodeagent::reconcile::{Entry, Operation, Plan, Side, Why};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::{AddressKey, MARK};
+use lbnodeagent::model::observed::Observed;
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
+use lbnodeagent::model::ours::Ours;
+use lbnodeagent::model::placement::{Kind, Placement};
+use lbnodeagent::model::writer::Writer;
+use lbnodeagent::plan::operations::Plan;
 use nix::errno::Errno;
 use runtime::BootTime;
 
@@ -23,7 +28,7 @@ fn placement(index: u32, cidr: &str, attributes: AddressAttributes) -> Placement
 }
 
 fn put(index: u32, cidr: &str, attributes: AddressAttributes) -> Operation {
-    Operation::Put(Entry::ours(&placement(index, cidr, attributes)), Why::Add)
+    Operation::Put(Entry::ours(&placement(index, cidr, attributes)), Purpose::Add)
 }
 
 fn dummy(kernel: &mut Kernel) -> u32 {
@@ -142,9 +147,9 @@ fn a_missing_interface_is_created() {
     });
 }
 
-/// The plan for a set of wanted addresses, carried out.
+/// The plan for a set of desired addresses, carried out.
 fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
-    let wanted: BTreeMap<IpAddr, Placement> = cidr
+    let desired: BTreeMap<IpAddr, Placement> = cidr
         .iter()
         .map(|cidr| placement(index, cidr, AddressAttributes::REMOTE))
         .map(|placement| (placement.key.ip, placement))
@@ -153,17 +158,17 @@ fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
     let none = BTreeSet::new();
     let nobody = BTreeSet::new();
     let plan = Plan {
-        wanted: &wanted,
+        desired: &desired,
         observed: &observed,
-        recorded: &none,
+        ours: Ours::new(&none),
         node_addresses: &nobody,
         remote_links: &[index].into(),
-        side: Side::Both,
+        writer: Writer::Sole,
         sweep: true,
         interval: 30,
         now: BootTime::now(),
     };
-    let all: BTreeSet<IpAddr> = wanted.keys().copied().chain(plan.ours_in_kernel()).collect();
+    let all: BTreeSet<IpAddr> = desired.keys().copied().chain(plan.ours_in_kernel()).collect();
     let operations = plan.operations(all);
     let results = kernel.apply(&operations).unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -198,13 +203,13 @@ fn a_plan_carried_out_leaves_nothing_to_do() {
     in_namespace(|| async {
         let mut kernel = Kernel::open().unwrap();
         let index = dummy(&mut kernel);
-        let wanted = ["172.30.200.155/32", "10.9.0.1/16", "10.9.0.2/16", "2001:db8::1/128", "2001:db8::2/64"];
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 5);
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 0);
+        let desired = ["172.30.200.155/32", "10.9.0.1/16", "10.9.0.2/16", "2001:db8::1/128", "2001:db8::2/64"];
+        assert_eq!(carry_out(&mut kernel, index, &desired), 5);
+        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
         // Other aggregations.
-        let wanted = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
-        assert!(carry_out(&mut kernel, index, &wanted) > 0);
-        assert_eq!(carry_out(&mut kernel, index, &wanted), 0);
+        let desired = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
+        assert!(carry_out(&mut kernel, index, &desired) > 0);
+        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
         assert_eq!(
             cidrs("kube-lb0"),
             ["10.9.0.1/32", "10.9.0.2/16", "172.30.200.155/24", "2001:db8::1/64", "2001:db8::2/128"]
@@ -249,7 +254,7 @@ fn routes_of_others_wake_nobody() {
         // IPv6 addresses are reported some time after they are there, the interface's link-local one too.
         catch_up(&mut monitor, &mut observed, &mut kernel).await;
         while tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait()).await.is_ok() {
-            monitor.hear();
+            monitor.read();
         }
         ip("route add 10.0.0.0/8 via 192.0.2.254");
         ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
@@ -261,7 +266,7 @@ fn routes_of_others_wake_nobody() {
             ip(&format!("{family}route del default {route}"));
             let heard = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
             heard.await.expect("default routes are heard of").unwrap();
-            assert_eq!(monitor.hear().changes.len(), 2);
+            assert_eq!(monitor.read().changes.len(), 2);
         }
     });
 }
@@ -269,7 +274,7 @@ fn routes_of_others_wake_nobody() {
 /// Listens until the state is the kernel's.
 async fn catch_up(monitor: &mut Monitor, observed: &mut Observed, kernel: &mut Kernel) {
     loop {
-        for change in monitor.hear().changes {
+        for change in monitor.read().changes {
             observed.apply(change);
         }
         if observed.differences(&kernel.dump().unwrap()).is_empty() {

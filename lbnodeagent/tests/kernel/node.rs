@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use api_types::{LBNodeAgent, ServiceGroup};
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Service;
 use kube::runtime::watcher::Event;
-use lbnodeagent::agent::{Agent, Outside, Settings, StateRequest};
-use lbnodeagent::endpoints::SliceView;
-use lbnodeagent::members::LeaseView;
-use lbnodeagent::metrics::Metrics;
-use lbnodeagent::nodes::NodeView;
-use lbnodeagent::publish::lease::Content;
-use lbnodeagent::services::ServiceView;
-use lbnodeagent::state::Report;
-use lbnodeagent::world::Input;
+use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::cluster::input::Input;
+use lbnodeagent::cluster::lease::LeaseView;
+use lbnodeagent::cluster::node::NodeView;
+use lbnodeagent::report::lease::content::Content;
+use lbnodeagent::report::metrics::Metrics;
+use lbnodeagent::report::state::NodeState;
+use lbnodeagent::report::state::StateRequest;
 use prometheus::{Registry, TextEncoder};
 use runtime::Task;
-use runtime::events::{EventQueue, Waiting};
+use runtime::events::{EventQueue, EventReceiver};
 use runtime::server::Readiness;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::objects::{agent, endpoints, from, group, kind, slice, view};
 use crate::support::{Far, add_dummy, cidrs, eventually, ip, ip_batch, run_dir};
 
 /// Addresses of the remote groups.
@@ -77,7 +75,7 @@ impl Lan {
 
 /// Whether packets can pass.
 pub fn works(interface: &str) -> bool {
-    let observed = lbnodeagent::netlink::Kernel::open().unwrap().dump().unwrap();
+    let observed = lbnodeagent::kernel::netlink::requests::Kernel::open().unwrap().dump().unwrap();
     observed.index_of(interface).is_some_and(|index| observed.links[&index].works())
 }
 
@@ -103,7 +101,7 @@ pub struct Node {
     _leases: watch::Receiver<Option<Content>>,
     registry: Registry,
     queue: EventQueue,
-    events: Waiting,
+    events: EventReceiver,
 }
 
 impl Node {
@@ -133,7 +131,7 @@ impl Node {
             stop_grace,
             run_dir: run_dir(),
             gossip_port: 7475,
-            probe_interval: ownership::probe::INTERVAL,
+            probe_interval: ownership::this_node::PROBE_INTERVAL,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
@@ -249,7 +247,7 @@ impl Node {
     /// The Lease of another node with this address.
     pub async fn peer(&self, name: &str, address: &str) {
         let place: ipnetwork::IpNetwork = address.parse().unwrap();
-        let place = ::ownership::Place::new(place.ip(), place.prefix()).unwrap();
+        let place = ::ownership::InterfaceAddress::new(place.ip(), place.prefix()).unwrap();
         let view = LeaseView {
             node: name.to_owned(),
             subnets: vec![place.subnet],
@@ -263,7 +261,7 @@ impl Node {
     }
 
     /// Waits until `/state` says something of an address.
-    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::state::Address) -> bool) {
+    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool) {
         let start = std::time::Instant::now();
         loop {
             let state = self.state().await;
@@ -296,7 +294,7 @@ impl Node {
         self.state().await;
     }
 
-    pub async fn state(&self) -> Report {
+    pub async fn state(&self) -> NodeState {
         let (sender, receiver) = oneshot::channel();
         self.requests.send(sender).await.unwrap();
         receiver.await.unwrap()
@@ -385,78 +383,4 @@ pub fn kubeconfig() -> std::path::PathBuf {
     });
     std::fs::write(&path, kubeconfig.to_string()).unwrap();
     path
-}
-
-fn agent(spec: &Value) -> Box<LBNodeAgent> {
-    let agent = json!({
-        "apiVersion": "purelb.io/v2", "kind": "LBNodeAgent", "metadata": {"name": "a", "namespace": "purelb"}, "spec": spec
-    });
-    Box::new(from(&agent))
-}
-
-fn kind(object: &Value) -> &str {
-    object["kind"].as_str().expect("an object without kind")
-}
-
-fn from<T: serde::de::DeserializeOwned>(object: &Value) -> T {
-    serde_json::from_value(object.clone()).unwrap()
-}
-
-fn group(object: &Value) -> ServiceGroup {
-    from(object)
-}
-
-fn view(object: &Value) -> ServiceView {
-    ServiceView::new(&from::<Service>(object), true)
-}
-
-fn slice(object: &Value) -> SliceView {
-    SliceView::new(&from(object)).unwrap()
-}
-
-/// A ServiceGroup: `kind` is `local` or `remote`.
-pub fn service_group(name: &str, kind: &str, range: &str, subnet: &str, aggregation: &str) -> Value {
-    let field = if range.contains(':') { "v6pool" } else { "v4pool" };
-    json!({
-        "apiVersion": "purelb.io/v2", "kind": "ServiceGroup", "metadata": {"name": name, "namespace": "purelb"},
-        "spec": {kind: {field: {"pool": range, "subnet": subnet, "aggregation": aggregation}}}
-    })
-}
-
-/// The seed's two groups and one for each family in the node's own subnet.
-pub fn groups() -> Vec<Value> {
-    vec![
-        service_group("routed4", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "/32"),
-        service_group(
-            "routed6",
-            "remote",
-            "2001:470:8bf5:2:2::1-2001:470:8bf5:2:2::ffff",
-            "2001:470:8bf5:2::/64",
-            "/128",
-        ),
-        service_group("lan4", "local", "192.168.50.200-192.168.50.210", "192.168.50.0/24", "default"),
-        service_group("lan6", "local", "fd00:50::f000/116", "fd00:50::/64", "default"),
-    ]
-}
-
-/// An EndpointSlice: a Service's ready endpoints on these nodes.
-pub fn endpoints(service: &str, nodes: &[&str]) -> Value {
-    let endpoints: Vec<Value> = nodes.iter().map(|node| json!({"addresses": ["10.0.0.1"], "nodeName": node})).collect();
-    json!({
-        "kind": "EndpointSlice",
-        "metadata": {"name": format!("{service}-1"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
-        "addressType": "IPv4", "endpoints": endpoints
-    })
-}
-
-/// A Service with these addresses.
-pub fn service(name: &str, addresses: &[&str]) -> Value {
-    let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
-    json!({
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1",
-            "annotations": {"purelb.io/allocated-by": "PureLB"}},
-        "spec": {"type": "LoadBalancer"},
-        "status": {"loadBalancer": {"ingress": ingress}}
-    })
 }

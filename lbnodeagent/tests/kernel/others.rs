@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::changes::{announced, enough};
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
+use crate::objects::{groups, service, service_group};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, ip_batch, try_ip};
 
 /// With `promote_secondaries`, which systemd turns on, an address of ours becomes the primary one of the network when the

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;
 
-use crate::node::{Node, groups, interfaces, service};
+use crate::node::{Node, interfaces};
+use crate::objects::{groups, service};
 use crate::support::{eventually, in_namespace, ip};
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::node::{Node, interfaces, service, service_group};
+use crate::node::{Node, interfaces};
+use crate::objects::{service, service_group};
 use crate::support::{cidrs, eventually, in_namespace};
 
 /// A BIRD of one family that imports what is connected to `kube-lb0`, by notifications alone: it scans no more often

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
-use lbnodeagent::services::ServiceView;
-use lbnodeagent::world::Input;
+use lbnodeagent::cluster::input::Input;
+use lbnodeagent::cluster::service::ServiceView;
 use serde_json::{Value, json};
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, groups, local_is_there, remote_is_there, service, service_group};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
+use crate::objects::{groups, service, service_group};
 use crate::support::{
     Monitor, add_dummy, addresses, an_agent_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
 };
@@ -119,7 +120,7 @@ fn after_an_outage_only_differences_are_worked_through() {
         let since: Vec<_> = node.state().await.addresses.into_iter().map(|address| address.since).collect();
         let monitor = Monitor::start();
         for current in [false, true] {
-            for name in lbnodeagent::watches::REQUIRED {
+            for name in lbnodeagent::cluster::input::REQUIRED {
                 node.send(Input::Watch { name, current }).await;
             }
             node.settles().await;

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use api_types::AddressAttributes;
-use lbnodeagent::desired::{Kind, Placement};
-use lbnodeagent::netlink::{Kernel, Monitor};
-use lbnodeagent::observed::AddressKey;
-use lbnodeagent::reconcile::{Entry, Operation, Why};
+use lbnodeagent::kernel::netlink::monitor::Monitor;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::AddressKey;
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
+use lbnodeagent::model::placement::{Kind, Placement};
 
-use crate::node::{Node, interfaces, service, service_group};
+use crate::node::{Node, interfaces};
+use crate::objects::{service, service_group};
 use crate::support::{add_dummy, cidrs, eventually, in_namespace};
 
 #[test]
@@ -64,13 +66,13 @@ fn lost_notifications_are_noticed() {
         });
         let puts: Vec<Operation> = keys
             .map(|key| Placement { kind: Kind::Remote, key, attributes: AddressAttributes::REMOTE })
-            .map(|placement| Operation::Put(Entry::ours(&placement), Why::Add))
+            .map(|placement| Operation::Put(Entry::ours(&placement), Purpose::Add))
             .collect();
         let deletes: Vec<Operation> = puts.iter().map(|put| Operation::Delete(*put.key())).collect();
         for operations in [&puts, &deletes, &puts, &deletes, &puts] {
             assert!(kernel.apply(operations).unwrap().iter().all(Result::is_ok));
         }
-        assert!(monitor.hear().lost, "the buffer holds more than was thought: make this test larger");
-        assert!(!monitor.hear().lost);
+        assert!(monitor.read().lost, "the buffer holds more than was thought: make this test larger");
+        assert!(!monitor.read().lost);
     });
 }

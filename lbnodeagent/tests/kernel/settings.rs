@@ -5,14 +5,15 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lbnodeagent::packet::listener::Listener;
+use lbnodeagent::kernel::packet::listener::Listener;
 use nix::net::if_::if_nametoindex;
-use ownership::Frame;
+use ownership::NeighborFrame;
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::node::{LOCAL, Lan, Node, REMOTE, endpoints, groups, local_is_there, remote_is_there, service};
+use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
+use crate::objects::{endpoints, groups, service};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, lasts};
 
 /// Waits until `ip` has a line with all the words.
@@ -79,8 +80,8 @@ async fn announcements(lan: &Lan, time: Duration, what: impl Future<Output = ()>
     let listen = async {
         loop {
             ear.ready().await.unwrap();
-            for (_, frame) in ear.hear([2, 0, 0, 0, 0, 0xff]) {
-                if let Frame::Announcement(address) = frame {
+            for (_, frame) in ear.receive([2, 0, 0, 0, 0, 0xff]) {
+                if let NeighborFrame::Announcement(address) = frame {
                     *heard.entry(address.to_string()).or_insert(0) += 1;
                 }
             }
@@ -211,7 +212,7 @@ fn a_refusal_is_shown_until_the_address_is_there() {
         ip("address add 192.168.50.11/24 dev eth0 scope link");
         ip("route replace default via 192.168.50.1 dev eth0");
         let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
-        let refused = |address: &lbnodeagent::state::Address| {
+        let refused = |address: &lbnodeagent::report::state::AddressEntry| {
             !address.announced && address.error.as_deref().is_some_and(|error| error.contains("EINVAL"))
         };
         node.says("refused", LOCAL[0], refused).await;
@@ -238,7 +239,7 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
         let _lan = Lan::new().await;
         let mut nobody = service("nobody", &["192.168.50.205"]);
         nobody["spec"]["externalTrafficPolicy"] = json!("Local");
-        let elsewhere = crate::node::service_group("far", "local", "10.77.0.0/24", "10.77.0.0/24", "default");
+        let elsewhere = crate::objects::service_group("far", "local", "10.77.0.0/24", "10.77.0.0/24", "default");
         let mut all = groups();
         all.push(elsewhere);
         let services =

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lbnodeagent::netlink::Kernel;
+use lbnodeagent::kernel::netlink::requests::Kernel;
 use nix::sched::{CloneFlags, unshare};
 
 /// How long a test waits for something.

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use lbnodeagent::packet::frames::{Mac, probe};
-use lbnodeagent::packet::listener::Listener;
-use lbnodeagent::packet::socket::PacketSocket;
+use lbnodeagent::kernel::packet::frames::{Mac, probe};
+use lbnodeagent::kernel::packet::listener::Listener;
+use lbnodeagent::kernel::packet::socket::PacketSocket;
 use nix::net::if_::if_nametoindex;
-use ownership::Frame;
+use ownership::NeighborFrame;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{Far, eventually, ip};
@@ -20,8 +20,8 @@ pub fn addr(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub fn question(target: &str, sender: Option<&str>) -> Frame {
-    Frame::Question { target: addr(target), sender: sender.map(addr) }
+pub fn question(target: &str, sender: Option<&str>) -> NeighborFrame {
+    NeighborFrame::Request { target: addr(target), sender: sender.map(addr) }
 }
 
 /// Both ends of a wire, each in a namespace of its own, with addresses in both families.
@@ -65,8 +65,8 @@ impl Wire {
                 self.ask(probe(addr(target), NEAR, Some(own), None));
             }
             sleep(Duration::from_millis(10)).await;
-            let heard = self.ear.hear(NEAR);
-            silent.retain(|target| !heard.contains(&(FAR, Frame::Answer(addr(target)))));
+            let heard = self.ear.receive(NEAR);
+            silent.retain(|target| !heard.contains(&(FAR, NeighborFrame::Reply(addr(target)))));
             if silent.is_empty() {
                 break;
             }
@@ -87,19 +87,19 @@ impl Wire {
     }
 
     /// What is heard within some time that the wire does not need.
-    pub async fn heard(&mut self) -> Vec<(Mac, Frame)> {
+    pub async fn heard(&mut self) -> Vec<(Mac, NeighborFrame)> {
         let mut heard = Vec::new();
         while timeout(Duration::from_millis(150), self.ear.ready()).await.is_ok() {
-            heard.extend(self.ear.hear(NEAR));
+            heard.extend(self.ear.receive(NEAR));
         }
         heard
     }
 
-    pub async fn waits_for(&mut self, wanted: (Mac, Frame)) {
+    pub async fn waits_for(&mut self, wanted: (Mac, NeighborFrame)) {
         let wait = async {
             loop {
                 self.ear.ready().await.unwrap();
-                if self.ear.hear(NEAR).contains(&wanted) {
+                if self.ear.receive(NEAR).contains(&wanted) {
                     break;
                 }
             }

@@ -1,7 +1,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ownership::envelope::Opener;
+use ownership::session::Opener;
 use ownership::{Keys, NodeId};
 
 fuzz_target!(|bytes: &[u8]| {

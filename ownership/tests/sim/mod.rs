@@ -1,8 +1,19 @@
 //! A simulated network of nodes, each with a kernel that answers for itself and an agent that runs the machine.
 #![allow(dead_code, missing_docs)]
 
+mod addressing;
+mod agents;
+mod api_server;
+mod clock;
+pub mod cluster;
+mod digest;
+mod faults;
 pub mod measure;
 pub mod network;
-pub mod world;
+mod observe;
+mod segments;
+mod setup;
+mod trace;
 
-pub use world::{Family, Setup, World};
+pub use cluster::Cluster;
+pub use setup::{Family, Setup};

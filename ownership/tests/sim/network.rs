@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ownership::rng::Rng;
+use ownership::model::rng::Rng;
 use std::time::Duration;
 
 /// A place on a segment: node or host number, and segment number.

@@ -1,28 +1,30 @@
-//! What has been said before.
+//! Events that were published before.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::BootTime;
 
-/// After this time of silence the same thing is news again.
+/// An event that was not repeated for this time counts as new.
 const TTL: Duration = Duration::from_secs(600);
-/// A growing count is sent this often.
+/// The minimal time between two counts of the same event.
 const REFRESH: Duration = Duration::from_secs(60);
-/// How much is remembered; about 100 bytes each.
+/// How many events are remembered. Each takes about 100 bytes.
 const CAPACITY: usize = 8192;
 
 #[derive(Debug)]
-struct Said {
-    /// Namespace and name of the Event object, once it is created.
+struct Published {
+    /// Namespace and name of the Event object, once it exists.
     object: Option<(String, String)>,
+    /// How often it was published.
     count: i32,
+    /// The count that was sent last.
     sent: i32,
     sent_at: BootTime,
     seen_at: BootTime,
 }
 
-/// A count that the API server should know.
+/// A new count for an Event object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Recount {
     pub(super) key: u64,
@@ -31,63 +33,63 @@ pub(super) struct Recount {
     pub(super) count: i32,
 }
 
-/// Remembers what was said, how often, and in which Event object.
+/// Which events were published, how often, and which Event object each has.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    said: HashMap<u64, Said>,
+    published: HashMap<u64, Published>,
 }
 
 impl Repeats {
-    /// Notes that it is said now; whether it was said before.
+    /// Records that an event is published now. Returns whether it repeats an earlier one.
     pub(super) fn seen(&mut self, key: u64, now: BootTime) -> bool {
-        if let Some(said) = self.said.get_mut(&key)
-            && now.since(said.seen_at) < TTL
+        if let Some(known) = self.published.get_mut(&key)
+            && now.since(known.seen_at) < TTL
         {
-            said.count = said.count.saturating_add(1);
-            said.seen_at = now;
+            known.count = known.count.saturating_add(1);
+            known.seen_at = now;
             return true;
         }
-        if self.said.len() >= CAPACITY {
+        if self.published.len() >= CAPACITY {
             self.expire(now);
         }
-        if self.said.len() >= CAPACITY {
-            // Better to say a thing twice than to grow.
-            self.said.clear();
+        if self.published.len() >= CAPACITY {
+            // Repeats of earlier events are then sent as new ones, but the memory stays bounded.
+            self.published.clear();
         }
-        self.said.insert(key, Said { object: None, count: 1, sent: 1, sent_at: now, seen_at: now });
+        self.published.insert(key, Published { object: None, count: 1, sent: 1, sent_at: now, seen_at: now });
         false
     }
 
-    /// It has become this Event object.
+    /// Records the Event object that was created.
     pub(super) fn created(&mut self, key: u64, namespace: String, name: String) {
-        if let Some(said) = self.said.get_mut(&key) {
-            said.object = Some((namespace, name));
+        if let Some(known) = self.published.get_mut(&key) {
+            known.object = Some((namespace, name));
         }
     }
 
-    /// It was not said after all.
+    /// Forgets an event that was not sent, so that the next one counts as new.
     pub(super) fn forget(&mut self, key: u64) {
-        self.said.remove(&key);
+        self.published.remove(&key);
     }
 
-    /// Counts that should be sent now; they count as sent.
+    /// Returns the counts that are due, and records them as sent.
     pub(super) fn due(&mut self, now: BootTime) -> Vec<Recount> {
         self.expire(now);
         let mut due = Vec::new();
-        for (&key, said) in &mut self.said {
-            if let Some((namespace, name)) = &said.object
-                && said.count > said.sent
-                && now.since(said.sent_at) >= REFRESH
+        for (&key, known) in &mut self.published {
+            if let Some((namespace, name)) = &known.object
+                && known.count > known.sent
+                && now.since(known.sent_at) >= REFRESH
             {
-                (said.sent, said.sent_at) = (said.count, now);
-                due.push(Recount { key, namespace: namespace.clone(), name: name.clone(), count: said.count });
+                (known.sent, known.sent_at) = (known.count, now);
+                due.push(Recount { key, namespace: namespace.clone(), name: name.clone(), count: known.count });
             }
         }
         due
     }
 
     fn expire(&mut self, now: BootTime) {
-        self.said.retain(|_, said| now.since(said.seen_at) < TTL || said.count > said.sent);
+        self.published.retain(|_, known| now.since(known.seen_at) < TTL || known.count > known.sent);
     }
 }
 
@@ -114,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn after_ten_quiet_minutes_it_is_news() {
+    fn after_ten_quiet_minutes_it_is_new() {
         let mut repeats = Repeats::default();
         assert!(!repeats.seen(1, at(0)));
         assert!(repeats.seen(1, at(599)));
         assert!(!repeats.seen(1, at(1199)));
         repeats.due(at(2000));
-        assert_eq!(repeats.said.len(), 0);
+        assert_eq!(repeats.published.len(), 0);
     }
 
     #[test]
@@ -129,6 +131,6 @@ mod tests {
         for key in 0..100_000 {
             repeats.seen(key, at(0));
         }
-        assert!(repeats.said.len() <= CAPACITY);
+        assert!(repeats.published.len() <= CAPACITY);
     }
 }

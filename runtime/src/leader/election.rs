@@ -1,17 +1,17 @@
-//! Who leads: decisions without network.
+//! The decisions of a candidate, without network.
 
 use std::time::Duration;
 
 use crate::BootTime;
 
-/// The times of an election.
+/// The durations of an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a lease lasts without renewal; at least a second.
+    /// How long the leadership lasts without renewal. At least one second.
     pub duration: Duration,
-    /// How often it is renewed, and how often followers look.
+    /// How often the leader renews the Lease, and followers read it.
     pub renew: Duration,
-    /// After which time a write is given up, this one and those under the fence.
+    /// The deadline of every write, of the Lease and of whatever the leader writes.
     pub deadline: Duration,
 }
 
@@ -22,71 +22,71 @@ impl Default for Timing {
     }
 }
 
-/// What a Lease says.
+/// The content of the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its resource version.
+    /// The resource version.
     pub version: String,
-    /// Who holds it; nothing if it is free.
+    /// The holder. `None` if the Lease is free.
     pub holder: Option<String>,
-    /// How long it lasts by the word of its holder.
+    /// How long its holder wants to lead without renewal.
     pub duration: Duration,
-    /// How often it changed hands.
+    /// How often the holder has changed.
     pub transitions: i32,
 }
 
-/// What to do with the Lease now.
+/// What a candidate has to do with the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing; look again after this time.
+    /// Nothing. Read it again after this time.
     Follow(Duration),
-    /// Write it: it is ours.
+    /// Renew it: this candidate holds it.
     Renew,
-    /// Write it: it is free, or its holder is gone.
+    /// Take it: it is free, or its holder did not renew it in time.
     Take {
         /// The new count of transitions.
         transitions: i32,
     },
 }
 
-/// One candidate's view of the election.
+/// The election as one candidate sees it.
 #[derive(Debug, Clone)]
 pub struct Election {
     identity: String,
     timing: Timing,
-    /// What the Lease said last, and since when by our clock.
+    /// The content of the Lease when it was last read or written, and since when it has not changed by the local clock.
     seen: Option<(Record, BootTime)>,
     must_read: bool,
-    /// When our lease ends by our clock.
+    /// When the leadership of this candidate ends by the local clock.
     until: Option<BootTime>,
 }
 
 impl Election {
-    /// A candidate that has seen nothing yet.
+    /// A candidate that has not read the Lease yet.
     #[must_use]
     pub const fn new(identity: String, timing: Timing) -> Self {
         Self { identity, timing, seen: None, must_read: true, until: None }
     }
 
-    /// Who we are.
+    /// The identity of this candidate.
     #[must_use]
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// Who holds the Lease as far as we know.
+    /// The holder of the Lease, as last seen.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.0.holder.as_deref()
     }
 
-    /// The resource version that a write must name.
+    /// The resource version that the next write must contain.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.seen.as_ref().map(|(record, _)| record.version.as_str())
     }
 
-    /// Whether the Lease names us.
+    /// Whether the Lease names this candidate as its holder.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         self.holder() == Some(&self.identity)
@@ -98,15 +98,15 @@ impl Election {
         self.must_read || self.seen.is_none()
     }
 
-    /// What we know may be old: after a failed write, and for followers always.
+    /// Requires a read before the next decision: after a failed write, and always for followers.
     pub const fn read_next_time(&mut self) {
         self.must_read = true;
     }
 
-    /// Notes what the Lease says now.
+    /// Records the present content of the Lease.
     pub fn observe(&mut self, record: Record, now: BootTime) {
         self.must_read = false;
-        // Somebody took it although our lease has not ended: give way at once.
+        // Another candidate took the Lease although this leadership had not ended: it ends now.
         if record.holder.as_deref() != Some(&self.identity) {
             self.until = None;
         }
@@ -127,27 +127,27 @@ impl Election {
         if record.holder.is_none() {
             return take;
         }
-        let patience = record.duration.max(self.timing.duration);
+        let expiry = record.duration.max(self.timing.duration);
         let waited = now.since(*since);
-        if waited >= patience { take } else { Decision::Follow(self.timing.renew.min(patience.saturating_sub(waited))) }
+        if waited >= expiry { take } else { Decision::Follow(self.timing.renew.min(expiry.saturating_sub(waited))) }
     }
 
-    /// Our write arrived: the Lease says this, and the request was sent at `started`.
+    /// Records that a write succeeded which was sent at `started`, and the content of the Lease after it.
     pub fn written(&mut self, record: Record, started: BootTime, now: BootTime) {
         let ours = record.holder.as_deref() == Some(&self.identity);
         self.observe(record, now);
         self.until = ours.then(|| started + self.timing.duration);
     }
 
-    /// How long our lease still lasts; nothing if it has ended.
+    /// How long this candidate still leads. `None` if it does not lead.
     #[must_use]
     pub fn remaining(&self, now: BootTime) -> Option<Duration> {
         self.until.map(|until| until.since(now)).filter(|remaining| !remaining.is_zero())
     }
 
-    /// When the last write may start: it must be over when the lease ends.
+    /// Until when the leader may start a write, so that its deadline is not after the end of the leadership.
     #[must_use]
-    pub fn fence(&self) -> Option<BootTime> {
+    pub fn write_until(&self) -> Option<BootTime> {
         self.until.map(|until| until - self.timing.deadline)
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(a.decide(at(2000)), Decision::Renew);
         assert_eq!(a.remaining(at(8009)), Some(Duration::from_millis(1)));
         assert_eq!(a.remaining(at(8010)), None);
-        assert_eq!(a.fence(), Some(at(5010)));
+        assert_eq!(a.write_until(), Some(at(5010)));
     }
 
     #[test]
@@ -205,10 +205,10 @@ mod tests {
         a.written(record(2, "a"), at(0), at(1));
         a.observe(record(3, "b"), at(100));
         assert_eq!(a.remaining(at(100)), None);
-        assert_eq!(a.fence(), None);
+        assert_eq!(a.write_until(), None);
     }
 
-    /// What a candidate is waiting for.
+    /// What a simulated candidate waits for.
     #[derive(Clone)]
     enum Phase {
         Idle,
@@ -219,8 +219,8 @@ mod tests {
     }
 
     proptest! {
-        /// A server with one Lease, three candidates, messages that take any time; pauses are
-        /// long times between two phases of one candidate.
+        /// Three candidates share one Lease. Requests and answers take any time. A candidate that is suspended has a
+        /// long time between two phases.
         #[test]
         fn two_never_lead_at_once(steps in prop::collection::vec((0_usize..3, prop_oneof![0_u64..50, 0_u64..9000]), 1..600)) {
             let mut server = record(1, "");

@@ -1,5 +1,6 @@
 //! The agent as a process: started, stopped, restarted by the kubelet; and whether it is to serve its node.
 
+use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
 
 use api_types::LBNodeAgent;
@@ -11,10 +12,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    Result,
-    setting::{Bench, PATIENCE},
-};
+use crate::setup::{Bench, PATIENCE};
 
 /// The program.
 const PROGRAM: &str = "lbnodeagent";

@@ -1,16 +1,16 @@
 //! Many addresses come, stay over a restart, and go.
 
+use e2e::BenchResult as Result;
 use std::time::Duration;
 
 use e2e::{Family, Memory};
 
-use super::{
-    Result,
+use crate::{
     figures::{Times, readable},
     kernel,
     many::Many,
     nic::Nic,
-    setting::{Bench, DUMMY, PATIENCE},
+    setup::{Bench, DUMMY, PATIENCE},
     table::Line,
 };
 

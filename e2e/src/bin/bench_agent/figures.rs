@@ -1,4 +1,4 @@
-//! Many runs in figures.
+//! Statistics over many runs.
 
 use std::{fmt, time::Duration};
 

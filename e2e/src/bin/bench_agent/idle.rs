@@ -1,12 +1,12 @@
 //! What the agent costs when nothing happens.
 
+use e2e::BenchResult as Result;
 use std::time::Duration;
 
 use e2e::{Memory, processor_time};
 
-use super::{
-    Result,
-    setting::{Bench, PATIENCE},
+use crate::{
+    setup::{Bench, PATIENCE},
     table::Line,
 };
 

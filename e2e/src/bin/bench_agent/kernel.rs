@@ -1,5 +1,6 @@
 //! The same addresses without an agent: what `ip -batch` and the kernel need for them.
 
+use e2e::BenchResult as Result;
 use std::{
     fmt::Write as _,
     net::IpAddr,
@@ -8,7 +9,7 @@ use std::{
 
 use e2e::{Family, Node};
 
-use super::{Result, setting::DUMMY};
+use crate::setup::DUMMY;
 
 /// An interface that is there for this alone.
 const LINK: &str = "bench0";

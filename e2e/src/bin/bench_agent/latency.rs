@@ -1,14 +1,14 @@
 //! One Service at a time: created, seen, deleted.
 
+use e2e::BenchResult as Result;
 use std::time::Duration;
 
 use e2e::{ArpMonitor, Family};
 
-use super::{
-    Result,
+use crate::{
     figures::Times,
     nic::Nic,
-    setting::{Bench, Kind, service},
+    setup::{Bench, Kind, service},
     table::Line,
 };
 
@@ -50,7 +50,7 @@ pub(crate) async fn remote(bench: &Bench, runs: u32) -> Result<Vec<Line>> {
     ])
 }
 
-/// Local addresses, with their 30 ms of asking whether somebody has them.
+/// Local addresses, including the 30 ms of probing.
 pub(crate) async fn local(bench: &Bench, runs: u32) -> Result<Vec<Line>> {
     let seen = measure(bench, Kind::Local, runs).await?;
     let one = format!("local, {runs} Services one by one: creation to eth0");
@@ -82,7 +82,7 @@ async fn once(bench: &Bench, kind: Kind, run: u32, nic: &mut Nic, seen: &mut See
     let body = serde_json::to_vec(&service(&name, kind.group(), Some(address), Family::V4))?;
     let ip = address.into();
     let monitor = if kind == Kind::Local { Some(bench.cluster.client().monitor(ip)?) } else { None };
-    let mut sight = bench.services.sight().await?;
+    let mut sight = bench.services.watch_addresses().await?;
     // The questions of the client and the watch are under way when it begins.
     tokio::time::sleep(REST).await;
 

@@ -10,16 +10,16 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `setting` | the cluster made ready, its node, its Services |
-//! | `nic` | what is on an interface, as the node's kernel tells it |
+//! | `setup` | makes the cluster ready: its node, its Services |
+//! | `nic` | the addresses of an interface, from the kernel's notifications |
 //! | `latency` | one Service at a time |
-//! | `many` | as many Services as are asked for, made and deleted |
+//! | `many` | many Services, created and deleted |
 //! | `agent` | the agent as a process: started, stopped, restarted by the kubelet |
 //! | `kernel` | the same addresses by `ip -batch` |
 //! | `bulk` | many addresses come, stay over a restart, and go |
 //! | `idle` | what the agent costs when nothing happens |
-//! | `figures` | many runs in figures |
-//! | `table` | the figures in print |
+//! | `figures` | statistics over many runs |
+//! | `table` | prints the table |
 
 mod agent;
 mod bulk;
@@ -29,17 +29,16 @@ mod kernel;
 mod latency;
 mod many;
 mod nic;
-mod setting;
+mod setup;
 mod table;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use e2e::BenchResult as Result;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use e2e::Family;
 
 use many::Many;
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures the agent.
 #[derive(Debug, Clone, Parser)]
@@ -93,7 +92,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<()> {
-    let bench = setting::prepare(&arguments.cluster).await?;
+    let bench = setup::prepare(&arguments.cluster).await?;
     let rest = Duration::from_secs(arguments.rest);
     let mut lines = Vec::new();
     if arguments.has(Section::Latency) {

@@ -1,5 +1,6 @@
-//! As many Services as are asked for, made and deleted.
+//! Many Services: created before a measurement, deleted after it.
 
+use e2e::BenchResult as Result;
 use std::{
     net::IpAddr,
     time::{Duration, Instant},
@@ -11,11 +12,10 @@ use k8s_openapi::api::core::v1::Service;
 use kube::{Api, api::ListParams};
 use serde_json::json;
 
-use super::{
-    Result,
+use crate::{
     figures::readable,
     nic::Nic,
-    setting::{Bench, DUMMY, Kind, SPACE, service},
+    setup::{Bench, DUMMY, Kind, SPACE, service},
     table::Line,
 };
 

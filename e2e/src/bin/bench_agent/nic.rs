@@ -1,5 +1,6 @@
-//! What is on an interface of a node, as the node's kernel tells it: nothing is asked while something is measured.
+//! The addresses of a node's interface, from its kernel's notifications: no request disturbs a measurement.
 
+use e2e::BenchResult as Result;
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -30,8 +31,6 @@ use tokio::{
     time::{Instant as Deadline, timeout_at},
 };
 
-use super::Result;
-
 /// Bits of `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 1 << 4 | 1 << 8;
 
@@ -41,7 +40,7 @@ const BUFFER: usize = 64 << 20;
 /// A datagram of the kernel is at most this long.
 const DATAGRAM: usize = 64 << 10;
 
-/// How long is listened until somebody may want to stop.
+/// How long a read waits before the thread looks whether it should stop.
 const TICK: TimeVal = TimeVal::new(0, 20_000);
 
 /// The addresses of an interface, link-local ones apart; each with whether it will stay without being renewed.

@@ -1,8 +1,8 @@
-//! The figures in print.
+//! Prints the table.
 
 use std::time::Duration;
 
-use super::figures::{Times, readable};
+use crate::figures::{Times, readable};
 
 /// The columns' titles.
 const HEAD: [&str; 6] = ["", "median", "p99", "aim", "PureLB 0.17", "MetalLB 0.16"];

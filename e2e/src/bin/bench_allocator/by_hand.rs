@@ -1,13 +1,14 @@
-//! The allocator's writes without an allocator: the same bodies, prepared beforehand, as many at a time.
+//! The allocator's writes without an allocator: the same bodies, prepared beforehand, with the same concurrency.
 
+use e2e::BenchResult as Result;
 use std::net::Ipv4Addr;
 
-use e2e::Created;
+use e2e::ServiceObject;
 use futures::{StreamExt, channel::mpsc, stream};
 use http::{Request, header::CONTENT_TYPE};
 use kube::Client;
 
-use super::{Result, services::path};
+use crate::services::path;
 
 /// As many as the allocator has under way.
 const IN_FLIGHT: usize = 64;
@@ -25,7 +26,7 @@ fn body(address: Ipv4Addr) -> String {
 }
 
 /// Gives one Service an address.
-pub(super) async fn patch(client: &Client, service: &Created, body: &str) -> Result<()> {
+pub(super) async fn patch(client: &Client, service: &ServiceObject, body: &str) -> Result<()> {
     let metadata = &service.metadata;
     let uri = format!("{}/{}/status?fieldManager=purelb-allocator", path(), metadata.name);
     let head = format!(r#"{{"metadata":{{"uid":"{}","resourceVersion":"{}","#, metadata.uid, metadata.resource_version);
@@ -38,7 +39,7 @@ pub(super) async fn patch(client: &Client, service: &Created, body: &str) -> Res
 pub(super) async fn patch_all(
     client: Client,
     bodies: Vec<String>,
-    services: mpsc::UnboundedReceiver<Created>,
+    services: mpsc::UnboundedReceiver<ServiceObject>,
 ) -> Result<()> {
     let work = services.zip(stream::iter(bodies));
     let mut patches = std::pin::pin!(

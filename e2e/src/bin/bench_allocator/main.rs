@@ -6,64 +6,34 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `setting` | the cluster made ready, and the kubeconfigs |
+//! | `arguments` | the command line |
+//! | `setup` | makes the cluster ready, and writes the kubeconfigs |
 //! | `services` | creates and deletes Services |
-//! | `by_hand` | the allocator's writes, prepared beforehand and sent by nobody in particular |
+//! | `by_hand` | the allocator's writes, prepared beforehand and sent without an allocator |
 //! | `program` | the allocator as a process: memory, CPU time, readiness |
-//! | `writes` | what the API server counted |
+//! | `writes` | counts of writes, from the API server's metrics |
 //! | `measure` | the measurements |
-//! | `table` | the figures in print |
+//! | `table` | prints the table |
 
+mod arguments;
 mod by_hand;
 mod measure;
 mod program;
 mod services;
-mod setting;
+mod setup;
 mod table;
 mod writes;
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Measures the allocator against the API server's own limit.
-#[derive(Debug, Clone, Parser)]
-struct Arguments {
-    /// The cluster; `lab up --nodes 1` starts one
-    #[arg(long, default_value = "benchallocator")]
-    cluster: String,
-    /// The allocator
-    #[arg(long, default_value = "target/bin/allocator")]
-    allocator: PathBuf,
-    /// Services of the small burst
-    #[arg(long, default_value_t = 1000)]
-    small: u32,
-    /// Services of the large burst; 0 leaves it out
-    #[arg(long, default_value_t = 10_000)]
-    large: u32,
-    /// Create the large number of Services without measuring it: creations take minutes, whoever gives the addresses
-    #[arg(long)]
-    no_large_burst: bool,
-    /// How often the small burst is measured, raw and with the allocator by turns
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// Single Services
-    #[arg(long, default_value_t = 50)]
-    single: u32,
-    /// Seconds at rest
-    #[arg(long, default_value_t = 60)]
-    rest: u64,
-    /// Set when this program runs inside the control plane's network already
-    #[arg(long, hide = true)]
-    inside: Option<PathBuf>,
-}
+use arguments::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.inside {
-        None => setting::prepare(&arguments),
+        None => setup::prepare(&arguments),
         Some(directory) => measure::all(&arguments, directory),
     };
     match outcome {

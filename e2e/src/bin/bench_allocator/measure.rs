@@ -1,17 +1,19 @@
-//! The measurements.
+//! The measurements: bursts, single Services, idle cost.
 
+use e2e::BenchResult as Result;
 use std::{
     fs,
     path::Path,
     time::{Duration, Instant},
 };
 
-use e2e::{Created, Memory, Sight};
+use e2e::{AddressWatch, Memory, ServiceObject};
 use futures::channel::mpsc;
 use kube::Client;
 
-use super::{
-    Arguments, Result, by_hand,
+use crate::{
+    arguments::Arguments,
+    by_hand,
     program::Allocator,
     services::{clear_all, create, create_one, delete, delete_all, list, watch},
     table::{Line, median, milliseconds, print, rate},
@@ -205,9 +207,9 @@ impl Bench<'_> {
     async fn watched(
         &self,
         count: u32,
-        sight: &mut Sight,
+        sight: &mut AddressWatch,
         allocator: Option<&Allocator>,
-        each: impl Fn(Created) + Send + Sync + 'static,
+        each: impl Fn(ServiceObject) + Send + Sync + 'static,
     ) -> Result<Burst> {
         let cpu = || allocator.map_or(Ok(Duration::ZERO), Allocator::cpu);
         let (writes, cpu_before, load) = (Writes::read(&self.admin).await?, cpu()?, Load::now());

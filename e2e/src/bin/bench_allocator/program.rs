@@ -1,5 +1,6 @@
 //! The allocator as a process of its own.
 
+use e2e::BenchResult as Result;
 use std::{
     fs::File,
     net::Ipv4Addr,
@@ -14,8 +15,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-use super::Result;
 
 /// Of `/metrics`, `/healthz` and `/readyz`.
 const PORT: u16 = 7472;

@@ -1,13 +1,14 @@
-//! Creates and deletes Services, as fast as the API server takes them.
+//! Creates and deletes Services as fast as the API server accepts them.
 
+use e2e::BenchResult as Result;
 use std::{ops::Range, time::Instant};
 
-use e2e::{Bulk, Created, Sight};
+use e2e::{AddressWatch, BulkServices, ServiceObject};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Request, header::CONTENT_TYPE};
 use kube::Client;
 
-use super::{Result, setting::SPACE};
+use crate::setup::SPACE;
 
 /// Patches at a time.
 const PATCHES: usize = 16;
@@ -17,8 +18,8 @@ fn name(number: u32) -> String {
     format!("s-{number:06}")
 }
 
-fn bulk(client: &Client) -> Bulk {
-    Bulk::new(client.clone(), SPACE)
+fn bulk(client: &Client) -> BulkServices {
+    BulkServices::new(client.clone(), SPACE)
 }
 
 /// The path of all of them.
@@ -37,12 +38,12 @@ fn body(number: u32, class: Option<&str>) -> Vec<u8> {
 }
 
 /// Creates one; also says when the request was sent.
-pub(super) async fn create_one(client: &Client, number: u32, class: Option<&str>) -> Result<(Instant, Created)> {
+pub(super) async fn create_one(client: &Client, number: u32, class: Option<&str>) -> Result<(Instant, ServiceObject)> {
     Ok(bulk(client).create(body(number, class)).await?)
 }
 
 /// Creates many, and hands each on as soon as it is there.
-pub(super) async fn create(client: Client, numbers: Range<u32>, each: impl Fn(Created)) -> Result<()> {
+pub(super) async fn create(client: Client, numbers: Range<u32>, each: impl Fn(ServiceObject)) -> Result<()> {
     Ok(bulk(&client).create_all(numbers.map(|number| body(number, None)), each).await?)
 }
 
@@ -52,13 +53,13 @@ pub(super) async fn delete(client: &Client, numbers: Range<u32>) -> Result<()> {
 }
 
 /// All that there are.
-pub(super) async fn list(client: &Client) -> Result<Vec<Created>> {
+pub(super) async fn list(client: &Client) -> Result<Vec<ServiceObject>> {
     Ok(bulk(client).list().await?)
 }
 
 /// Notes when addresses become visible from now on.
-pub(super) async fn watch(client: &Client) -> Result<Sight> {
-    Ok(bulk(client).sight().await?)
+pub(super) async fn watch(client: &Client) -> Result<AddressWatch> {
+    Ok(bulk(client).watch_addresses().await?)
 }
 
 /// Takes the addresses away from all of them, as if they had been created just now.

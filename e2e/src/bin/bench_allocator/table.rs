@@ -1,4 +1,4 @@
-//! The figures in print.
+//! Prints the table.
 
 use std::time::Duration;
 

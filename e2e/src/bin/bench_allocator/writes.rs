@@ -1,11 +1,10 @@
-//! What the API server itself counted.
+//! Counts of writes, from the API server's own metrics.
 
+use e2e::BenchResult as Result;
 use std::collections::BTreeMap;
 
 use http::Request;
 use kube::Client;
-
-use super::Result;
 
 /// Writes by what was written: `PATCH services/status 200`.
 #[derive(Debug, Clone, Default)]

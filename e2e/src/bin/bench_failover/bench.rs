@@ -1,5 +1,6 @@
-//! What all rows use.
+//! The cluster under test, and what the events do to it: labels, configuration, pods.
 
+use e2e::BenchResult as Result;
 use std::{net::IpAddr, time::Duration};
 
 use api_types::{
@@ -14,14 +15,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    Result,
-    setting::{SERVICE, SPACE},
-    watch::Watch,
-};
+use crate::service::{SERVICE, SPACE};
 
-/// For whatever has to be as before after a run.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// For everything that has to be restored after a run.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The LBNodeAgent of the rows that need one.
 const AGENT_CONFIG: &str = "bench";
@@ -40,23 +37,9 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Watches the Service from a state in which all agents are ready and one node answers for both addresses.
-    pub(crate) async fn watch(&self) -> Result<Watch<'_>> {
-        self.cluster.agents_ready(PATIENCE).await?;
-        let mut watch = Watch::start(self, self.addresses)?;
-        watch.begin(PATIENCE).await?;
-        if !watch.one_owner() {
-            // They went different ways in an earlier run.
-            self.rebalance().await?;
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            watch.begin(PATIENCE).await?;
-        }
-        Ok(watch)
-    }
-
-    /// Undoes whatever a run that failed has left.
-    pub(crate) async fn as_before(&self) -> Result<()> {
-        self.cluster.mend()?;
+    /// Undoes what a failed run has left.
+    pub(crate) async fn restore(&self) -> Result<()> {
+        self.cluster.undo_faults()?;
         for node in self.cluster.nodes() {
             self.exclude(&node, false).await?;
         }

@@ -1,4 +1,4 @@
-//! One phase of one run in figures, and many runs in figures.
+//! Measurements of one phase of one run, and statistics over many runs.
 
 use std::{fmt, time::Duration};
 

@@ -1,8 +1,8 @@
-//! What the table says of each event besides our figures: the aims, and the peers' figures.
+//! The rows of the table: each event's description, aims, and the peers' figures.
 
 use std::time::Duration;
 
-use super::figures::Many;
+use crate::figures::Many;
 
 /// How an event ought to pass. What is absent is not limited.
 #[derive(Debug, Clone, Copy, Default)]

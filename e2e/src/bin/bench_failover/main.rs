@@ -1,4 +1,4 @@
-//! `make bench-failover`: how long nobody answers, or two do, while nodes, agents and networks fail.
+//! `make bench-failover`: for how long no host answers, or two do, while nodes, agents and networks fail.
 //!
 //! A cluster of its own with one dual-stack Service whose two addresses have the same order of nodes, so that one node
 //! answers for both. A client on the nodes' LAN asks for each address once in a millisecond, by ARP and by neighbour
@@ -8,26 +8,28 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | `setting` | the cluster made ready, and the Service |
-//! | `bench` | what all rows use: who owns, labels and other objects, everything as before |
-//! | `watch` | asks, connects, and says what came of it |
+//! | `setup` | makes the cluster ready |
+//! | `service` | the Service and its backend |
+//! | `bench` | the cluster, and what the events do to it: labels, configuration, pods |
+//! | `watch` | watches the addresses from the client |
 //! | `standstill` | notices when the machine itself stood still |
-//! | `figures` | one phase of one run in figures; many runs in figures |
-//! | `lines` | what the table says of each event besides our figures: the aims, and the peers' figures |
+//! | `figures` | measurements of one run, statistics over many |
+//! | `lines` | the rows of the table: descriptions, aims, the peers' figures |
 //! | `rows` | the events: one function each |
-//! | `table` | the figures in print |
+//! | `table` | prints the table |
 
 mod bench;
 mod figures;
 mod lines;
 mod rows;
-mod setting;
+mod service;
+mod setup;
 mod standstill;
 mod table;
 mod watch;
 
+use e2e::BenchResult as Result;
 use std::{
-    error::Error,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -37,8 +39,6 @@ use clap::Parser;
 use bench::Bench;
 use figures::Sample;
 use rows::{ROWS, Row};
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures failover at the client.
 #[derive(Debug, Clone, Parser)]
@@ -77,7 +77,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     let rows = chosen(&arguments.rows)?;
     let begin = Instant::now();
-    let bench = setting::prepare(&arguments.cluster).await?;
+    let bench = setup::prepare(&arguments.cluster).await?;
     let mut samples = Vec::new();
     for row in rows {
         let runs = arguments.runs.unwrap_or(row.usual);
@@ -110,7 +110,7 @@ async fn measure(bench: &Bench, row: &Row, number: u32, runs: u32, samples: &mut
         }
         Err(error) => {
             println!("{} {}/{runs}: not measured: {error}", row.name, number + 1);
-            if let Err(error) = bench.as_before().await {
+            if let Err(error) = bench.restore().await {
                 println!("{error}");
             }
         }

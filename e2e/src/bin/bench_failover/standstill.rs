@@ -1,7 +1,7 @@
-//! Notices that this machine itself stood still, which no program on it can answer for.
+//! Notices when this machine itself stood still, so that the programs on it are not blamed.
 //!
-//! Machines whose processors are somebody else's do that for seconds now and then. A thread that only sleeps shows it:
-//! whoever else wanted to run had to wait as well.
+//! Virtual machines stand still for seconds now and then. A thread that only sleeps shows it: when it wakes up late,
+//! all other threads had to wait as well.
 
 use std::{
     sync::{

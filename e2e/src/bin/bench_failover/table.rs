@@ -1,6 +1,6 @@
-//! The figures in print.
+//! Prints the table.
 
-use super::{
+use crate::{
     figures::{Many, Sample, millis},
     lines::{LINES, Line},
 };

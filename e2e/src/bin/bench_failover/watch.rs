@@ -1,5 +1,6 @@
-//! Asks and connects while something happens, and says what came of it.
+//! Watches the Service's addresses from the client while an event happens, and returns the measurements.
 
+use e2e::BenchResult as Result;
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
@@ -7,24 +8,37 @@ use std::{
 
 use e2e::{ArpMonitor, Connector, Mac, Node};
 
-use super::{
-    Result,
-    bench::Bench,
+use crate::{
+    bench::{Bench, PATIENCE},
     figures::{Figures, Sample},
+    service::PORT,
     standstill::Standstill,
 };
 
-/// The Service's port.
-pub(crate) const PORT: u16 = 80;
-
-/// Who has answered alone for so long will go on.
+/// A host that has answered alone for this time is taken for the owner.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// How often is looked.
+/// The time between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A phase of a run: its line in the table, its beginning and its end.
 pub(crate) type Phase = (&'static str, Instant, Instant);
+
+impl Bench {
+    /// Watches the Service from a state in which all agents are ready and one node answers for both addresses.
+    pub(crate) async fn watch(&self) -> Result<Watch<'_>> {
+        self.cluster.agents_ready(PATIENCE).await?;
+        let mut watch = Watch::start(self, self.addresses)?;
+        watch.begin(PATIENCE).await?;
+        if !watch.one_owner() {
+            // They went different ways in an earlier run.
+            self.rebalance().await?;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            watch.begin(PATIENCE).await?;
+        }
+        Ok(watch)
+    }
+}
 
 /// Watches an address of each family.
 pub(crate) struct Watch<'a> {
@@ -32,16 +46,16 @@ pub(crate) struct Watch<'a> {
     monitors: [ArpMonitor; 2],
     connectors: [Connector; 2],
     standstill: Standstill,
-    /// Who answered for each when it began.
+    /// The host that answered for each when it began.
     first: [Option<Mac>; 2],
 }
 
 impl<'a> Watch<'a> {
-    /// Begins, whoever answers.
+    /// Starts to watch, whichever hosts answer.
     pub(crate) fn start(bench: &'a Bench, addresses: [IpAddr; 2]) -> Result<Self> {
         let client = bench.cluster.client();
         let [v4, v6] = addresses;
-        let connect = |address| client.connect_again_and_again(SocketAddr::new(address, PORT));
+        let connect = |address| client.connect_continuously(SocketAddr::new(address, PORT));
         Ok(Self {
             bench,
             monitors: [client.monitor(v4)?, client.monitor(v6)?],
@@ -72,7 +86,7 @@ impl<'a> Watch<'a> {
         v4 == v6
     }
 
-    /// Waits until somebody else answers steadily for what the owner answered for; whether that came in time.
+    /// Waits until other hosts answer steadily for the owner's addresses; returns whether that came in time.
     pub(crate) async fn taken_over(&self, deadline: Duration) -> bool {
         let [owner, _] = self.first;
         let concerned = self.concerned();
@@ -82,7 +96,7 @@ impl<'a> Watch<'a> {
         .await
     }
 
-    /// Waits until somebody answers steadily for both addresses; whether that came in time.
+    /// Waits until one host each answers steadily for both addresses; returns whether that came in time.
     pub(crate) async fn answered(&self, deadline: Duration) -> bool {
         self.wait(deadline, |_, mac| mac.is_some()).await
     }
@@ -101,12 +115,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Who answers steadily.
+    /// The hosts that answer steadily.
     pub(crate) fn steady(&self) -> [Option<Mac>; 2] {
         self.monitors.each_ref().map(|monitor| monitor.steady(STEADY))
     }
 
-    /// Who has answered within the last 50 ms.
+    /// The hosts that have answered within the last 50 ms.
     pub(crate) fn answering(&self) -> [std::collections::BTreeSet<Mac>; 2] {
         self.monitors.each_ref().map(|monitor| monitor.answering(Duration::from_millis(50)))
     }

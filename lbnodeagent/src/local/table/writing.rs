@@ -1,4 +1,4 @@
-//! Putting addresses into the kernel and taking them out.
+//! Adding addresses to the kernel and removing them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -8,37 +8,37 @@ use ownership::NodeId;
 use runtime::BootTime;
 
 use super::Table;
-use crate::desired::Placement;
-use crate::local::{Placed, Report};
-use crate::netlink::{BATCH, Kernel};
-use crate::observed::AddressKey;
-use crate::reconcile::{Failure, Operation, Why};
+use crate::kernel::netlink::requests::{BATCH, Kernel};
+use crate::local::messages::{Applied, Update};
+use crate::model::address::AddressKey;
+use crate::model::operation::{Failure, Operation, Purpose};
+use crate::model::placement::Placement;
 
 impl Table {
-    /// The place of an address that this node takes part in; if it is here already, it becomes as it should be.
-    /// Returns whether the kernel refused that.
+    /// Sets the placement of an address for which this node is a candidate. If the address is here already, the kernel's
+    /// is changed to match. Returns whether the kernel refused that.
     pub(in crate::local) fn place(&mut self, placement: Placement) -> bool {
         let ip = placement.key.ip;
-        self.places.insert(ip, placement);
-        let here = self.ours.contains(&ip) && self.held.get(&ip) != Some(&placement);
+        self.placements.insert(ip, placement);
+        let here = self.owned.contains(&ip) && self.held.get(&ip) != Some(&placement);
         here && !self.add(&[ip], &BTreeMap::new()).is_empty()
     }
 
-    /// This node takes no part in the address any more.
+    /// This node is no candidate for the address any more.
     pub(in crate::local) fn forget(&mut self, ip: IpAddr) {
-        self.places.remove(&ip);
+        self.placements.remove(&ip);
     }
 
-    /// Puts addresses into the kernel; returns those that it refused, which the protocol has taken out then, for a part
-    /// may have been done. `from` says who had them before.
+    /// Adds addresses to the kernel. Returns those that it refused; the protocol has them removed then, for a part of the
+    /// operations may have been done. `from` names the previous owners.
     pub(in crate::local) fn add(&mut self, addresses: &[IpAddr], from: &BTreeMap<IpAddr, NodeId>) -> Vec<IpAddr> {
-        self.ours.extend(addresses);
+        self.owned.extend(addresses);
         let now = BootTime::now();
         let mut failed = Vec::new();
         for ip in addresses {
-            match self.places.get(ip) {
+            match self.placements.get(ip) {
                 Some(placement) => drop(self.held.insert(*ip, *placement)),
-                // The protocol holds nothing that it was not asked to.
+                // The protocol adds only addresses for which this node is a candidate.
                 None => failed.push(*ip),
             }
         }
@@ -47,51 +47,54 @@ impl Table {
         for ip in addresses {
             let Some(placement) = self.held.get(ip).copied() else { continue };
             if let Some(failure) = refused.get(ip) {
-                self.report(Report::Failed(*failure));
+                self.send(Update::Failed(*failure));
                 failed.push(*ip);
                 continue;
             }
             let repaired = self.missing.remove(ip);
             if repaired {
-                self.restraint.repaired(*ip, now);
+                self.repair_limit.repaired(*ip, now);
             }
-            let why = done.get(ip).copied();
-            self.report(Report::Placed(Placed { placement, why, repaired, from: from.get(ip).cloned() }));
+            let purpose = done.get(ip).copied();
+            self.send(Update::Applied(Applied { placement, purpose, repaired, from: from.get(ip).cloned() }));
         }
         failed
     }
 
-    /// Takes addresses out of the kernel.
+    /// Removes addresses from the kernel.
     pub(in crate::local) fn remove(&mut self, addresses: &[IpAddr]) {
         let mut keys = Vec::new();
         for ip in addresses {
-            self.ours.remove(ip);
+            self.owned.remove(ip);
             self.missing.remove(ip);
-            self.later.remove(ip);
+            self.postponed.remove(ip);
             keys.extend(self.held.remove(ip).map(|placement| placement.key));
         }
         let mut operations = self.plan().operations(addresses.iter().copied());
-        // The kernel reports a new IPv6 address some time after it has it.
+        // The kernel updates a new IPv6 address some time after it has it.
         let planned: BTreeSet<AddressKey> = operations.iter().map(|operation| *operation.key()).collect();
-        let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed.addresses.contains_key(key));
+        let unseen = keys.iter().filter(|key| !planned.contains(key) && !self.observed().addresses.contains_key(key));
         operations.extend(unseen.map(|key| Operation::Delete(*key)).collect::<Vec<_>>());
         let (_, refused) = self.write(&operations);
-        self.news.unsure |= !refused.is_empty();
+        if !refused.is_empty() {
+            self.observer.set_stale();
+        }
         for key in keys {
             if let Some(failure) = refused.get(&key.ip) {
-                self.report(Report::Failed(*failure));
+                self.send(Update::Failed(*failure));
             }
-            self.report(Report::Withdrawn(key));
+            self.send(Update::Withdrawn(key));
         }
     }
 
-    /// What earlier runs left lives on until it is known what the cluster wants.
+    /// Extends the lifetimes of what earlier runs left, until it is known what the cluster wants.
     pub(in crate::local) fn extend(&mut self) {
         let operations = self.plan().extensions(self.grace, true);
         self.write(&operations);
     }
 
-    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Why>, BTreeMap<IpAddr, Failure>) {
+    /// Carries operations out; returns for which purpose an address was changed, and what the kernel refused.
+    pub(super) fn write(&mut self, operations: &[Operation]) -> (BTreeMap<IpAddr, Purpose>, BTreeMap<IpAddr, Failure>) {
         let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for batch in operations.chunks(BATCH) {
             let results = self.kernel.apply(batch).unwrap_or_else(|error| {
@@ -105,8 +108,8 @@ impl Table {
                     (operation, Err(errno)) => {
                         failed.insert(operation.key().ip, Failure::of(operation, errno));
                     }
-                    (Operation::Put(entry, why), Ok(())) => {
-                        done.entry(entry.key.ip).or_insert(*why);
+                    (Operation::Put(entry, purpose), Ok(())) => {
+                        done.entry(entry.key.ip).or_insert(*purpose);
                     }
                     (Operation::Delete(key), Ok(())) => drop(self.recorded.remove(key)),
                 }
@@ -116,7 +119,7 @@ impl Table {
         (done, failed)
     }
 
-    /// After a failure of the socket nobody knows which answers are still to come.
+    /// Replaces the socket after a failure: nobody knows which answers are still to come on the old one.
     pub(super) fn reopen(&mut self) {
         match Kernel::open() {
             Ok(kernel) => self.kernel = kernel,

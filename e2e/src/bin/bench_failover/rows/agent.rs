@@ -1,13 +1,13 @@
 //! Agents killed, stopped, replaced.
 
+use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
 
 use e2e::{NAMESPACE, Node, eventually};
 use serde_json::{Value, json};
 
-use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::rows::steps::{AFTERWARDS, NOBODY, TAKEOVER, pass};
 use crate::{
-    Result,
     bench::{AGENTS, Bench},
     figures::{Sample, first_wrong_if},
 };

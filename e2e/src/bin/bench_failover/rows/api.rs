@@ -1,10 +1,11 @@
-//! The API server away. It is frozen, which is harder than dead: connections stay open, and nothing is answered.
+//! The API server out of reach. It is frozen, which is harder than dead: connections stay open, and nothing is
+//! answered.
 
+use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
 
-use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::rows::steps::{AFTERWARDS, NOBODY, TAKEOVER, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
 };

@@ -1,5 +1,6 @@
-//! An address that somebody else uses.
+//! An address that a foreign host uses.
 
+use e2e::BenchResult as Result;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
@@ -7,19 +8,18 @@ use std::{
 
 use e2e::{ForeignHost, Mac};
 
-use super::{AFTERWARDS, TAKEOVER, pass};
+use crate::rows::steps::{AFTERWARDS, TAKEOVER, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
-    setting::{SERVICE, SPACE, service, slices},
+    service::{SERVICE, SPACE, service, slices},
     watch::Watch,
 };
 
 /// The event's reason.
 const CONFLICT: &str = "AddressConflict";
 
-/// The Service whose addresses somebody has already.
+/// The Service whose addresses a foreign host has already.
 const LATE: &str = "late";
 
 /// Its addresses.

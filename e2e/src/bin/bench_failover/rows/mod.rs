@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `node` | nodes cut off, unplugged, without power |
 //! | `agent` | agents killed, stopped, replaced |
-//! | `planned` | moves that somebody asked for |
-//! | `network` | networks that work in part |
-//! | `api` | the API server away |
-//! | `foreign` | an address that somebody else uses |
+//! | `planned` | moves that a user asks for |
+//! | `network` | networks that lose some frames |
+//! | `api` | the API server out of reach |
+//! | `foreign` | an address that a foreign host uses |
+//! | `steps` | what several events have in common |
 
 mod agent;
 mod api;
@@ -15,18 +16,13 @@ mod foreign;
 mod network;
 mod node;
 mod planned;
+mod steps;
 
-use std::{
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::pin::Pin;
 
-use super::{
-    Result,
-    bench::Bench,
-    figures::{Sample, first_wrong_if},
-    watch::Watch,
-};
+use e2e::BenchResult as Result;
+
+use crate::{bench::Bench, figures::Sample};
 
 /// The samples of one run.
 type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
@@ -35,7 +31,7 @@ type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
 pub(crate) struct Row {
     /// As in `ROWS=`; also the name of its first line in the table.
     pub(crate) name: &'static str,
-    /// How often it is made unless somebody says otherwise.
+    /// How often it is made by default.
     pub(crate) usual: u32,
     /// Makes it once; the number of the run is for those that vary.
     pub(crate) make: for<'a> fn(&'a Bench, u32) -> Run<'a>,
@@ -71,31 +67,3 @@ pub(crate) const ROWS: [Row; 23] = [
     row("gone", 3, |bench, _| Box::pin(agent::gone(bench))),
     row("all", 5, |bench, _| Box::pin(node::all_together(bench))),
 ];
-
-/// How long a new owner may take before the run is over without one; the peers take up to 13 s.
-const TAKEOVER: Duration = Duration::from_secs(30);
-
-/// How long is watched after the end of an event: what comes back has been found by then.
-const AFTERWARDS: Duration = Duration::from_secs(5);
-
-/// Lets time pass and returns the time afterwards.
-async fn pass(time: Duration) -> Instant {
-    tokio::time::sleep(time).await;
-    Instant::now()
-}
-
-/// What a note says when nobody took over.
-const NOBODY: &str = "nobody took over";
-
-/// Ends the watch of what was done and undone: a line of the table for each.
-async fn end_with_return(
-    watch: Watch<'_>,
-    taken: bool,
-    lines: [&'static str; 2],
-    [from, returned]: [Instant; 2],
-) -> Result<Vec<Sample>> {
-    let to = pass(AFTERWARDS).await;
-    let [away, back] = lines;
-    let samples = watch.end(&[(away, from, returned), (back, returned, to)])?;
-    Ok(first_wrong_if(!taken, NOBODY, samples))
-}

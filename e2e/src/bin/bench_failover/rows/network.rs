@@ -1,12 +1,12 @@
-//! Networks that work in part. How: see `e2e::Fault`.
+//! Networks that lose some frames, by `e2e::Fault`.
 
+use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
 
 use e2e::Fault;
 
-use super::{AFTERWARDS, NOBODY, TAKEOVER, pass};
+use crate::rows::steps::{AFTERWARDS, NOBODY, TAKEOVER, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
 };
@@ -14,7 +14,7 @@ use crate::{
 /// The agents' datagrams from and to the owner are lost, all else arrives.
 pub(super) async fn gossip(bench: &Bench) -> Result<Vec<Sample>> {
     let owner = bench.watch().await?.owner()?;
-    meanwhile(bench, "gossip", Duration::from_secs(15), || owner.lose_gossip()).await
+    meanwhile(bench, "gossip", Duration::from_secs(15), || owner.drop_gossip()).await
 }
 
 /// The reverse: the agents' datagrams and the API server are all that the owner has.
@@ -22,7 +22,7 @@ pub(super) async fn all_but_gossip(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
     let from = Instant::now();
-    let fault = bench.cluster.lose_all_but_gossip(&owner)?;
+    let fault = bench.cluster.drop_all_but_gossip(&owner)?;
     let taken = watch.taken_over(TAKEOVER).await;
     fault.end()?;
     let ended = Instant::now();
@@ -34,12 +34,12 @@ pub(super) async fn all_but_gossip(bench: &Bench) -> Result<Vec<Sample>> {
 /// The first heir hears nothing for 20 s, but what it sends arrives.
 pub(super) async fn deaf(bench: &Bench) -> Result<Vec<Sample>> {
     let heir = bench.heir(&bench.watch().await?.owner()?)?;
-    meanwhile(bench, "deaf", Duration::from_secs(20), || heir.deafen()).await
+    meanwhile(bench, "deaf", Duration::from_secs(20), || heir.drop_inbound()).await
 }
 
 /// The switch loses every fifth frame for a minute.
 pub(super) async fn loss(bench: &Bench) -> Result<Vec<Sample>> {
-    meanwhile(bench, "loss", Duration::from_secs(60), || bench.cluster.lose(20)).await
+    meanwhile(bench, "loss", Duration::from_secs(60), || bench.cluster.drop_frames(20)).await
 }
 
 /// Watches while a fault lasts, and some seconds longer.

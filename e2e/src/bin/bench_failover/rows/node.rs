@@ -1,5 +1,6 @@
 //! Nodes cut off, unplugged, without power.
 
+use e2e::BenchResult as Result;
 use std::{
     thread,
     time::{Duration, Instant},
@@ -7,9 +8,8 @@ use std::{
 
 use e2e::{Node, eventually};
 
-use super::{AFTERWARDS, TAKEOVER, end_with_return, pass};
+use crate::rows::steps::{AFTERWARDS, TAKEOVER, end_with_return, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
 };
@@ -37,7 +37,7 @@ pub(super) async fn ifdown(bench: &Bench) -> Result<Vec<Sample>> {
     away_and_back(bench, ["ifdown", "ifdown-back"], Node::unplug, Node::plug).await
 }
 
-/// The owner goes, somebody takes over, the former owner comes back.
+/// The owner goes, another node takes over, the former owner comes back.
 async fn away_and_back(
     bench: &Bench,
     lines: [&'static str; 2],

@@ -1,12 +1,12 @@
-//! Moves that somebody asked for.
+//! Moves that a user asks for.
 
+use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{AFTERWARDS, TAKEOVER, end_with_return, pass};
+use crate::rows::steps::{AFTERWARDS, TAKEOVER, end_with_return, pass};
 use crate::{
-    Result,
     bench::Bench,
     figures::{Sample, first_wrong_if},
 };

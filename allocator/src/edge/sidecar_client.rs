@@ -1,0 +1,83 @@
+//! Sends calls to IPAM sidecars, with a deadline for each call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::ipam::client::Sidecar;
+use ::ipam::{ALLOCATE, Code, RELEASE, STATS, Status};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::sidecar_messages::{addresses, allocate_request, call_error, release_request, stats, stats_request};
+use crate::external::{Call, CallError, Request, Response};
+use crate::metrics::SidecarMetrics;
+
+/// The connections to all sidecars.
+#[derive(Debug)]
+pub struct SidecarClient {
+    deadline: Duration,
+    sidecars: BTreeMap<String, Sidecar>,
+    metrics: SidecarMetrics,
+}
+
+impl SidecarClient {
+    /// `deadline` bounds each call. No connection is made before the first call.
+    #[must_use]
+    pub const fn new(deadline: Duration, metrics: SidecarMetrics) -> Self {
+        Self { deadline, sidecars: BTreeMap::new(), metrics }
+    }
+
+    /// Sends a call. The answer comes within the deadline.
+    pub fn send(&mut self, call: Call) -> impl Future<Output = (Call, Result<Response, CallError>)> + Send + use<> {
+        let deadline = self.deadline;
+        let sidecar =
+            self.sidecars.entry(call.socket.clone()).or_insert_with(|| Sidecar::new(&call.socket, deadline)).clone();
+        let metrics = self.metrics.clone();
+        async move {
+            let begin = Instant::now();
+            let (method, result) = answer(&sidecar, &call).await;
+            let code = result.as_ref().map_or_else(|failed| failed.code.as_str(), |_| "OK");
+            metrics.count(&call.socket, method, code, begin.elapsed());
+            debug!(op = "ipam", socket = call.socket, group = call.group, method, code, "called the sidecar");
+            (call, result.map_err(|failed| failed.error))
+        }
+    }
+}
+
+/// A call that failed.
+struct Failed {
+    /// The value of the label `code` of `purelb_allocator_sidecar_rpc_total`.
+    code: String,
+    error: CallError,
+}
+
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        Self { code: format!("{:?}", status.code()), error: call_error(&status) }
+    }
+}
+
+/// The method of a call, and its answer.
+async fn answer(sidecar: &Sidecar, call: &Call) -> (&'static str, Result<Response, Failed>) {
+    let group = &call.group;
+    match &call.request {
+        Request::Allocate(service, request) => {
+            let answer = sidecar.allocate(allocate_request(group, service, request)).await.map_err(Failed::from);
+            let malformed = |error| Failed { code: "Malformed".to_owned(), error };
+            let read = |answer| addresses(&answer).map(Response::Addresses).map_err(malformed);
+            (ALLOCATE, answer.and_then(read))
+        }
+        Request::Release(service, address) => {
+            let answer = match sidecar.release(release_request(group, service, *address)).await {
+                // A sidecar that does not have the address has taken it back.
+                Err(status) if matches!(status.code(), Code::NotFound | Code::AlreadyExists) => Ok(Response::Released),
+                answer => answer.map(|_| Response::Released).map_err(Failed::from),
+            };
+            (RELEASE, answer)
+        }
+        Request::Stats => {
+            let answer = sidecar.stats(stats_request(group)).await.map_err(Failed::from);
+            (STATS, answer.map(|answer| Response::Stats(stats(answer))))
+        }
+    }
+}

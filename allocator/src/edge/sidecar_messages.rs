@@ -1,0 +1,110 @@
+//! Calls and answers as messages of the sidecar protocol, and the check of what a sidecar answers.
+
+use std::net::IpAddr;
+
+use ::ipam::message::{
+    AllocateRequest, AllocateResponse, FamilyRequest, ReleaseRequest, Selector, StatsRequest, StatsResponse, Target,
+};
+use ::ipam::{Code, Status};
+
+use crate::external::{AddressRequest, CallError, Stats};
+use crate::model::ServiceName;
+
+/// The most addresses that one answer may give (specification, allocation.md 12).
+const MOST_ADDRESSES: usize = 16;
+/// The most ranges that are kept for the status of a group, and the most letters of each.
+const MOST_RANGES: (usize, usize) = (64, 128);
+/// The most letters of an error: it is shown in Kubernetes events and conditions.
+const MOST_LETTERS: usize = 300;
+
+pub(super) fn allocate_request(pool: &str, service: &ServiceName, request: &AddressRequest) -> AllocateRequest {
+    let families = FamilyRequest { want_ipv4: request.v4, want_ipv6: request.v6 };
+    AllocateRequest {
+        pool: pool.to_owned(),
+        service: service.to_string(),
+        sharing_key: request.key.clone(),
+        selector: Some(Selector::Families(families)),
+    }
+}
+
+pub(super) fn release_request(pool: &str, service: &ServiceName, address: Option<IpAddr>) -> ReleaseRequest {
+    let target = address.map_or(Target::All(true), |address| Target::Ip(address.to_string()));
+    ReleaseRequest { pool: pool.to_owned(), service: service.to_string(), target: Some(target) }
+}
+
+pub(super) fn stats_request(pool: &str) -> StatsRequest {
+    StatsRequest { pool: pool.to_owned() }
+}
+
+/// The addresses of an answer, each once.
+///
+/// # Errors
+/// There are none or too many, or one is not an address. Nothing of such an answer is used.
+pub(super) fn addresses(answer: &AllocateResponse) -> Result<Vec<IpAddr>, CallError> {
+    let wrong = |text: String| Err(CallError { unanswered: false, may_have_acted: true, text });
+    if answer.ips.is_empty() || answer.ips.len() > MOST_ADDRESSES {
+        let count = answer.ips.len();
+        return wrong(format!("it answers with {count} addresses, but must answer with 1 to {MOST_ADDRESSES}"));
+    }
+    let mut found: Vec<IpAddr> = Vec::new();
+    for given in &answer.ips {
+        let Ok(address) = given.ip.parse::<IpAddr>() else {
+            let text: String = given.ip.chars().take(60).collect();
+            return wrong(format!("it answers with {text:?}, which is not an IP address"));
+        };
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    Ok(found)
+}
+
+/// The numbers of an answer.
+pub(super) fn stats(answer: StatsResponse) -> Stats {
+    let (ranges, letters) = MOST_RANGES;
+    let shown = answer.display_addresses.into_iter().take(ranges);
+    Stats {
+        used: (answer.in_use_v4, answer.in_use_v6),
+        size: answer.has_known_capacity.then_some((answer.size_v4, answer.size_v6)),
+        ranges: shown.map(|text| text.chars().take(letters).collect()).collect(),
+    }
+}
+
+/// The error of a call, with its text cut and made printable.
+pub(super) fn call_error(status: &Status) -> CallError {
+    let unanswered = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+        // Errors below gRPC come without a code of their own.
+        || (status.code() == Code::Unknown && status.message().contains("transport"));
+    let printable = status.message().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let message: String = printable.take(MOST_LETTERS).collect();
+    CallError { unanswered, may_have_acted: unanswered, text: format!("{:?}: {message}", status.code()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::ipam::message::AllocatedIP;
+
+    use super::*;
+
+    fn answer(texts: &[&str]) -> AllocateResponse {
+        AllocateResponse { ips: texts.iter().map(|text| AllocatedIP { ip: (*text).to_owned() }).collect() }
+    }
+
+    #[test]
+    fn an_answer_is_used_as_a_whole_or_not_at_all() {
+        assert_eq!(addresses(&answer(&["192.0.2.1", "192.0.2.1", "2001:db8::1"])).unwrap().len(), 2);
+        assert!(addresses(&answer(&[])).unwrap_err().text.contains("0 addresses"));
+        assert!(addresses(&answer(&["192.0.2.1"; 17])).unwrap_err().text.contains("17 addresses"));
+        assert!(addresses(&answer(&["192.0.2.1", "192.0.2.2/24"])).unwrap_err().text.contains("not an IP address"));
+    }
+
+    #[test]
+    fn a_missing_answer_is_distinguished_from_a_refusal() {
+        assert!(call_error(&Status::unavailable("x")).unanswered);
+        assert!(call_error(&Status::deadline_exceeded("x")).unanswered);
+        assert!(!call_error(&Status::resource_exhausted("x")).unanswered);
+        assert!(!call_error(&Status::unknown("x")).unanswered);
+        let shown = call_error(&Status::internal(format!("a\nb{}", "x".repeat(1000)))).text;
+        assert!(shown.starts_with("Internal: a b") && shown.len() < 400);
+    }
+}

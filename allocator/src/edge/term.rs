@@ -1,0 +1,79 @@
+//! What happens when this replica begins or ceases to lead.
+
+use std::time::Duration;
+
+use kube::Api;
+use runtime::Task;
+use runtime::leader::Term;
+use runtime::log::ErrorChain;
+use tracing::{info, warn};
+
+use super::controller::{Controller, FoundLeftovers, Loaded, Role};
+use super::{gossip_key, watches};
+
+/// The pause before leftovers are searched for again.
+const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
+
+impl Controller {
+    /// The election has begun or ended a term of this replica.
+    pub(super) fn term_changed(&mut self, term: Option<Term>) {
+        self.step_down();
+        self.role = term.map_or(Role::Following, Role::Reading);
+        if let Some(term) = term {
+            info!(op = "lead", term = term.number, clean = term.clean, "elected leader, reading everything afresh");
+            self.loaded = Loaded::default();
+            self.inputs = watches::open(&self.client, &self.settings.namespace, self.settings.default_announcer);
+        }
+    }
+
+    /// Drops what is in flight. A new leader fences what may still arrive.
+    fn step_down(&mut self) {
+        self.quiet &= self.writes.is_empty() && self.index.is_quiet();
+        self.writes.clear();
+        self.retries.clear();
+        self.statuses.clear();
+        self.leftovers.clear();
+        self.calls.clear();
+        self.gossip_key = None;
+        self.index.follow();
+        self.parts.metrics.leader.set(0);
+    }
+
+    /// All lists have been read: an elected leader begins to write.
+    pub(super) fn everything_read(&mut self) {
+        let Role::Reading(term) = self.role else { return };
+        let fence = format!("{}-{}", self.settings.identity, term.number);
+        self.index.lead(term.clean, &fence);
+        self.role = Role::Leading;
+        self.parts.metrics.leader.set(1);
+        let (fencing, backlog) = (self.index.is_fencing(), self.index.backlog());
+        info!(op = "lead", term = term.number, fencing, backlog, "leading");
+        self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
+        let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        self.gossip_key = Some(Task::spawn(gossip_key::fill(secrets, self.parts.writes.clone())));
+    }
+
+    /// Services were found that are no longer of type `LoadBalancer` and carry annotations or conditions of ours.
+    pub(super) fn leftovers_found(&mut self, found: FoundLeftovers) {
+        match found {
+            Ok(leftovers) => {
+                if !leftovers.is_empty() {
+                    let services = leftovers.len();
+                    info!(
+                        op = "clean",
+                        services, "found annotations of ours on Services of other types, removing them"
+                    );
+                }
+                self.index.clean_up(leftovers);
+            }
+            Err(error) => {
+                warn!(op = "clean", error = %ErrorChain(&error), "cannot list Services of other types, trying again");
+                let writer = self.writer.clone();
+                self.leftovers.push(Box::pin(async move {
+                    tokio::time::sleep(LEFTOVERS_AGAIN).await;
+                    writer.leftovers().await
+                }));
+            }
+        }
+    }
+}

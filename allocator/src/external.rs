@@ -1,0 +1,27 @@
+//! External allocations: addresses that an IPAM sidecar gives (specification, api.md 11 and allocation.md 12).
+//!
+//! Nothing here waits or knows a network. [`ExternalAllocations`] records what Services want, and says which call to send
+//! next. The edge sends it, and the answer comes back as one more input.
+//!
+//! | Part | Holds |
+//! |---|---|
+//! | `call` | calls and answers as data |
+//! | `states` | the states of an external allocation |
+//! | `allocation` | one Service in one group: what it wants, holds and releases |
+//! | `sidecar` | whether a sidecar answers, and the calls that wait for it |
+//! | `allocations` | all external groups, their allocations and their sidecars |
+//! | `changes` | what Services request, hold and release |
+//! | `scheduler` | which call is sent next, and what an answer means |
+
+mod allocation;
+mod allocations;
+mod call;
+mod changes;
+mod scheduler;
+mod sidecar;
+mod states;
+
+pub use allocation::Offer;
+pub use allocations::{ExternalAllocations, SidecarState};
+pub use call::{AddressRequest, Call, CallError, CallId, Request, Response, Stats};
+pub use scheduler::Effects;

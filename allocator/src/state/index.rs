@@ -1,0 +1,275 @@
+//! The index: joins the parts of the state, and takes in Services.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use api_types::names::reason::DUPLICATE_ADDRESS;
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use runtime::BootTime;
+use runtime::events::Event;
+use tracing::warn;
+
+use super::fencing::Fencing;
+use super::group_status::{GroupStatuses, StatusPatch};
+use super::group_view::GroupView;
+use super::groups::Groups;
+use super::queue::WorkQueue;
+use super::services::{Novelty, Services};
+use super::sharing::{Disagreement, disagreements};
+use crate::addresses::AddressTable;
+use crate::external::ExternalAllocations;
+use crate::metrics::Metrics;
+use crate::model::{GroupId, GroupTable, Leftover, Scope, Service, ServiceName};
+use crate::plan::{Notice, Snapshot};
+
+/// The state of the allocator.
+#[derive(Debug)]
+pub struct Index {
+    pub(super) metrics: Metrics,
+    pub(super) services: Services,
+    pub(super) groups: Groups,
+    pub(super) addresses: AddressTable,
+    pub(super) node_subnets: BTreeSet<IpNetwork>,
+    pub(super) external: ExternalAllocations,
+    /// The time of day, for conditions.
+    pub(super) time: Timestamp,
+    /// Whether this replica writes.
+    pub(super) leading: bool,
+    pub(super) fencing: Fencing,
+    pub(super) queue: WorkQueue,
+    pub(super) status: GroupStatuses,
+    /// To publish.
+    pub(super) events: Vec<Event>,
+}
+
+impl Index {
+    /// An empty state that does not lead.
+    #[must_use]
+    pub fn new(install_namespace: &str, metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            services: Services::default(),
+            groups: Groups::new(install_namespace),
+            addresses: AddressTable::default(),
+            node_subnets: BTreeSet::new(),
+            external: ExternalAllocations::default(),
+            time: Timestamp::UNIX_EPOCH,
+            leading: false,
+            fencing: Fencing::default(),
+            queue: WorkQueue::default(),
+            status: GroupStatuses::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The state by which a Service is planned.
+    pub(super) const fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            groups: self.groups.table(),
+            bindings: self.groups.bindings(),
+            addresses: &self.addresses,
+            node_subnets: &self.node_subnets,
+            external: &self.external,
+        }
+    }
+
+    /// Sets the time of day.
+    pub const fn set_time(&mut self, time: Timestamp) {
+        self.time = time;
+    }
+
+    /// A Service was added or changed. A state older than the known one is ignored.
+    pub fn apply_service(&mut self, service: Service) {
+        let name = service.name.clone();
+        let plan_again = match self.services.novelty(&service) {
+            Novelty::Outdated => return,
+            Novelty::Later { matters } => matters,
+            Novelty::OtherObject => {
+                // The write in flight for the old object will be refused.
+                self.forget(&name);
+                true
+            }
+            Novelty::New => true,
+        };
+        self.services.store(service);
+        self.update_addresses(&name);
+        if plan_again {
+            self.enqueue(&name);
+        }
+        self.refresh_service_gauges();
+    }
+
+    /// A Service was deleted, or is no longer of type `LoadBalancer`. The watch does not say which, so our annotations
+    /// are cleaned up as if it still existed.
+    pub fn delete_service(&mut self, gone: &Leftover) {
+        let Some(service) = self.services.get(&gone.name).filter(|service| service.uid == gone.uid) else { return };
+        // The answer to a write may have shown already that it is of the type again.
+        if is_later(&service.version, &gone.version) {
+            return;
+        }
+        if self.services.may_carry_ours(&gone.name) {
+            self.clean_up([gone.clone()]);
+        }
+        self.forget(&gone.name);
+        self.refresh_service_gauges();
+    }
+
+    /// The complete list of Services. Known Services that are not listed are gone.
+    pub fn reset_services(&mut self, services: Vec<Service>) {
+        let listed: BTreeSet<ServiceName> = services.iter().map(|service| service.name.clone()).collect();
+        for name in self.services.names() {
+            if !listed.contains(&name) {
+                self.forget(&name);
+            }
+        }
+        for service in services {
+            self.services.end_gone(&service.name);
+            self.apply_service(service);
+        }
+    }
+
+    fn forget(&mut self, name: &ServiceName) {
+        if let Some(service) = self.services.remove(name) {
+            let groups = service.written.groups.as_deref().filter(|_| service.written.by_us);
+            self.release_all_external(name, groups.iter().flat_map(|groups| groups.split(", ")));
+        }
+        self.queue.set_waiting(name, false);
+        self.fencing.close(name);
+        let held: Vec<_> = self.addresses.held_by(name).to_vec();
+        self.enqueue_other_holders(&held, name);
+        if !held.is_empty() {
+            self.status.touch_addresses(self.groups.table(), &held);
+            // Even if no address is free now: a port of a shared one may be.
+            self.queue.request_retry();
+        }
+        self.addresses.forget(name);
+    }
+
+    /// Brings the address table in line with the Service and its reservation.
+    pub(super) fn update_addresses(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name) else { return };
+        let after = self.services.held_addresses(name);
+        let before = self.addresses.held_by(name).to_vec();
+        let sharing_changed = self.addresses.set_sharing(name, &service.sharing);
+        let freed = self.addresses.hold(name, &after);
+        if before != after {
+            self.status.touch_addresses(self.groups.table(), &before);
+            self.status.touch_addresses(self.groups.table(), &after);
+        }
+        if !freed.is_empty() || (sharing_changed && !after.is_empty()) || before.len() > after.len() {
+            self.queue.request_retry();
+        }
+        if sharing_changed || before != after {
+            // A disagreement with the other holders may be over.
+            self.enqueue_other_holders(&before, name);
+        }
+        let to_check: Vec<_> =
+            after.iter().copied().filter(|address| sharing_changed || !before.contains(address)).collect();
+        self.check_sharing(name, &to_check);
+    }
+
+    /// Reports the disagreements about these addresses of the Service.
+    pub(super) fn check_sharing(&mut self, name: &ServiceName, addresses: &[IpAddr]) {
+        for disagreement in disagreements(&self.services, &self.addresses, name, addresses) {
+            self.report_disagreement(disagreement);
+        }
+    }
+
+    fn report_disagreement(&mut self, found: Disagreement) {
+        let Disagreement { address, services: [one, two], reason, why } = found;
+        warn!(op = "sharing", reason, %address, %one, %two, "two Services use the address: {why}");
+        if reason == DUPLICATE_ADDRESS && self.leading {
+            self.metrics.duplicates.inc();
+        }
+        for (name, other) in [(&one, &two), (&two, &one)] {
+            let Some(service) = self.services.get(name) else { continue };
+            let (reference, ours) = (service.reference(), service.scope == Scope::Ours);
+            self.publish(reference, Notice::warning(reason, format!("{address} is also in use by {other}: {why}")));
+            if ours {
+                self.enqueue(name);
+            }
+        }
+    }
+
+    /// Plans the other holders of these addresses again.
+    fn enqueue_other_holders(&mut self, addresses: &[IpAddr], name: &ServiceName) {
+        let holders = addresses.iter().flat_map(|&address| self.addresses.holders(address));
+        let others: Vec<ServiceName> = holders.filter(|holder| *holder != name).cloned().collect();
+        for other in others {
+            self.enqueue(&other);
+        }
+    }
+
+    /// Plans the Service again, if this replica leads.
+    pub(super) fn enqueue(&mut self, name: &ServiceName) {
+        if self.leading && self.services.contains(name) {
+            self.queue.push(name);
+        }
+    }
+
+    /// Adds a Kubernetes event. Only the leader publishes: the other replicas come to the same conclusions.
+    pub(super) fn publish(&mut self, object: ObjectReference, notice: Notice) {
+        if self.leading {
+            let Notice { kind, reason, text } = notice;
+            self.events.push(Event { object, kind, reason, note: text });
+        }
+    }
+
+    /// Removes and returns the Kubernetes events to publish.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The group statuses to write now, `room` at most. Also brings the gauges of groups up to date, on every replica.
+    pub fn status_patches(&mut self, now: BootTime, time: Timestamp, room: usize) -> Vec<StatusPatch> {
+        let view = GroupView {
+            groups: &self.groups,
+            services: &self.services,
+            addresses: &self.addresses,
+            node_subnets: &self.node_subnets,
+            external: &self.external,
+        };
+        self.status.due(&view, self.leading, &self.metrics, now, time, room)
+    }
+
+    /// A group status could not be written.
+    pub fn status_failed(&mut self, group: &GroupId, now: BootTime) {
+        self.status.write_failed(group, self.groups.object(group).is_some(), now);
+    }
+
+    /// The last known state of a Service.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// The table of groups.
+    #[must_use]
+    pub const fn group_table(&self) -> &GroupTable {
+        self.groups.table()
+    }
+
+    pub(super) fn refresh_service_gauges(&self) {
+        self.metrics.services.set(i64::try_from(self.services.len()).unwrap_or(i64::MAX));
+        self.metrics.pending.set(i64::try_from(self.queue.waiting().len()).unwrap_or(i64::MAX));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lowest_free(&self, range: api_types::AddressRange) -> Option<IpAddr> {
+        self.addresses.lowest_free(range)
+    }
+
+    /// Has the next [`status_patches`](Self::status_patches) contain every group.
+    #[cfg(test)]
+    pub(crate) fn rewrite_statuses(&mut self) {
+        self.status.touch_all();
+        self.status.forget_writes();
+    }
+}
+
+/// Whether one resource version is surely later than the other.
+fn is_later(one: &str, other: &str) -> bool {
+    matches!((one.parse::<u64>(), other.parse::<u64>()), (Ok(one), Ok(other)) if one > other)
+}

@@ -1,0 +1,259 @@
+//! A model test of the whole index: random users, messages in random order, leaders that change.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use api_types::Family;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::api_server::{ApiServer, addresses};
+use super::replica::Replica;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A user creates or edits a Service.
+    Put {
+        who: u8,
+        families: u8,
+        prefer: bool,
+        group_choice: u8,
+    },
+    Delete(u8),
+    Downgrade(u8),
+    ReEvaluate(u8),
+    /// A user edits or deletes a group.
+    Group {
+        which: u8,
+        how: u8,
+    },
+    Deliver,
+    Send,
+    /// A write arrives; its answer may be lost.
+    Answer(usize, bool),
+    Retry,
+    /// Another leader takes over; writes of the one before may still arrive.
+    Takeover,
+    /// A write of a leader before arrives.
+    Late(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_u8..8, 0_u8..4, any::<bool>(), 0_u8..10).prop_map(|(who, families, prefer, group_choice)| Step::Put { who, families, prefer, group_choice }),
+        2 => (0_u8..8).prop_map(Step::Delete),
+        1 => (0_u8..8).prop_map(Step::Downgrade),
+        1 => (0_u8..8).prop_map(Step::ReEvaluate),
+        2 => (0_u8..3, 0_u8..7).prop_map(|(which, how)| Step::Group { which, how }),
+        12 => Just(Step::Deliver),
+        12 => Just(Step::Send),
+        8 => (0_usize..8, prop::bool::weighted(0.2)).prop_map(|(which, lose)| Step::Answer(which, lose)),
+        3 => Just(Step::Retry),
+        1 => Just(Step::Takeover),
+        2 => (0_usize..8).prop_map(Step::Late),
+    ]
+}
+
+fn families(number: u8) -> Value {
+    match number {
+        0 => json!(["IPv4"]),
+        1 => json!(["IPv6"]),
+        2 => json!(["IPv4", "IPv6"]),
+        _ => json!(["IPv6", "IPv4"]),
+    }
+}
+
+/// What a Service requested never changes in its lifetime, but for its families and group: so every
+/// two holders of one address must have the right to share it, at every moment.
+fn annotations(who: u8, group_choice: u8) -> Value {
+    let mut annotations = match who {
+        0 | 1 => json!({"purelb.io/allow-shared-ip": "k"}),
+        2 => json!({"purelb.io/addresses": "10.1.0.2"}),
+        3 => json!({"purelb.io/addresses": "10.1.0.3,2001:db8:1::2"}),
+        4 => json!({"purelb.io/multi-pool": "true"}),
+        _ => json!({}),
+    };
+    annotations["purelb.io/service-group"] = match group_choice {
+        0..=4 => Value::Null,
+        5 | 6 => json!("b"),
+        7 => json!("b,default"),
+        8 => json!("c"),
+        _ => json!("nope"),
+    };
+    annotations
+}
+
+fn group(how: u8) -> Option<Value> {
+    let pool =
+        |pool: &str| json!({"pool": pool, "subnet": if pool.contains(':') { "2001:db8::/32" } else { "10.0.0.0/8" }});
+    Some(match how {
+        0 => json!({"remote": {"v4pool": pool("10.1.0.0-10.1.0.3"), "v6pool": pool("2001:db8:1::-2001:db8:1::3")}}),
+        1 => json!({"remote": {"v4pools": [pool("10.1.0.2-10.1.0.5"), pool("10.2.0.0/31")]}}),
+        2 => json!({"remote": {"v6pool": pool("2001:db8:1::2/127")}}),
+        3 => json!({"remote": {"v4pool": pool("10.1.0.9-10.1.0.1")}}),
+        4 => {
+            json!({"remote": {"balancePools": true, "v4pools": [pool("10.3.0.0/31"), pool("10.4.0.0/31")], "v6pool": pool("2001:db8:2::/127")}})
+        }
+        5 => json!({"remote": {"multiPool": true, "v4pools": [pool("10.1.0.0-10.1.0.3"), pool("10.3.0.0/31")]}}),
+        _ => return None,
+    })
+}
+
+fn name(who: u8) -> String {
+    format!("s{who}")
+}
+
+fn wanted(object: &Value) -> Vec<Family> {
+    let families = object["spec"]["ipFamilies"].as_array();
+    families.into_iter().flatten().filter_map(|family| Family::from_api(family.as_str()?)).collect()
+}
+
+fn is_load_balancer(object: &Value) -> bool {
+    object["spec"]["type"] == "LoadBalancer"
+}
+
+/// No address is held by two Services unless they may share it.
+fn no_double_use(server: &ApiServer) -> Result<(), TestCaseError> {
+    let mut holders: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
+    for (name, object) in &server.services {
+        for address in addresses(object) {
+            holders.entry(address).or_default().push(name);
+        }
+    }
+    for (address, names) in holders {
+        let sharers = names.iter().all(|name| ["s0", "s1"].contains(name));
+        prop_assert!(names.len() == 1 || sharers, "{address} is held by {names:?}");
+    }
+    Ok(())
+}
+
+/// A Service that has what it wants keeps it.
+fn no_move_without_cause(group_is_multi: bool, before: &Value, after: &Value) -> Result<(), TestCaseError> {
+    let (old, new) = (addresses(before), addresses(after));
+    if old == new || after.is_null() {
+        return Ok(());
+    }
+    let wanted = wanted(before);
+    let has_all = wanted.iter().all(|family| old.iter().any(|address| Family::of(*address) == *family));
+    let has_more = old.iter().any(|address| !wanted.contains(&Family::of(*address)));
+    let multi = before["metadata"]["annotations"].get("purelb.io/multi-pool").is_some();
+    let asked = before["metadata"]["annotations"].get("purelb.io/re-evaluate").is_some();
+    let grows = (multi || group_is_multi) && old.iter().all(|address| new.contains(address));
+    prop_assert!(!has_all || has_more || asked || grows, "{before} became {after}");
+    Ok(())
+}
+
+/// A Service that waits has a reason to.
+fn at_rest(server: &ApiServer, replica: &mut Replica) -> Result<(), TestCaseError> {
+    for (name, object) in &server.services {
+        let annotations = object["metadata"]["annotations"].as_object().unwrap();
+        let held = addresses(object);
+        if !is_load_balancer(object) {
+            prop_assert!(!annotations.contains_key("purelb.io/allocated-by"), "{name} still has our annotations");
+            continue;
+        }
+        prop_assert_eq!(annotations.contains_key("purelb.io/allocated-by"), !held.is_empty(), "{} {}", name, object);
+        prop_assert!(!annotations.contains_key("purelb.io/re-evaluate"));
+        let chosen = annotations.get("purelb.io/service-group").and_then(Value::as_str).unwrap_or("default");
+        let plain = !["purelb.io/allow-shared-ip", "purelb.io/addresses", "purelb.io/multi-pool"]
+            .iter()
+            .any(|key| annotations.contains_key(*key));
+        let families = wanted(object);
+        if held.is_empty() && plain && !chosen.contains(',') {
+            let table = replica.index.group_table();
+            let free = |family: &Family| {
+                table.get(chosen).is_some_and(|group| {
+                    group.pools_of(*family).any(|pool| replica.index.lowest_free(pool.range).is_some())
+                })
+            };
+            prop_assert!(!families.iter().all(free), "{name} could be served: {object}");
+        }
+    }
+    // The address table agrees with the server.
+    let all: std::collections::BTreeSet<IpAddr> =
+        server.services.values().filter(|object| is_load_balancer(object)).flat_map(addresses).collect();
+    let groups: Vec<String> = replica.index.group_table().accepted().map(|((_, name), _)| name.clone()).collect();
+    for group in groups {
+        let ranges: Vec<_> =
+            replica.index.group_table().get(&group).unwrap().pools.iter().map(|pool| pool.range).collect();
+        let status = replica.group_status(&group);
+        let shown = status["allocatedIPv4"].as_i64().unwrap() + status["allocatedIPv6"].as_i64().unwrap();
+        let counted = all.iter().filter(|address| ranges.iter().any(|range| range.contains(**address))).count();
+        prop_assert_eq!(shown, i64::try_from(counted).unwrap(), "{}", group);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #[test]
+    fn the_invariants_hold_after_every_step(steps in prop::collection::vec(step(), 1..160)) {
+        let mut server = ApiServer::default();
+        server.put_group("default", &group(0).unwrap());
+        let mut replica = Replica::leader(&mut server, true, "f0");
+        let mut late = Vec::new();
+        let (mut terms, mut was_multi) = (0, false);
+        for step in steps {
+            match step {
+                Step::Put { who, families: number, prefer, group_choice } => {
+                    let policy = if prefer { "PreferDualStack" } else { "RequireDualStack" };
+                    let port = 80 + u16::from(who);
+                    let spec = json!({"ipFamilies": families(number), "ipFamilyPolicy": policy, "ports": [{"port": port}]});
+                    server.put_service(&name(who), spec, annotations(who, group_choice));
+                }
+                Step::Delete(who) => server.delete_service(&name(who)),
+                Step::Downgrade(who) if server.services.contains_key(&name(who)) => {
+                    server.put_service(&name(who), json!({"type": "ClusterIP"}), json!({}));
+                }
+                Step::ReEvaluate(who) if server.services.get(&name(who)).is_some_and(is_load_balancer) => {
+                    let spec = server.services[&name(who)]["spec"].clone();
+                    server.put_service(&name(who), spec, json!({"purelb.io/re-evaluate": "true"}));
+                }
+                Step::Group { which, how } => {
+                    let name = ["default", "b", "c"][usize::from(which)];
+                    match group(how) {
+                        Some(spec) => {
+                            // The allocator may see it long after it is another one again.
+                            was_multi |= spec["remote"]["multiPool"] == true;
+                            server.put_group(name, &spec);
+                        }
+                        None => server.delete_group(name),
+                    }
+                }
+                Step::Deliver => _ = replica.deliver(&mut server),
+                Step::Send => _ = replica.send(),
+                Step::Answer(which, lose) => {
+                    if let Some((before, after)) = replica.answer(&mut server, which, lose) {
+                        no_move_without_cause(was_multi, &before, &after)?;
+                    }
+                }
+                Step::Retry => replica.index.retry(),
+                Step::Takeover => {
+                    terms += 1;
+                    late.append(&mut replica.writes);
+                    replica = Replica::leader(&mut server, false, &format!("f{terms}"));
+                    let leftovers = server.services.values().filter_map(|object| {
+                        serde_json::from_value::<crate::model::WatchedService>(object.clone()).unwrap().leftover()
+                    });
+                    replica.index.clean_up(leftovers);
+                }
+                // Late writes come after the fences, as in reality: the Lease of the predecessor had to end first.
+                Step::Late(which) if !late.is_empty() && !replica.index.is_fencing() => {
+                    let patch = late.remove(which % late.len());
+                    let mut ghost = Replica { index: crate::state::Index::new("purelb", crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap()), writes: vec![patch], events: Vec::new() };
+                    ghost.answer(&mut server, 0, true);
+                }
+                Step::Downgrade(_) | Step::ReEvaluate(_) | Step::Late(_) => {}
+            }
+            no_double_use(&server)?;
+        }
+        replica.settle(&mut server);
+        no_double_use(&server)?;
+        at_rest(&server, &mut replica)?;
+        // A restart changes nothing.
+        let writes = server.writes.clone();
+        let mut replica = Replica::leader(&mut server, true, "last");
+        replica.settle(&mut server);
+        prop_assert_eq!(&server.writes, &writes);
+    }
+}

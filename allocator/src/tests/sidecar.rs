@@ -1,0 +1,156 @@
+//! A simulated IPAM sidecar, and the edge between it and an index.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api_types::Family;
+use runtime::BootTime;
+
+use super::api_server::ApiServer;
+use super::replica::Replica;
+use crate::external::{AddressRequest, Call, CallError, Request, Response, Stats};
+
+/// How the sidecar behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Behavior {
+    Normal,
+    /// It does not answer, and does nothing.
+    NotAnswering,
+    /// It carries out the call, and the answer is lost.
+    LosesAnswers,
+    /// It refuses with this text.
+    Refuses(&'static str),
+    /// It gives every Service these addresses too.
+    Gives(Vec<IpAddr>),
+}
+
+/// A sidecar in memory.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    pub(super) behavior: Behavior,
+    pub(super) free: BTreeMap<Family, Vec<IpAddr>>,
+    pub(super) allocations: BTreeMap<String, (String, Vec<IpAddr>)>,
+    /// The calls, as text.
+    pub(super) calls: Vec<String>,
+    pub(super) now: BootTime,
+}
+
+impl Sidecar {
+    pub(super) fn new(count: u8) -> Self {
+        let four = (0..count).map(|number| IpAddr::from([192, 0, 2, number])).collect();
+        let six = (0..count).map(|number| format!("2001:db8:2::{number:x}").parse().unwrap()).collect();
+        Self {
+            behavior: Behavior::Normal,
+            free: BTreeMap::from([(Family::V4, four), (Family::V6, six)]),
+            allocations: BTreeMap::new(),
+            calls: Vec::new(),
+            now: BootTime::default() + Duration::from_secs(1),
+        }
+    }
+
+    pub(super) fn of(&self, service: &str) -> Vec<IpAddr> {
+        self.allocations.get(&format!("shop/{service}")).map(|(_, addresses)| addresses.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn take_calls(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.calls)
+    }
+
+    fn allocate(&mut self, service: &str, request: &AddressRequest) -> Result<Response, CallError> {
+        let taken = |allocations: &BTreeMap<String, (String, Vec<IpAddr>)>, address: &IpAddr| {
+            allocations.values().any(|(_, addresses)| addresses.contains(address))
+        };
+        let (_, mut addresses) = self.allocations.get(service).cloned().unwrap_or_default();
+        if let Behavior::Gives(given) = &self.behavior {
+            addresses.extend(given.iter().filter(|it| !addresses.contains(it)).copied().collect::<Vec<_>>());
+        } else {
+            for family in [Family::V4, Family::V6] {
+                if !request.wants(family) || addresses.iter().any(|&address| Family::of(address) == family) {
+                    continue;
+                }
+                let of_key =
+                    self.allocations.values().filter(|(key, _)| !request.key.is_empty() && *key == request.key);
+                let shared = of_key.flat_map(|(_, all)| all).copied().find(|&address| Family::of(address) == family);
+                let free = || self.free[&family].iter().copied().find(|address| !taken(&self.allocations, address));
+                let Some(address) = shared.or_else(free) else {
+                    return Err(CallError {
+                        unanswered: false,
+                        may_have_acted: false,
+                        text: "ResourceExhausted: none left".to_owned(),
+                    });
+                };
+                addresses.push(address);
+            }
+        }
+        self.allocations.insert(service.to_owned(), (request.key.clone(), addresses.clone()));
+        Ok(Response::Addresses(addresses))
+    }
+
+    pub(super) fn answer(&mut self, call: &Call) -> Result<Response, CallError> {
+        self.calls.push(match &call.request {
+            Request::Allocate(name, request) => {
+                format!("allocate {} {}{}", name.name(), u8::from(request.v4), u8::from(request.v6))
+            }
+            Request::Release(name, None) => format!("release {}", name.name()),
+            Request::Release(name, Some(address)) => format!("release {} {address}", name.name()),
+            Request::Stats => "stats".to_owned(),
+        });
+        match &self.behavior {
+            Behavior::NotAnswering => {
+                return Err(CallError {
+                    unanswered: true,
+                    may_have_acted: true,
+                    text: "Unavailable: nobody there".to_owned(),
+                });
+            }
+            Behavior::Refuses(text) => {
+                return Err(CallError { unanswered: false, may_have_acted: false, text: (*text).to_owned() });
+            }
+            _ => {}
+        }
+        let result = match &call.request {
+            Request::Allocate(name, request) => self.allocate(&name.to_string(), request),
+            Request::Release(name, address) => {
+                if let Some((_, addresses)) = self.allocations.get_mut(&name.to_string()) {
+                    addresses.retain(|held| address.is_some_and(|address| address != *held));
+                }
+                self.allocations.retain(|_, (_, addresses)| !addresses.is_empty());
+                Ok(Response::Released)
+            }
+            Request::Stats => {
+                let used: Vec<&IpAddr> = self.allocations.values().flat_map(|(_, addresses)| addresses).collect();
+                let count = |six: bool| used.iter().filter(|address| address.is_ipv6() == six).count();
+                let number = |count: usize| u64::try_from(count).unwrap();
+                let size = number(self.free[&Family::V4].len());
+                let used = (number(count(false)), number(count(true)));
+                Ok(Response::Stats(Stats { used, size: Some((size, size)), ranges: vec!["192.0.2.0/24".to_owned()] }))
+            }
+        };
+        if self.behavior == Behavior::LosesAnswers {
+            return Err(CallError {
+                unanswered: true,
+                may_have_acted: true,
+                text: "DeadlineExceeded: no answer".to_owned(),
+            });
+        }
+        result
+    }
+
+    /// Works until nothing is left to do now.
+    pub(super) fn settle(&mut self, server: &mut ApiServer, replica: &mut Replica) {
+        for _ in 0..1000 {
+            replica.settle(server);
+            let Some(call) = replica.index.next_call(self.now) else { return };
+            let answer = self.answer(&call);
+            replica.index.call_answered(&call, &answer, self.now);
+        }
+        panic!("there is always something left to do: {:?}", self.calls.iter().rev().take(20).collect::<Vec<_>>());
+    }
+
+    /// Lets time pass, then works.
+    pub(super) fn later(&mut self, seconds: u64, server: &mut ApiServer, replica: &mut Replica) {
+        self.now = self.now + Duration::from_secs(seconds);
+        self.settle(server, replica);
+    }
+}

@@ -1,0 +1,30 @@
+//! What this node knows of the cluster: the objects that the API server shows, reduced to what decides about addresses.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`watches`] | the watches: objects become inputs |
+//! | [`partial`] | objects of which only the needed fields are read |
+//! | [`input`] | what the watches deliver |
+//! | [`store`] | all objects together: inputs in, addresses to decide about again out |
+//! | [`service`], [`services`] | one Service; all Services, by name and by address |
+//! | [`groups`] | the ServiceGroups: which pool an address comes from |
+//! | [`endpoints`] | the nodes with endpoints of a Service |
+//! | [`node`] | this node's Node object |
+//! | [`lease`], [`members`] | one Lease; all members, known by their Leases |
+//! | [`selector`], [`configuration`] | node selectors; which LBNodeAgent applies to this node |
+//! | [`keys`] | the gossip keys, from their Secret |
+
+pub mod configuration;
+pub mod endpoints;
+pub mod groups;
+pub mod input;
+pub mod keys;
+pub mod lease;
+pub mod members;
+pub mod node;
+pub mod partial;
+pub mod selector;
+pub mod service;
+pub mod services;
+pub mod store;
+pub mod watches;

@@ -1,0 +1,192 @@
+//! Applying the watches' events, one kind of object at a time.
+
+use api_types::{LBNodeAgent, ServiceGroup};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use runtime::BootTime;
+
+use super::Store;
+use crate::cluster::endpoints::SliceView;
+use crate::cluster::lease::LeaseView;
+use crate::cluster::node::NodeView;
+use crate::cluster::service::{ServiceName, ServiceView};
+
+impl Store {
+    pub(super) fn service(&mut self, event: Event<ServiceView>) {
+        match event {
+            Event::Init => self.listing.services.seen.clear(),
+            Event::InitApply(view) => {
+                self.listing.services.seen.insert(view.name.clone());
+                self.apply_service(view);
+            }
+            Event::Apply(view) => self.apply_service(view),
+            Event::Delete(view) => {
+                let touched = self.services.remove(&view.name);
+                self.mark(touched);
+            }
+            Event::InitDone => {
+                self.dirty.all |= !self.listing.services.complete;
+                for name in self.listing.services.done(self.services.names()) {
+                    let touched = self.services.remove(&name);
+                    self.mark(touched);
+                }
+            }
+        }
+    }
+
+    fn apply_service(&mut self, view: ServiceView) {
+        let touched = self.services.apply(view);
+        self.mark(touched);
+    }
+
+    pub(super) fn group(&mut self, event: Event<Box<ServiceGroup>>) {
+        match event {
+            Event::Init => self.listing.groups.seen.clear(),
+            Event::InitApply(object) => {
+                self.listing.groups.seen.insert(object.name_any());
+                self.apply_group(&object);
+            }
+            Event::Apply(object) => self.apply_group(&object),
+            Event::Delete(object) => {
+                self.groups.remove(&object.name_any());
+                self.dirty.all = true;
+            }
+            Event::InitDone => {
+                self.dirty.all |= !self.listing.groups.complete;
+                let known: Vec<String> = self.groups.names().map(str::to_owned).collect();
+                for name in self.listing.groups.done(known.iter()) {
+                    self.groups.remove(&name);
+                    self.dirty.all = true;
+                }
+            }
+        }
+    }
+
+    fn apply_group(&mut self, object: &ServiceGroup) {
+        match self.groups.apply(object) {
+            Ok(changed) => self.dirty.all |= changed,
+            Err(error) => {
+                // The allocator reports it to the user. The log shows here why an address is treated
+                // as it is.
+                tracing::warn!(op = "setConfig", group = object.name_any(), %error, "ServiceGroup not usable");
+                self.dirty.all = true;
+            }
+        }
+    }
+
+    pub(super) fn agent(&mut self, event: Event<Box<LBNodeAgent>>) {
+        let key = |agent: &LBNodeAgent| (agent.namespace().unwrap_or_default(), agent.name_any());
+        match event {
+            Event::Init => self.listing.agents.seen.clear(),
+            Event::InitApply(agent) => {
+                self.listing.agents.seen.insert(key(&agent));
+                self.apply_agent(key(&agent), agent);
+            }
+            Event::Apply(agent) => self.apply_agent(key(&agent), agent),
+            Event::Delete(agent) => {
+                self.agents.remove(&key(&agent));
+                self.dirty.config = true;
+            }
+            Event::InitDone => {
+                self.dirty.config |= !self.listing.agents.complete;
+                for name in self.listing.agents.done(self.agents.keys()) {
+                    self.agents.remove(&name);
+                    self.dirty.config = true;
+                }
+            }
+        }
+    }
+
+    fn apply_agent(&mut self, key: (String, String), mut agent: Box<LBNodeAgent>) {
+        agent.metadata.managed_fields = None;
+        let known = self.agents.get(&key);
+        self.dirty.config |= known.is_none_or(|known| known.spec != agent.spec);
+        self.agents.insert(key, *agent);
+    }
+
+    pub(super) fn node(&mut self, event: Event<NodeView>) {
+        match event {
+            Event::Apply(view) | Event::InitApply(view) => {
+                if let Some(known) = &self.node {
+                    self.dirty.config |=
+                        known.labels != view.labels || known.uid != view.uid || known.internal != view.internal;
+                    let changed = known.addresses != view.addresses || known.excluded != view.excluded;
+                    self.dirty.all |= changed;
+                    self.dirty.protocol |= changed;
+                } else {
+                    self.dirty.config = true;
+                    self.dirty.all = true;
+                }
+                self.node = Some(view);
+            }
+            // A node that is deleted and registers again is still this machine.
+            Event::Delete(_) | Event::Init => {}
+            Event::InitDone => self.listing.node = true,
+        }
+    }
+
+    pub(super) fn lease(&mut self, event: Event<LeaseView>, now: BootTime, wall: Timestamp) {
+        match event {
+            Event::Init => self.listing.leases.seen.clear(),
+            Event::InitApply(view) => {
+                self.listing.leases.seen.insert(view.node.clone());
+                let changed = self.members.apply(view, now, wall);
+                self.note_members(changed);
+            }
+            Event::Apply(view) => {
+                let changed = self.members.apply(view, now, wall);
+                self.note_members(changed);
+            }
+            Event::Delete(view) => {
+                let changed = self.members.remove(&view.node, now);
+                self.note_members(changed);
+            }
+            Event::InitDone => {
+                self.dirty.all |= !self.listing.leases.complete;
+                let known: Vec<String> = self.members.names().map(str::to_owned).collect();
+                for name in self.listing.leases.done(known.iter()) {
+                    let changed = self.members.remove(&name, now);
+                    self.note_members(changed);
+                }
+            }
+        }
+    }
+
+    pub(super) fn slice(&mut self, event: Event<SliceView>) {
+        match event {
+            Event::Init => self.listing.slices.seen.clear(),
+            Event::InitApply(view) => {
+                self.listing.slices.seen.insert((view.service.clone(), view.name.clone()));
+                self.apply_slice(view);
+            }
+            Event::Apply(view) => self.apply_slice(view),
+            Event::Delete(view) => {
+                self.endpoints.remove(&view.service, &view.name);
+                self.mark_service(&view.service);
+            }
+            Event::InitDone => {
+                self.endpoints.set_complete();
+                self.dirty.all = true;
+                let known: Vec<(ServiceName, Box<str>)> =
+                    self.endpoints.names().map(|(service, slice)| (service.clone(), slice.into())).collect();
+                for (service, slice) in self.listing.slices.done(known.iter()) {
+                    self.endpoints.remove(&service, &slice);
+                }
+            }
+        }
+    }
+
+    fn apply_slice(&mut self, view: SliceView) {
+        let service = view.service.clone();
+        if self.endpoints.apply(view) {
+            self.mark_service(&service);
+        }
+    }
+
+    fn mark_service(&mut self, name: &ServiceName) {
+        if let Some(service) = self.services.get(name).filter(|service| service.needs_endpoints()) {
+            self.dirty.addresses.extend(service.addresses.iter().copied());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The kernel and its sockets. No other module opens one.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`netlink`] | links, addresses and routes: requests, and notifications of changes |
+//! | [`observer`] | the observed state, kept current by notifications and compared with dumps |
+//! | [`host`] | calls to the kernel from the agent, and the state that follows from them |
+//! | [`marks`] | whether this kernel can mark addresses |
+//! | [`packet`] | ARP and neighbour discovery frames |
+//! | [`gossip`] | the UDP sockets of the gossip |
+//! | [`polled_socket`] | a socket that is waited for and read without blocking |
+
+pub mod gossip;
+pub mod host;
+pub mod marks;
+pub mod netlink;
+
+pub mod observer;
+pub mod packet;
+pub(crate) mod polled_socket;

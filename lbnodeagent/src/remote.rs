@@ -1,0 +1,9 @@
+//! Remote addresses: the dummy interface and the addresses on it.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`addresses`] | the desired addresses, and applying a plan for them |
+//! | [`dummy`] | the dummy interface |
+
+pub mod addresses;
+pub mod dummy;

@@ -1,0 +1,25 @@
+//! What this node says of itself: to the API server, to Prometheus, and to whoever asks.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`metrics`] | the agent's series |
+//! | [`reporter`] | Kubernetes events |
+//! | [`status`] | what is known of one address |
+//! | [`outcomes`] | decisions about addresses and what became of them |
+//! | [`facts`] | what the protocol for local addresses notices |
+//! | [`state`] | the page `/state` |
+//! | [`annotation`] | the text of the annotations that say who announces an address |
+//! | [`annotation_queue`] | which Services' annotations are to be written, and when |
+//! | [`annotation_writer`] | writing them |
+//! | [`lease`] | this node's Lease |
+
+pub mod annotation;
+pub mod annotation_queue;
+pub mod annotation_writer;
+pub mod facts;
+pub mod lease;
+pub mod metrics;
+pub mod outcomes;
+pub mod reporter;
+pub mod state;
+pub mod status;

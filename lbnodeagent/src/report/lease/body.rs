@@ -1,0 +1,87 @@
+//! The Lease as it is written.
+
+use api_types::lease::{
+    ADDRESSES, GOSSIP, INSTANCE, MACS, SUBNETS, addresses_value, endpoints_value, macs_value, name, subnets_value,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::{Value, json};
+
+use super::content::{Content, Identity};
+use super::schedule;
+
+/// The whole Lease, so that each write corrects whatever somebody has changed.
+pub(super) fn body(identity: &Identity, content: &Content, now: Timestamp) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name(&identity.node),
+            "namespace": identity.namespace,
+            "labels": {"app.kubernetes.io/name": "purelb", "app.kubernetes.io/component": "lbnodeagent"},
+            "annotations": {
+                SUBNETS: subnets_value(&content.subnets),
+                ADDRESSES: addresses_value(&content.addresses),
+                MACS: macs_value(&content.macs),
+                GOSSIP: endpoints_value(&content.endpoints),
+                INSTANCE: identity.pod_uid,
+            },
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
+                "controller": false, "blockOwnerDeletion": false
+            }],
+        },
+        "spec": {
+            "holderIdentity": identity.node,
+            "leaseDurationSeconds": schedule::duration(content.gossip_silent).as_secs(),
+            "renewTime": MicroTime(now),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::api::coordination::v1::Lease;
+
+    use super::*;
+    use crate::cluster::lease::LeaseView;
+
+    fn content(gossip_silent: bool) -> Content {
+        Content {
+            node_uid: "node".to_owned(),
+            subnets: vec!["192.0.2.0/24".parse().unwrap()],
+            addresses: vec!["192.0.2.11/24".parse().unwrap()],
+            macs: vec![[2, 0, 0, 0, 0, 11]],
+            endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
+            gossip_silent,
+        }
+    }
+
+    fn lease(gossip_silent: bool) -> Value {
+        let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
+        body(&identity, &content(gossip_silent), Timestamp::from_microsecond(1_000_001).unwrap())
+    }
+
+    #[test]
+    fn the_lease_is_the_contracts() {
+        let body = lease(false);
+        assert_eq!(body["spec"]["renewTime"], "1970-01-01T00:00:01.000001Z");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/gossip"], "192.0.2.11:7475");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/macs"], "02:00:00:00:00:0b");
+        assert_eq!(body["metadata"]["annotations"]["purelb.io/addresses"], "192.0.2.11/24");
+        let lease: Lease = serde_json::from_value(body).unwrap();
+        assert_eq!(lease.metadata.name.as_deref(), Some("purelb-node-n1"));
+        let (view, content) = (LeaseView::new(&lease).unwrap(), content(false));
+        assert_eq!((view.node.as_str(), view.duration), ("n1", Duration::from_secs(180)));
+        assert_eq!((view.subnets, view.endpoints), (content.subnets, content.endpoints));
+        assert_eq!(view.places, [ownership::InterfaceAddress::new("192.0.2.11".parse().unwrap(), 24).unwrap()]);
+        assert_eq!(view.macs, [ownership::Mac([2, 0, 0, 0, 0, 11])]);
+    }
+
+    #[test]
+    fn a_lease_in_a_hurry_is_short() {
+        assert_eq!(lease(true)["spec"]["leaseDurationSeconds"], 10);
+    }
+}

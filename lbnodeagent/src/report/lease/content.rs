@@ -1,0 +1,89 @@
+//! What this node's Lease says.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnetwork::IpNetwork;
+
+use crate::cluster::node::NodeView;
+use crate::decide::interfaces::Selection;
+use crate::decide::networks::own_addresses;
+use crate::model::observed::Observed;
+use crate::model::ours::Ours;
+
+/// The field manager of all our writes.
+pub const FIELD_MANAGER: &str = "purelb-lbnodeagent";
+
+/// What the Lease says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// UID of the Node, the owner of the Lease.
+    pub node_uid: String,
+    /// The subnets on which this node can answer.
+    pub subnets: Vec<IpNetwork>,
+    /// The node's own addresses on its local interfaces, each with its prefix length.
+    pub addresses: Vec<IpNetwork>,
+    /// The hardware addresses of all its interfaces.
+    pub macs: Vec<[u8; 6]>,
+    /// Where this agent listens for gossip, the best endpoint first.
+    pub endpoints: Vec<SocketAddr>,
+    /// Gossip is silent, so that Leases have to show who lives: they are short and renewed often.
+    pub gossip_silent: bool,
+}
+
+impl Content {
+    /// What follows from the node and its interfaces.
+    #[must_use]
+    pub fn new(
+        node: &NodeView,
+        selection: &Selection,
+        observed: &Observed,
+        ours: Ours<'_>,
+        gossip_port: u16,
+        gossip_silent: bool,
+    ) -> Self {
+        // Those of interfaces without a cable too: others must know to whom they belong.
+        let own = selection.iter().flat_map(|selected| own_addresses(observed, selected.index, ours));
+        let own: BTreeSet<(IpAddr, u8)> = own.map(|key| (key.ip, key.prefix_len)).collect();
+        let mut hosts = node.internal.clone();
+        hosts.extend(own.iter().map(|(ip, _)| *ip));
+        let mut endpoints: Vec<SocketAddr> = Vec::new();
+        for host in hosts {
+            let endpoint = SocketAddr::new(host, gossip_port);
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        Self {
+            node_uid: node.uid.clone(),
+            subnets: selection.subnets(),
+            addresses: own.into_iter().filter_map(|(ip, length)| IpNetwork::new(ip, length).ok()).collect(),
+            macs: answering_macs(selection, observed),
+            endpoints,
+            gossip_silent,
+        }
+    }
+}
+
+/// The hardware addresses with which this node can be seen to answer. The hosts' ends of pods, which come and go, are
+/// not among them.
+fn answering_macs(selection: &Selection, observed: &Observed) -> Vec<[u8; 6]> {
+    let on_a_network: BTreeSet<u32> =
+        observed.addresses.iter().filter(|(_, found)| found.scope == 0).map(|(key, _)| key.index).collect();
+    let answering = observed.links.iter().filter(|(index, link)| {
+        link.resolves && !link.loopback && (on_a_network.contains(index) || selection.has(**index))
+    });
+    let macs: BTreeSet<[u8; 6]> = answering.filter_map(|(_, link)| link.mac).filter(|mac| *mac != [0; 6]).collect();
+    macs.into_iter().collect()
+}
+
+/// Who writes the Lease, and where.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The install namespace.
+    pub namespace: String,
+    /// The node.
+    pub node: String,
+    /// UID of the pod.
+    pub pod_uid: String,
+}

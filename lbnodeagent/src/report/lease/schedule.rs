@@ -1,0 +1,204 @@
+//! When the Lease is written: rarely, because gossip shows who lives and the Lease only where agents listen; often
+//! while gossip is silent; and whenever its content changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::backoff::{Backoff, random_unit};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::content::Content;
+
+/// The usual interval of renewals, and how long each is valid: two may be missed.
+const USUAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
+/// The same while Leases have to show who lives.
+const GOSSIP_SILENT: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// The part of an interval that is added at random at most, so that agents which were started together do not renew
+/// together.
+const JITTER: f64 = 0.1;
+/// New content waits until this long after the last attempt, because interfaces change in bursts.
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// The first pause after a failure, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
+
+/// How long a Lease is valid.
+pub(super) const fn duration(gossip_silent: bool) -> Duration {
+    if gossip_silent { GOSSIP_SILENT.1 } else { USUAL.1 }
+}
+
+/// The time to the next renewal; `random` is from 0 up to 1.
+fn interval(gossip_silent: bool, random: f64) -> Duration {
+    let interval = if gossip_silent { GOSSIP_SILENT.0 } else { USUAL.0 };
+    interval.mul_f64(JITTER.mul_add(random, 1.0))
+}
+
+/// The schedule of writes.
+pub(super) struct Schedule {
+    content: watch::Receiver<Option<Content>>,
+    /// Somebody deleted the Lease.
+    gone: Arc<Notify>,
+    backoff: Backoff,
+    /// The last attempt, and the pause after it.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Schedule {
+    pub(super) fn new(content: watch::Receiver<Option<Content>>, gone: Arc<Notify>) -> Self {
+        Self { content, gone, backoff: Backoff::new(RETRY.0, RETRY.1), last: None }
+    }
+
+    /// Waits for the next write; returns its content, or nothing when there will be no new content any more.
+    pub(super) async fn next(&mut self) -> Option<Content> {
+        if let Some((last, pause)) = self.last {
+            let early = tokio::select! {
+                () = sleep_until(last + pause) => false,
+                changed = self.content.changed() => {
+                    changed.ok()?;
+                    true
+                }
+                () = self.gone.notified() => true,
+            };
+            if early {
+                sleep_until(last + AT_LEAST).await;
+            }
+        }
+        loop {
+            let content = self.content.borrow_and_update().clone();
+            if let Some(content) = content {
+                // The pause until the outcome is known.
+                self.last = Some((Instant::now(), RETRY.1));
+                return Some(content);
+            }
+            self.content.changed().await.ok()?;
+        }
+    }
+
+    /// How many attempts have failed since the last success.
+    pub(super) const fn failures(&self) -> u32 {
+        self.backoff.failures()
+    }
+
+    /// The outcome of the last attempt.
+    pub(super) fn written(&mut self, succeeded: bool, gossip_silent: bool) {
+        let pause = if succeeded {
+            self.backoff.reset();
+            interval(gossip_silent, random_unit())
+        } else {
+            self.backoff.next_delay()
+        };
+        // A failed attempt may have taken long, so the pause begins at its end.
+        let from = self.last.filter(|_| succeeded).map_or_else(Instant::now, |(last, _)| last);
+        self.last = Some((from, pause));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use runtime::Task;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn content(gossip_silent: bool, uid: &str) -> Content {
+        Content {
+            node_uid: uid.to_owned(),
+            subnets: Vec::new(),
+            addresses: Vec::new(),
+            macs: Vec::new(),
+            endpoints: Vec::new(),
+            gossip_silent,
+        }
+    }
+
+    struct Field {
+        content: watch::Sender<Option<Content>>,
+        gone: Arc<Notify>,
+        works: Arc<Mutex<bool>>,
+        written: Arc<Mutex<Vec<(Instant, String)>>>,
+        _task: Task,
+    }
+
+    /// The schedule at work, with writes that take no time.
+    fn field(first: Option<Content>) -> Field {
+        let (content, contents) = watch::channel(first);
+        let (gone, works, written) = (Arc::default(), Arc::new(Mutex::new(true)), Arc::<Mutex<Vec<_>>>::default());
+        let (task_gone, task_works, task_written) = (Arc::clone(&gone), works.clone(), written.clone());
+        let task = Task::spawn(async move {
+            let mut schedule = Schedule::new(contents, task_gone);
+            while let Some(content) = schedule.next().await {
+                task_written.lock().unwrap().push((Instant::now(), content.node_uid));
+                schedule.written(*task_works.lock().unwrap(), content.gossip_silent);
+            }
+        });
+        Field { content, gone, works, written, _task: task }
+    }
+
+    impl Field {
+        /// What was written within the next seconds.
+        async fn during(&self, seconds: u64) -> Vec<String> {
+            self.written.lock().unwrap().clear();
+            sleep(Duration::from_secs(seconds)).await;
+            self.written.lock().unwrap().iter().map(|(_, uid)| uid.clone()).collect()
+        }
+    }
+
+    #[test]
+    fn jitter_is_a_tenth_at_most() {
+        assert_eq!(interval(false, 0.0), Duration::from_secs(60));
+        assert!(interval(false, 0.999) < Duration::from_secs(66));
+        assert!(interval(true, 0.999) < Duration::from_millis(3300));
+        assert!(interval(true, 0.999) * 3 < duration(true) && interval(false, 0.999) * 2 < duration(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_a_minute_and_in_a_hurry_every_three_seconds() {
+        let field = field(None);
+        assert!(field.during(100).await.is_empty(), "nothing to say yet");
+        field.content.send_replace(Some(content(false, "a")));
+        assert_eq!(field.during(1).await.len(), 1);
+        let ten_minutes = field.during(600).await.len();
+        assert!((9..=10).contains(&ten_minutes), "{ten_minutes}");
+        field.content.send_replace(Some(content(true, "a")));
+        let a_minute = field.during(60).await.len();
+        assert!((18..=21).contains(&a_minute), "{a_minute}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_are_written_at_once_but_once_a_second() {
+        let field = field(Some(content(false, "a")));
+        assert_eq!(field.during(10).await, ["a"]);
+        field.content.send_replace(Some(content(false, "b")));
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(field.written.lock().unwrap().last().unwrap().1, "b");
+        for uid in ["c", "d", "e"] {
+            sleep(Duration::from_millis(100)).await;
+            field.content.send_replace(Some(content(false, uid)));
+        }
+        assert_eq!(field.during(30).await, ["e"], "the last one only");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_lease_comes_back_at_once() {
+        let field = field(Some(content(false, "a")));
+        assert_eq!(field.during(10).await.len(), 1);
+        field.gone.notify_one();
+        assert_eq!(field.during(1).await.len(), 1);
+        assert!(field.during(30).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_repeated_soon() {
+        let field = field(Some(content(false, "a")));
+        assert_eq!(field.during(10).await.len(), 1);
+        *field.works.lock().unwrap() = false;
+        field.content.send_replace(Some(content(false, "b")));
+        let attempts = field.during(60).await.len();
+        assert!((20..=45).contains(&attempts), "{attempts}");
+        *field.works.lock().unwrap() = true;
+        assert_eq!(field.during(3).await.len(), 1);
+        assert!(field.during(50).await.is_empty());
+    }
+}

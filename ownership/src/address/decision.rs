@@ -1,0 +1,79 @@
+//! Whether this node acts on an address that it does not have.
+
+use std::time::Duration;
+
+use crate::address::candidates::Rank;
+use crate::address::probe::{FEW, MANY};
+use crate::address::step::Step;
+use crate::io::{ClaimReason, Notification};
+use crate::model::node::NodeId;
+use crate::model::time::{Time, ms};
+
+/// Between two ranks if nobody has the address.
+const RANK: Duration = ms(300);
+/// Between two ranks under alarm.
+const ALARM_RANK: Duration = ms(100);
+/// So many heirs look after the addresses of a silent agent.
+const LOOKERS: u32 = 3;
+
+/// What to do about an address that this node does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Nothing.
+    None,
+    /// Ask the link, and claim if nobody answers.
+    Claim(Attempt),
+}
+
+/// A claim that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// When the link is to be asked.
+    pub at: Time,
+    pub cause: ClaimReason,
+    /// The number of probes.
+    pub probes: u8,
+    /// Who had the address.
+    pub from: Option<NodeId>,
+}
+
+impl Step<'_, '_> {
+    /// Decides about an address that this node does not have.
+    pub fn decide(&mut self) -> Decision {
+        let now = self.context.now();
+        if !self.context.startup.may_begin(now) || self.context.eligibility.stop.is_some() {
+            return Decision::None;
+        }
+        let Some(spec) = self.spec() else { return Decision::None };
+        // Somebody alive has it, whoever else also claims it.
+        let view = self.context.view();
+        if self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, spec.link).is_none()) {
+            self.entry.unclaimed_since = None;
+            return Decision::None;
+        }
+        let Rank { place, exclusion_ignored } = self.context.view().rank(&spec);
+        let reported = std::mem::replace(&mut self.entry.exclusion_ignored, exclusion_ignored);
+        if exclusion_ignored && !reported {
+            self.context.gossip.out.report(Notification::ExclusionIgnored { address: self.address });
+        }
+        let Some(rank) = place else { return Decision::None };
+        let owner = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, spec.link)?, node)));
+        Decision::Claim(match owner {
+            None => {
+                let since = *self.entry.unclaimed_since.get_or_insert(now);
+                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes: FEW, from: None }
+            }
+            Some((ClaimReason::AgentSilent, _)) if rank >= LOOKERS => return Decision::None,
+            Some((cause, from)) => {
+                self.entry.unclaimed_since = None;
+                let delay = if cause == ClaimReason::OwnerGone { ALARM_RANK } else { RANK };
+                Attempt { at: now + delay * rank, cause, probes: MANY, from: Some(from) }
+            }
+        })
+    }
+
+    /// Whether this node is the first choice for what it does not have.
+    pub fn is_first_choice(&self) -> bool {
+        self.entry.spec.as_ref().is_some_and(|spec| self.context.view().rank(spec).place == Some(0))
+    }
+}

@@ -1,0 +1,91 @@
+//! What is seen on the links, for all addresses: answers, announcements and questions of other hosts.
+
+use std::net::IpAddr;
+
+use crate::address::context::Context;
+use crate::address::probe::Answer;
+use crate::address::state::{Owned, State};
+use crate::address::step::Step;
+use crate::address::table::Addresses;
+use crate::io::{ConflictPolicy, Notification};
+use crate::model::link::LinkId;
+use crate::model::node::{Mac, NodeId};
+use crate::wire::Frame;
+
+impl Addresses {
+    /// Somebody answered a question of this node for an address.
+    pub fn answered(
+        &mut self,
+        address: IpAddr,
+        link: LinkId,
+        mac: Mac,
+        member: Option<NodeId>,
+        context: &mut Context<'_>,
+    ) {
+        self.free_answered(address, link, mac, context);
+        let now = context.now();
+        let Some(entry) = self.entries.get_mut(&address) else { return };
+        let State::Probing(probe) = &mut entry.state else { return };
+        if probe.ignored.contains(&mac) || entry.spec.as_ref().is_none_or(|spec| spec.link != link) {
+            return;
+        }
+        match (&probe.answer, member) {
+            (Some(Answer::Member { .. }), _) | (Some(Answer::Unknown { .. }), None) => return,
+            (_, Some(node)) => probe.answer = Some(Answer::Member { node, since: now }),
+            (None, None) => probe.answer = Some(Answer::Unknown { mac, since: now }),
+        }
+        probe.next = now;
+        self.mark(address);
+    }
+
+    /// The same unknown MAC answers for a free address: proxy ARP.
+    fn free_answered(&mut self, free: IpAddr, link: LinkId, mac: Mac, context: &mut Context<'_>) {
+        let mut proxies = Vec::new();
+        for (address, entry) in &mut self.entries {
+            let State::Probing(probe) = &mut entry.state else { continue };
+            let asked = entry.spec.as_ref().is_some_and(|spec| spec.free == Some(free) && spec.link == link);
+            if asked
+                && *address != free
+                && matches!(&probe.answer, Some(Answer::Unknown { mac: known, .. }) if *known == mac)
+            {
+                probe.dismiss(mac, context.now());
+                proxies.push(*address);
+            }
+        }
+        if !proxies.is_empty() {
+            self.mark_each(proxies);
+            context.gossip.out.report(Notification::ProxyArp { link, mac });
+        }
+    }
+
+    /// Somebody asks for an address that this node may be asking for too.
+    pub fn questioned(
+        &mut self,
+        target: IpAddr,
+        sender: Option<IpAddr>,
+        mac: Mac,
+        member: Option<&NodeId>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(entry) = self.entries.get(&target) else { return };
+        let State::Probing(probe) = &entry.state else { return };
+        if probe.loses_contention(target, sender, mac, member, context) {
+            self.transition(target, context, |step, _| step.contention(member.is_some()));
+        }
+    }
+
+    /// Somebody announces an address on the link.
+    pub fn announced(&mut self, address: IpAddr, mac: Mac, member: Option<NodeId>, context: &mut Context<'_>) {
+        if self.entries.get(&address).and_then(|entry| entry.state.owned()).is_none_or(Owned::is_gone) {
+            return;
+        }
+        if let Some(node) = member {
+            // The member's claim decides, not the frame.
+            context.gossip.send(&node, Frame::ClaimQuery(address));
+        } else if context.policy.conflicts != ConflictPolicy::Off
+            && let Some(entry) = self.entries.get_mut(&address)
+        {
+            Step { address, entry, context }.defend(mac);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Asking the link before claiming: RFC 5227 2.1 with our own times.
+//!
+//! | Answer | Then |
+//! |---|---|
+//! | none | claim |
+//! | one of our own MACs | ignored |
+//! | a member's MAC | the member is asked by gossip: it holds the address, or it says that it does not (`kube-ipvs0` or kube-lb0 answers on the wire: claim, with a report), or its agent is silent (its kernel serves: look again in 250 ms) |
+//! | an unknown MAC | a free address is probed: the same MAC there is proxy ARP; else a foreign host |
+//! | a better candidate's probe | contention: wait 500 ms |
+
+use std::time::Duration;
+
+use crate::io::ClaimReason;
+use crate::model::node::{Mac, NodeId};
+use crate::model::time::{Time, ms};
+
+/// Probes without cause for caution.
+pub const FEW: u8 = 3;
+/// Probes under alarm or loss.
+pub const MANY: u8 = 5;
+/// Probes when the owner's kernel lives and only the address is silent.
+pub const EXTRA: u8 = 12;
+/// How long a member may take to say what it holds.
+pub const PATIENCE: Duration = ms(100);
+
+/// Who answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A member: it is being asked.
+    Member {
+        /// Who.
+        node: NodeId,
+        /// Since when it is asked.
+        since: Time,
+    },
+    /// A MAC that no Lease lists: the free address is being probed.
+    Unknown {
+        /// Which.
+        mac: Mac,
+        /// Since when.
+        since: Time,
+    },
+}
+
+/// An attempt to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Why.
+    pub cause: ClaimReason,
+    /// When it began.
+    pub began: Time,
+    /// How many were sent.
+    pub sent: u8,
+    /// How many are to be sent.
+    pub total: u8,
+    /// Between two of them.
+    pub interval: Duration,
+    /// When the next is due, or the decision.
+    pub next: Time,
+    /// What came.
+    pub answer: Option<Answer>,
+    /// Answers that do not count any more: a member that holds nothing, proxy ARP, policy Off.
+    pub ignored: Vec<Mac>,
+}
+
+/// What an attempt does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing yet.
+    Wait,
+    /// Send one.
+    Send,
+    /// Ask the member again.
+    Ask(NodeId),
+    /// Nobody answered: decide.
+    Free,
+    /// A member answers whose agent does not speak.
+    Silent(NodeId),
+    /// Not ours to take, nor proxy ARP.
+    Foreign(Mac),
+}
+
+impl Probe {
+    /// Begins now.
+    #[must_use]
+    pub const fn new(cause: ClaimReason, total: u8, interval: Duration, now: Time) -> Self {
+        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, ignored: Vec::new() }
+    }
+
+    /// What is due.
+    pub fn step(&mut self, now: Time) -> Next {
+        if now < self.next {
+            return Next::Wait;
+        }
+        // In step with the beginning, so that a timer that is late each time does not make the whole later.
+        self.next = (self.next + self.interval).max(now + self.interval / 2);
+        match &self.answer {
+            Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE => Next::Silent(node.clone()),
+            Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
+            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 => Next::Foreign(*mac),
+            Some(Answer::Unknown { .. }) => Next::Send,
+            None if self.sent >= self.total => Next::Free,
+            None => {
+                self.sent += 1;
+                Next::Send
+            }
+        }
+    }
+
+    /// The answer does not count: go on as if it had not come.
+    pub fn dismiss(&mut self, mac: Mac, now: Time) {
+        self.ignored.push(mac);
+        self.answer = None;
+        self.next = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_probes_and_a_decision_at_30_ms() {
+        let start = Time::from_micros(1000);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        let steps: Vec<_> =
+            (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
+        assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
+    }
+
+    #[test]
+    fn late_timers_do_not_add_up() {
+        let start = Time::from_micros(1000);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        for (at, expected) in [(0, Next::Send), (11, Next::Send), (21, Next::Send), (30, Next::Free)] {
+            assert_eq!(probe.step(start + ms(at)), expected, "{at}");
+        }
+        // One that comes very late leaves time for an answer all the same.
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        assert_eq!(probe.step(start + ms(40)), Next::Send);
+        assert_eq!(probe.next, start + ms(45));
+    }
+
+    #[test]
+    fn a_member_is_asked_for_100_ms() {
+        let start = Time::from_micros(0);
+        let node = NodeId::new("a").unwrap();
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        probe.answer = Some(Answer::Member { node: node.clone(), since: start });
+        assert_eq!(probe.step(start), Next::Ask(node.clone()));
+        assert_eq!(probe.step(start + ms(100)), Next::Silent(node));
+    }
+}

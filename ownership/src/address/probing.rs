@@ -1,0 +1,190 @@
+//! Probing: this node asks the link for an address, and what each answer means.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::address::context::Context;
+use crate::address::decision::Decision;
+use crate::address::probe::{Answer, EXTRA, Next, Probe};
+use crate::address::state::State;
+use crate::address::step::Step;
+use crate::detector::HEARING;
+use crate::io::{Action, ClaimReason, ConflictPolicy, Notification, ProbeKind, ProbeResult};
+use crate::model::link::LinkId;
+use crate::model::node::{Mac, NodeId};
+use crate::model::order::precedes;
+use crate::model::spec::{AddressSpec, Qualified};
+use crate::model::time::ms;
+use crate::wire::{Epoch, Frame};
+
+/// If this node does not hear, how often to look again.
+const DEAF: Duration = ms(20);
+/// The loser of a contention waits so long (RFC 5227 2.1.1, shortened); so does a node after each further answer of a
+/// foreign host.
+const CONTENTION: Duration = ms(500);
+/// The spread of that wait against a host that is no known member, in milliseconds.
+const CONTENTION_SPREAD: usize = 500;
+/// The longest wait after a foreign host answered.
+const BACKOFF: Duration = ms(5000);
+/// An agent that is silent for so long, on a node that does not qualify any more, loses the address.
+const OVERRIDE: Duration = ms(10_000);
+
+impl Step<'_, '_> {
+    pub fn probing(&mut self, mut probe: Probe) -> State {
+        let Some(spec) = self.spec() else { return State::Idle };
+        if self.decide() == Decision::None && probe.cause != ClaimReason::Move {
+            return State::Idle;
+        }
+        match probe.step(self.context.now()) {
+            Next::Wait => {}
+            Next::Send => self.send_probe(&spec, &probe),
+            Next::Ask(node) => self.context.gossip.send(&node, Frame::ClaimQuery(self.address)),
+            Next::Free => return self.probes_unanswered(&spec, probe),
+            Next::Silent(node) => return self.silent_holder(&spec, &node, probe),
+            Next::Foreign(mac) => return self.foreign_host(mac, probe),
+        }
+        State::Probing(probe)
+    }
+
+    fn send_probe(&mut self, spec: &AddressSpec, probe: &Probe) {
+        let target = match probe.answer {
+            Some(Answer::Unknown { .. }) => spec.free.unwrap_or(self.address),
+            _ => self.address,
+        };
+        self.probe(spec.link, target, None);
+        self.ask_owner(spec.link);
+        // Whether this node hears must be known at the decision, an interval from here.
+        let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
+        let recently = HEARING.saturating_sub(probe.interval * 2);
+        if probe.sent >= probe.total && !self.context.now().is_within(heard, recently) {
+            self.context.ask_witnesses(spec.link);
+        }
+    }
+
+    fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
+        self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
+    }
+
+    /// An owner that should be gone is asked in every other way too.
+    fn ask_owner(&mut self, link: LinkId) {
+        let Some((owner, _)) = self.rival() else { return };
+        self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
+        let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
+        let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
+        if let Some(place) = place {
+            self.context.detector.reach(link, place.address, Some(&owner), &mut self.context.gossip);
+        }
+        // A switch that snoops may not carry the question to the group: it goes to the owner's MAC too.
+        let mac = self.context.detector.presence(&owner, link).mac;
+        if self.address.is_ipv6() && mac.is_some() {
+            self.probe(link, self.address, mac);
+        }
+    }
+
+    /// Nobody answered.
+    fn probes_unanswered(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
+        if !self.context.hears(spec.link, HEARING) {
+            // The fault may be on this side. What was asked so far proves nothing.
+            self.context.ask_witnesses(spec.link);
+            probe.next = self.context.now() + DEAF;
+            probe.sent = probe.sent.min(probe.total.saturating_sub(2));
+            return State::Probing(probe);
+        }
+        let presence = self.rival().map(|(owner, _)| self.context.detector.presence(&owner, spec.link));
+        let answers = presence.is_some_and(|presence| presence.answer.is_some_and(|at| at >= probe.began));
+        if answers && probe.total < EXTRA {
+            // The owner's kernel lives: make sure that the address is really gone from it.
+            probe.total = EXTRA;
+            return State::Probing(probe);
+        }
+        self.report_probe(ProbeResult::Free);
+        self.claim(spec, probe.cause)
+    }
+
+    /// A member's kernel answers, and its agent is silent.
+    fn silent_holder(&mut self, spec: &AddressSpec, node: &NodeId, mut probe: Probe) -> State {
+        let member = self.context.gossip.members.get(node);
+        let silent = member.is_some_and(|member| !self.context.now().is_within(member.last_ack(), OVERRIDE));
+        if silent && !could_own(spec, node) {
+            if let Some(Answer::Member { .. }) = probe.answer.take() {
+                probe.ignored.extend(self.context.gossip.members.macs_of(node));
+            }
+            probe.sent = 0;
+            return State::Probing(probe);
+        }
+        self.report_probe(ProbeResult::KernelServes);
+        self.back_off(self.context.look_interval(node))
+    }
+
+    fn foreign_host(&mut self, mac: Mac, mut probe: Probe) -> State {
+        let conflict = Notification::AddressConflict { address: self.address, mac, defended: false };
+        match self.context.policy.conflicts {
+            ConflictPolicy::Off => {}
+            ConflictPolicy::Warn => self.context.gossip.out.report(conflict),
+            ConflictPolicy::Enforce => {
+                self.entry.backoff.conflicts = self.entry.backoff.conflicts.saturating_add(1);
+                let pause = BACKOFF.min(CONTENTION * self.entry.backoff.conflicts);
+                self.report_probe(ProbeResult::Foreign);
+                self.context.gossip.out.report(conflict);
+                return self.back_off(pause);
+            }
+        }
+        probe.dismiss(mac, self.context.now());
+        State::Probing(probe)
+    }
+
+    /// Steps back from a contention.
+    pub fn contention(&mut self, with_member: bool) -> State {
+        self.report_probe(ProbeResult::Contention);
+        // The other host may step back too, if it is a member whose Lease has not come yet: by chance the next attempts
+        // are apart.
+        let spread = if with_member { 0 } else { self.context.gossip.rng.below(CONTENTION_SPREAD) };
+        self.back_off(CONTENTION + ms(u64::try_from(spread).unwrap_or(0)))
+    }
+
+    /// A member said by which epoch it holds the address, or that it does not.
+    pub fn claim_reply_while_probing(&mut self, node: &NodeId, epoch: Option<Epoch>, mut probe: Probe) -> State {
+        if epoch.is_some() {
+            self.report_probe(ProbeResult::Held);
+            return State::Idle;
+        }
+        if matches!(&probe.answer, Some(Answer::Member { node: asked, .. }) if asked == node) {
+            self.context.gossip.out.report(Notification::StrictArpNeeded { node: node.clone(), address: self.address });
+            probe.answer = None;
+            probe.ignored.extend(self.context.gossip.members.macs_of(node));
+            probe.next = self.context.now();
+        }
+        State::Probing(probe)
+    }
+
+    fn report_probe(&mut self, result: ProbeResult) {
+        self.context.gossip.out.report(Notification::Probed { address: self.address, result });
+    }
+}
+
+impl Probe {
+    /// Another host asks for the address that is probed: whether this node is to step back.
+    pub fn loses_contention(
+        &self,
+        address: IpAddr,
+        sender: Option<IpAddr>,
+        mac: Mac,
+        member: Option<&NodeId>,
+        context: &Context<'_>,
+    ) -> bool {
+        // A host that asks from an address is a client; one that asks from none wants the address for itself.
+        let loses = match member {
+            Some(node) => precedes(node, context.own(), &address),
+            None => sender.is_none() && address.is_ipv4() && context.policy.conflicts == ConflictPolicy::Enforce,
+        };
+        loses && !self.ignored.contains(&mac)
+    }
+}
+
+/// Whether a silent node could own the address if it spoke.
+fn could_own(spec: &AddressSpec, node: &NodeId) -> bool {
+    match &spec.qualified {
+        Qualified::Tiers(tiers) => tiers.iter().find(|tier| !tier.is_empty()).is_none_or(|tier| tier.contains(node)),
+        Qualified::All | Qualified::Preferred(_) => true,
+    }
+}

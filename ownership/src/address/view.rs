@@ -1,0 +1,88 @@
+//! Members, links and this node as the choice of an owner sees them.
+
+use crate::address::candidates::{Candidates, Contender, Rank};
+use crate::detector::{Detector, LINK_SILENT};
+use crate::io::ClaimReason;
+use crate::membership::Membership;
+use crate::model::link::LinkId;
+use crate::model::node::NodeId;
+use crate::model::spec::AddressSpec;
+use crate::model::time::Time;
+use crate::this_node::Eligibility;
+use crate::wire::{BROKEN, Liveness};
+
+/// Whether candidates are sought for an address that has an owner here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// This node has the address: stale watches are no reason to give it up.
+    Keeping,
+    /// This node does not have it.
+    Claiming,
+}
+
+/// What a choice among members needs.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Now.
+    pub now: Time,
+    /// The members.
+    pub members: &'a Membership,
+    /// Links, and what was heard there.
+    pub detector: &'a Detector,
+    /// What this node may do.
+    pub eligibility: &'a Eligibility,
+}
+
+impl View<'_> {
+    /// The candidates for an address.
+    #[must_use]
+    pub fn candidates(&self, spec: &AddressSpec, purpose: For) -> Candidates {
+        Candidates::new(self.contenders(spec, purpose), &spec.qualified, spec.address)
+    }
+
+    /// The place of this node among the candidates for what it does not have.
+    #[must_use]
+    pub fn rank(&self, spec: &AddressSpec) -> Rank {
+        Rank::new(self.contenders(spec, For::Claiming), &spec.qualified, spec.address, self.members.own())
+    }
+
+    fn contenders(&self, spec: &AddressSpec, purpose: For) -> Vec<Contender> {
+        let by_lease = self.members.is_gossip_silent();
+        let mut contenders = Vec::new();
+        for (node, member) in self.members.iter() {
+            let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(spec.address)) else { continue };
+            let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive;
+            let able = alive
+                && member.is_able()
+                && !self.detector.has_alarm(node, spec.link)
+                && !(member.has(BROKEN) && self.is_silent_on(node, spec.link));
+            // Of a member that was never heard nothing is known; it counts as excluded if this node is.
+            let excluded = member.is_excluded() || member.heard.is_none() && self.eligibility.excluded;
+            contenders.push(Contender { node: node.clone(), able, excluded });
+        }
+        if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {
+            let may = match purpose {
+                For::Keeping => self.eligibility.may_keep(self.members),
+                For::Claiming => self.eligibility.may_claim(self.members),
+            };
+            let able = may && link.link.carrier && !link.broken;
+            contenders.push(Contender { node: self.members.own().clone(), able, excluded: self.eligibility.excluded });
+        }
+        contenders
+    }
+
+    fn is_silent_on(&self, node: &NodeId, link: LinkId) -> bool {
+        !self.now.is_within(self.detector.presence(node, link).answer, LINK_SILENT)
+    }
+
+    /// Why a claimant must be assumed gone; nothing if it must not.
+    #[must_use]
+    pub fn gone(&self, owner: &NodeId, link: LinkId) -> Option<ClaimReason> {
+        match self.members.get(owner) {
+            None => Some(ClaimReason::OwnerGone),
+            Some(_) if self.detector.has_alarm(owner, link) => Some(ClaimReason::OwnerGone),
+            Some(member) if member.liveness == Liveness::Silent => Some(ClaimReason::AgentSilent),
+            Some(_) => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One interface of this node: its carrier, who may bear witness that it works, and whether it is broken.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::model::link::Link;
+use crate::model::time::{Time, ms};
+
+/// How old the last answer on a link may be.
+pub const HEARING: Duration = ms(300);
+/// Without carrier for so long, this node's addresses are given up there.
+const CARRIER: Duration = ms(250);
+/// How long the check lasts after another member said that this node does not answer.
+const CHECK: Duration = ms(80);
+/// Between two questions of a check.
+const CHECK_INTERVAL: Duration = ms(20);
+/// A host that asked is a witness for so long.
+const WITNESS: Duration = ms(60_000);
+/// The most hosts that are remembered as witnesses.
+const MAX_WITNESSES: usize = 4;
+
+/// Another member said that this node does not answer here: is it so?
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    began: Time,
+    next: Time,
+}
+
+/// What a check of a link comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CheckResult {
+    /// Nothing is due, or somebody answered.
+    Fine,
+    /// Witnesses are to be asked.
+    Ask,
+    /// The link is broken from now on.
+    Broken,
+}
+
+/// An interface and what is known of it.
+#[derive(Debug)]
+pub struct LinkState {
+    /// The interface.
+    pub link: Link,
+    /// Since when it has carrier, or not.
+    pub since: Time,
+    /// When somebody last answered this node there.
+    pub answer: Option<Time>,
+    /// Whether it is known not to carry answers to this node.
+    pub broken: bool,
+    /// Whether a gateway has answered since it has carrier.
+    pub(super) gateway_answered: bool,
+    /// When witnesses were last asked.
+    pub(super) asked: Option<Time>,
+    /// Whether it was reported that nothing answers.
+    pub(super) deaf_reported: bool,
+    witnesses: VecDeque<(IpAddr, Time)>,
+    check: Option<Check>,
+}
+
+impl LinkState {
+    pub(super) const fn new(link: Link, now: Time) -> Self {
+        Self {
+            link,
+            since: now,
+            answer: None,
+            broken: false,
+            gateway_answered: false,
+            asked: None,
+            deaf_reported: false,
+            witnesses: VecDeque::new(),
+            check: None,
+        }
+    }
+
+    pub(super) fn update(&mut self, link: Link, now: Time) {
+        if self.link.carrier != link.carrier {
+            self.since = now;
+            self.gateway_answered = false;
+            self.answer = None;
+            if link.carrier {
+                self.broken = false;
+            }
+        }
+        self.link = link;
+    }
+
+    /// Somebody answered a question of this node; returns whether the link was broken until now.
+    pub(super) fn answered(&mut self, by: IpAddr, now: Time) -> bool {
+        let repaired = self.broken && self.link.carrier;
+        self.answer = Some(now);
+        self.gateway_answered |= self.link.gateways.contains(&by);
+        self.deaf_reported = false;
+        self.broken = self.broken && !self.link.carrier;
+        repaired
+    }
+
+    /// A host that is no member asked something: it is there.
+    pub(super) fn add_witness(&mut self, host: IpAddr, now: Time) {
+        self.witnesses.retain(|(known, _)| *known != host);
+        self.witnesses.push_front((host, now));
+        self.witnesses.truncate(MAX_WITNESSES);
+    }
+
+    /// Hosts that asked something lately, the latest first.
+    pub(super) fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
+        self.witnesses.iter().filter(move |(_, at)| now.is_within(Some(*at), WITNESS)).map(|(host, _)| *host)
+    }
+
+    /// Another member said that this node does not answer here.
+    pub(super) fn begin_check(&mut self, now: Time) {
+        if self.check.is_none() && !self.broken {
+            self.check = Some(Check { began: now, next: now });
+        }
+    }
+
+    /// When [`LinkState::check`] is due.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let lapse = (!self.link.carrier && !self.broken).then(|| self.since + CARRIER);
+        [lapse, self.check.map(|check| check.next)].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn check(&mut self, now: Time) -> CheckResult {
+        if !self.link.carrier && !self.broken && now.since(self.since) >= CARRIER {
+            self.check = None;
+            self.broken = true;
+            return CheckResult::Broken;
+        }
+        let Some(check) = self.check.filter(|check| check.next <= now) else { return CheckResult::Fine };
+        if self.answer.is_some_and(|answer| answer > check.began) {
+            self.check = None;
+            CheckResult::Fine
+        } else if now.since(check.began) >= CHECK {
+            self.check = None;
+            self.broken = true;
+            CheckResult::Broken
+        } else {
+            self.check = Some(Check { next: now + CHECK_INTERVAL, ..check });
+            CheckResult::Ask
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From silence to alarm: a member that is silent in every way for three rounds is suspected; everything that could
+//! contradict is asked for 60 ms; then the alarm is raised and sent to all members of the link.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::detector::detector::Detector;
+use crate::detector::ring::Watch;
+use crate::detector::times::{LINK_SILENT, SILENT};
+use crate::io::Notification;
+use crate::membership::{Gossip, ping_number};
+use crate::model::link::LinkId;
+use crate::model::node::NodeId;
+use crate::model::time::{Time, ms};
+use crate::wire::Frame;
+
+/// How long others are asked before the alarm.
+const BURST: Duration = ms(60);
+/// Between two such questions.
+const BURST_INTERVAL: Duration = ms(15);
+/// Only a node that was answered within so long accuses another.
+const HEARING: Duration = ms(200);
+
+/// A watched member is silent on the link while it answers pings.
+struct OffLink {
+    node: NodeId,
+    link: LinkId,
+    address: IpAddr,
+    subnet: IpNetwork,
+}
+
+impl Detector {
+    /// The rest of a round: asks the watched members on their links, and suspects those that are silent.
+    pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
+        for watch in &self.watches {
+            self.reach(watch.link, watch.address, Some(&watch.node), gossip);
+        }
+        let broken = self.links.iter().filter(|(_, state)| state.broken && state.link.carrier);
+        for link in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.ask_witnesses(link, None, gossip);
+        }
+        self.suspect(gossip);
+    }
+
+    /// Who is silent, and how.
+    fn suspect(&mut self, gossip: &mut Gossip<'_>) {
+        let now = gossip.now;
+        let mut off_link = Vec::new();
+        for index in 0..self.watches.len() {
+            let Some(watch) = self.watches.get(index) else { break };
+            let Some(member) = gossip.members.get(&watch.node) else { continue };
+            let presence = self.presence(&watch.node, watch.link);
+            let (ack, link) = (member.last_ack(), presence.answer.max(presence.indirect));
+            // Only a member that answered before can fall silent.
+            let Some(last) = ack.max(link) else { continue };
+            let carrier = self.links.get(&watch.link).is_some_and(|state| state.link.carrier);
+            let suspected = if self.has_alarm(&watch.node, watch.link) || !carrier {
+                None
+            } else if now.since(last) >= SILENT {
+                if watch.suspected.is_none() {
+                    self.next_burst = Some(now);
+                }
+                watch.suspected.or(Some(now))
+            } else {
+                if now.is_within(ack, SILENT) && link.is_some_and(|link| now.since(link) >= LINK_SILENT) {
+                    let Watch { node, link, address, subnet, .. } = watch;
+                    let node = node.clone();
+                    off_link.push(OffLink { node, link: *link, address: *address, subnet: *subnet });
+                }
+                None
+            };
+            if let Some(watch) = self.watches.get_mut(index) {
+                watch.suspected = suspected;
+            }
+        }
+        // The member checks for itself, so a wrong accusation costs it a few questions.
+        for member in &off_link {
+            gossip.ask_helpers(&member.node, Some(member.address));
+        }
+        for OffLink { node, link, subnet, .. } in off_link {
+            if self.hears(link, HEARING, gossip) {
+                gossip.send(&node, Frame::Unreachable(subnet));
+            } else {
+                self.ask_witnesses(link, Some(&node), gossip);
+            }
+        }
+    }
+
+    /// Whether a burst is due.
+    #[must_use]
+    pub fn is_burst_due(&self, now: Time) -> bool {
+        self.next_burst.is_some_and(|next| now >= next)
+    }
+
+    /// Suspicion: everything that could contradict is asked, every 15 ms. Returns the members that are under alarm from
+    /// now on.
+    pub fn burst(&mut self, gossip: &mut Gossip<'_>) -> Vec<NodeId> {
+        let now = gossip.now;
+        self.next_burst = None;
+        let mut silent = Vec::new();
+        let mut open = Vec::new();
+        for watch in &mut self.watches {
+            let Some(suspected) = watch.suspected else { continue };
+            let Some(member) = gossip.members.get(&watch.node) else { continue };
+            let presence = self.presences.get(&watch.node, watch.link);
+            let last = member.last_ack().max(presence.answer).max(presence.indirect);
+            if last.is_some_and(|last| now.since(last) < SILENT) {
+                watch.suspected = None;
+            } else if now.since(suspected) >= BURST {
+                watch.suspected = None;
+                silent.push((watch.node.clone(), watch.link, watch.subnet));
+            } else {
+                open.push((watch.node.clone(), watch.link, watch.address));
+            }
+        }
+        for (node, link, address) in open {
+            self.next_burst = Some(now + BURST_INTERVAL);
+            let peer = gossip.members.get(&node).and_then(|member| member.peer.as_ref());
+            let endpoints = peer.map(|peer| peer.endpoints.clone());
+            for to in endpoints.unwrap_or_default() {
+                gossip.reply(to, Frame::Ping(ping_number(now)));
+            }
+            self.reach(link, address, Some(&node), gossip);
+            gossip.ask_helpers(&node, Some(address));
+            self.ask_witnesses(link, Some(&node), gossip);
+        }
+        silent.retain(|(node, link, subnet)| self.accuse(node, *link, *subnet, gossip));
+        silent.into_iter().map(|(node, ..)| node).collect()
+    }
+
+    /// Raises the alarm for a member that is silent in every way, if this node hears at all, and sends it to all members
+    /// of the link.
+    fn accuse(&mut self, node: &NodeId, link: LinkId, subnet: IpNetwork, gossip: &mut Gossip<'_>) -> bool {
+        if !self.hears(link, HEARING, gossip) {
+            return false;
+        }
+        let others = self.links.get(&link).map(|state| gossip.members.neighbours(&state.link)).unwrap_or_default();
+        for (other, _) in others {
+            if other != *node {
+                gossip.send(&other, Frame::Alarm { owner: node.clone(), subnet });
+            }
+        }
+        self.raise(node, link, true, gossip)
+    }
+
+    /// Another member found an owner silent; returns whether the owner is under alarm from now on.
+    pub fn receive_alarm(&mut self, owner: &NodeId, subnet: IpNetwork, gossip: &mut Gossip<'_>) -> bool {
+        let on_subnet = self.links.iter().find(|(_, state)| state.link.places.iter().any(|own| own.subnet == subnet));
+        let Some((link, _)) = on_subnet else { return false };
+        let (link, Some(member)) = (*link, gossip.members.get(owner)) else { return false };
+        let last = member.ack.max(self.presence(owner, link).answer);
+        // It answered after the others' last question: they are wrong, or it died later.
+        !gossip.now.is_within(last, SILENT) && self.raise(owner, link, false, gossip)
+    }
+
+    /// Raises an alarm and reports it; returns whether there was none.
+    fn raise(&mut self, node: &NodeId, link: LinkId, own: bool, gossip: &mut Gossip<'_>) -> bool {
+        if gossip.members.get(node).is_none() || !self.alarms.raise(node, link, gossip.now) {
+            return false;
+        }
+        // An indirect answer counts on each link where something is known of the member.
+        self.presences.entry(node, link);
+        self.ring_changed = true;
+        gossip.out.report(Notification::Alarm { node: node.clone(), link, own });
+        true
+    }
+}

@@ -1,0 +1,136 @@
+//! The detector alone: silence on ping and link becomes an alarm, silence on one of them does not.
+
+use std::net::IpAddr;
+
+use crate::detector::Detector;
+use crate::io::{Action, Notification, Output};
+use crate::membership::{Gossip, Membership};
+use crate::model::link::{InterfaceAddress, Link, LinkId, Peer};
+use crate::model::node::{Mac, NodeId};
+use crate::model::rng::Rng;
+use crate::model::time::{Time, ms};
+use crate::wire::{Frame, SELECTED, Status};
+
+const LINK: LinkId = LinkId(1);
+
+/// A node with one link and two members.
+struct Node {
+    now: Time,
+    members: Membership,
+    detector: Detector,
+    rng: Rng,
+    out: Output,
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn address(name: &str) -> IpAddr {
+    match name {
+        "a" => "192.0.2.1".parse().unwrap(),
+        "b" => "192.0.2.2".parse().unwrap(),
+        _ => "192.0.2.3".parse().unwrap(),
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        let now = Time::from_micros(1_000_000);
+        let mut members = Membership::new(node("own"), 1, now);
+        let place = |address| InterfaceAddress::new(address, 24).unwrap();
+        let peers = ["a", "b"].map(|name| Peer {
+            node: node(name),
+            endpoints: vec![(address(name), 7475).into()],
+            places: vec![place(address(name))],
+            macs: Vec::new(),
+            lease_alive: true,
+        });
+        members.discover(peers.to_vec(), now);
+        let mut detector = Detector::new(now);
+        let (mac, places) = (Mac([2, 0, 0, 0, 0, 3]), vec![place(address("own"))]);
+        detector.update_link(Link { id: LINK, mac, carrier: true, places, gateways: Vec::new() }, now);
+        Self { now, members, detector, rng: Rng::new(1), out: Output::default() }
+    }
+
+    /// One step of 5 ms: these answer pings, and these answer on the link. Returns who is under alarm from now on.
+    fn step(&mut self, pings: &[&str], link: &[&str]) -> Vec<NodeId> {
+        self.now = self.now + ms(5);
+        let status = Status { incarnation: 1, flags: SELECTED, ..Status::default() };
+        for name in pings {
+            self.members.heard(&node(name), status, (address(name), 7475).into(), self.now);
+            self.members.acknowledged(&node(name), self.now, self.now);
+        }
+        for name in link {
+            self.detector.link_answered(LINK, address(name), self.now);
+            let mac = Mac([2, 0, 0, 0, 0, 1]);
+            assert!(self.detector.note_answer(&node(name), LINK, address(name), mac, &self.members, self.now));
+        }
+        let (members, rng, out) = (&mut self.members, &mut self.rng, &mut self.out);
+        let mut gossip = Gossip { now: self.now, members, rng, out };
+        if self.detector.is_round_due(self.now) {
+            self.detector.begin_round(&mut gossip);
+            self.detector.watch(&mut gossip);
+        }
+        if self.detector.is_burst_due(self.now) { self.detector.burst(&mut gossip) } else { Vec::new() }
+    }
+
+    /// Runs for so long; returns when who was found silent.
+    fn run(&mut self, millis: u64, pings: &[&str], link: &[&str]) -> Vec<(u64, NodeId)> {
+        let mut found = Vec::new();
+        for at in (5..=millis).step_by(5) {
+            found.extend(self.step(pings, link).into_iter().map(|node| (at, node)));
+        }
+        found
+    }
+
+    fn frames(&mut self) -> Vec<Frame> {
+        self.out.take_frames().into_values().flatten().collect()
+    }
+}
+
+#[test]
+fn a_member_that_is_silent_in_every_way_is_under_alarm() {
+    let mut own = Node::new();
+    assert_eq!(own.run(1000, &["a", "b"], &["a", "b"]), []);
+    own.out.take_actions();
+    let found = own.run(1000, &["b"], &["b"]);
+    assert!(matches!(found.as_slice(), [(285..=460, silent)] if *silent == node("a")), "{found:?}");
+    assert!(own.detector.has_alarm(&node("a"), LINK) && !own.detector.has_alarm(&node("b"), LINK));
+    assert!(own.out.take_actions().contains(&Action::Notify(Notification::Alarm {
+        node: node("a"),
+        link: LINK,
+        own: true
+    })));
+    // The other member of the link is told.
+    let alarm = Frame::Alarm { owner: node("a"), subnet: "192.0.2.0/24".parse().unwrap() };
+    assert!(own.frames().contains(&alarm));
+    // Any answer ends it.
+    own.run(5, &["b"], &["a", "b"]);
+    assert!(!own.detector.has_alarm(&node("a"), LINK));
+}
+
+#[test]
+fn a_silent_agent_is_no_alarm() {
+    let mut own = Node::new();
+    own.run(1000, &["a", "b"], &["a", "b"]);
+    assert_eq!(own.run(3000, &["b"], &["a", "b"]), []);
+}
+
+#[test]
+fn a_member_that_does_not_answer_on_the_link_is_told() {
+    let mut own = Node::new();
+    own.run(1000, &["a", "b"], &["a", "b"]);
+    own.frames();
+    assert_eq!(own.run(1000, &["a", "b"], &["b"]), []);
+    assert!(own.frames().contains(&Frame::Unreachable("192.0.2.0/24".parse().unwrap())));
+}
+
+#[test]
+fn a_deaf_node_accuses_nobody() {
+    let mut own = Node::new();
+    own.run(1000, &["a", "b"], &["a", "b"]);
+    own.out.take_actions();
+    assert_eq!(own.run(3000, &[], &[]), []);
+    assert!(own.out.take_actions().contains(&Action::Notify(Notification::Deaf { link: LINK })));
+}

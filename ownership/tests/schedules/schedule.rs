@@ -1,0 +1,160 @@
+//! A schedule: a cluster, what disturbs it, and the invariants that hold all the while.
+
+use std::time::Duration;
+
+use ownership::Time;
+
+use crate::sim::{Cluster, Family, Setup};
+
+/// What a seed chooses from. A new kind of cluster or fault makes a new draw, so that seeds that failed stay what
+/// they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// IPv4 only, gateways that answer, 17 kinds of faults.
+    First,
+    /// All families, silent gateways, snooping switches, `skip-ipv6-dad`, 22 kinds of faults.
+    Second,
+    /// And probes 5 to 100 ms apart, differently on each cluster.
+    Third,
+}
+
+/// Two answers of nodes that hear each other end within this, counted from the last fault.
+pub const SETTLED: Duration = Duration::from_millis(1200);
+/// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
+/// they are made.
+pub const UNASKED: Duration = Duration::from_millis(300);
+/// Without a fault for so long, nothing moves any more.
+pub const QUIET: Duration = Duration::from_secs(9);
+
+pub fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub struct Schedule {
+    pub cluster: Cluster,
+    /// The last fault or repair.
+    pub fault: Time,
+    pub lossy: bool,
+    pub draw: Draw,
+    pub owners: Vec<Vec<usize>>,
+}
+
+impl Schedule {
+    pub fn new(seed: u64, nodes: Option<usize>, draw: Draw) -> Self {
+        let mut rng = ownership::model::rng::Rng::new(seed);
+        let mut setup = Setup {
+            nodes: nodes.unwrap_or(2 + rng.below(4)),
+            vips: 1 + rng.below(5),
+            two_networks: rng.below(3) == 0,
+            gateway: rng.below(4) > 0,
+            seed,
+            ..Setup::default()
+        };
+        if draw != Draw::First {
+            setup.family = Family::ALL[rng.below(3)];
+            setup.silent_gateway = rng.below(6) == 0;
+            setup.snooping = rng.below(6) == 0;
+            setup.skip_probe = rng.below(6) == 0;
+        }
+        if draw == Draw::Third {
+            setup.probe_interval = ms([5, 10, 10, 10, 30, 100][rng.below(6)]);
+        }
+        let mut cluster = Cluster::settled(setup);
+        if cluster.rng.below(3) == 0 {
+            cluster.change("duplicates and delays", |net| {
+                net.duplicates = 100;
+                net.delay_spread_us = 3000;
+            });
+        }
+        let fault = cluster.now;
+        Self { cluster, fault, lossy: false, draw, owners: Vec::new() }
+    }
+
+    pub fn node(&mut self) -> usize {
+        let count = self.cluster.nodes.len();
+        self.cluster.rng.below(count)
+    }
+
+    /// Runs in steps of 50 ms and checks after each.
+    pub fn run(&mut self, length: Duration) {
+        let end = self.cluster.now + length;
+        while self.cluster.now < end {
+            self.cluster.run(ms(50));
+            if self.cluster.rng.below(20) == 0 {
+                self.cluster.client_asks(self.cluster.vip(0));
+            }
+            self.check();
+        }
+    }
+
+    pub fn check(&mut self) {
+        let cluster = &self.cluster;
+        let since = cluster.now.since(self.fault);
+        let mut owners = Vec::new();
+        for address in cluster.specs.keys() {
+            let answers = cluster.answers(*address);
+            let speaking =
+                answers.iter().all(|node| cluster.nodes[*node].machine.is_some() && !cluster.nodes[*node].paused);
+            let unasked = cluster.setup.skip_probe || cluster.setup.snooping;
+            let allowed = unasked && cluster.now.since(cluster.measure.addresses[address].since) <= UNASKED;
+            if answers.len() > 1 && speaking && !self.lossy && since > SETTLED && !allowed && self.connected(&answers) {
+                cluster.fail(&format!("{answers:?} both answer for {address}, {since:?} after the last fault"));
+            }
+            owners.push(answers);
+        }
+        if since > QUIET && self.owners.len() == owners.len() && self.owners != owners {
+            cluster.fail(&format!("answers changed from {:?} to {owners:?} without a cause", self.owners));
+        }
+        self.owners = owners;
+    }
+
+    /// Whether nodes reach each other on every network.
+    pub fn connected(&self, nodes: &[usize]) -> bool {
+        let cluster = &self.cluster;
+        let segments = if cluster.setup.two_networks { 2 } else { 1 };
+        (0..segments).all(|segment| {
+            nodes.iter().all(|a| {
+                nodes.iter().all(|b| cluster.net.both_ways(cluster.port(*a, segment), cluster.port(*b, segment)))
+            })
+        })
+    }
+
+    /// Exactly one answer for what is wanted, none for the rest.
+    pub fn peace(&mut self) {
+        self.run(ms(12_000));
+        let cluster = &self.cluster;
+        for address in cluster.measure.addresses.keys() {
+            let answers = cluster.answers(*address);
+            let expected = usize::from(cluster.specs.contains_key(address));
+            if answers.len() != expected {
+                cluster.fail(&format!("{answers:?} answer for {address} in peace, {expected} should"));
+            }
+        }
+        for node in &cluster.nodes {
+            let agrees = node.machine.as_ref().is_some_and(|machine| {
+                cluster.specs.keys().all(|address| machine.address(*address).is_some_and(|state| state.owner.is_some()))
+            });
+            if !agrees {
+                cluster.fail(&format!("{} does not know an owner", node.id));
+            }
+        }
+    }
+}
+
+pub fn schedule(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) -> Cluster {
+    let mut schedule = Schedule::new(seed, nodes, draw);
+    for _ in 0..faults {
+        schedule.disturb();
+        let pause = match schedule.cluster.rng.below(4) {
+            0 => 30,
+            1 => 400,
+            2 => 1500,
+            _ => 4000,
+        };
+        let pause = u64::try_from(schedule.cluster.rng.below(pause)).unwrap();
+        schedule.run(ms(pause));
+    }
+    schedule.repair();
+    schedule.peace();
+    schedule.cluster
+}

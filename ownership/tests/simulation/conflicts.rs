@@ -1,0 +1,124 @@
+//! Other hosts that answer for an address.
+
+use ownership::{ConflictPolicy, Event, Notification, Qualified};
+
+use crate::row::{ms, owner, row, seeds};
+use crate::sim::{Cluster, Family, Setup};
+
+#[test]
+fn foreign_host_before_us() {
+    for seed in 1..=seeds(20) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), vips: 1, ..Setup::default() });
+        let host = cluster.add_foreign(cluster.vip(9));
+        let start = cluster.now;
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
+        cluster.run(ms(20_000));
+        assert!((0..3).all(|node| !cluster.nodes[node].kernel.contains(&cluster.vip(9))));
+        assert!((0..3).any(|node| {
+            cluster
+                .notifications(node, start)
+                .any(|notification| matches!(notification, Notification::AddressConflict { defended: false, .. }))
+        }));
+        let notifications: usize = (0..3)
+            .map(|n| {
+                cluster.notifications(n, start).filter(|f| matches!(f, Notification::AddressConflict { .. })).count()
+            })
+            .sum();
+        assert!(notifications < 40, "{notifications} events");
+        cluster.set_foreign(host, false);
+        cluster.run(ms(10_000));
+        assert!(cluster.owner(cluster.vip(9)).is_some_and(|owner| owner < 3));
+    }
+}
+
+#[test]
+fn foreign_host_after_us() {
+    for seed in 1..=seeds(20) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        let host = cluster.add_foreign(cluster.vip(0));
+        for _ in 0..25 {
+            cluster.foreign_announces(host, cluster.vip(0));
+            cluster.run(ms(1000));
+        }
+        let defended = cluster
+            .notifications(node, start)
+            .filter(|f| matches!(f, Notification::AddressConflict { defended: true, .. }))
+            .count();
+        assert!((2..=3).contains(&defended), "{defended}");
+        assert!(cluster.nodes[node].kernel.contains(&cluster.vip(0)));
+    }
+}
+
+#[test]
+fn conflict_policies() {
+    for family in Family::ALL {
+        for policy in [ConflictPolicy::Warn, ConflictPolicy::Off] {
+            let mut cluster = Cluster::settled(Setup { vips: 1, family, ..Setup::default() });
+            for node in 0..3 {
+                cluster.deliver(node, Event::Policy(policy));
+            }
+            let start = cluster.now;
+            cluster.add_foreign(cluster.vip(9));
+            cluster.serve(cluster.vip(9), Qualified::All, 0);
+            cluster.run(ms(3000));
+            assert!((0..3).any(|node| cluster.nodes[node].kernel.contains(&cluster.vip(9))));
+            let said = (0..3).any(|node| {
+                cluster
+                    .notifications(node, start)
+                    .any(|notification| matches!(notification, Notification::AddressConflict { .. }))
+            });
+            assert_eq!(said, policy == ConflictPolicy::Warn);
+        }
+    }
+}
+
+#[test]
+fn proxy_arp_is_no_foreign_host() {
+    for family in Family::ALL {
+        let mut cluster = Cluster::settled(Setup { vips: 1, family, ..Setup::default() });
+        let start = cluster.now;
+        let host = cluster.add_foreign(cluster.vip(9));
+        let unused = Cluster::unused(cluster.vip(9));
+        cluster.hosts[host - 3].addresses.insert(unused);
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
+        cluster.run(ms(3000));
+        assert!((0..3).any(|node| cluster.nodes[node].kernel.contains(&cluster.vip(9))));
+        assert!((0..3).any(|node| {
+            cluster.notifications(node, start).any(|notification| matches!(notification, Notification::ProxyArp { .. }))
+        }));
+    }
+}
+
+#[test]
+fn a_kernel_that_answers_for_what_it_does_not_hold() {
+    for family in Family::ALL {
+        let mut cluster = Cluster::settled(Setup { vips: 1, family, ..Setup::default() });
+        let start = cluster.now;
+        // kube-ipvs0 without strict ARP, on every node.
+        for node in 0..3 {
+            let address = cluster.vip(9);
+            cluster.nodes[node].ipvs.insert(address);
+        }
+        cluster.serve(cluster.vip(9), Qualified::All, 0);
+        cluster.run(ms(3000));
+        assert_eq!((0..3).filter(|node| cluster.nodes[*node].kernel.contains(&cluster.vip(9))).count(), 1);
+        assert!((0..3).any(|node| {
+            cluster
+                .notifications(node, start)
+                .any(|notification| matches!(notification, Notification::StrictArpNeeded { .. }))
+        }));
+    }
+}
+
+#[test]
+fn taken_out_by_hand() {
+    row("deleted by hand", &Setup::default(), |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.delete_by_hand(node, cluster.vip(0));
+        cluster.run(ms(2000));
+        assert_eq!(owner(cluster, 0), node);
+        start
+    })
+    .bounds(50, 50, 0);
+}

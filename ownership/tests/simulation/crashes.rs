@@ -1,0 +1,178 @@
+//! Crashes of nodes and cables: an heir answers within a second.
+
+use std::time::Duration;
+
+use ownership::Notification;
+
+use crate::row::{ms, owner, row, wait};
+use crate::sim::{Cluster, Family, Setup};
+
+#[test]
+fn cut_node_and_its_return() {
+    let mut back = Vec::new();
+    let cut = row("cut", &Setup::default(), |cluster| {
+        wait(cluster, 300);
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(5000));
+        let heir = owner(cluster, 0);
+        let healed = cluster.now;
+        let lost = cluster.without(cluster.vip(0), start);
+        cluster.heal(node);
+        cluster.run(ms(12_000));
+        back.push(cluster.double(cluster.vip(0), healed));
+        assert_eq!(cluster.owner(cluster.vip(0)), Some(heir), "moved back");
+        assert_eq!(cluster.without(cluster.vip(0), healed), Duration::ZERO);
+        assert!(lost > Duration::ZERO);
+        // The double answers of the return are measured on their own.
+        start
+    });
+    back.sort();
+    println!("return: double median {:?} worst {:?}", back[back.len() / 2], back.last());
+    cut.bounds(500, 999, 200);
+    assert!(back.last() <= Some(&ms(200)));
+}
+
+#[test]
+fn cut_during_an_outage_of_the_api_server() {
+    row("cut without API", &Setup::default(), |cluster| {
+        cluster.set_api(false);
+        cluster.run(ms(5000));
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+#[test]
+fn power_off_with_five_nodes() {
+    row("power off", &Setup { nodes: 5, vips: 10, ..Setup::default() }, |cluster| {
+        wait(cluster, 300);
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+#[test]
+fn two_nodes_and_a_gateway() {
+    row("two nodes, one cut", &Setup { nodes: 2, ..Setup::default() }, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+/// Whether the network is heard is known at the decision, however long the questions take.
+#[test]
+fn two_nodes_and_a_gateway_that_ask_slowly() {
+    let setup = Setup { nodes: 2, probe_interval: ms(100), ..Setup::default() };
+    row("two nodes that ask each 100 ms, one powered off", &setup, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(5000));
+        let deaf = cluster
+            .notifications(1 - node, start)
+            .any(|notification| matches!(notification, Notification::Deaf { .. }));
+        assert!(!deaf, "it hears the gateway");
+        start
+    })
+    .bounds(900, 999, 0);
+}
+
+#[test]
+fn owner_and_first_heir() {
+    row("owner and first heir", &Setup { nodes: 5, vips: 6, ..Setup::default() }, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        let state = cluster.nodes[node].machine.as_ref().unwrap().address(cluster.vip(0)).unwrap();
+        let heir = cluster.nodes.iter().position(|other| Some(&other.id) == state.heir.as_ref()).unwrap();
+        cluster.cut(node);
+        cluster.cut(heir);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(999, 999, 0);
+}
+
+#[test]
+fn address_network_fails() {
+    row("network B fails", &Setup { two_networks: true, ..Setup::default() }, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        let port = cluster.port(node, 0);
+        cluster.change("B fails", |net| net.cut(port));
+        cluster.run(ms(5000));
+        assert_ne!(owner(cluster, 0), node);
+        let healed = cluster.now;
+        cluster.change("B heals", |net| net.heal(port));
+        cluster.run(ms(5000));
+        assert_ne!(owner(cluster, 0), node);
+        assert_eq!(cluster.double(cluster.vip(0), healed), Duration::ZERO);
+        start
+    })
+    .bounds(999, 999, 0);
+}
+
+#[test]
+fn cable_pulled() {
+    row("carrier lost", &Setup::default(), |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.set_carrier(node, false);
+        wait(cluster, 5000);
+        let replugged = cluster.now;
+        cluster.set_carrier(node, true);
+        cluster.run(ms(5000));
+        let _ = (replugged, start);
+        start
+    })
+    .bounds(500, 999, 200);
+}
+
+#[test]
+fn another_interface() {
+    // The old one goes after the new one is there: nothing moves, and the neighbours are described again.
+    row("another interface", &Setup::default(), |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        // The announcements of the claim are over.
+        cluster.run(ms(3000));
+        let before = cluster.announced;
+        cluster.move_link(node, false);
+        cluster.run(ms(50));
+        assert!(cluster.announced > before, "no neighbour was described");
+        cluster.run(ms(5000));
+        assert_eq!(owner(cluster, 0), node);
+        start
+    })
+    .bounds(0, 0, 0);
+    // It goes first: a crash of the link.
+    row("another interface after the old one", &Setup::default(), |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.move_link(node, true);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
+#[test]
+fn hundreds_of_addresses() {
+    for family in Family::ALL {
+        let mut cluster = Cluster::settled(Setup { nodes: 2, vips: 1200, family, ..Setup::default() });
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        cluster.most_adds = 0;
+        cluster.cut(node);
+        cluster.run(ms(3000));
+        let worst = cluster.specs.keys().map(|address| cluster.without(*address, start)).max().unwrap();
+        println!("{family:?}: {} addresses at once, the last after {worst:?}", cluster.most_adds);
+        assert_eq!(cluster.most_adds, 256, "not limited, or too few at once to show it");
+        assert!(worst < ms(1000), "{worst:?}");
+        for number in 0..1200 {
+            owner(&cluster, number);
+        }
+    }
+}

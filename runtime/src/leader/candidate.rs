@@ -1,0 +1,204 @@
+//! The task that takes part in the election: it reads and writes the Lease.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use prometheus::IntGauge;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::election::{Decision, Election, Record, Timing};
+use super::leadership::{Leadership, Term};
+use crate::BootTime;
+use crate::backoff::random_unit;
+use crate::log::ErrorChain;
+use crate::write::{Next, WriteCounter, WriteError, within};
+
+/// The task of a [`Leader`](super::Leader).
+pub(super) struct Candidate {
+    pub(super) leases: Api<Lease>,
+    pub(super) name: &'static str,
+    pub(super) field_manager: &'static str,
+    pub(super) election: Election,
+    pub(super) timing: Timing,
+    pub(super) leadership: Leadership,
+    pub(super) terms: watch::Sender<Option<Term>>,
+    pub(super) term: u64,
+    pub(super) clean: bool,
+    pub(super) healthy: IntGauge,
+    pub(super) writes: WriteCounter,
+    pub(super) failures: u32,
+    pub(super) quiet: Arc<AtomicBool>,
+}
+
+impl Candidate {
+    /// Takes part until it is cancelled, and then releases the Lease.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            // A step that hangs must not hide the end of the leadership.
+            let limit = self.election.remaining(BootTime::now()).unwrap_or(Duration::MAX);
+            let pause = if let Ok(pause) = timeout(limit, self.step()).await {
+                pause
+            } else {
+                self.election.read_next_time();
+                Duration::ZERO
+            };
+            self.publish();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(pause) => {}
+                // The end of the leadership is published in time even if the pause is longer.
+                () = sleep(self.election.remaining(BootTime::now()).unwrap_or(Duration::MAX)) => self.publish(),
+            }
+        }
+        self.release().await;
+    }
+
+    /// Reads the Lease if needed and writes it if needed. Returns the pause until the next step.
+    async fn step(&mut self) -> Duration {
+        let now = BootTime::now();
+        if self.election.must_read()
+            && let Err(error) = self.read().await
+        {
+            return self.failed("read", &error);
+        }
+        let transitions = match self.election.decide(BootTime::now()) {
+            Decision::Follow(pause) => {
+                self.healthy.set(1);
+                self.failures = 0;
+                self.election.read_next_time();
+                return pause.mul_f64(0.8 + 0.2 * random_unit());
+            }
+            Decision::Renew => None,
+            Decision::Take { transitions } => {
+                self.clean = self.election.holder().is_none();
+                Some(transitions)
+            }
+        };
+        if let Err(error) = self.write(transitions).await {
+            return self.failed("write", &error);
+        }
+        self.healthy.set(1);
+        self.failures = 0;
+        self.timing.renew.saturating_sub(BootTime::now().since(now))
+    }
+
+    fn failed(&mut self, what: &str, error: &WriteError) -> Duration {
+        self.election.read_next_time();
+        self.failures = self.failures.saturating_add(1);
+        let lease = self.name;
+        let error_text = ErrorChain(error);
+        match error.next() {
+            // Another candidate was faster. That is normal.
+            Next::Remake => debug!(op = "leader", what, lease, "another replica changed the lease meanwhile"),
+            Next::Forget => {
+                self.healthy.set(0);
+                warn!(op = "leader", what, lease, error = %error_text, "the lease does not exist: apply the manifests again");
+            }
+            _ => {
+                self.healthy.set(0);
+                warn!(op = "leader", what, lease, error = %error_text, "cannot read or write the lease");
+            }
+        }
+        match error.next() {
+            Next::Remake => Duration::ZERO,
+            _ => (self.timing.renew / 4 * self.failures.min(4)).mul_f64(0.5 + 0.5 * random_unit()),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), WriteError> {
+        let lease = within(self.timing.deadline, self.leases.get(self.name)).await?;
+        self.election.observe(record(&lease), BootTime::now());
+        Ok(())
+    }
+
+    async fn write(&mut self, transitions: Option<i32>) -> Result<(), WriteError> {
+        let time = MicroTime(Timestamp::now());
+        let mut spec = json!({
+            "holderIdentity": self.election.identity(),
+            "leaseDurationSeconds": self.timing.duration.as_secs().max(1),
+            "renewTime": &time,
+        });
+        if let (Some(transitions), Some(spec)) = (transitions, spec.as_object_mut()) {
+            spec.insert("acquireTime".to_owned(), json!(&time));
+            spec.insert("leaseTransitions".to_owned(), Value::from(transitions));
+        }
+        let started = BootTime::now();
+        let lease = self.patch(spec).await?;
+        self.election.written(record(&lease), started, BootTime::now());
+        Ok(())
+    }
+
+    async fn patch(&mut self, spec: Value) -> Result<Lease, WriteError> {
+        let patch = json!({"metadata": {"resourceVersion": self.election.version()}, "spec": spec});
+        let parameters = PatchParams { field_manager: Some(self.field_manager.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        let request = self.leases.patch(self.name, &parameters, &patch);
+        self.writes.count("lease", within(self.timing.deadline, request).await)
+    }
+
+    /// Publishes the state: whether writes may start first, then the term.
+    fn publish(&mut self) {
+        let now = BootTime::now();
+        self.leadership.set(self.election.write_until());
+        let leads = self.election.remaining(now).is_some();
+        let led = self.terms.borrow().is_some();
+        if leads && !led {
+            self.term += 1;
+            info!(
+                op = "leader",
+                identity = self.election.identity(),
+                term = self.term,
+                "this replica is now the leader"
+            );
+            self.terms.send_replace(Some(Term { number: self.term, clean: self.clean }));
+            // If this term ends and another begins without another holder between, writes of this one may be under way.
+            self.clean = false;
+        } else if led && !leads {
+            info!(
+                op = "leader",
+                identity = self.election.identity(),
+                holder = self.election.holder(),
+                "this replica is no longer the leader"
+            );
+            self.terms.send_replace(None);
+        }
+    }
+
+    async fn release(&mut self) {
+        self.leadership.set(None);
+        self.terms.send_replace(None);
+        if !self.election.is_recorded() {
+            return;
+        }
+        // The duration in the Lease is how long followers wait: one second. If it still has a holder, the next term is
+        // not clean.
+        let holder = if self.quiet.load(Ordering::Acquire) { "" } else { self.election.identity() };
+        let time = MicroTime(Timestamp::now());
+        let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 1, "renewTime": time});
+        match self.patch(spec).await {
+            Ok(_) => info!(op = "leader", "released the lease"),
+            Err(error) => warn!(op = "leader", error = %ErrorChain(&error), "could not release the lease"),
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.as_ref();
+    let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+    Record {
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        holder: spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty()),
+        duration: Duration::from_secs(seconds.unwrap_or_default()),
+        transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or_default(),
+    }
+}

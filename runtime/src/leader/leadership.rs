@@ -1,0 +1,42 @@
+//! Whether this process leads, and since when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::BootTime;
+
+/// Whether this process may act as the leader. Clones share one state.
+///
+/// Asking compares clocks only, so the answer is right even directly after the process was suspended.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    /// The [`BootTime`] in milliseconds after which no write may start. 0 means that this process does not lead.
+    until: Arc<AtomicU64>,
+}
+
+impl Leadership {
+    /// Whether a write that starts now is over before the leadership ends, at the latest by its deadline.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        BootTime::now().as_millis() < self.until.load(Ordering::Acquire)
+    }
+
+    /// The state of a process that does not lead.
+    pub(super) fn lost() -> Self {
+        Self { until: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Sets until when writes may start.
+    pub(super) fn set(&self, until: Option<BootTime>) {
+        self.until.store(until.map_or(0, BootTime::as_millis), Ordering::Release);
+    }
+}
+
+/// A time during which this process leads without interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// The number of the term, unique in this process. Counts from 1.
+    pub number: u64,
+    /// Whether no write of the previous leader can still arrive: it released the Lease, or there was none.
+    pub clean: bool,
+}
