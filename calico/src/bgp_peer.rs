@@ -131,7 +131,10 @@ fn endpoint(text: &str) -> Option<(IpAddr, Option<String>, Option<u16>)> {
             let end = rest.find(']').unwrap_or(rest.len());
             let (interface, rest) = rest.split_at_checked(end)?;
             let fine = (1..=15).contains(&interface.len()) && !interface.contains(['/', ':', ' ', '%']);
-            (format!("{address}{rest}"), Some(interface.to_owned()).filter(|_| fine).map(Some)?)
+            if !fine {
+                return None;
+            }
+            (format!("{address}{rest}"), Some(interface.to_owned()))
         }
     };
     let (address, port) = match bare.parse::<IpAddr>() {

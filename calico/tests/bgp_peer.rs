@@ -35,7 +35,11 @@ fn the_address_may_have_a_port_and_an_interface(
         let router = &peer.router;
         (router.address, router.interface.as_deref(), router.port)
     });
-    assert_eq!(found, expected.map(|(address, interface, port)| (address.parse().unwrap(), interface, port)), "{peer:?}");
+    assert_eq!(
+        found,
+        expected.map(|(address, interface, port)| (address.parse().unwrap(), interface, port)),
+        "{peer:?}"
+    );
 }
 
 #[rstest]

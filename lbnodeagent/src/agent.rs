@@ -11,6 +11,7 @@
 //! | `kernel` | changes in the kernel, and what they concern |
 //! | `protocol` | what the protocol for local addresses is sent |
 //! | `updates` | what it reports |
+//! | `routers` | what the task for BFD is told |
 //! | `queries` | answers for `/state` |
 //! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
 
@@ -20,6 +21,7 @@ mod lifetime;
 mod pass;
 mod protocol;
 mod queries;
+mod routers;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::bfd::settings::Handle;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::input::{Input, Inputs};
 use crate::cluster::store::Store;
@@ -90,6 +93,8 @@ pub struct Outside {
     pub inputs: Inputs,
     /// What this node's Lease is to say.
     pub lease: watch::Sender<Option<Content>>,
+    /// The task for BFD.
+    pub bfd: Handle,
 }
 
 /// How often everything is compared with the kernel.

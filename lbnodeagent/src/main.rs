@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::bfd::metrics::BfdMetrics;
+use lbnodeagent::bfd::{settings, task};
 use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
 use lbnodeagent::report::lease;
@@ -57,6 +59,9 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         gossip_port: flags.gossip_port,
         probe_interval: flags.probe_interval,
     };
+    let (handle, end) = settings::channel();
+    let bfd = task::Outside { client: client.clone(), events: events.clone(), metrics: BfdMetrics::new(&registry)? };
+    let bfd = task::start(flags.node_name.clone(), flags.run_dir.join("bfd"), bfd, end);
     let outside = Outside {
         client: client.clone(),
         events,
@@ -64,6 +69,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         readiness: readiness.clone(),
         inputs: inputs.clone(),
         lease: content,
+        bfd: handle,
     };
     let agent = Agent::new(settings, outside)?;
 
@@ -97,7 +103,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
             true
         }
     };
-    drop((watches, renewals));
+    drop((watches, renewals, bfd));
     if !server_ended {
         let _late = tokio::time::timeout(LAST_REQUESTS, server.join()).await;
     }

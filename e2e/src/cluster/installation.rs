@@ -82,12 +82,12 @@ impl Cluster {
         self.installation_ready()
     }
 
-    /// Waits until both programs run everywhere and are Ready by their probes.
+    /// Waits until all programs run everywhere and are Ready by their probes.
     ///
     /// # Errors
     /// They are not within a minute.
     pub fn installation_ready(&self) -> Result<()> {
-        for workload in ["deployment/allocator", "daemonset/lbnodeagent"] {
+        for workload in ["deployment/allocator", "daemonset/lbnodeagent", "daemonset/bfd-speaker"] {
             self.kubectl(&["rollout", "status", "--namespace", NAMESPACE, "--timeout=60s", workload])?;
         }
         Ok(())

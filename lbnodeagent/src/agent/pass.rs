@@ -33,6 +33,7 @@ impl Agent {
             self.refresh_configuration();
             self.interfaces_changed = true;
         }
+        self.update_bfd();
         let protocol = dirty.protocol || self.interfaces_changed;
         if self.interfaces_changed {
             self.refresh_interfaces().await;

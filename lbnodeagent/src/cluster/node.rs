@@ -10,6 +10,8 @@ use crate::cluster::selector::Labels;
 
 /// The prefix of Kubernetes' own taints. They represent conditions of the node, which the `DaemonSet` tolerates.
 const CONDITION: &str = "node.kubernetes.io/";
+/// The prefix of calico-node's annotations.
+const CALICO: &str = "projectcalico.org/";
 
 /// The part of this node's Node object that matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +30,10 @@ pub struct NodeView {
     /// The node is shut down, or the agent is evicted by a taint with the effect `NoExecute` that the
     /// `DaemonSet` does not tolerate.
     pub leaving: bool,
+    /// The host is shut down.
+    pub shutting_down: bool,
+    /// The annotations of calico-node.
+    pub calico: Labels,
 }
 
 impl NodeView {
@@ -39,11 +45,16 @@ impl NodeView {
         let listed = || status.and_then(|status| status.addresses.as_ref()).into_iter().flatten();
         let internal = listed().filter(|address| address.type_ == "InternalIP");
         let conditions = status.and_then(|status| status.conditions.as_ref());
+        let shutting_down = conditions.into_iter().flatten().any(is_shutdown);
+        let calico = |(name, _): &(&String, &String)| name.starts_with(CALICO);
+        let annotations = object.metadata.annotations.iter().flatten();
         let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_ref());
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             excluded: labels.contains_key(EXCLUDE_NODE_LABEL),
-            leaving: taints.into_iter().flatten().any(evicts) || conditions.into_iter().flatten().any(is_shutdown),
+            leaving: taints.into_iter().flatten().any(evicts) || shutting_down,
+            shutting_down,
+            calico: annotations.filter(calico).map(|(name, text)| (name.clone(), text.clone())).collect(),
             labels,
             addresses: listed().filter_map(|address| address.address.parse().ok()).collect(),
             internal: internal.filter_map(|address| address.address.parse().ok()).collect(),

@@ -125,6 +125,7 @@ impl Node {
             readiness: readiness.clone(),
             inputs: inputs.clone(),
             lease,
+            bfd: lbnodeagent::bfd::settings::channel().0,
         };
         let settings = Settings {
             node: "n1".to_owned(),
