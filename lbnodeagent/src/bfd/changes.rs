@@ -36,22 +36,24 @@ struct Seen {
 /// What the last report said.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// A report was compared before.
+    begun: bool,
     peers: BTreeMap<String, Seen>,
     ports: BTreeSet<String>,
 }
 
 impl Changes {
-    /// Compares a fresh report with the last one. A peer that is seen for the first time is as it was before: the agent has
-    /// just started.
+    /// Compares a fresh report with the last one. What the first one says was so before: the agent has just started.
     pub fn compare(&mut self, report: &Report, now: BootTime) -> Vec<Notice> {
         let mut notices = Vec::new();
-        let before = std::mem::take(&mut self.peers);
-        let mut before: BTreeMap<String, Seen> = before;
+        let mut before = std::mem::take(&mut self.peers);
+        let begun = std::mem::replace(&mut self.begun, true);
         for peer in &report.peers {
             let router = name(peer.address, peer.interface.as_deref());
             let downs = peer.sessions.iter().map(|session| session.downs).sum();
             let mut seen = Seen { up: up(peer).is_some(), downs, ..Seen::default() };
-            if let Some(last) = before.remove(&router) {
+            let last = before.remove(&router).or_else(|| begun.then(Seen::default));
+            if let Some(last) = last {
                 notices.extend(transition(peer, report, &router, &last, &seen));
                 (seen.not_heard, seen.not_heard_reported) = (last.not_heard, last.not_heard_reported);
             }
@@ -163,6 +165,16 @@ mod tests {
         let blink = session(&json!({"downs": 1, "ups": 2, "lastLostDiagnostic": 1}));
         let [(_, reason, text)] = compare(&mut changes, &[blink], 1).try_into().unwrap();
         assert!(reason == "SessionDown" && text.ends_with("it is up again"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_that_is_up_in_a_later_report_is_new() {
+        let mut changes = Changes::default();
+        let mut none = report(&[], None);
+        none.peers.clear();
+        assert!(changes.compare(&none, at(0)).is_empty());
+        let [(kind, reason, _)] = compare(&mut changes, &[session(&json!({}))], 1).try_into().unwrap();
+        assert_eq!((kind, reason), (Kind::Normal, "SessionUp"));
     }
 
     #[test]
