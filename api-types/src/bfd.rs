@@ -17,7 +17,7 @@ pub const MAX_PEERS: usize = 32;
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BfdSpec {
-    /// What to do about the routers of Calico's BGPPeers that apply to the node. Defaults to `Passive`.
+    /// What to do about the routers of Calico's BGPPeer objects that apply to the node. Defaults to `Passive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calico: Option<CalicoBfd>,
     /// Further routers, for other BGP programs than Calico's. They are answered as with `Passive`. An entry for a router of
@@ -39,7 +39,7 @@ pub struct BfdSpec {
     pub interval: Option<String>,
 }
 
-/// What to do about the routers of Calico's BGPPeers.
+/// What to do about the routers of Calico's BGPPeer objects.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CalicoBfd {
     /// Answer each router that speaks BFD, with the timers that it asks for, and send nothing to the others.
@@ -47,7 +47,7 @@ pub enum CalicoBfd {
     Passive,
     /// Speak first, for routers that wait for the node.
     Active,
-    /// Ignore the BGPPeers.
+    /// Ignore the BGPPeer objects.
     Disabled,
 }
 
@@ -86,7 +86,7 @@ pub struct BfdConfigError {
 /// Which routers are answered by BFD, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BfdConfig {
-    /// What to do about the routers of Calico's BGPPeers.
+    /// What to do about the routers of Calico's BGPPeer objects.
     pub calico: CalicoBfd,
     /// Further routers.
     pub peers: Vec<BfdPeer>,
@@ -127,16 +127,16 @@ impl BfdConfig {
         let default = Self::default();
         let peers = spec.peers.as_deref().unwrap_or_default();
         if peers.len() > MAX_PEERS {
-            return wrong("peers", peers.len(), "write at most 32 routers");
+            return wrong("peers", &peers.len(), "write at most 32 routers");
         }
         let peers = peers.iter().map(BfdPeer::new).collect::<Result<Vec<_>, _>>()?;
         let mut seen = BTreeSet::new();
         if let Some(twice) = peers.iter().find(|peer| !seen.insert((peer.address, peer.interface.as_deref()))) {
-            return wrong("peers.address", twice.address, "the router is listed twice, remove one entry");
+            return wrong("peers.address", &twice.address, "the router is listed twice, remove one entry");
         }
         let multiplier = spec.multiplier.unwrap_or(3);
         let Some(multiplier) = u8::try_from(multiplier).ok().filter(|count| (1..=50).contains(count)) else {
-            return wrong("multiplier", multiplier, "write a number from 1 to 50");
+            return wrong("multiplier", &multiplier, "write a number from 1 to 50");
         };
         Ok(Self {
             calico: spec.calico.unwrap_or_default(),
@@ -154,7 +154,7 @@ impl BfdPeer {
             return wrong("peers.address", &spec.address, "this is no IP address");
         };
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return wrong("peers.address", address, "no router has this address");
+            return wrong("peers.address", &address, "no router has this address");
         }
         if let Some(name) = spec.interface.as_deref().filter(|name| !is_interface_name(name)) {
             let rule = "this is no interface name: write 1 to 15 characters without slash, colon and blank";
@@ -162,21 +162,21 @@ impl BfdPeer {
         }
         let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
         if link_local && spec.interface.is_none() {
-            return wrong("peers.address", address, "a link-local address needs an interface");
+            return wrong("peers.address", &address, "a link-local address needs an interface");
         }
         if link_local && spec.multihop == Some(true) {
-            return wrong("peers.address", address, "a link-local address cannot be several hops away");
+            return wrong("peers.address", &address, "a link-local address cannot be several hops away");
         }
         let minimum_ttl = match spec.minimum_ttl.map(|ttl| (ttl, u8::try_from(ttl))) {
             None => None,
             Some((_, Ok(ttl))) if ttl > 0 => Some(ttl),
-            Some((ttl, _)) => return wrong("peers.minimumTtl", ttl, "write a number from 1 to 255"),
+            Some((ttl, _)) => return wrong("peers.minimumTtl", &ttl, "write a number from 1 to 255"),
         };
         Ok(Self { address, multihop: spec.multihop, interface: spec.interface.clone(), minimum_ttl })
     }
 }
 
-fn wrong<T>(field: &'static str, value: impl ToString, rule: &'static str) -> Result<T, BfdConfigError> {
+fn wrong<T>(field: &'static str, value: &(impl ToString + ?Sized), rule: &'static str) -> Result<T, BfdConfigError> {
     Err(BfdConfigError { field, value: value.to_string(), rule })
 }
 

@@ -60,8 +60,8 @@ pub struct AgentLocalSpec {
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
-    /// How routers learn by BFD (RFC 5880) that this node has died. If it is absent, the routers of Calico's BGPPeers are
-    /// answered.
+    /// How routers learn by BFD (RFC 5880) that this node has died. If it is absent, the routers of Calico's
+    /// BGPPeer objects are answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<BfdSpec>,
     /// The name of `localInterface` in version v1.
