@@ -13,7 +13,8 @@ use crate::interface_name::is_interface_name;
 /// No node speaks BFD with more routers.
 pub const MAX_PEERS: usize = 32;
 
-/// How routers learn by BFD (RFC 5880) that this node has died.
+/// How routers learn by BFD (RFC 5880) that this node has died. If it is absent, the routers of Calico's BGPPeer objects
+/// are answered.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BfdSpec {
@@ -39,7 +40,9 @@ pub struct BfdSpec {
     pub interval: Option<String>,
 }
 
-/// What to do about the routers of Calico's BGPPeer objects.
+/// What to do about the routers of Calico's BGPPeer objects that apply to the node. `Passive` answers each router that
+/// speaks BFD, with the timers that it asks for, and sends nothing to the others. `Active` speaks first. `Disabled` ignores
+/// them. Defaults to `Passive`.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CalicoBfd {
     /// Answer each router that speaks BFD, with the timers that it asks for, and send nothing to the others.
