@@ -73,9 +73,12 @@ fn operation(tokens: &mut Tokens<'_>, depth: usize) -> Result<Expression, Select
     Ok(if negated { Expression::Not(Box::new(positive)) } else { positive })
 }
 
+/// Makes a comparison with a string.
+type Make = fn(String) -> Comparison;
+
 fn comparison(tokens: &mut Tokens<'_>) -> Result<Comparison, SelectorError> {
     // No word is the beginning of another one.
-    let with_string: [(&[&str], fn(String) -> Comparison); 5] = [
+    let with_string: [(&[&str], Make); 5] = [
         (&["=="], Comparison::Equal),
         (&["!="], Comparison::NotEqual),
         (&["contains"], Comparison::Contains),
