@@ -95,7 +95,7 @@ fn values(series: Series, peer: &PeerReport) -> Vec<Metric> {
     }
     let of_session = |session: &SessionReport| {
         let port = session.hops.port().to_string();
-        let one = |number: f64| vec![value(&[port.clone()], number)];
+        let one = |number: f64| vec![value(std::slice::from_ref(&port), number)];
         let two = |[(first, a), (second, b)]: [(&str, u64); 2]| {
             let each = |(word, count): (&str, u64)| value(&[port.clone(), word.to_owned()], float(count));
             vec![each((first, a)), each((second, b))]
