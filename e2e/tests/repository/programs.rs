@@ -16,7 +16,7 @@ fn has_interpreter(elf: &[u8]) -> bool {
 
 #[test]
 fn the_programs_are_small_static_and_start_at_once() {
-    for program in ["allocator", "lbnodeagent"] {
+    for program in ["allocator", "lbnodeagent", "bfd-speaker"] {
         let image = checkout(&format!("target/images/{program}.tar"));
         let size = std::fs::metadata(&image)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make images`", image.display()))
