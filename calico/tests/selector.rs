@@ -97,18 +97,19 @@ fn expression() -> impl Strategy<Value = (String, bool)> {
     let label = prop::sample::select(vec!["rack", "edge", "row", "kubernetes.io/os"]);
     let value = prop::sample::select(vec!["a1", "a", "1", "", "linux", "ä"]);
     let comparison = (label, prop::collection::vec(value, 1..3), 0..8_u8).prop_map(|(label, values, kind)| {
-        let (node, text) = (node(), values[0]);
+        let node = node();
+        let Some(text) = values.first().copied() else { unreachable!("a comparison has a value") };
         let found = node.get(label);
         let set: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
         let set = set.join(", ");
         match kind {
             0 => (format!("{label} == '{text}'"), found.is_some_and(|found| found == text)),
-            1 => (format!("{label} != \"{text}\""), !found.is_some_and(|found| found == text)),
+            1 => (format!("{label} != \"{text}\""), found.is_none_or(|found| found != text)),
             2 => (format!("{label} contains '{text}'"), found.is_some_and(|found| found.contains(text))),
             3 => (format!("{label} starts with '{text}'"), found.is_some_and(|found| found.starts_with(text))),
             4 => (format!("{label} ends with '{text}'"), found.is_some_and(|found| found.ends_with(text))),
             5 => (format!("{label} in {{{set}}}"), found.is_some_and(|found| values.contains(&found.as_str()))),
-            6 => (format!("{label} not in {{{set}}}"), !found.is_some_and(|found| values.contains(&found.as_str()))),
+            6 => (format!("{label} not in {{{set}}}"), found.is_none_or(|found| !values.contains(&found.as_str()))),
             _ => (format!("has({label})"), found.is_some()),
         }
     });
