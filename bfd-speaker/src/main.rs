@@ -13,10 +13,11 @@
 //! | `speaker` | the loop |
 //! | `receive`, `ports`, `send` | the sockets |
 //! | `files`, `sources` | what is wanted and what is seen |
-//! | `lock` | one process speaks |
+//! | `lock`, `ending` | one process speaks; how it ends |
 //! | `scheduling`, `clock`, `log` | processor, time, log |
 
 mod clock;
+mod ending;
 mod files;
 mod lock;
 mod log;
@@ -60,17 +61,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), std::io::Error> {
     // Before the first thread, so that none of them is ended by a signal.
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    signals.thread_block()?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let ends = SigSet::from(Signal::SIGTERM) | Signal::SIGINT;
+    let all = ends | Signal::SIGCONT;
+    all.thread_block()?;
+    let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     log::init();
     let directory = PathBuf::from(std::env::var_os("PURELB_BFD_DIRECTORY").unwrap_or_else(|| "/run/purelb/bfd".into()));
     // Kept to the end.
     let Some(_lock) = lock::wait(&directory, &signals)? else { return Ok(()) };
     let before = files::read_report(&directory);
     let speaker = speaker::Speaker::new(directory, before.as_ref())?;
+    signals.set_mask(&all)?;
     speaker.run(&signals);
     Ok(())
 }

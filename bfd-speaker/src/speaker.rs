@@ -7,10 +7,12 @@ use std::time::Duration;
 use bfd::report::{self, Report};
 use bfd::{Action, Datagram, Event, Rng, Table, Time};
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 
 use crate::clock;
+use crate::ending::{Ending, Step};
 use crate::files::Files;
 use crate::log;
 use crate::ports::Ports;
@@ -26,9 +28,6 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Datagrams of one socket in a row; the others and the clock come in between.
 const IN_A_ROW: usize = 64;
-
-/// How long peers may take to answer the Poll before the end.
-const SLOW_DOWN: Duration = Duration::from_secs(3);
 
 /// The longest that a peer is asked to wait for the next process, also if no restart has been measured.
 const LONGEST_RESTART: Duration = Duration::from_secs(30);
@@ -53,8 +52,7 @@ pub struct Speaker {
     reported: (u64, Time),
     /// Since when a change waits to be written.
     dirty: Option<Time>,
-    /// Peers are being made patient until then.
-    stopping: Option<Time>,
+    ending: Ending,
 }
 
 impl Speaker {
@@ -85,7 +83,7 @@ impl Speaker {
             restart,
             reported: (0, Time::default()),
             dirty: None,
-            stopping: None,
+            ending: Ending::default(),
         })
     }
 
@@ -117,8 +115,10 @@ impl Speaker {
             if ready && self.news() {
                 self.configure();
             }
-            let signal = ready && signals.read_signal().is_ok_and(|signal| signal.is_some());
-            if self.ends(now, signal) {
+            if ready {
+                self.read_signals(signals, now);
+            }
+            if self.ends(now) {
                 break;
             }
             self.report(now);
@@ -134,7 +134,8 @@ impl Speaker {
         let now = clock::now();
         let report = self.dirty.map(|since| since.after(GATHER));
         let counters = (self.table.served().count() > 0).then(|| self.reported.1.after(REPORT));
-        let deadlines = [self.table.next_deadline(), self.ports.next_deadline(), report, counters, self.stopping];
+        let deadlines =
+            [self.table.next_deadline(), self.ports.next_deadline(), report, counters, self.ending.next_deadline()];
         let timeout = deadlines.into_iter().flatten().min().map(|at| TimeSpec::from_duration(at.since(now)));
         let news = self.files.descriptor();
         let mut descriptors =
@@ -186,25 +187,31 @@ impl Speaker {
         self.dirty.get_or_insert(now);
     }
 
-    /// Whether it is time to end.
-    fn ends(&mut self, now: Time, signal: bool) -> bool {
-        let again = signal && self.stopping.is_some();
-        if signal && self.stopping.is_none() {
-            let wait =
-                self.restart.map_or(LONGEST_RESTART, |time| (time * MARGIN).clamp(SHORTEST_RESTART, LONGEST_RESTART));
-            log!(
-                Info,
-                "asked to end",
-                hostShutsDown = self.sources.shutting_down(),
-                peersWaitMilliseconds = report::micros(wait) / 1000
-            );
-            self.stopping = Some(now.after(SLOW_DOWN));
-            if !self.sources.shutting_down() {
-                self.handle(Event::SlowDown(wait));
+    fn read_signals(&mut self, signals: &SignalFd, now: Time) {
+        while let Ok(Some(received)) = signals.read_signal() {
+            let number = i32::try_from(received.ssi_signo).ok();
+            if let Some(signal) = number.and_then(|number| Signal::try_from(number).ok()) {
+                self.ending = self.ending.after(signal, now);
             }
         }
-        // A router must notice a host that goes down as fast as one that dies.
-        self.stopping.is_some_and(|at| again || at <= now || self.sources.shutting_down() || self.table.is_slow())
+    }
+
+    /// Whether it is time to end.
+    fn ends(&mut self, now: Time) -> bool {
+        let host = self.sources.shutting_down();
+        match self.ending.step(now, host, self.table.is_slow()) {
+            Step::Continue => false,
+            Step::SlowDown => {
+                let wait = self
+                    .restart
+                    .map_or(LONGEST_RESTART, |time| (time * MARGIN).clamp(SHORTEST_RESTART, LONGEST_RESTART));
+                log!(Info, "asked to end", peersWaitMilliseconds = report::micros(wait) / 1000);
+                self.handle(Event::SlowDown(wait));
+                // Without a session there is nobody to ask.
+                self.ending.step(now, host, self.table.is_slow()) == Step::End
+            }
+            Step::End => true,
+        }
     }
 
     fn report(&mut self, now: Time) {
@@ -236,6 +243,8 @@ impl Speaker {
             peers,
             peers_beyond_limit: self.table.beyond_limit().iter().map(|key| key.address).collect(),
             strangers: self.table.strangers(),
+            last_stranger: self.table.last_stranger(),
+            pauses: self.table.pauses(),
         }
     }
 }

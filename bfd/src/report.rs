@@ -50,6 +50,26 @@ pub struct Report {
     pub peers_beyond_limit: Vec<IpAddr>,
     /// Datagrams from addresses that are no peers.
     pub strangers: u64,
+    /// The address of the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_stranger: Option<IpAddr>,
+    /// When the program had to wait for the processor.
+    #[serde(default)]
+    pub pauses: Pauses,
+}
+
+/// When the program did not run although it had something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pauses {
+    /// How often, since this process began.
+    pub count: u64,
+    /// How long, together.
+    pub microseconds: u64,
+    /// How long the last one was.
+    pub last_microseconds: u64,
+    /// When it was over.
+    pub last_ended_at_microseconds: u64,
 }
 
 /// A port that peers need.

@@ -10,7 +10,7 @@ use crate::event::{Action, Datagram, Event, Refusal};
 use crate::packet::Packet;
 use crate::peer::{Hops, Peer, PeerKey, Role};
 use crate::rate::Bucket;
-use crate::report::{PeerReport, SessionReport};
+use crate::report::{Pauses, PeerReport, SessionReport, micros};
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::state::State;
@@ -32,6 +32,8 @@ pub struct Table {
     /// Sessions of the process before that no peer has been found for yet.
     resumable: Vec<(PeerKey, SessionReport)>,
     strangers: u64,
+    last_stranger: Option<IpAddr>,
+    pauses: Pauses,
     version: u64,
 }
 
@@ -53,6 +55,8 @@ impl Table {
             sessions: Vec::new(),
             resumable: resumable.take(MAX_SESSIONS).collect(),
             strangers: 0,
+            last_stranger: None,
+            pauses: Pauses::default(),
             version: 0,
         }
     }
@@ -110,6 +114,18 @@ impl Table {
         self.strangers
     }
 
+    /// The address of the last of them.
+    #[must_use]
+    pub const fn last_stranger(&self) -> Option<IpAddr> {
+        self.last_stranger
+    }
+
+    /// When the table was called much later than it asked for.
+    #[must_use]
+    pub const fn pauses(&self) -> Pauses {
+        self.pauses
+    }
+
     /// The peers and their sessions.
     #[must_use]
     pub fn report(&self) -> Vec<PeerReport> {
@@ -138,6 +154,14 @@ impl Table {
     fn excuse(&mut self, now: Time) {
         let late = self.next_deadline().map_or(Duration::ZERO, |due| now.since(due));
         if late > PAUSE {
+            let last = micros(late);
+            self.pauses = Pauses {
+                count: self.pauses.count + 1,
+                microseconds: self.pauses.microseconds.saturating_add(last),
+                last_microseconds: last,
+                last_ended_at_microseconds: micros(now.since_zero()),
+            };
+            self.version += 1;
             for entry in &mut self.sessions {
                 entry.session.excuse(late);
             }
@@ -238,6 +262,7 @@ impl Table {
     fn datagram(&mut self, now: Time, datagram: &Datagram<'_>, actions: &mut Vec<Action>) {
         let Some(at) = self.served.iter().position(|served| served.is(datagram)) else {
             self.strangers += 1;
+            self.last_stranger = Some(datagram.source);
             return;
         };
         match self.accept(now, at, datagram) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bfd::packet::{Diagnostic, Malformed};
-use bfd::report::PeerReport;
+use bfd::report::{Pauses, PeerReport};
 use bfd::table::MAX_SESSIONS;
 use bfd::wanted::{self, Unreadable, WantedPeer};
 use bfd::{Action, Datagram, Event, Hops, Packet, Peer, Refusal, Rng, Role, State, Table, Time, Wanted, peer};
@@ -296,4 +296,25 @@ fn a_wanted_file() {
 fn a_peer_that_cannot_be(#[case] peer: &str, #[case] why: &str) {
     let error = Wanted::parse(format!(r#"{{"version":1,"peers":[{peer}]}}"#).as_bytes()).unwrap_err().to_string();
     assert!(error.contains(why), "{error}");
+}
+
+#[test]
+fn a_late_call_is_counted_as_a_pause() {
+    let mut node = Node::new(vec![WantedPeer::new(ip("192.0.2.1"))]);
+    node.receive(at(1), "192.0.2.1", Hops::Single, DOWN);
+    let due = node.table.next_deadline().unwrap();
+    node.table.handle(due.after(Duration::from_millis(100)), Event::Tick);
+    assert_eq!(node.table.pauses(), Pauses::default());
+    let (due, version) = (node.table.next_deadline().unwrap(), node.table.version());
+    node.table.handle(due.after(Duration::from_millis(2000)), Event::Tick);
+    let pauses = node.table.pauses();
+    assert_eq!((pauses.count, pauses.microseconds, pauses.last_microseconds), (1, 2_000_000, 2_000_000));
+    assert_ne!(node.table.version(), version, "an observer must know soon");
+}
+
+#[test]
+fn the_last_stranger_is_known() {
+    let mut node = Node::new(vec![WantedPeer::new(ip("192.0.2.1"))]);
+    node.receive(at(1), "192.0.2.254", Hops::Single, DOWN);
+    assert_eq!((node.table.strangers(), node.table.last_stranger()), (1, Some(ip("192.0.2.254"))));
 }

@@ -100,9 +100,14 @@ impl Program {
     }
 
     /// Ends it in good order, and returns how long that took.
-    pub fn stop(mut self) -> Duration {
-        let start = Instant::now();
+    pub fn stop(self) -> Duration {
         self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits until it has ended in good order, and returns how long that took.
+    pub fn wait(mut self) -> Duration {
+        let start = Instant::now();
         assert!(self.0.wait().unwrap().success());
         start.elapsed()
     }

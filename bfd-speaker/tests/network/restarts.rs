@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bfd::wanted::WantedPeer;
 use bfd::{State, Wanted};
+use nix::sys::signal::Signal;
 
 use crate::lab::{ms, until};
 use crate::router::Router;
@@ -114,6 +115,20 @@ fn a_host_that_shuts_down_is_noticed_at_once() {
     let took = node.stop();
     assert!(took < ms(200), "{took:?}");
     // And not after 30 s.
+    until("the router has noticed", ms(3000), || losses(&router) == 2);
+    println!("noticed after {:?}", start.elapsed());
+}
+
+/// As systemd ends the containers of a host that the kubelet knows nothing of.
+#[test]
+fn a_host_that_shuts_down_unannounced_is_noticed_at_once() {
+    let (mut node, router) = up();
+    let speaker = node.speaker.take().unwrap();
+    let start = Instant::now();
+    speaker.signal(Signal::SIGTERM);
+    speaker.signal(Signal::SIGCONT);
+    let took = speaker.wait();
+    assert!(took < ms(200), "{took:?}");
     until("the router has noticed", ms(3000), || losses(&router) == 2);
     println!("noticed after {:?}", start.elapsed());
 }

@@ -14,6 +14,9 @@ use super::view::{Status, latest, name, up};
 /// How long a router may not hear this node before that is reported. A session that begins is in this state for a moment.
 const NOT_HEARD: Duration = Duration::from_secs(5);
 
+/// A pause of bfd-speaker that ended so shortly before is why a router has lost the session.
+const RECENT: Duration = Duration::from_secs(5);
+
 /// Something that is worth a Kubernetes event about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -85,12 +88,12 @@ fn transition(peer: &PeerReport, report: &Report, router: &str, last: &Seen, see
             Some(Notice { kind: Kind::Normal, reason: reason::SESSION_UP, text: format!("BFD is up: {after}") })
         }
         (true, true) if seen.downs > last.downs => {
-            let (_, why) = why(up(peer)?);
+            let (_, why) = why(up(peer)?, report);
             let text = format!("BFD with the router {router} was down for a moment, because {why}; it is up again");
             Some(Notice { kind: Kind::Warning, reason: reason::SESSION_DOWN, text })
         }
         (true, false) => {
-            let (kind, why) = why(latest(peer)?);
+            let (kind, why) = why(latest(peer)?, report);
             let text = format!("BFD with the router {router} is down, because {why}");
             Some(Notice { kind, reason: reason::SESSION_DOWN, text })
         }
@@ -99,7 +102,7 @@ fn transition(peer: &PeerReport, report: &Report, router: &str, last: &Seen, see
 }
 
 /// Why a session was lost (RFC 5880 4.1), and whether somebody should look at it.
-fn why(session: &SessionReport) -> (Kind, String) {
+fn why(session: &SessionReport, report: &Report) -> (Kind, String) {
     let lost = Diagnostic::from_bits(session.last_lost_diagnostic);
     let silent = Diagnostic::from_bits(session.remote_diagnostic) == Diagnostic::DETECTION_TIME_EXPIRED;
     if lost == Diagnostic::DETECTION_TIME_EXPIRED {
@@ -109,14 +112,25 @@ fn why(session: &SessionReport) -> (Kind, String) {
     } else if lost == Diagnostic::NEIGHBOR_SIGNALED_DOWN && session.remote_state == State::AdminDown {
         (Kind::Normal, "the router has shut BFD down by its configuration".to_owned())
     } else if lost == Diagnostic::NEIGHBOR_SIGNALED_DOWN && silent {
-        let text =
-            "the router received nothing from this node in time: the way to it has failed, or this node was too busy";
-        (Kind::Warning, text.to_owned())
+        let text = pause(session, report).map_or_else(
+            || "the way to it has failed, or this node was too busy".to_owned(),
+            |pause| format!("bfd-speaker had to wait {} s for the processor", pause.as_secs_f64()),
+        );
+        (Kind::Warning, format!("the router received nothing from this node in time: {text}"))
     } else if lost == Diagnostic::NEIGHBOR_SIGNALED_DOWN {
         (Kind::Normal, "the router has ended it: BFD or BGP was restarted there".to_owned())
     } else {
         (Kind::Warning, format!("of this diagnostic: {lost}"))
     }
+}
+
+/// How long the program did not run just before the session was lost.
+fn pause(session: &SessionReport, report: &Report) -> Option<Duration> {
+    let pauses = report.pauses;
+    let ended = Duration::from_micros(pauses.last_ended_at_microseconds);
+    let lost = Duration::from_micros(session.since_microseconds);
+    let near = pauses.count > 0 && ended.abs_diff(lost) < RECENT;
+    near.then(|| Duration::from_millis(pauses.last_microseconds / 1000))
 }
 
 #[cfg(test)]
@@ -156,6 +170,20 @@ mod tests {
             assert_eq!((found, reason), (kind, "SessionDown"));
             assert!(text.contains(why), "{text}");
         }
+    }
+
+    #[test]
+    fn a_program_that_was_late_is_named_and_not_the_network() {
+        let lost = json!({"state": "Down", "remoteState": "Down", "downs": 1, "lastLostDiagnostic": 3,
+            "remoteDiagnostic": 1, "sinceMicroseconds": 60_000_000});
+        let mut changes = Changes::default();
+        compare(&mut changes, &[session(&json!({}))], 0);
+        let mut report = report(&[session(&lost)], None);
+        report.pauses.count = 1;
+        report.pauses.last_microseconds = 2_000_000;
+        report.pauses.last_ended_at_microseconds = 59_900_000;
+        let [notice] = changes.compare(&report, at(1)).try_into().unwrap();
+        assert!(notice.text.contains("bfd-speaker had to wait 2 s for the processor"), "{}", notice.text);
     }
 
     #[test]

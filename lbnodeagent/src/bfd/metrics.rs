@@ -15,6 +15,9 @@ use super::view::name;
 /// A series: its name, its help, whether it counts, its labels beside the peer's.
 type Series = (&'static str, &'static str, bool, &'static [&'static str]);
 
+/// A series of the program: its name, its help, its value.
+type Program = (&'static str, &'static str, fn(&Report) -> f64);
+
 const PEER_UP: Series = ("purelb_bfd_peer_up", "1 if the router and this node hear each other", false, &[]);
 const REFUSED: Series = ("purelb_bfd_packets_refused_total", "Packets of the router that were not accepted", true, &[]);
 const STATE: Series =
@@ -34,6 +37,15 @@ const DETECTION: Series = (
     &["port"],
 );
 const PACKETS: Series = ("purelb_bfd_packets_total", "Packets of the session", true, &["port", "direction"]);
+/// Of the program, without labels.
+const PAUSES: Program =
+    ("purelb_bfd_pauses_total", "How often bfd-speaker had to wait for the processor for more than 100 ms", |report| {
+        float(report.pauses.count)
+    });
+const PAUSED: Program = ("purelb_bfd_paused_seconds_total", "How long it had to wait, together", |report| {
+    Duration::from_micros(report.pauses.microseconds).as_secs_f64()
+});
+const OF_THE_PROGRAM: [Program; 2] = [PAUSES, PAUSED];
 const SERIES: [Series; 7] = [PEER_UP, REFUSED, STATE, TRANSITIONS, DIAGNOSTIC, DETECTION, PACKETS];
 
 /// The series. Clones show the same.
@@ -53,7 +65,10 @@ impl BfdMetrics {
             let labels = ["peer"].iter().chain(labels).map(|label| (*label).to_owned()).collect();
             Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
         };
-        let descriptions = SERIES.into_iter().map(describe).collect::<prometheus::Result<_>>()?;
+        let unlabelled =
+            |(name, help, _): Program| Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new());
+        let of_the_program = OF_THE_PROGRAM.into_iter().map(unlabelled);
+        let descriptions = SERIES.into_iter().map(describe).chain(of_the_program).collect::<prometheus::Result<_>>()?;
         let metrics = Self { descriptions, report: Arc::default() };
         registry.register(Box::new(metrics.clone()))?;
         Ok(metrics)
@@ -77,8 +92,17 @@ impl Collector for BfdMetrics {
             let metrics = peers.iter().flat_map(|peer| values(series, peer)).collect::<Vec<_>>();
             family(series, metrics)
         });
-        families.filter(|family| !family.get_metric().is_empty()).collect()
+        let of_the_program = OF_THE_PROGRAM.into_iter().map(|(name, help, read)| {
+            let metrics = report.iter().map(|report| plain(read(report))).collect();
+            family((name, help, true, &[]), metrics)
+        });
+        families.chain(of_the_program).filter(|family| !family.get_metric().is_empty()).collect()
     }
+}
+
+/// A counter without labels.
+fn plain(value: f64) -> Metric {
+    valued(Metric::default(), true, value)
 }
 
 /// The values of a series for a peer.
@@ -118,7 +142,10 @@ fn metric(counts: bool, router: &str, labels: &[&str], more: &[String], value: f
     let mut pairs: Vec<LabelPair> = pairs.chain([("peer", router)]).map(label).collect();
     // The order that the registry demands.
     pairs.sort_by(|one, two| one.name().cmp(two.name()));
-    let mut metric = Metric::from_label(pairs);
+    valued(Metric::from_label(pairs), counts, value)
+}
+
+fn valued(mut metric: Metric, counts: bool, value: f64) -> Metric {
     if counts {
         let mut counter = Counter::default();
         counter.set_value(value);
@@ -155,6 +182,7 @@ fn float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use ::bfd::report::Pauses;
     use prometheus::TextEncoder;
     use serde_json::json;
 
@@ -168,7 +196,9 @@ mod tests {
         let text = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         assert_eq!(text(), "");
         let more = json!({"lastLostDiagnostic": 1, "downs": 2, "sent": 5_000_000_000_u64});
-        metrics.show(Some(&report(&[session(&more)], None)));
+        let mut report = report(&[session(&more)], None);
+        report.pauses = Pauses { count: 2, microseconds: 2_500_000, ..Pauses::default() };
+        metrics.show(Some(&report));
         let text = text();
         for line in [
             "purelb_bfd_peer_up{peer=\"192.0.2.1\"} 1",
@@ -177,6 +207,8 @@ mod tests {
             "purelb_bfd_session_transitions_total{peer=\"192.0.2.1\",port=\"3784\",to=\"Down\"} 2",
             "purelb_bfd_session_last_diagnostic{peer=\"192.0.2.1\",port=\"3784\"} 1",
             "purelb_bfd_detection_seconds{peer=\"192.0.2.1\",port=\"3784\"} 0.9",
+            "purelb_bfd_pauses_total 2",
+            "purelb_bfd_paused_seconds_total 2.5",
             "purelb_bfd_packets_total{direction=\"sent\",peer=\"192.0.2.1\",port=\"3784\"} 5000000000",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");

@@ -22,6 +22,8 @@ pub enum Status {
     AdminDown,
     /// The router says nothing.
     Silent,
+    /// The router says nothing, and somebody at this address speaks who is no peer.
+    Elsewhere(IpAddr),
     /// Packets come that are not accepted.
     Refused(String),
     /// A port is taken.
@@ -52,7 +54,10 @@ impl Status {
         }
         match &peer.last_refusal {
             Some(refusal) if peer.sessions.is_empty() => Self::Refused(refusal.clone()),
-            _ => Self::Silent,
+            _ => {
+                let stranger = report.last_stranger.filter(|stranger| stranger.is_ipv4() == peer.address.is_ipv4());
+                stranger.map_or(Self::Silent, Self::Elsewhere)
+            }
         }
     }
 
@@ -64,6 +69,7 @@ impl Status {
             Self::NotHeard => "notHeard",
             Self::AdminDown => "adminDown",
             Self::Silent => "silent",
+            Self::Elsewhere(_) => "otherAddress",
             Self::Refused(_) => "refused",
             Self::PortTaken(_) => "portTaken",
             Self::BeyondLimit => "beyondLimit",
@@ -84,6 +90,9 @@ impl Status {
             ),
             Self::AdminDown => format!("{late}: BFD is shut down in its configuration"),
             Self::Silent => format!("{late}: it does not speak BFD with this node"),
+            Self::Elsewhere(address) => format!(
+                "{late}: it does not speak BFD with this node, but {address} does, which no BGPPeer names; if that is the same router, set `update-source {router}` there, or name {address} in the BGPPeer"
+            ),
             Self::Refused(why) => format!("{late}: its last BFD packet was refused, because {why}"),
             Self::PortTaken(error) => format!("{late}: {error}"),
             Self::BeyondLimit => format!("{late}: there are more routers than one node speaks BFD with"),
@@ -227,6 +236,17 @@ mod tests {
         assert_eq!(entries[0].state, word);
         assert!(entries[0].why.contains(sentence), "{}", entries[0].why);
         assert_eq!(word == "up", !entries[0].why.starts_with(LATE));
+    }
+
+    #[test]
+    fn packets_from_another_address_of_the_router_are_reported() {
+        let mut report = report(&[], None);
+        report.last_stranger = Some("2001:db8::1".parse().unwrap());
+        assert_eq!(entries(None, Some(&report))[0].state, "silent");
+        report.last_stranger = Some("192.0.2.254".parse().unwrap());
+        let [entry] = entries(None, Some(&report)).try_into().unwrap();
+        assert_eq!(entry.state, "otherAddress");
+        assert!(entry.why.contains("set `update-source 192.0.2.1` there, or name 192.0.2.254"), "{}", entry.why);
     }
 
     #[test]
