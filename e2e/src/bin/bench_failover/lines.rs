@@ -72,7 +72,7 @@ const fn beside(line: Line, peers: [&'static str; 2]) -> Line {
 }
 
 /// All lines, in the order of the table.
-pub(crate) const LINES: [Line; 35] = [
+pub(crate) const LINES: [Line; 36] = [
     line("quiet", "nothing at all, 5 s", NOTHING, NEVER),
     beside(line("cut", "owner cut off", FAILOVER, CUT), ["6200, 12500", "5900, 5100"]),
     beside(line("cut-back", "  it comes back", RETURN, BACK), ["10 double", "4200 double, moves back"]),
@@ -137,6 +137,7 @@ pub(crate) const LINES: [Line; 35] = [
         "last failed connection under 1000",
     ),
     line("routed100", "  at 100 ms x 3", Aim { worst: Some(399), ..ROUTED }, "last failed connection under 400"),
+    line("routedreboot", "  at 300 ms x 3, node shut down", ROUTED, "last failed connection under 1000"),
     line(
         "routedhold",
         "  without BFD, hold time 180 s, 18 s of it",

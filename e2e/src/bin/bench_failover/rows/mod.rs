@@ -44,7 +44,7 @@ const fn row(name: &'static str, usual: u32, make: for<'a> fn(&'a Bench, u32) ->
 }
 
 /// All events. Those that take long come last.
-pub(crate) const ROWS: [Row; 26] = [
+pub(crate) const ROWS: [Row; 27] = [
     row("quiet", 5, |bench, _| Box::pin(node::quiet(bench))),
     row("cut", 20, |bench, _| Box::pin(node::cut(bench))),
     row("both", 20, |bench, _| Box::pin(node::both(bench))),
@@ -70,5 +70,6 @@ pub(crate) const ROWS: [Row; 26] = [
     row("all", 5, |bench, _| Box::pin(node::all_together(bench))),
     row("routed", 20, |bench, _| Box::pin(routed::cut(bench, "routed", Some(Duration::from_millis(300))))),
     row("routed100", 20, |bench, _| Box::pin(routed::cut(bench, "routed100", Some(Duration::from_millis(100))))),
+    row("routedreboot", 5, |bench, _| Box::pin(routed::reboot(bench, "routedreboot", Duration::from_millis(300)))),
     row("routedhold", 3, |bench, _| Box::pin(routed::cut(bench, "routedhold", None))),
 ];

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{BenchResult as Result, Family, Node, eventually};
+use e2e::{BenchResult as Result, Family, Node, Signal, eventually};
 
 use crate::{
     bench::{Bench, PATIENCE},
@@ -23,9 +23,35 @@ const EACH: Duration = Duration::from_millis(20);
 /// How long is watched after the cut. Without BFD a third of the connections fails for longer.
 const WATCHED: Duration = Duration::from_secs(18);
 
+/// How a node goes, and how it comes back.
+struct Event {
+    go: fn(&Node) -> e2e::Result<()>,
+    back: fn(&Node) -> e2e::Result<()>,
+}
+
 /// A node is cut off. `interval` is that of the router's BFD, with the multiplier 3; without it the router has its default
 /// hold time of 180 s.
 pub(super) async fn cut(bench: &Bench, line: &'static str, interval: Option<Duration>) -> Result<Vec<Sample>> {
+    gone(bench, line, interval, Event { go: Node::isolate, back: Node::rejoin }).await
+}
+
+/// A node is rebooted: systemd ends our programs by its pair of signals, and nobody else. BIRD, which would withdraw the
+/// routes, is gone only with the power.
+pub(super) async fn reboot(bench: &Bench, line: &'static str, interval: Duration) -> Result<Vec<Sample>> {
+    gone(bench, line, Some(interval), Event { go: shut_down, back: Node::power_on }).await
+}
+
+fn shut_down(node: &Node) -> e2e::Result<()> {
+    for program in ["bfd-speaker", "lbnodeagent"] {
+        for pid in node.processes(program)? {
+            node.kill(pid, Signal::SIGTERM)?;
+            node.kill(pid, Signal::SIGCONT)?;
+        }
+    }
+    node.power_off()
+}
+
+async fn gone(bench: &Bench, line: &'static str, interval: Option<Duration>, event: Event) -> Result<Vec<Sample>> {
     let addresses = service_of(bench).await?;
     let router = bench.cluster.router();
     let nodes: Vec<IpAddr> =
@@ -48,7 +74,7 @@ pub(super) async fn cut(bench: &Bench, line: &'static str, interval: Option<Dura
     pass(Duration::from_secs(2)).await;
     let victim = bench.cluster.nodes().next().ok_or("the cluster has no node")?;
     let from = Instant::now();
-    victim.isolate()?;
+    (event.go)(&victim)?;
     let to = pass(WATCHED).await;
     let mut figures = Vec::new();
     for connector in connectors {
@@ -65,7 +91,9 @@ pub(super) async fn cut(bench: &Bench, line: &'static str, interval: Option<Dura
         });
     }
     let standstill = standstill.longest(from, to);
-    victim.rejoin()?;
+    (event.back)(&victim)?;
+    bench.cluster.nodes_ready(PATIENCE).await?;
+    bench.cluster.agents_ready(PATIENCE).await?;
     bench.cluster.peered(PATIENCE).await?;
     let mut figures = figures.into_iter();
     Ok(vec![Sample { line, figures: [figures.next(), figures.next()], standstill, note: None, good: true }])
