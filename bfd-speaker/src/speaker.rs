@@ -181,7 +181,7 @@ impl Speaker {
                 Warn,
                 "a peer is not served: there are too many",
                 peer = key.address.to_string(),
-                limit = bfd::table::MAX_SESSIONS
+                limit = bfd::peer::MAX_SESSIONS
             );
         }
         self.dirty.get_or_insert(now);

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::packet::{LENGTH, Malformed};
-use crate::peer::{Hops, Peer, PeerKey};
+use crate::peer::{Hops, MAX_SESSIONS, Peer, PeerKey};
 use crate::session::Transition;
-use crate::table::MAX_SESSIONS;
 
 /// A received datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`table`] | all sessions: which one a datagram is for, and the bounds |
 //! | [`event`] | what goes in, what comes out |
-//! | [`session`] | one session: the variables of RFC 5880 6.8.1 |
+//! | [`session`], [`remote`] | one session: the variables of RFC 5880 6.8.1, ours and the peer's |
 //! | [`state`] | the states and the table of their transitions (6.2) |
 //! | [`timers`] | intervals, detection time, jitter, Poll and Final (6.8.2 to 6.8.7) |
 //! | [`packet`] | the control packet and its bytes (4.1) |
@@ -88,6 +88,7 @@ pub mod event;
 pub mod packet;
 pub mod peer;
 pub mod rate;
+pub mod remote;
 pub mod report;
 pub mod rng;
 pub mod session;

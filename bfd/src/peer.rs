@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::timers::Intervals;
 
+/// No more peers are served, and no more sessions exist.
+pub const MAX_SESSIONS: usize = 32;
+
 /// Who begins (RFC 5880 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

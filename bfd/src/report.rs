@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::packet::Diagnostic;
 use crate::peer::{Hops, Role};
-use crate::session::{Remote, Session};
+use crate::remote::Remote;
 use crate::state::State;
-use crate::time::Time;
 use crate::timers::Intervals;
 use crate::wanted::Wanted;
 
@@ -190,38 +189,6 @@ pub struct Counters {
 }
 
 impl SessionReport {
-    /// Describes a session.
-    #[must_use]
-    pub fn of(session: &Session, counters: Counters, hops: Hops, local_address: Option<IpAddr>, since: Time) -> Self {
-        let (remote, timers) = (session.remote(), session.timers());
-        Self {
-            hops,
-            local_address,
-            source_port: None,
-            state: session.state(),
-            since_microseconds: micros(since.since_zero()),
-            remote_state: remote.state,
-            local_discriminator: session.discriminator(),
-            remote_discriminator: remote.discriminator,
-            diagnostic: session.diagnostic().bits(),
-            last_lost_diagnostic: counters.last_lost.bits(),
-            remote_diagnostic: remote.diagnostic.bits(),
-            multiplier: session.multiplier(),
-            desired_min_tx_microseconds: micros(timers.advertised.desired_min_tx),
-            required_min_rx_microseconds: micros(timers.advertised.required_min_rx),
-            remote_multiplier: remote.multiplier,
-            remote_desired_min_tx_microseconds: micros(remote.intervals.desired_min_tx),
-            remote_required_min_rx_microseconds: micros(remote.intervals.required_min_rx),
-            transmit_interval_microseconds: micros(session.transmit_interval()),
-            detection_time_microseconds: micros(session.detection_time()),
-            remote_detection_time_microseconds: micros(session.remote_detection_time()),
-            ups: counters.ups,
-            downs: counters.downs,
-            sent: counters.sent,
-            received: counters.received,
-        }
-    }
-
     /// The counters that the next process goes on with.
     #[must_use]
     pub const fn counters(&self) -> Counters {

@@ -1,54 +1,16 @@
 //! One session: the variables of RFC 5880 6.8.1 and what changes them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::packet::{Diagnostic, Packet};
-use crate::peer::{Role, Settings};
-use crate::report::SessionReport;
+use crate::peer::{Hops, Role, Settings};
+use crate::remote::Remote;
+use crate::report::{Counters, SessionReport, micros};
 use crate::rng::Rng;
 use crate::state::{self, Signal, State};
 use crate::time::Time;
 use crate::timers::{self, Intervals, Negotiation, SLOW};
-
-/// What the peer's last packet says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remote {
-    /// `bfd.RemoteSessionState`.
-    pub state: State,
-    /// `bfd.RemoteDiscr`; zero: not known.
-    pub discriminator: u32,
-    /// The peer's reason for its last leaving Up.
-    pub diagnostic: Diagnostic,
-    /// Its Desired Min TX, and its Required Min RX (`bfd.RemoteMinRxInterval`).
-    pub intervals: Intervals,
-    /// Its Detect Mult.
-    pub multiplier: u8,
-    /// `bfd.RemoteDemandMode`.
-    pub demand: bool,
-}
-
-impl Remote {
-    /// What is assumed of a peer that is not heard.
-    const UNKNOWN: Self = Self {
-        state: State::Down,
-        discriminator: 0,
-        diagnostic: Diagnostic::NONE,
-        intervals: Intervals { desired_min_tx: SLOW, required_min_rx: Duration::from_micros(1) },
-        multiplier: 3,
-        demand: false,
-    };
-
-    const fn of(packet: &Packet) -> Self {
-        Self {
-            state: packet.state,
-            discriminator: packet.my_discriminator,
-            diagnostic: packet.diagnostic,
-            intervals: Intervals { desired_min_tx: packet.desired_min_tx, required_min_rx: packet.required_min_rx },
-            multiplier: packet.multiplier,
-            demand: packet.demand,
-        }
-    }
-}
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +210,38 @@ impl Session {
     pub fn remote_detection_time(&self) -> Duration {
         let desired = self.timers.advertised.desired_min_tx;
         timers::detection_time(self.settings.multiplier, desired, self.remote.intervals.required_min_rx)
+    }
+
+    /// Describes it; the table knows the rest.
+    #[must_use]
+    pub fn report(&self, counters: Counters, hops: Hops, local_address: Option<IpAddr>, since: Time) -> SessionReport {
+        let (remote, timers) = (&self.remote, &self.timers);
+        SessionReport {
+            hops,
+            local_address,
+            source_port: None,
+            state: self.state(),
+            since_microseconds: micros(since.since_zero()),
+            remote_state: remote.state,
+            local_discriminator: self.discriminator(),
+            remote_discriminator: remote.discriminator,
+            diagnostic: self.diagnostic().bits(),
+            last_lost_diagnostic: counters.last_lost.bits(),
+            remote_diagnostic: remote.diagnostic.bits(),
+            multiplier: self.multiplier(),
+            desired_min_tx_microseconds: micros(timers.advertised.desired_min_tx),
+            required_min_rx_microseconds: micros(timers.advertised.required_min_rx),
+            remote_multiplier: remote.multiplier,
+            remote_desired_min_tx_microseconds: micros(remote.intervals.desired_min_tx),
+            remote_required_min_rx_microseconds: micros(remote.intervals.required_min_rx),
+            transmit_interval_microseconds: micros(self.transmit_interval()),
+            detection_time_microseconds: micros(self.detection_time()),
+            remote_detection_time_microseconds: micros(self.remote_detection_time()),
+            ups: counters.ups,
+            downs: counters.downs,
+            sent: counters.sent,
+            received: counters.received,
+        }
     }
 
     fn detection_at(&self) -> Option<Time> {

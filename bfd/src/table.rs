@@ -8,16 +8,13 @@ use std::time::Duration;
 use self::entry::{Entry, Served};
 use crate::event::{Action, Datagram, Event, Refusal};
 use crate::packet::Packet;
-use crate::peer::{Hops, Peer, PeerKey, Role};
+use crate::peer::{Hops, MAX_SESSIONS, Peer, PeerKey, Role};
 use crate::rate::Bucket;
 use crate::report::{Pauses, PeerReport, SessionReport, micros};
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::state::State;
 use crate::time::Time;
-
-/// No more peers are served, and no more sessions exist.
-pub const MAX_SESSIONS: usize = 32;
 
 /// Being later than this for a deadline counts as a pause in which nobody could listen.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -143,9 +140,7 @@ impl Table {
             refused: served.refused,
             last_refusal: served.last_refusal.map(|refusal| refusal.to_string()),
             sessions: sessions
-                .map(|entry| {
-                    SessionReport::of(&entry.session, entry.counters, entry.hops, entry.local_address, entry.since)
-                })
+                .map(|entry| entry.session.report(entry.counters, entry.hops, entry.local_address, entry.since))
                 .collect(),
         }
     }

@@ -256,7 +256,7 @@ fn a_router_that_restarts_is_followed() {
 #[test]
 fn the_next_process_goes_on() {
     let node = Node::in_state(Role::Passive, State::Up);
-    let report = bfd::report::SessionReport::of(&node.session, Counters::default(), Hops::Single, None, at(0));
+    let report = node.session.report(Counters::default(), Hops::Single, None, at(0));
     let text = serde_json::to_string(&report).unwrap();
     let report = serde_json::from_str(&text).unwrap();
     let session = Session::resume(settings(Role::Passive), &report, at(5000));

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bfd::packet::{Diagnostic, Malformed};
+use bfd::peer::MAX_SESSIONS;
 use bfd::report::{Pauses, PeerReport};
-use bfd::table::MAX_SESSIONS;
 use bfd::wanted::{self, Unreadable, WantedPeer};
 use bfd::{Action, Datagram, Event, Hops, Packet, Peer, Refusal, Rng, Role, State, Table, Time, Wanted, peer};
 use rstest::rstest;

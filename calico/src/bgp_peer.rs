@@ -5,8 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::Labels;
+use crate::labels::Labels;
 use crate::selector::{Selector, SelectorError};
+
+/// The API groups that have the objects, with their versions: that of the definitions in the cluster, and that of
+/// Calico's own API server, which newer releases also serve without that server.
+pub const GROUPS: [(&str, &str); 2] = [("crd.projectcalico.org", "v1"), ("projectcalico.org", "v3")];
 
 /// The kind of the object.
 pub const KIND: &str = "BGPPeer";

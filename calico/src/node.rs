@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::Labels;
+use crate::labels::Labels;
 
 /// The annotations in which calico-node says which addresses its BGP sessions use, with a prefix length.
 const ANNOTATIONS: [&str; 2] = ["projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address"];

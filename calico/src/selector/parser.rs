@@ -1,7 +1,7 @@
 //! From words to an expression.
 
+use super::expression::{Comparison, Expression, MAX_DEPTH, SelectorError};
 use super::tokens::Tokens;
-use super::{Comparison, Expression, MAX_DEPTH, SelectorError};
 
 pub(super) fn parse(text: &str) -> Result<Expression, SelectorError> {
     let mut tokens = Tokens::new(text);

@@ -1,6 +1,6 @@
 //! The words of a selector.
 
-use super::SelectorError;
+use super::expression::SelectorError;
 
 /// A label's name must not be longer, in bytes.
 const MAX_LABEL: usize = 512;
