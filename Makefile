@@ -17,7 +17,7 @@ endif
 # Its EXIT traps run after Ctrl-C too.
 SHELL := /bin/bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-PROGRAMS := allocator lbnodeagent
+PROGRAMS := allocator lbnodeagent bfd-speaker
 # Built apart: what it needs must not end up in the programs.
 SIDECAR := ipam-sidecar
 TAG := $(shell sed -n 's,^ *newTag: ,,p' manifests/base/kustomization.yaml | head -n 1)
@@ -67,7 +67,7 @@ lab: prepare
 # Static, so that an image is one file. Linked for an explicit target, so that build scripts and
 # macros, which run here, are not.
 binaries: checkout
-	@echo 'building allocator and lbnodeagent (release; about 4 minutes the first time)'
+	@echo 'building $(PROGRAMS) (release; about 4 minutes the first time)'
 	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) $(PROGRAMS:%=--package %)
 	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target $(HOST) --package ipam --features server
 	@mkdir -p target/bin

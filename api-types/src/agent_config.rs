@@ -5,6 +5,8 @@ use std::time::Duration;
 use regex_lite::Regex;
 use thiserror::Error;
 
+use crate::bfd::{BfdConfig, BfdConfigError};
+use crate::interface_name::is_interface_name;
 use crate::lb_node_agent::{AgentLocalSpec, ConflictDetection, GarpConfig, InterfaceAddressConfig};
 use crate::names::DUMMY_INTERFACE;
 
@@ -41,6 +43,9 @@ pub enum AgentConfigError {
         /// Its value.
         v1_value: String,
     },
+    /// The settings of BFD cannot be used.
+    #[error(transparent)]
+    Bfd(#[from] BfdConfigError),
 }
 
 /// Where local addresses may go.
@@ -157,6 +162,8 @@ pub struct AgentConfig {
     pub announcements: Announcements,
     /// What to do when a foreign host answers for an address.
     pub conflict_detection: ConflictDetection,
+    /// Which routers are answered by BFD, and how.
+    pub bfd: BfdConfig,
 }
 
 impl Default for AgentConfig {
@@ -170,6 +177,7 @@ impl Default for AgentConfig {
             remote: AddressAttributes::REMOTE,
             announcements: Announcements::default(),
             conflict_detection: ConflictDetection::default(),
+            bfd: BfdConfig::default(),
         }
     }
 }
@@ -213,6 +221,7 @@ impl AgentConfig {
             remote: AddressAttributes::new(address_config.dummy_interface.as_ref(), AddressAttributes::REMOTE),
             announcements,
             conflict_detection: spec.conflict_detection.unwrap_or_default(),
+            bfd: spec.bfd.as_ref().map_or_else(|| Ok(BfdConfig::default()), BfdConfig::new)?,
         })
     }
 }
@@ -233,13 +242,13 @@ fn either<'a>(
     }
 }
 
-/// Returns the name if Linux accepts it as the name of an interface (`dev_valid_name`).
+/// Returns the name if Linux accepts it as the name of an interface.
 fn interface_name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, AgentConfigError> {
-    let valid = (1..=15).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    if valid { Ok(name) } else { Err(AgentConfigError::InterfaceName { field, name: name.to_owned() }) }
+    if is_interface_name(name) {
+        Ok(name)
+    } else {
+        Err(AgentConfigError::InterfaceName { field, name: name.to_owned() })
+    }
 }
 
 #[cfg(test)]
@@ -315,6 +324,7 @@ mod tests {
             json!({"dummyInterface": "a/b"}),
             json!({"interfaces": ["eth0", ""]}),
             json!({"localInterface": "eth0", "localint": "eth1"}),
+            json!({"bfd": {"multiplier": 0}}),
         ] {
             assert!(config(bad.clone()).is_err(), "{bad}");
         }

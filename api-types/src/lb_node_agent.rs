@@ -8,6 +8,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bfd::BfdSpec;
+
 /// How the selected nodes announce the addresses of Services.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[kube(
@@ -59,6 +61,10 @@ pub struct AgentLocalSpec {
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
+    /// How routers learn by BFD (RFC 5880) that this node has died. If it is absent, the routers of Calico's
+    /// BGPPeer objects are answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<BfdSpec>,
     /// The name of `localInterface` in version v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localint: Option<String>,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`service_group`] | the resource ServiceGroup, versions v1 and v2 |
 //! | [`lb_node_agent`] | the resource LBNodeAgent, versions v1 and v2 |
+//! | [`bfd`] | the settings of BFD in an LBNodeAgent, and what they mean once they are valid |
 //! | [`family`] | IPv4 or IPv6 |
 //! | [`range`] | ranges of addresses, and properties of single addresses |
 //! | [`aggregation`] | the prefix length of an address on the dummy interface |
@@ -22,9 +23,11 @@
 
 pub mod agent_config;
 pub mod aggregation;
+pub mod bfd;
 pub mod family;
 pub mod group;
 pub mod groups_in_force;
+mod interface_name;
 pub mod lb_node_agent;
 pub mod lease;
 pub mod names;
@@ -37,6 +40,7 @@ pub mod watched;
 
 pub use agent_config::{AddressAttributes, AgentConfig, AgentConfigError, Announcements, InterfaceChoice};
 pub use aggregation::{Aggregation, AggregationError};
+pub use bfd::{BfdConfig, BfdConfigError, BfdPeer, CalicoBfd};
 pub use family::Family;
 pub use group::{Announce, Group, GroupError, Ipam, NamespaceBinding, Pool};
 pub use groups_in_force::{Contender, GroupId, GroupsInForce, NotInForce, Standing};

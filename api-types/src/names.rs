@@ -212,6 +212,12 @@ pub mod reason {
     pub const GOSSIP_KEY_MISMATCH: &str = "GossipKeyMismatch";
     /// Warning, Node: no host answers on an interface for local addresses, so no address is claimed there.
     pub const LINK_DEAF: &str = "LinkDeaf";
+    /// Normal, Node: a router and the node hear each other by BFD.
+    pub const SESSION_UP: &str = "SessionUp";
+    /// Normal or Warning, Node: a router and the node do not hear each other by BFD any more.
+    pub const SESSION_DOWN: &str = "SessionDown";
+    /// Warning, Node: BFD cannot work with a router, for example because another program uses the port.
+    pub const BFD_UNAVAILABLE: &str = "BFDUnavailable";
     /// Warning, LBNodeAgent: its node selector cannot be evaluated.
     pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
     /// Warning, LBNodeAgent: it selects this node, but another LBNodeAgent applies.

@@ -93,7 +93,7 @@ pub use observers::{
 };
 pub use routing::{
     calico,
-    router::{BgpRoute, Router},
+    router::{BfdSession, BgpRoute, FollowedBfd, Router},
 };
 pub use topology::{
     host_id::{HostId, MOST_NODES},

@@ -12,6 +12,7 @@
 //! | `kernel` | changes in the kernel, and what they concern |
 //! | `protocol` | what the protocol for local addresses is sent |
 //! | `updates` | what it reports |
+//! | `routers` | what the task for BFD is told |
 //! | `queries` | answers for `/state` |
 //! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
 
@@ -22,6 +23,7 @@ mod pass;
 mod protocol;
 mod queries;
 mod reporting;
+mod routers;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::bfd::settings::Handle;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::input::{Input, Inputs};
 use crate::cluster::store::Store;
@@ -101,6 +104,8 @@ pub struct Outside {
     pub lease: watch::Sender<Option<Content>>,
     /// What it is to say of addresses that are refused or held.
     pub entries: watch::Sender<Entries>,
+    /// The task for BFD.
+    pub bfd: Handle,
 }
 
 /// How often everything is compared with the kernel.

@@ -12,12 +12,14 @@
 //! | [`decide`] | where an address belongs, and why |
 //! | [`plan`] | from desired and observed state to operations |
 //! | [`kernel`] | netlink, packet and UDP sockets |
+//! | [`bfd`] | which routers are to be answered by BFD, and what they see |
 //! | [`report`] | what this node says of itself: Kubernetes events, metrics, `/state`, annotations, its Lease |
 //! | [`local`] | local addresses: the protocol between the agents on this node's kernel and sockets |
 //! | [`remote`] | remote addresses: the dummy interface and what is on it |
 //! | [`agent`] | the loop around all of it |
 
 pub mod agent;
+pub mod bfd;
 pub mod cluster;
 pub mod decide;
 pub mod flags;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use lbnodeagent::agent::{Agent, Outside, Settings};
+use lbnodeagent::bfd::metrics::BfdMetrics;
+use lbnodeagent::bfd::{settings, task};
 use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
 use lbnodeagent::report::lease;
@@ -59,6 +61,9 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         gossip_port: flags.gossip_port,
         probe_interval: flags.probe_interval,
     };
+    let (handle, end) = settings::channel();
+    let bfd = task::Outside { client: client.clone(), events: events.clone(), metrics: BfdMetrics::new(&registry)? };
+    let bfd = task::start(flags.node_name.clone(), flags.run_dir.join("bfd"), bfd, end);
     let outside = Outside {
         client: client.clone(),
         events,
@@ -67,6 +72,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         inputs: inputs.clone(),
         lease: content,
         entries,
+        bfd: handle,
     };
     let agent = Agent::new(settings, outside)?;
 
@@ -100,7 +106,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
             true
         }
     };
-    drop((watches, renewals));
+    drop((watches, renewals, bfd));
     if !server_ended {
         let _late = tokio::time::timeout(LAST_REQUESTS, server.join()).await;
     }

@@ -25,7 +25,8 @@ use crate::{
 pub const NAMESPACE: &str = "purelb";
 
 /// What `make images` writes, one archive for each program.
-const ARCHIVES: [&str; 2] = ["target/images/allocator.tar", "target/images/lbnodeagent.tar"];
+const ARCHIVES: [&str; 3] =
+    ["target/images/allocator.tar", "target/images/lbnodeagent.tar", "target/images/bfd-speaker.tar"];
 
 /// A path in the checkout that this crate was built from.
 #[must_use]
@@ -75,17 +76,18 @@ impl Cluster {
                 NAMESPACE,
                 "deployment/allocator",
                 "daemonset/lbnodeagent",
+                "daemonset/bfd-speaker",
             ])?;
         }
         self.installation_ready()
     }
 
-    /// Waits until both programs run everywhere and are Ready by their probes.
+    /// Waits until all programs run everywhere and are Ready by their probes.
     ///
     /// # Errors
     /// They are not within a minute.
     pub fn installation_ready(&self) -> Result<()> {
-        for workload in ["deployment/allocator", "daemonset/lbnodeagent"] {
+        for workload in ["deployment/allocator", "daemonset/lbnodeagent", "daemonset/bfd-speaker"] {
             self.kubectl(&["rollout", "status", "--namespace", NAMESPACE, "--timeout=60s", workload])?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     ops::Deref,
+    time::Duration,
 };
 
 use ipnetwork::IpNetwork;
@@ -16,6 +17,9 @@ use crate::{
     hosts::host::Host,
     topology::{family::FamilyNames as _, host_id::HostId, layout::Layout},
 };
+
+/// Where BGP is configured.
+const BGP: &str = "router bgp 64600";
 
 /// The router of a cluster. It is a [`Host`], and knows the routes that it has learned by BGP.
 #[derive(Clone, Debug)]
@@ -55,6 +59,51 @@ impl Router {
         self.exec(&["vtysh", "-c", line])
     }
 
+    /// Has BGP with each of these nodes' addresses follow BFD with these timers, until the result is dropped.
+    ///
+    /// # Errors
+    /// FRR does not understand it.
+    pub fn follow_bfd(&self, nodes: &[IpAddr], interval: Duration, multiplier: u8) -> Result<FollowedBfd> {
+        let followed = FollowedBfd { router: self.clone(), nodes: nodes.to_vec() };
+        let milliseconds = interval.as_millis();
+        self.configure(&["bfd", "profile lab", &format!("transmit-interval {milliseconds}")])?;
+        self.configure(&["bfd", "profile lab", &format!("receive-interval {milliseconds}")])?;
+        self.configure(&["bfd", "profile lab", &format!("detect-multiplier {multiplier}")])?;
+        for node in nodes {
+            self.configure(&[BGP, &format!("neighbor {node} bfd")])?;
+            self.configure(&[BGP, &format!("neighbor {node} bfd profile lab")])?;
+        }
+        Ok(followed)
+    }
+
+    /// Runs lines of FRR's configuration.
+    ///
+    /// # Errors
+    /// FRR does not understand one.
+    pub fn configure(&self, lines: &[&str]) -> Result<()> {
+        let mut command = vec!["vtysh", "-c", "configure terminal"];
+        for line in lines {
+            command.extend(["-c", *line]);
+        }
+        self.exec(&command).map(drop)
+    }
+
+    /// The BFD sessions, by the nodes' addresses.
+    ///
+    /// # Errors
+    /// FRR does not answer.
+    pub fn bfd_sessions(&self) -> Result<BTreeMap<IpAddr, BfdSession>> {
+        parse_bfd(&self.vtysh("show bfd peers json")?)
+    }
+
+    /// How often each BGP session with the nodes' addresses has ended.
+    ///
+    /// # Errors
+    /// FRR does not answer.
+    pub fn resets(&self) -> Result<BTreeMap<IpAddr, u64>> {
+        parse_resets(&self.vtysh("show bgp neighbors json")?)
+    }
+
     /// The BGP routes that are in use, in the order of their prefixes.
     ///
     /// # Errors
@@ -79,6 +128,55 @@ impl Router {
     pub fn sessions(&self) -> Result<BTreeSet<IpAddr>> {
         parse_sessions(&self.vtysh("show bgp neighbors json")?)
     }
+}
+
+/// BGP sessions that follow BFD.
+#[derive(Debug)]
+#[must_use = "they follow it no longer when this is dropped"]
+pub struct FollowedBfd {
+    router: Router,
+    nodes: Vec<IpAddr>,
+}
+
+impl Drop for FollowedBfd {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            if let Err(error) = self.router.configure(&[BGP, &format!("no neighbor {node} bfd")]) {
+                eprintln!("clean-up: {error}");
+            }
+        }
+    }
+}
+
+/// A BFD session as the router has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BfdSession {
+    /// `up`, `down` or `init`.
+    pub status: String,
+    /// The discriminator of the node; another one means another session.
+    #[serde(default, rename = "remote-id")]
+    pub remote_id: u32,
+    /// The router's receive interval in milliseconds.
+    #[serde(default, rename = "receive-interval")]
+    pub receive_interval: u64,
+}
+
+fn parse_bfd(text: &str) -> Result<BTreeMap<IpAddr, BfdSession>> {
+    #[derive(Deserialize)]
+    struct Peer {
+        peer: IpAddr,
+        #[serde(flatten)]
+        session: BfdSession,
+    }
+    let peers: Vec<Peer> = serde_json::from_str(text).map_err(|error| unexpected("FRR's BFD peers", error))?;
+    Ok(peers.into_iter().map(|peer| (peer.peer, peer.session)).collect())
+}
+
+fn parse_resets(text: &str) -> Result<BTreeMap<IpAddr, u64>> {
+    let all: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|error| unexpected("FRR's neighbors", error))?;
+    let dropped = |value: &serde_json::Value| value.get("connectionsDropped").and_then(serde_json::Value::as_u64);
+    Ok(all.iter().filter_map(|(name, value)| Some((name.parse().ok()?, dropped(value)?))).collect())
 }
 
 fn parse_sessions(text: &str) -> Result<BTreeSet<IpAddr>> {
@@ -183,6 +281,19 @@ mod tests {
     fn an_empty_table_has_no_routes() {
         assert!(parse_routes("{}").unwrap().is_empty());
         parse_routes("% Unknown command").unwrap_err();
+    }
+
+    #[test]
+    fn reads_bfd_sessions_and_resets() {
+        let text = r#"[{"multihop": false, "peer": "192.168.50.11", "local": "192.168.50.1", "vrf": "default",
+            "id": 3, "remote-id": 9, "status": "up", "uptime": 4, "receive-interval": 300, "remote-receive-interval": 50},
+            {"peer": "fd00:50::11", "status": "down"}]"#;
+        let sessions = parse_bfd(text).unwrap();
+        let up = BfdSession { status: "up".into(), remote_id: 9, receive_interval: 300 };
+        assert_eq!(sessions[&"192.168.50.11".parse::<IpAddr>().unwrap()], up);
+        assert_eq!(sessions[&"fd00:50::11".parse::<IpAddr>().unwrap()].status, "down");
+        let text = r#"{"192.168.50.11": {"bgpState": "Established", "connectionsDropped": 2}, "vrfId": 0}"#;
+        assert_eq!(parse_resets(text).unwrap(), [("192.168.50.11".parse().unwrap(), 2)].into());
     }
 
     #[test]

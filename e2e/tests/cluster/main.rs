@@ -9,6 +9,7 @@
 //! | `bad_input` | wrong input is reported where the user looks |
 //! | `configuration` | LBNodeAgent resources that come, change and go |
 //! | `routed` | remote addresses: kube-lb0, BIRD, router, client |
+//! | `bfd` | routers that notice the death of a node by BFD |
 //! | `local`, `many_addresses` | local addresses, one and a thousand |
 //! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
 //! | `failover` | local addresses while something fails |
@@ -23,6 +24,7 @@
 )]
 
 mod bad_input;
+mod bfd;
 mod configuration;
 mod failover;
 mod faults;

@@ -110,3 +110,17 @@ fn agents_may_read_one_secret_wherever_they_are_installed() {
         assert_eq!(ports[1], serde_json::json!({"name": "gossip", "containerPort": 7475, "protocol": "UDP"}));
     }
 }
+
+#[test]
+fn agents_may_read_calicos_peers_and_share_a_directory_with_the_speaker() {
+    for directory in ["manifests", "manifests/overlays/purelb-system"] {
+        let role = object(directory, "ClusterRole", "purelb:lbnodeagent-bfd");
+        let rules = serde_json::json!([{"apiGroups": ["crd.projectcalico.org", "projectcalico.org"],
+            "resources": ["bgppeers"], "verbs": ["get", "list", "watch"]}]);
+        assert_eq!(role["rules"], rules);
+        for name in ["lbnodeagent", "bfd-speaker"] {
+            let spec = &object(directory, "DaemonSet", name)["spec"]["template"]["spec"];
+            assert_eq!(spec["securityContext"]["supplementalGroups"], serde_json::json!([63784]), "{name}");
+        }
+    }
+}

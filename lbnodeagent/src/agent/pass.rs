@@ -39,6 +39,7 @@ impl Agent {
         if !self.first_pass_done {
             self.adopt();
         }
+        self.update_bfd();
         let protocol = dirty.protocol || self.interfaces_changed;
         if self.interfaces_changed {
             self.refresh_interfaces().await;

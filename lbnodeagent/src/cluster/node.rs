@@ -11,6 +11,8 @@ use crate::cluster::selector::Labels;
 
 /// The prefix of Kubernetes' own taints. They represent conditions of the node, which the `DaemonSet` tolerates.
 const CONDITION: &str = "node.kubernetes.io/";
+/// The prefix of calico-node's annotations.
+const CALICO: &str = "projectcalico.org/";
 
 /// The part of this node's Node object that matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +33,10 @@ pub struct NodeView {
     /// The node is shut down, or the agent is evicted by a taint with the effect `NoExecute` that the
     /// `DaemonSet` does not tolerate.
     pub leaving: bool,
+    /// The host is shut down.
+    pub shutting_down: bool,
+    /// The annotations of calico-node.
+    pub calico: Labels,
 }
 
 impl NodeView {
@@ -44,11 +50,16 @@ impl NodeView {
         let conditions = status.and_then(|status| status.conditions.as_ref());
         let spec = object.spec.as_ref();
         let pod_networks = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten();
+        let shutting_down = conditions.into_iter().flatten().any(is_shutdown);
+        let calico = |(name, _): &(&String, &String)| name.starts_with(CALICO);
+        let annotations = object.metadata.annotations.iter().flatten();
         let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_ref());
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             excluded: labels.contains_key(EXCLUDE_NODE_LABEL),
-            leaving: taints.into_iter().flatten().any(evicts) || conditions.into_iter().flatten().any(is_shutdown),
+            leaving: taints.into_iter().flatten().any(evicts) || shutting_down,
+            shutting_down,
+            calico: annotations.filter(calico).map(|(name, text)| (name.clone(), text.clone())).collect(),
             labels,
             pod_networks: pod_networks.filter_map(|network| network.parse().ok()).collect(),
             addresses: listed().filter_map(|address| address.address.parse().ok()).collect(),

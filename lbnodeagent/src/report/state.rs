@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::status::Status;
+use crate::bfd::view::PeerEntry;
 use crate::model::observed::Observed;
 use crate::model::placement::Kind;
 
@@ -56,6 +57,8 @@ pub struct NodeState {
     pub current: bool,
     /// Every address.
     pub addresses: Vec<AddressEntry>,
+    /// The routers that may follow this node by BFD.
+    pub bfd: Vec<PeerEntry>,
 }
 
 impl NodeState {

@@ -129,6 +129,7 @@ impl Node {
             inputs: inputs.clone(),
             lease,
             entries,
+            bfd: lbnodeagent::bfd::settings::channel().0,
         };
         let settings = Settings {
             node: "n1".to_owned(),

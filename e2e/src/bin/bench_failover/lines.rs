@@ -72,7 +72,7 @@ const fn beside(line: Line, peers: [&'static str; 2]) -> Line {
 }
 
 /// All lines, in the order of the table.
-pub(crate) const LINES: [Line; 32] = [
+pub(crate) const LINES: [Line; 36] = [
     line("quiet", "nothing at all, 5 s", NOTHING, NEVER),
     beside(line("cut", "owner cut off", FAILOVER, CUT), ["6200, 12500", "5900, 5100"]),
     beside(line("cut-back", "  it comes back", RETURN, BACK), ["10 double", "4200 double, moves back"]),
@@ -130,6 +130,22 @@ pub(crate) const LINES: [Line; 32] = [
         Aim { median: None, worst: None, double: Some(0), moves: None },
         "0 double",
     ),
+    line(
+        "routed",
+        "routed address, node cut off, router's BFD at 300 ms x 3",
+        ROUTED,
+        "last failed connection under 1000",
+    ),
+    line("routed100", "  at 100 ms x 3", Aim { worst: Some(399), ..ROUTED }, "last failed connection under 400"),
+    line("routedreboot", "  at 300 ms x 3, node shut down", ROUTED, "last failed connection under 1000"),
+    line(
+        "routedhold",
+        "  without BFD, hold time 180 s, 18 s of it",
+        Aim { median: None, worst: None, double: None, moves: None },
+        "none: a third fails until the hold time ends",
+    ),
 ];
+
+const ROUTED: Aim = Aim { median: None, worst: Some(999), double: None, moves: None };
 
 const FOREIGN: Aim = Aim { median: None, worst: Some(10_000), double: None, moves: None };

@@ -31,7 +31,8 @@ pub(crate) fn spec(shape: ClusterShape<'_>) -> Result<HostSpec> {
     );
     let directory = shape.layout.host(HostId::Router);
     let path = |name: &str| directory.join(name).display().to_string();
-    for (name, text) in [("zebra.conf", "hostname router\n".to_owned()), ("bgpd.conf", bgpd(shape.nodes))] {
+    let named = || "hostname router\n".to_owned();
+    for (name, text) in [("zebra.conf", named()), ("bfdd.conf", named()), ("bgpd.conf", bgpd(shape.nodes))] {
         fs::write(directory.join(name), text).doing(|| format!("write {}", path(name)))?;
     }
     // FRR drops its privileges before it reads its configuration, so it gets copies that are its own.
@@ -39,7 +40,7 @@ pub(crate) fn spec(shape: ClusterShape<'_>) -> Result<HostSpec> {
         ["install", "-o", "frr", "-g", "frr"].iter().chain(words).map(|word| (*word).to_owned()).collect()
     };
     spec.commands.push(install(&["-d", RUN]));
-    spec.commands.push(install(&["-m", "0640", &path("zebra.conf"), &path("bgpd.conf"), RUN]));
+    spec.commands.push(install(&["-m", "0640", &path("zebra.conf"), &path("bfdd.conf"), &path("bgpd.conf"), RUN]));
     let daemon = |name: &str| {
         // Port 0: `vtysh` talks to them through sockets, and nothing else has to.
         Service::new(
@@ -49,6 +50,8 @@ pub(crate) fn spec(shape: ClusterShape<'_>) -> Result<HostSpec> {
     };
     spec.services = vec![
         daemon("zebra"),
+        // It is silent until a neighbor has BFD.
+        daemon("bfdd").after(format!("{RUN}/zserv.api").into()),
         daemon("bgpd").after(format!("{RUN}/zserv.api").into()),
         // Its log is the history of the routes that clients behind the router have had.
         Service::new("routes", ["ip", "-ts", "monitor", "route"]),

@@ -52,6 +52,9 @@ protocol kernel {
 protocol bgp {kind}_{name} {{
   local {local} as {system};
   neighbor {neighbor} port {neighbor_port} as {neighbor_system};
+  multihop;
+  gateway recursive;
+  source address {local};
   import all;
   export filter to_peers;
   add paths on;
@@ -140,6 +143,14 @@ mod tests {
         let v6 = configure(&calico, Family::V6);
         assert_eq!(sessions(&v6), ["peer_fd00_50__1"]);
         assert!(v6.contains("local fd00:50::11 as 64512;"));
+    }
+
+    #[test]
+    fn sessions_have_calicos_options() {
+        let text = configure(&Calico { peers: vec![peer("192.168.50.1", None)], ..Calico::default() }, Family::V4);
+        for line in ["multihop;", "gateway recursive;", "source address 192.168.50.11;", "graceful restart;"] {
+            assert!(text.contains(&format!("  {line}\n")), "{line}");
+        }
     }
 
     #[test]

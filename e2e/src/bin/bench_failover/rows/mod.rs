@@ -8,6 +8,7 @@
 //! | `network` | networks that lose some frames |
 //! | `api` | the API server out of reach |
 //! | `foreign` | an address that a foreign host uses |
+//! | `routed` | routed addresses behind the router |
 //! | `steps` | what several events have in common |
 
 mod agent;
@@ -16,9 +17,10 @@ mod foreign;
 mod network;
 mod node;
 mod planned;
+mod routed;
 mod steps;
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use e2e::BenchResult as Result;
 
@@ -42,7 +44,7 @@ const fn row(name: &'static str, usual: u32, make: for<'a> fn(&'a Bench, u32) ->
 }
 
 /// All events. Those that take long come last.
-pub(crate) const ROWS: [Row; 23] = [
+pub(crate) const ROWS: [Row; 27] = [
     row("quiet", 5, |bench, _| Box::pin(node::quiet(bench))),
     row("cut", 20, |bench, _| Box::pin(node::cut(bench))),
     row("both", 20, |bench, _| Box::pin(node::both(bench))),
@@ -66,4 +68,8 @@ pub(crate) const ROWS: [Row; 23] = [
     row("api", 3, |bench, _| Box::pin(api::stopped(bench))),
     row("gone", 3, |bench, _| Box::pin(agent::gone(bench))),
     row("all", 5, |bench, _| Box::pin(node::all_together(bench))),
+    row("routed", 20, |bench, _| Box::pin(routed::cut(bench, "routed", Some(Duration::from_millis(300))))),
+    row("routed100", 20, |bench, _| Box::pin(routed::cut(bench, "routed100", Some(Duration::from_millis(100))))),
+    row("routedreboot", 5, |bench, _| Box::pin(routed::reboot(bench, "routedreboot", Duration::from_millis(300)))),
+    row("routedhold", 3, |bench, _| Box::pin(routed::cut(bench, "routedhold", None))),
 ];

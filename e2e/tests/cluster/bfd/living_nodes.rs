@@ -1,0 +1,82 @@
+//! Nodes that live, whatever else happens to them: BFD never ends their BGP sessions, which have more than our addresses.
+
+use std::slice::from_ref;
+use std::time::Duration;
+
+use e2e::eventually;
+use e2e::testing::{DEADLINE, SETTLE_TIME, Undo, installed, wait_for_address, wait_for_next_hops};
+
+use super::{Followed, INTERVAL};
+
+const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_excluded_and_drained() {
+    let cluster = installed().await;
+    let followed = Followed::new(&cluster, "bfd-drain", INTERVAL).await;
+    let steady = followed.steady().await;
+    let victim = cluster.node(2);
+    let name = victim.name();
+    let excluded = Undo::kubectl(
+        &cluster,
+        &["label", "node", &name, &format!("{LABEL}=")],
+        &["label", "node", &name, &format!("{LABEL}-")],
+    );
+    for address in &followed.addresses {
+        wait_for_address(from_ref(&victim), "kube-lb0", *address, false).await;
+        wait_for_next_hops(&cluster, *address, cluster.nodes().filter(|node| node.id() != victim.id())).await;
+    }
+    steady.assert_sessions("excluded");
+    let drained = Undo::kubectl(
+        &cluster,
+        &["drain", &name, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=60s"],
+        &["uncordon", &name],
+    );
+    tokio::time::sleep(SETTLE_TIME).await;
+    steady.assert_sessions("drained");
+    drop((drained, excluded));
+    steady.assert_sessions("back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_without_the_api_server() {
+    let cluster = installed().await;
+    let followed = Followed::new(&cluster, "bfd-api", INTERVAL).await;
+    let steady = followed.steady().await;
+    cluster.control_plane().pause_api().unwrap();
+    let paused = Undo::new(|| cluster.control_plane().resume_api());
+    // What a new agent cannot read is no news.
+    let victim = cluster.node(2);
+    let pid = victim.crash_agent().unwrap();
+    eventually(DEADLINE, "another agent", async || match victim.agent_pid() {
+        Ok(new) if new != pid => Ok(()),
+        found => Err(format!("{found:?}")),
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    steady.assert_unchanged("without the API server");
+    drop(paused);
+    cluster.agents_ready(DEADLINE).await.unwrap();
+    tokio::time::sleep(SETTLE_TIME).await;
+    steady.assert_unchanged("the API server is back");
+}
+
+/// Sessions are lost then, by the arithmetic of the protocol. They come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_behind_a_network_that_loses_packets() {
+    let cluster = installed().await;
+    let followed = Followed::new(&cluster, "bfd-loss", INTERVAL).await;
+    let before: u64 = cluster.router().resets().unwrap().values().sum();
+    let lossy = cluster.drop_frames(20).unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    lossy.end().unwrap();
+    let lost = cluster.router().resets().unwrap().values().sum::<u64>() - before;
+    println!("{lost} resets of 6 BGP sessions in 20 s with a fifth of all packets lost");
+    followed.all_up().await;
+    cluster.peered(DEADLINE).await.unwrap();
+    followed.all_used().await;
+    let steady = followed.steady().await;
+    tokio::time::sleep(SETTLE_TIME).await;
+    steady.assert_unchanged("the network is whole again");
+}

@@ -1,0 +1,27 @@
+//! Routers that follow this node by BFD: which ones are to be answered, and what they see.
+//!
+//! The program `bfd-speaker` speaks the protocol. It and the agent share a directory, and no fate: a file says what the
+//! agent wants, another one what the program sees (crate `bfd`). This room runs as a task of its own beside the agent, so
+//! that neither waits for the other.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`settings`] | what the agent tells this room: its configuration, its node |
+//! | [`routers`] | the `BGPPeers` of Calico, as last read |
+//! | [`watch`] | reading them |
+//! | [`wanted`] | from both to the peers that are wanted |
+//! | [`directory`] | the directory and its files |
+//! | [`view`] | what is known of each peer, in one sentence |
+//! | [`changes`] | what of it is worth a Kubernetes event |
+//! | [`metrics`] | the series |
+//! | [`task`] | the task |
+
+pub mod changes;
+pub mod directory;
+pub mod metrics;
+pub mod routers;
+pub mod settings;
+pub mod task;
+pub mod view;
+pub mod wanted;
+pub mod watch;

@@ -1,0 +1,179 @@
+//! The task: it writes what is wanted, and shows what `bfd-speaker` sees.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::bfd::Wanted;
+use ::bfd::report::Report;
+use api_types::CalicoBfd;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use nix::time::{ClockId, clock_gettime};
+use runtime::events::{Event, EventQueue, Kind};
+use runtime::{BootTime, Task};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::changes::{Changes, Notice};
+use super::directory::Directory;
+use super::metrics::BfdMetrics;
+use super::routers::Routers;
+use super::settings::{Settings, TaskEnd};
+use super::view::{entries, is_fresh};
+use super::wanted::Peers;
+use super::watch::{self, Update};
+
+/// How often the report is looked at, and what depends on time alone.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the task uses to reach the outside.
+pub struct Outside {
+    /// The API server.
+    pub client: Client,
+    /// Where Kubernetes events go.
+    pub events: EventQueue,
+    /// The series.
+    pub metrics: BfdMetrics,
+}
+
+/// Starts the task. It ends when the result is dropped; what is wanted then stays.
+pub fn start(node: String, directory: PathBuf, outside: Outside, end: TaskEnd) -> Task {
+    let directory = Directory::new(directory);
+    let peers = Peers::resume(directory.before());
+    let worker = Worker {
+        node,
+        directory,
+        outside,
+        end,
+        settings: None,
+        routers: Routers::default(),
+        peers,
+        watches: None,
+        wanted: None,
+        report: None,
+        changes: Changes::default(),
+        write_error: String::new(),
+    };
+    Task::spawn(worker.run())
+}
+
+struct Worker {
+    node: String,
+    directory: Directory,
+    outside: Outside,
+    end: TaskEnd,
+    settings: Option<Settings>,
+    routers: Routers,
+    peers: Peers,
+    /// The watches of Calico's objects, and what they deliver, unless Calico is to be ignored.
+    watches: Option<(Vec<Task>, mpsc::Receiver<Update>)>,
+    wanted: Option<Wanted>,
+    report: Option<Report>,
+    changes: Changes,
+    write_error: String,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changed = self.end.settings.changed() => match changed {
+                    Ok(()) => self.settings.clone_from(&self.end.settings.borrow_and_update()),
+                    Err(_) => return,
+                },
+                Some((group, event)) = next(&mut self.watches) => self.routers.apply(group, event),
+                _ = tick.tick() => self.look(),
+            }
+            self.watch();
+            self.write();
+            self.show();
+        }
+    }
+
+    /// Starts or ends the watches of Calico's objects.
+    fn watch(&mut self) {
+        let config = self.settings.as_ref().and_then(|settings| settings.config.as_ref());
+        let Some(config) = config else { return };
+        match (config.calico == CalicoBfd::Disabled, self.watches.is_some()) {
+            (true, true) => (self.watches, self.routers) = (None, Routers::default()),
+            (false, false) => {
+                let (sender, receiver) = mpsc::channel(64);
+                self.watches = Some((watch::start(&self.outside.client, &sender), receiver));
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes what is wanted. While the configuration cannot be used, the peers stay.
+    fn write(&mut self) {
+        let Some(settings) = &self.settings else { return };
+        if let Some(config) = &settings.config {
+            let routers = self.routers.of(&self.node, &settings.labels);
+            self.peers.update(config, routers.as_deref(), &settings.calico, BootTime::now());
+        }
+        let wanted = self.peers.wanted(settings.shutting_down);
+        let error = self.directory.write(&wanted).err().map(|error| error.to_string()).unwrap_or_default();
+        if error != self.write_error && !error.is_empty() && !wanted.peers.is_empty() {
+            tracing::warn!(
+                op = "bfd",
+                error,
+                "cannot write which routers are to be answered by BFD: is the component bfd of the manifests installed?"
+            );
+        }
+        self.write_error = error;
+        self.wanted = Some(wanted);
+    }
+
+    /// Looks for a new report.
+    fn look(&mut self) {
+        match self.directory.report() {
+            Ok(None) => {}
+            Ok(Some(report)) => self.report = Some(report),
+            Err(error) => tracing::warn!(op = "bfd", %error, "cannot read the state of bfd-speaker"),
+        }
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::MAX, Duration::from);
+        let fresh = self.report.as_ref().filter(|report| is_fresh(report, now));
+        self.outside.metrics.show(fresh);
+        let notices = fresh.map(|report| self.changes.compare(report, BootTime::now())).unwrap_or_default();
+        for notice in notices {
+            self.publish(notice);
+        }
+    }
+
+    fn show(&self) {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::MAX, Duration::from);
+        let fresh = self.report.as_ref().filter(|report| is_fresh(report, now));
+        let entries = entries(self.wanted.as_ref(), fresh);
+        self.end.peers.send_if_modified(|peers| {
+            let changed = *peers != entries;
+            *peers = entries;
+            changed
+        });
+    }
+
+    fn publish(&self, Notice { kind, reason, text }: Notice) {
+        match kind {
+            Kind::Normal => tracing::info!(op = "bfd", event = reason, "{text}"),
+            Kind::Warning => tracing::warn!(op = "bfd", event = reason, "{text}"),
+        }
+        let object = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(self.node.clone()),
+            uid: self.settings.as_ref().map(|settings| settings.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let note = format!("node {}: {text}", self.node);
+        self.outside.events.publish(Event { object, kind, reason, note });
+    }
+}
+
+/// What a watch delivers next; never returns without watches.
+async fn next(watches: &mut Option<(Vec<Task>, mpsc::Receiver<Update>)>) -> Option<Update> {
+    match watches {
+        Some((_, updates)) => updates.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,97 @@
+//! Reading the `BGPPeers` of Calico.
+//!
+//! The cluster may have no such objects, and the agent may not be allowed to read them. Both are usual, so an attempt that
+//! fails is repeated at growing distances, and only a change of the error is logged.
+
+use std::time::Duration;
+
+use ::calico::GROUPS;
+use ::calico::bgp_peer::{KIND, PLURAL};
+use futures::StreamExt;
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
+use runtime::Task;
+use runtime::backoff::Backoff;
+use runtime::log::ErrorChain;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::routers::Object;
+
+/// The first pause after a failed attempt.
+const FIRST: Duration = Duration::from_secs(5);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long a page of a list may take.
+const PAGE: Duration = Duration::from_secs(60);
+
+/// What the watch of an API group, by its place in [`GROUPS`], has delivered.
+pub type Update = (usize, Event<Object>);
+
+/// Starts a watch for each API group. They end when the result is dropped.
+#[must_use]
+pub fn start(client: &Client, updates: &mpsc::Sender<Update>) -> Vec<Task> {
+    let each = |(place, (group, version)): (usize, &(&'static str, &'static str))| {
+        let kind = GroupVersionKind::gvk(group, version, KIND);
+        let resource = ApiResource::from_gvk_with_plural(&kind, PLURAL);
+        Task::spawn(follow(place, Api::all_with(client.clone(), &resource), group, updates.clone()))
+    };
+    GROUPS.iter().enumerate().map(each).collect()
+}
+
+async fn follow(place: usize, api: Api<DynamicObject>, group: &'static str, updates: mpsc::Sender<Update>) {
+    let mut backoff = Backoff::new(FIRST, LONGEST);
+    let mut reported = String::new();
+    loop {
+        let mut events = watcher::watcher(api.clone(), watcher::Config::default()).boxed();
+        let mut listing = true;
+        loop {
+            // The server and the library limit the time of the watch that follows the list.
+            let limit = if listing { PAGE } else { Duration::MAX };
+            let error = match timeout(limit, events.next()).await {
+                Ok(Some(Ok(event))) => {
+                    match event {
+                        Event::Init => listing = true,
+                        Event::InitDone => {
+                            listing = false;
+                            reported.clear();
+                            backoff.reset();
+                        }
+                        _ => {}
+                    }
+                    if updates.send((place, reduced(event))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Some(Err(error))) => ErrorChain(&error).to_string(),
+                Ok(None) => break,
+                Err(_) => "the API server does not answer".to_owned(),
+            };
+            // A watch that the server ends is opened again by a list.
+            if listing && error != reported {
+                tracing::info!(op = "bfd", group, error, "cannot read Calico's BGPPeers: what they said before stays");
+                reported = error;
+            }
+            break;
+        }
+        sleep(backoff.next_delay()).await;
+    }
+}
+
+fn reduced(event: Event<DynamicObject>) -> Event<Object> {
+    let object = |mut object: DynamicObject| Object {
+        name: object.name_any(),
+        spec: object.data.get_mut("spec").map(Value::take).unwrap_or_default(),
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(found) => Event::InitApply(object(found)),
+        Event::Apply(found) => Event::Apply(object(found)),
+        Event::Delete(found) => Event::Delete(object(found)),
+    }
+}
