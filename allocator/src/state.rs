@@ -13,6 +13,7 @@
 //! | `external_ips` | `spec.externalIPs` of all Services, and which of them count |
 //! | `reserved_reports` | which Services have been told that they hold an address of somebody else |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
+//! | `announcing` | what is known only to find addresses that nobody announces: the next two, and more |
 //! | `unannounced` | Services with an address that nobody announces: since when, and what has been reported |
 //! | `endpoints` | where the endpoints of Services are |
 //! | `repairs` | how often what somebody else takes from a Service is put back |
@@ -29,12 +30,13 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
-//! | `announcing` | looks for addresses that nobody announces |
+//! | `announcements` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `leading` | begins and ends a term |
 
+mod announcements;
 mod announcing;
 mod cluster;
 mod cluster_input;
