@@ -69,10 +69,28 @@ impl ApiServer {
     }
 
     pub(super) fn put_group(&mut self, name: &str, spec: &Value) {
-        let generation = self.groups.get(name).and_then(|old| old["metadata"]["generation"].as_i64()).unwrap_or(0) + 1;
-        let object = json!({"metadata": {"name": name, "namespace": "purelb", "uid": format!("group-{name}"),
-            "generation": generation, "resourceVersion": self.next_version()}, "spec": spec});
-        self.groups.insert(name.to_owned(), object.clone());
+        let version = self.next_version();
+        let object = self.groups.entry(name.to_owned()).or_insert_with(|| {
+            let second: u32 = version.parse().unwrap();
+            json!({"metadata": {"name": name, "namespace": "purelb", "uid": format!("group-{name}-{second}"),
+                "creationTimestamp": format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600 % 24, second / 60 % 60, second % 60),
+                "generation": 0}})
+        });
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
+        object["metadata"]["generation"] = json!(generation + 1);
+        object["metadata"]["resourceVersion"] = json!(version);
+        object["spec"] = spec.clone();
+        let object = object.clone();
+        self.deliveries.push_back(Delivery::Group(object));
+    }
+
+    /// The allocator writes the status of a group.
+    pub(super) fn set_group_status(&mut self, name: &str, status: &Value) {
+        let version = self.next_version();
+        let Some(object) = self.groups.get_mut(name) else { return };
+        object["status"] = status.clone();
+        object["metadata"]["resourceVersion"] = json!(version);
+        let object = object.clone();
         self.deliveries.push_back(Delivery::Group(object));
     }
 

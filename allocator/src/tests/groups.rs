@@ -56,3 +56,82 @@ fn a_group_of_netbox_is_refused_and_says_what_to_do() {
     assert!(reports.contains("unknown pool \"old\"") && reports.contains("netbox is no longer supported"), "{reports}");
     assert_eq!(replica.group_status("old")["conditions"][0]["reason"], "NetboxUnsupported");
 }
+
+#[test]
+fn case_65_the_group_in_force_stays_when_another_one_overlaps() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    // By name it comes first.
+    server.put_group("backup", &v4("10.1.0.0/25"));
+    server.put_service("more", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "more"), "10.1.0.1");
+    let refused = replica.group_status("backup");
+    assert_eq!(refused["conditions"][0]["reason"], "OverlappingGroups");
+    assert_eq!(refused["conditions"][1]["type"], "Stalled");
+    // So it does after a change of leader, which knows it by the status alone.
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("default")["conditions"][0]["status"], "True");
+    // An edit that makes an overlap is refused, and the other group stays.
+    server.put_group("backup", &v4("10.2.0.0/24"));
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("backup")["conditions"][0]["status"], "True");
+    server.put_group("default", &v4("10.0.0.0/9"));
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("default")["conditions"][0]["reason"], "OverlappingGroups");
+    assert_eq!(replica.group_status("backup")["conditions"][0]["status"], "True");
+    assert_eq!(texts(&server, "web"), "10.1.0.0");
+}
+
+#[test]
+fn case_71_the_end_of_a_group_in_use_is_told_and_its_addresses_follow_their_range() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    replica.take_reports();
+    server.delete_group("default");
+    replica.settle(&mut server);
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("ServiceGroup \"default\" was deleted: addresses stay as they are"), "{reports}");
+    server.put_group("renamed", &v4("10.1.0.0/24"));
+    replica.pass(&mut server, 61);
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "web"), "10.1.0.0");
+    assert_eq!(server.annotation("web", "purelb.io/allocated-from").as_deref(), Some("renamed"));
+}
+
+#[test]
+fn case_74_what_a_network_with_host_bits_stands_for_is_told() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.184/28"))]);
+    server.put_group("default", &v4("10.1.0.200/29"));
+    server.put_group("default", &v4("10.1.0.184/28"));
+    replica.settle(&mut server);
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("10.1.0.184/28 stands for 10.1.0.184 to 10.1.0.191"), "{reports}");
+}
+
+#[test]
+fn case_75_a_small_pool_in_use_is_as_meant_until_somebody_waits() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.7/32"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("default")["conditions"].as_array().unwrap().len(), 1);
+    server.put_service("waits", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("default")["conditions"][1]["type"], "Full");
+    server.delete_service("web");
+    replica.settle(&mut server);
+    assert_eq!(replica.group_status("default")["conditions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn case_103_the_status_says_which_specification_it_is_about() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    replica.settle(&mut server);
+    assert_eq!(
+        replica.group_status("default")["observedGeneration"],
+        server.groups["default"]["metadata"]["generation"]
+    );
+}

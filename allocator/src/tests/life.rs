@@ -95,3 +95,59 @@ fn case_21_another_load_balancers_address_stays_until_the_end() {
     replica.settle(&mut server);
     assert!(!server.writes.contains_key("web"));
 }
+
+#[test]
+fn case_70_families_stand_in_the_order_of_the_service() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
+    server.put_service("web", both("RequireDualStack"), json!({}));
+    replica.settle(&mut server);
+    server.put_group("default", &dual("10.9.0.0/24", "2001:db8:1::/64"));
+    server.put_service("web", both("RequireDualStack"), json!({"purelb.io/re-evaluate": "true"}));
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "web"), "10.9.0.0,2001:db8:1::");
+    assert_eq!(server.annotation("web", "purelb.io/allocated-addresses").unwrap(), "10.9.0.0,2001:db8:1::");
+}
+
+#[test]
+fn case_72_a_service_is_released_to_another_load_balancer() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    let mut classed = one("IPv4");
+    classed["loadBalancerClass"] = json!("purelb.io/purelb");
+    server.put_service("classed", classed.clone(), json!({}));
+    replica.settle(&mut server);
+    let (released, kept) = (texts(&server, "web"), texts(&server, "classed"));
+    replica.take_reports();
+    server.put_service("web", one("IPv4"), json!({"purelb.io/release": "true"}));
+    server.put_service("classed", classed, json!({"purelb.io/release": "true"}));
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "web"), texts(&server, "classed")), (String::new(), kept));
+    assert_eq!(server.writes["web"], 2, "one write to give and one to take");
+    for key in ["allocated-by", "allocated-from", "allocated-addresses", "allocated-to", "pool-type"] {
+        assert_eq!(server.annotation("web", &format!("purelb.io/{key}")), None, "{key}");
+    }
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains(&format!("Released {released}, as the annotation purelb.io/release asks")), "{reports}");
+    assert!(reports.contains("purelb.io/release has no effect on a Service whose spec.loadBalancerClass"), "{reports}");
+    // What the other load balancer gives stays its own, and a new leader finds it so.
+    server.set_ingress("web", &["198.51.100.7"]);
+    replica.settle(&mut server);
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "web"), server.writes["web"]), ("198.51.100.7".to_owned(), 2));
+}
+
+#[test]
+fn case_77_and_86_what_has_no_effect_is_told_once() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
+    let mut sticky = one("IPv4");
+    sticky["sessionAffinity"] = json!("ClientIP");
+    server.put_service("kube-dns", one("IPv4"), json!({}));
+    server.deliveries.clear();
+    server.edit_service("kube-dns", "x", |service| service["metadata"]["namespace"] = json!("kube-system"));
+    server.put_service("sticky", sticky, json!({}));
+    replica.settle(&mut server);
+    let reports = replica.take_reports().join("\n");
+    assert_eq!(reports.matches("spec.sessionAffinity: ClientIP holds on each node by itself").count(), 1, "{reports}");
+    assert_eq!(reports.matches("kube-system/kube-dns gets no address").count(), 1, "{reports}");
+}

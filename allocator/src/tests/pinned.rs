@@ -4,6 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::fixtures::{both, dual, one, start, texts, v4};
+use super::replica::Replica;
 
 #[test]
 fn pinned_addresses_are_all_or_nothing() {
@@ -30,16 +31,61 @@ fn pinned_addresses_are_all_or_nothing() {
 fn pinned_addresses_of_any_family_do_not_loop() {
     let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
     server.put_service("web", both("RequireDualStack"), json!({"purelb.io/addresses": "10.1.0.9"}));
-    server.put_service("six", one("IPv4"), json!({"purelb.io/addresses": "2001:db8:1::5"}));
     let mut spec = one("IPv4");
     spec["loadBalancerIP"] = json!("10.1.0.8");
     server.put_service("old", spec, json!({}));
     replica.settle(&mut server);
     assert_eq!(texts(&server, "web"), "10.1.0.9");
-    assert_eq!(texts(&server, "six"), "2001:db8:1::5");
     assert_eq!(texts(&server, "old"), "10.1.0.8");
-    assert_eq!((server.writes["web"], server.writes["six"]), (1, 1));
+    assert_eq!(server.writes["web"], 1);
     assert!(replica.take_reports().join("\n").contains("DeprecationWarning"));
+}
+
+#[test]
+fn case_69_a_pin_of_a_family_that_the_service_does_not_have() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
+    server.put_service("six", one("IPv4"), json!({"purelb.io/addresses": "2001:db8:1::5"}));
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "six"), "");
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("\"2001:db8:1::5\" cannot be given: the Service has IPv4 only"), "{reports}");
+}
+
+#[test]
+fn case_69_a_pinned_service_that_gains_a_family_is_told_which_pin_is_missing() {
+    let (mut server, mut replica) = start(&[("default", dual("10.1.0.0/24", "2001:db8:1::/64"))]);
+    let pin = json!({"purelb.io/addresses": "10.1.0.9"});
+    server.put_service("web", one("IPv4"), pin.clone());
+    replica.settle(&mut server);
+    replica.take_reports();
+    server.put_service("web", both("RequireDualStack"), pin);
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "web"), "10.1.0.9");
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("gets no IPv6 address, because the requested addresses include none"), "{reports}");
+    // Nor is anything left for the next leader to wait for.
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    replica.settle(&mut server);
+    assert_eq!(server.annotation("web", "purelb.io/leader-fence"), None);
+}
+
+#[test]
+fn case_76_an_ip_of_another_load_balancer_is_named_with_its_writer() {
+    let (mut server, _) = start(&[("default", v4("10.1.0.0/24"))]);
+    for (name, address) in [("dhcp", "0.0.0.0"), ("stored", "192.0.2.7")] {
+        let mut spec = one("IPv4");
+        spec["loadBalancerIP"] = json!(address);
+        server.put_service(name, spec, json!({}));
+        let service = server.services.get_mut(name).unwrap();
+        service["metadata"]["managedFields"] =
+            json!([{"manager": "kube-vip", "fieldsV1": {"f:spec": {"f:loadBalancerIP": {}}}}]);
+    }
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert_eq!((texts(&server, "dhcp"), texts(&server, "stored")), ("10.1.0.0".to_owned(), String::new()));
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("spec.loadBalancerIP, written by \"kube-vip\", is the unspecified address"), "{reports}");
+    assert!(reports.contains("\"kube-vip\" wrote it to spec.loadBalancerIP"), "{reports}");
 }
 
 #[rstest]

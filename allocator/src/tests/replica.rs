@@ -28,6 +28,11 @@ pub(super) fn lease(node: &str, subnets: &str, own_addresses: &str) -> Lease {
     .unwrap()
 }
 
+/// When no write of a status has to wait any more.
+fn far() -> BootTime {
+    BootTime::now() + Duration::from_secs(3600)
+}
+
 /// A replica: an index and its writes in flight.
 pub(super) struct Replica {
     pub(super) index: Index,
@@ -168,11 +173,20 @@ impl Replica {
                 self.index.retry();
                 busy = true;
             }
-            if !busy {
+            if !busy && !self.write_statuses(server) {
                 return;
             }
         }
         panic!("there is always something left to do");
+    }
+
+    /// Writes the statuses of groups; returns whether there were any.
+    fn write_statuses(&mut self, server: &mut ApiServer) -> bool {
+        let patches = self.index.status_patches(far(), Timestamp::UNIX_EPOCH, usize::MAX);
+        for patch in &patches {
+            server.set_group_status(&patch.group.1, &patch.body["status"]);
+        }
+        !patches.is_empty()
     }
 
     /// The reasons and texts of the Kubernetes events since the last call.
@@ -182,9 +196,8 @@ impl Replica {
     }
 
     pub(super) fn group_status(&mut self, name: &str) -> Value {
-        let now = BootTime::now() + std::time::Duration::from_secs(3600);
         self.index.rewrite_statuses();
-        let patches = self.index.status_patches(now, Timestamp::UNIX_EPOCH, usize::MAX);
+        let patches = self.index.status_patches(far(), Timestamp::UNIX_EPOCH, usize::MAX);
         patches
             .into_iter()
             .find(|patch| patch.group.1 == name)

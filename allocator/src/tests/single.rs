@@ -81,7 +81,7 @@ fn an_exhausted_pool_serves_the_oldest_when_an_address_is_freed() {
         replica.settle(&mut server);
     }
     assert!(replica.take_reports().join("\n").contains("exhausted"));
-    assert_eq!(replica.group_status("default")["conditions"][1]["type"], "NearlyFull");
+    assert_eq!(replica.group_status("default")["conditions"][1]["type"], "Full");
     server.delete_service("a");
     replica.settle(&mut server);
     assert_eq!((texts(&server, "c"), texts(&server, "b")), ("10.1.0.0".to_owned(), String::new()));
