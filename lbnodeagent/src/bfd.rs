@@ -1,12 +1,12 @@
 //! Routers that follow this node by BFD: which ones are to be answered, and what they see.
 //!
 //! The program `bfd-speaker` speaks the protocol. It and the agent share a directory, and no fate: a file says what the
-//! agent wants, another one what the program sees (crate `bfd`). This room runs as a task of its own beside the agent, so
+//! agent wants, another one what the program sees (crate `bfd`). This module runs as a task of its own beside the agent, so
 //! that neither waits for the other.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`settings`] | what the agent tells this room: its configuration, its node |
+//! | [`settings`] | what this module needs of the agent: its configuration, its node |
 //! | [`routers`] | the `BGPPeers` of Calico, as last read |
 //! | [`watch`] | reading them |
 //! | [`wanted`] | from both to the peers that are wanted |

@@ -1,4 +1,4 @@
-//! What the task for BFD is told.
+//! What the task for BFD needs of the agent.
 
 use super::Agent;
 use crate::bfd::settings::Settings;

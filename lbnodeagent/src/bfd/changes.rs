@@ -36,7 +36,7 @@ struct Seen {
     not_heard_reported: bool,
 }
 
-/// What the last report said.
+/// What the last report had.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// A report was compared before.

@@ -26,7 +26,7 @@ pub struct Directory {
     report: Option<Version>,
 }
 
-/// What tells two versions of a file apart without reading them.
+/// What distinguishes two versions of a file without reading them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
     inode: u64,

@@ -1,4 +1,4 @@
-//! What the agent tells this room, and what it shows of it.
+//! What this module needs of the agent, and what it shows of BFD.
 
 use api_types::BfdConfig;
 use calico::Labels;

@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
-use e2e::eventually;
 use e2e::testing::{DEADLINE, SETTLE_TIME, Undo, installed, wait_for_address, wait_for_next_hops};
+use e2e::{Signal, eventually};
 
 use super::{Followed, INTERVAL};
 
@@ -60,6 +60,32 @@ async fn nodes_without_the_api_server() {
     cluster.agents_ready(DEADLINE).await.unwrap();
     tokio::time::sleep(SETTLE_TIME).await;
     steady.assert_unchanged("the API server is back");
+}
+
+/// BIRD has graceful restart, as with Calico. BFD does not end with it, so the router keeps the routes meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_bgp_program_restarts() {
+    let cluster = installed().await;
+    let followed = Followed::new(&cluster, "bfd-bird", INTERVAL).await;
+    let steady = followed.steady().await;
+    let victim = cluster.node(2);
+    let programs = ["bird", "bird6"];
+    let before = programs.map(|program| victim.service_pid(program).unwrap());
+    for pid in before {
+        victim.kill(pid, Signal::SIGKILL).unwrap();
+    }
+    eventually(DEADLINE, "other processes of BIRD", async || {
+        let now = programs.map(|program| victim.service_pid(program).ok());
+        let started = now.iter().zip(before).all(|(now, before)| now.is_some_and(|now| now != before));
+        if started { Ok(()) } else { Err(format!("{now:?}")) }
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(SETTLE_TIME).await;
+    cluster.peered(DEADLINE).await.unwrap();
+    tokio::time::sleep(SETTLE_TIME).await;
+    steady.assert_routes("BIRD has restarted");
+    steady.assert_bfd("BIRD has restarted");
 }
 
 /// Sessions are lost then, by the arithmetic of the protocol. They come back.

@@ -2,7 +2,7 @@
 //!
 //! - `dead_nodes`: a node is cut off, loses its cable or its power, is shut down.
 //! - `restarts`: our programs and the router's are replaced or crash.
-//! - `living_nodes`: a node is drained, the API server stops, packets are lost.
+//! - `living_nodes`: a node is drained, its BIRD restarts, the API server stops, packets are lost.
 
 mod dead_nodes;
 mod living_nodes;
@@ -101,9 +101,13 @@ struct Steady<'f, 'a> {
 impl Steady<'_, '_> {
     /// Asserts that no session of BFD or BGP was lost.
     fn assert_sessions(&self, what: &str) {
-        let router = self.followed.cluster.router();
-        assert_eq!(router.resets().unwrap(), self.resets, "{what}: BGP was reset");
-        let now = router.bfd_sessions().unwrap();
+        assert_eq!(self.followed.cluster.router().resets().unwrap(), self.resets, "{what}: BGP was reset");
+        self.assert_bfd(what);
+    }
+
+    /// Asserts that no session of BFD was lost.
+    fn assert_bfd(&self, what: &str) {
+        let now = self.followed.cluster.router().bfd_sessions().unwrap();
         let identity = |all: &BTreeMap<IpAddr, BfdSession>| {
             all.iter().map(|(node, session)| (*node, session.status.clone(), session.remote_id)).collect::<Vec<_>>()
         };
@@ -113,6 +117,11 @@ impl Steady<'_, '_> {
     /// Asserts that nothing at all has changed.
     fn assert_unchanged(&self, what: &str) {
         self.assert_sessions(what);
+        self.assert_routes(what);
+    }
+
+    /// Asserts that the router has used all nodes at each moment.
+    fn assert_routes(&self, what: &str) {
         let nodes = self.followed.cluster.nodes().count();
         for address in &self.followed.addresses {
             let interruptions = self.routes.interruptions(*address, nodes);
