@@ -1,5 +1,6 @@
 //! A simulated replica: an index, and the edge between it and the simulated API server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -38,6 +39,8 @@ pub(super) struct Replica {
     pub(super) index: Index,
     pub(super) writes: Vec<ServicePatch>,
     pub(super) events: Vec<Event>,
+    /// The statuses of groups as this replica wrote them.
+    statuses: BTreeMap<String, Value>,
     /// The time since the replica began.
     pub(super) now: BootTime,
     /// Whether Services without a class are ours.
@@ -70,7 +73,7 @@ impl Replica {
         let group = |object: &Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object.clone()).unwrap());
         index.reset_groups(server.groups.values().map(group).collect());
         index.lead(clean, fence);
-        Self { index, writes: Vec::new(), events: Vec::new(), now, default_announcer }
+        Self { index, writes: Vec::new(), events: Vec::new(), statuses: BTreeMap::new(), now, default_announcer }
     }
 
     /// Time passes.
@@ -185,6 +188,7 @@ impl Replica {
         let patches = self.index.status_patches(far(), Timestamp::UNIX_EPOCH, usize::MAX);
         for patch in &patches {
             server.set_group_status(&patch.group.1, &patch.body["status"]);
+            self.statuses.insert(patch.group.1.clone(), patch.body["status"].clone());
         }
         !patches.is_empty()
     }
@@ -202,6 +206,7 @@ impl Replica {
             .into_iter()
             .find(|patch| patch.group.1 == name)
             .map(|patch| patch.body["status"].clone())
+            .or_else(|| self.statuses.get(name).cloned())
             .unwrap_or_default()
     }
 
