@@ -114,10 +114,12 @@ impl Probe {
         }
     }
 
-    /// Answers of these hardware addresses do not count: go on as if none had come.
+    /// Answers of these hardware addresses do not count: go on as if none had come. What others answered meanwhile did
+    /// not count, so the link is asked again at least twice.
     pub fn dismiss(&mut self, macs: impl IntoIterator<Item = Mac>, now: Time) {
         self.ignored.extend(macs);
         self.answer = None;
+        self.sent = self.sent.min(self.total.saturating_sub(2));
         self.next = now;
     }
 }
@@ -146,6 +148,18 @@ mod tests {
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         assert_eq!(probe.step(start + ms(40)), Next::Send);
         assert_eq!(probe.next, start + ms(45));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_count_hides_no_other() {
+        let start = Time::from_micros(0);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        for at in [0, 10, 20] {
+            assert_eq!(probe.step(start + ms(at)), Next::Send);
+        }
+        probe.dismiss([Mac([2, 0, 0, 0, 0, 1])], start + ms(25));
+        let steps: Vec<_> = [25, 35, 45].into_iter().map(|at| probe.step(start + ms(at))).collect();
+        assert_eq!(steps, [Next::Send, Next::Send, Next::Free]);
     }
 
     #[test]

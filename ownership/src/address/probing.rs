@@ -193,11 +193,14 @@ impl Step<'_, '_> {
                 self.report_probe(ProbeResult::Held);
                 State::Idle
             }
-            ClaimAnswer::HeldForeign => self.conflict_on_node(node, probe),
+            // Where it is no reason to step back, its answers on the link do not count, and what it says is reported once.
+            ClaimAnswer::HeldForeign if asked || self.context.policy.conflicts == ConflictPolicy::Enforce => {
+                self.conflict_on_node(node, probe)
+            }
             ClaimAnswer::HeldRemote | ClaimAnswer::Nothing if asked => {
                 self.strict_arp_needed(node, answer == ClaimAnswer::HeldRemote, probe)
             }
-            ClaimAnswer::HeldRemote | ClaimAnswer::Nothing => State::Probing(probe),
+            ClaimAnswer::HeldForeign | ClaimAnswer::HeldRemote | ClaimAnswer::Nothing => State::Probing(probe),
         }
     }
 
