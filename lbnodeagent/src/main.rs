@@ -58,6 +58,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         run_dir: flags.run_dir.clone(),
         gossip_port: flags.gossip_port,
         probe_interval: flags.probe_interval,
+        frames_per_second: flags.frames_per_second,
     };
     let outside = Outside {
         client: client.clone(),

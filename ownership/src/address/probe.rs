@@ -66,6 +66,8 @@ pub struct Probe {
     pub next: Time,
     /// What came.
     pub answer: Option<Answer>,
+    /// Since when this node hears nothing on the link, if the questions of this attempt met that.
+    pub deaf: Option<Time>,
     /// Answers that do not count any more: a member that holds nothing, proxy ARP, policy Off.
     pub ignored: Vec<Mac>,
 }
@@ -91,7 +93,7 @@ impl Probe {
     /// Begins now.
     #[must_use]
     pub const fn new(cause: ClaimReason, total: u8, interval: Duration, now: Time) -> Self {
-        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, ignored: Vec::new() }
+        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, deaf: None, ignored: Vec::new() }
     }
 
     /// What is due.
