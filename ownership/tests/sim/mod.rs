@@ -6,6 +6,7 @@ mod agents;
 mod api_server;
 mod clock;
 pub mod cluster;
+mod counting;
 mod digest;
 mod faults;
 mod frames;
