@@ -85,6 +85,8 @@ pub struct Settings {
     pub gossip_port: u16,
     /// The time between two probes before a local address is claimed.
     pub probe_interval: Duration,
+    /// Probes and announcements that takeovers send on an interface in any second, at most.
+    pub frames_per_second: u32,
 }
 
 /// What the agent uses to reach the outside.

@@ -39,6 +39,9 @@ pub struct Flags {
     /// answer ARP.
     #[arg(long, env = "PURELB_PROBE_INTERVAL", default_value = "10ms", value_parser = probe_interval)]
     pub probe_interval: Duration,
+    /// Probes and announcements that takeovers send on an interface in any second, at most.
+    #[arg(long, env = "PURELB_FRAMES_PER_SECOND", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(5..=20_000))]
+    pub frames_per_second: u32,
     /// Accepted for users of earlier releases, without effect: the time is part of the protocol.
     #[arg(long, env = "PURELB_LEASE_DURATION", hide = true)]
     pub lease_duration: Option<String>,
@@ -103,6 +106,7 @@ mod tests {
     fn defaults() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
+        assert_eq!(flags.frames_per_second, 2000);
         assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::this_node::PROBE_INTERVAL));
         assert!(!flags.is_default_announcer());
     }

@@ -60,6 +60,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         run_dir: flags.run_dir.clone(),
         gossip_port: flags.gossip_port,
         probe_interval: flags.probe_interval,
+        frames_per_second: flags.frames_per_second,
     };
     let (handle, end) = settings::channel();
     let bfd = task::Outside { client: client.clone(), events: events.clone(), metrics: BfdMetrics::new(&registry)? };

@@ -24,14 +24,18 @@
 //!
 //! | What | When |
 //! |---|---|
-//! | round of the detector: ping and link question to each watched member | 100 ms |
-//! | suspicion: both silent | 3 rounds; then everything is asked every 15 ms for 60 ms, helpers included |
+//! | round of the detector: ping to each watched member | 100 ms ([`FailureDetection`]: 50 or 200 ms) |
+//! | link question to it: pings cross the link and are answered, or it is given up / else | 2 s / 100 ms |
+//! | suspicion: both silent | 3 rounds (of 200 ms: 5); then everything is asked every 15 ms for 60 ms, helpers included |
 //! | delay per rank: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
 //! | loser of a contention | 500 ms |
-//! | look at an address of a silent agent | 250 ms (at most 1,000 looks a second) |
-//! | an address that `announcing-*` gives to a member of another version is looked at | every 5 s, at most 10 such looks a second |
+//! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
+//! | further looks at addresses that this node does not get, all together | 10 questions a second and link |
+//! | probes and announcements of first looks and takeovers | 2,000 frames a second and link ([`Config::frames_per_second`]) |
+//! | witnesses asked, none of whom has answered for 1 s | every 400 ms |
+//! | kernel of a silent agent with a weaker claim asked | every second; its answer ends the claim of this node |
 //! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
 //! | claimants of an address that this kernel has from somebody else are told, and 16 others in turn / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
@@ -115,6 +119,13 @@
 //! *Checked by `schedules` (`peace`: exactly one answer for each address that is wanted), `power_off_with_five_nodes`,
 //! `owner_and_first_heir`, `the_successor_dies_in_the_middle`, each within a second.*
 //!
+//! **A node does not flood a link, whatever is broken.** Repeated looks and takeovers have budgets (`address::budget`); who
+//! hears nothing asks only witnesses, ever less often; a watched member is asked on the link only when its pings do not
+//! show the same. *Checked by `tests/simulation/frames.rs`.*
+//!
+//! **A silent agent's kernel keeps what it answers for.** Its answers may be slow, and may come after a claim: then the
+//! claim ends. *Checked by `tests/simulation/silent.rs`.*
+//!
 //! What is not covered: two nodes without gateway and without any client cannot tell a dead peer from their own
 //! deafness; after 1 s they claim. If more than two watchers and heirs die at once, SWIM's bound (about 3 s) applies.
 //! During packet loss above what probes bridge (5 of 5 lost, and every question to the owner), two nodes may hold an
@@ -135,7 +146,7 @@
 //! thread should not be shared with watches of the API.
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::KernelHolds`], [`Event::Link`]
-//! for each interface, [`Event::Remembered`], [`Event::Policy`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
+//! for each interface, [`Event::Remembered`], [`Event::Policy`], [`Event::FailureDetection`], [`Event::Announcements`], [`Event::Selected`], [`Event::Excluded`]; then, as the
 //! watches deliver, [`Event::Members`], every [`Event::ApplyAddress`], [`Event::AddressesListed`], [`Event::Watches`].
 //!
 //! | Edge | Events | Actions |
@@ -145,7 +156,7 @@
 //! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun, [`Event::KernelHolds`] | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
 //! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs, [`wire::VERSION`] |
 //! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | the annotations `announcing-*` |
-//! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::Announcements`] | - |
+//! | own Node, LBNodeAgent | [`Event::Excluded`], [`Event::Selected`], [`Event::Policy`], [`Event::FailureDetection`], [`Event::Announcements`] | - |
 //! | Secret | [`Event::Keys`] | no machine before there is a key |
 //! | state files | with [`Event::Kernel`]; [`Event::Remembered`] | claims are written within 50 ms after [`Machine::version`] changed, after the actions; the members when their list changes |
 //! | SIGTERM | [`Event::Stop`] | `Leaving`: end at [`Notification::Left`] or the grace period; `Restart`: end at once |
@@ -163,8 +174,8 @@ pub mod this_node;
 pub mod wire;
 
 pub use io::{
-    Action, ClaimReason, ConflictPolicy, Event, KernelHolding, NeighborFrame, Notification, ProbeKind, ProbeResult,
-    ReleaseReason, Stop,
+    Action, ClaimReason, ConflictPolicy, Event, FailureDetection, KernelHolding, NeighborFrame, Notification,
+    ProbeKind, ProbeResult, ReleaseReason, Stop,
 };
 pub use machine::{Config, Machine, Snapshot};
 pub use model::link::{InterfaceAddress, Link, LinkId, Peer};

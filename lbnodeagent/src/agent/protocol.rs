@@ -100,6 +100,7 @@ impl Agent {
             keys,
             port: self.settings.gossip_port,
             probe_interval: self.settings.probe_interval,
+            frames_per_second: self.settings.frames_per_second,
             run_dir: self.settings.run_dir.clone(),
             stop_grace: self.settings.stop_grace,
             recorded: self.record.keys().clone(),

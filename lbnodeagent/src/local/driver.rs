@@ -109,6 +109,7 @@ impl Driver {
             policy: start.settings.policy,
             announcements: start.settings.announcements.clone(),
             probe_interval: start.probe_interval,
+            frames_per_second: start.frames_per_second,
             ..Config::new(start.node.clone(), BootId(boot), start.keys.clone())
         };
         let now = BootTime::now();

@@ -27,6 +27,8 @@ pub struct Start {
     pub port: u16,
     /// The time between two probes before a claim.
     pub probe_interval: Duration,
+    /// Probes and announcements that takeovers send on an interface in any second, at most.
+    pub frames_per_second: u32,
     /// Directory of the state file.
     pub run_dir: PathBuf,
     /// How long addresses outlive this program.

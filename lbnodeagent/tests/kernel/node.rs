@@ -137,6 +137,7 @@ impl Node {
             run_dir: run_dir(),
             gossip_port: 7475,
             probe_interval: ownership::this_node::PROBE_INTERVAL,
+            frames_per_second: 2000,
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));

@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
+use crate::address::budget::Budget;
 use crate::address::view::View;
 use crate::claims::Claims;
-use crate::detector::Detector;
+use crate::detector::{Detector, HEARING};
 use crate::membership::Gossip;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
-use crate::model::time::{Time, ms};
+use crate::model::time::Time;
 use crate::this_node::{Eligibility, KernelHoldings, Policy, Startup};
-
-/// When to look again at an address that a silent agent's kernel serves.
-const LOOK: Duration = ms(250);
-/// The most such looks per second.
-const LOOKS: u32 = 1000;
 
 /// The rest of the machine, as decisions about an address see it.
 #[derive(Debug)]
@@ -33,8 +29,8 @@ pub struct Context<'a> {
     pub startup: &'a Startup,
     /// What the kernel has that the machine did not put there.
     pub holdings: &'a KernelHoldings,
-    /// How many addresses this node knows of.
-    pub known: usize,
+    /// How many questions a link gets.
+    pub budget: &'a mut Budget,
 }
 
 impl Context<'_> {
@@ -61,17 +57,17 @@ impl Context<'_> {
         }
     }
 
-    /// When to look again at an address that a silent agent's kernel serves: every 250 ms, or less often if the agent
-    /// has very many.
-    #[must_use]
-    pub fn look_interval(&self, owner: &NodeId) -> Duration {
-        let many = u32::try_from(self.claims.of(owner).count()).unwrap_or(u32::MAX);
-        LOOK.max(ms(1000) * many / LOOKS)
-    }
-
     /// Whether this node hears on a link.
     pub fn hears(&mut self, link: LinkId, within: Duration) -> bool {
         self.detector.hears(link, within, &mut self.gossip)
+    }
+
+    /// Asks some witnesses on a link, unless it was heard just now.
+    pub fn make_sure_to_hear(&mut self, link: LinkId) {
+        let heard = self.detector.link(link).and_then(|state| state.answer);
+        if !self.now().is_within(heard, HEARING / 2) {
+            self.ask_witnesses(link);
+        }
     }
 
     /// Asks some witnesses on a link.

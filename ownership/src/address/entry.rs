@@ -1,8 +1,10 @@
 //! What this node knows of one address.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::address::state::State;
+use crate::io::ClaimReason;
 use crate::model::node::NodeId;
 use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
@@ -21,10 +23,14 @@ pub(super) struct Entry {
     /// Since when nobody claims it.
     pub unclaimed_since: Option<Time>,
     pub backoff: Backoff,
+    /// The last look at the address, if this node did not get it.
+    pub look: Option<Look>,
     /// A kernel that answers for it, whose agent cannot be asked and may have it.
     pub unnamed: Option<Unnamed>,
     /// The member that said last that its kernel has the address from somebody else.
     pub foreign: Option<NodeId>,
+    /// How long the kernel of a silent agent took to answer for it at the last look.
+    pub round_trip: Option<Duration>,
     /// Whether it was reported that exclusion is ignored for it.
     pub exclusion_ignored: bool,
     /// The value of the rebalance annotation that was dealt with.
@@ -37,6 +43,16 @@ pub(super) struct Entry {
     pub wake: Option<Time>,
     /// It is to be looked at once more before the call of the machine ends.
     pub look_again: bool,
+}
+
+/// A look at an address: the questions of one attempt to claim it.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub cause: ClaimReason,
+    /// How many questions it has sent to everybody on the link.
+    pub asked: u32,
+    /// When the next one with this cause has its turn; nothing if it has not asked for one.
+    pub turn: Option<Time>,
 }
 
 /// A kernel that answers for an address that nobody living is known to have.

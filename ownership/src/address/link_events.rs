@@ -25,6 +25,9 @@ impl Addresses {
         self.free_answered(address, link, mac, context);
         let now = context.now();
         let Some(entry) = self.entries.get_mut(&address) else { return };
+        if let (State::Owned(_), Some(node)) = (&entry.state, &member) {
+            return self.transition(address, context, |step, state| step.kernel_answers_while_owned(node, state));
+        }
         let State::Probing(probe) = &mut entry.state else { return };
         if probe.ignored.contains(&mac) || entry.spec.as_ref().is_none_or(|spec| spec.link != link) {
             return;

@@ -1,5 +1,6 @@
 //! Owned: claiming, announcing, releasing.
 
+use crate::address::budget::ANNOUNCED;
 use crate::address::state::{Owned, State};
 use crate::address::step::Step;
 use crate::io::{Action, ClaimReason, Notification, ReleaseReason};
@@ -17,6 +18,7 @@ impl Step<'_, '_> {
         self.entry.highest_epoch = epoch;
         self.entry.in_kernel = true;
         self.entry.unclaimed_since = None;
+        self.entry.look = None;
         self.entry.backoff.conflicts = 0;
         self.entry.rebalanced = spec.rebalance;
         self.entry.last = "claimed";
@@ -44,6 +46,15 @@ impl Step<'_, '_> {
         if owned.announcing.next.is_none_or(|at| at > now) {
             return;
         }
+        // The first announcement belongs to the claim; the others wait where a takeover uses up what the link may get.
+        if owned.announcing.made > 0 {
+            let granted = owned.announcing.granted.take();
+            let turn = granted.unwrap_or_else(|| self.context.budget.first(link, ANNOUNCED, now));
+            if turn > now {
+                (owned.announcing.granted, owned.announcing.next) = (Some(turn), Some(turn));
+                return;
+            }
+        }
         let schedule = &self.context.policy.announcements;
         if !owned.is_gone() && !schedule.is_empty() {
             self.context.gossip.out.act(Action::Announce { address: self.address, link });
@@ -63,6 +74,7 @@ impl Step<'_, '_> {
             ReleaseReason::Yielded => "yielded to a stronger claim",
             ReleaseReason::LinkBroken => "the link broke",
             ReleaseReason::AddFailed => "the kernel refused it",
+            ReleaseReason::KernelServes => "the kernel of a silent agent has it",
             ReleaseReason::KernelLost => "it left the kernel",
             ReleaseReason::HeldForeign => "another node's kernel has it from somebody else",
         };

@@ -66,6 +66,8 @@ pub struct Probe {
     pub next: Time,
     /// What came.
     pub answer: Option<Answer>,
+    /// Since when this node hears nothing on the link, if the questions of this attempt met that.
+    pub deaf: Option<Time>,
     /// Answers that do not count any more: a member that holds nothing, proxy ARP, policy Off.
     pub ignored: Vec<Mac>,
 }
@@ -91,7 +93,7 @@ impl Probe {
     /// Begins now.
     #[must_use]
     pub const fn new(cause: ClaimReason, total: u8, interval: Duration, now: Time) -> Self {
-        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, ignored: Vec::new() }
+        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, deaf: None, ignored: Vec::new() }
     }
 
     /// What is due.
@@ -114,10 +116,12 @@ impl Probe {
         }
     }
 
-    /// Answers of these hardware addresses do not count: go on as if none had come.
+    /// Answers of these hardware addresses do not count: go on as if none had come. What others answered meanwhile did
+    /// not count, so the link is asked again at least twice.
     pub fn dismiss(&mut self, macs: impl IntoIterator<Item = Mac>, now: Time) {
         self.ignored.extend(macs);
         self.answer = None;
+        self.sent = self.sent.min(self.total.saturating_sub(2));
         self.next = now;
     }
 }
@@ -146,6 +150,18 @@ mod tests {
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         assert_eq!(probe.step(start + ms(40)), Next::Send);
         assert_eq!(probe.next, start + ms(45));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_count_hides_no_other() {
+        let start = Time::from_micros(0);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        for at in [0, 10, 20] {
+            assert_eq!(probe.step(start + ms(at)), Next::Send);
+        }
+        probe.dismiss([Mac([2, 0, 0, 0, 0, 1])], start + ms(25));
+        let steps: Vec<_> = [25, 35, 45].into_iter().map(|at| probe.step(start + ms(at))).collect();
+        assert_eq!(steps, [Next::Send, Next::Send, Next::Free]);
     }
 
     #[test]

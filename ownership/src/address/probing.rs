@@ -17,8 +17,12 @@ use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::ms;
 use crate::wire::{ClaimAnswer, Frame};
 
-/// If this node does not hear, how often to look again.
+/// If this node does not hear, how often to look again,
 const DEAF: Duration = ms(20);
+/// from when on more seldom,
+const LONG_DEAF: Duration = ms(1000);
+/// and how often then.
+const DEAF_AGAIN: Duration = ms(100);
 /// The loser of a contention waits so long (RFC 5227 2.1.1, shortened); so does a node after each further answer of a
 /// foreign host.
 const CONTENTION: Duration = ms(500);
@@ -28,6 +32,8 @@ const CONTENTION_SPREAD: usize = 500;
 const BACKOFF: Duration = ms(5000);
 /// An agent that is silent for so long, on a node that does not qualify any more, loses the address.
 const OVERRIDE: Duration = ms(10_000);
+/// The kernel of a silent agent may take so long to answer, where no shorter time is known.
+const ROUND_TRIP: Duration = ms(500);
 /// An owner whose hardware address on the link was not heard is asked at so many of those in its Lease.
 const MACS: usize = 4;
 
@@ -65,6 +71,9 @@ impl Step<'_, '_> {
     }
 
     fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
+        if let Some(look) = self.entry.look.as_mut().filter(|_| to.is_none()) {
+            look.asked = look.asked.saturating_add(1);
+        }
         self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
     }
 
@@ -101,15 +110,28 @@ impl Step<'_, '_> {
 
     /// Nobody answered.
     fn probes_unanswered(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
+        let now = self.context.now();
         if !self.context.hears(spec.link, HEARING) {
-            // The fault may be on this side. What was asked so far proves nothing.
+            // The fault may be on this side. What was asked so far proves nothing; as long as nothing is heard, only
+            // witnesses are asked.
             self.context.ask_witnesses(spec.link);
-            probe.next = self.context.now() + DEAF;
-            probe.sent = probe.sent.min(probe.total.saturating_sub(2));
+            let deaf = *probe.deaf.get_or_insert(now);
+            probe.next = now + if now.since(deaf) < LONG_DEAF { DEAF } else { DEAF_AGAIN };
             return State::Probing(probe);
         }
-        let presence = self.former_owner().map(|owner| self.context.detector.presence(&owner, spec.link));
-        let answers = presence.is_some_and(|presence| presence.answer.is_some_and(|at| at >= probe.began));
+        if probe.deaf.take().is_some() {
+            (probe.sent, probe.next) = (0, now);
+            return State::Probing(probe);
+        }
+        let owner = self.former_owner();
+        let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
+        let answers = answer.is_some_and(|at| at >= probe.began);
+        let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
+        if probe.cause == ClaimReason::AgentSilent && !gone && now.since(probe.began) < self.patience() {
+            // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
+            probe.next = now + probe.interval;
+            return State::Probing(probe);
+        }
         if answers && probe.total < EXTRA {
             // The owner's kernel lives: make sure that the address is really gone from it.
             probe.total = EXTRA;
@@ -117,6 +139,11 @@ impl Step<'_, '_> {
         }
         self.report_probe(ProbeResult::Free);
         self.claim(spec, probe.cause)
+    }
+
+    /// How long the kernel of a silent agent has to answer.
+    fn patience(&self) -> Duration {
+        self.entry.round_trip.map_or(ROUND_TRIP, |known| (known * 4).min(ROUND_TRIP))
     }
 
     /// A member's kernel answers, and its agent cannot be asked.
@@ -134,6 +161,9 @@ impl Step<'_, '_> {
         }
         if !self.serves_unasked(spec, node) {
             return self.strict_arp_needed(node, false, probe);
+        }
+        if let Some(Answer::Member { since, .. }) = &probe.answer {
+            self.entry.round_trip = Some(since.since(probe.began));
         }
         self.report_probe(ProbeResult::KernelServes);
         self.back_off(self.look_interval(node))
@@ -193,11 +223,14 @@ impl Step<'_, '_> {
                 self.report_probe(ProbeResult::Held);
                 State::Idle
             }
-            ClaimAnswer::HeldForeign => self.conflict_on_node(node, probe),
+            // Where it is no reason to step back, its answers on the link do not count, and what it says is reported once.
+            ClaimAnswer::HeldForeign if asked || self.context.policy.conflicts == ConflictPolicy::Enforce => {
+                self.conflict_on_node(node, probe)
+            }
             ClaimAnswer::HeldRemote | ClaimAnswer::Nothing if asked => {
                 self.strict_arp_needed(node, answer == ClaimAnswer::HeldRemote, probe)
             }
-            ClaimAnswer::HeldRemote | ClaimAnswer::Nothing => State::Probing(probe),
+            ClaimAnswer::HeldForeign | ClaimAnswer::HeldRemote | ClaimAnswer::Nothing => State::Probing(probe),
         }
     }
 

@@ -26,6 +26,7 @@
 //! | | the kernel refuses it | `Waiting` (5 s) | `Step::add_failed` |
 //! | | a member says twice, a second apart, that its kernel has it from somebody else; policy Enforce | `Waiting` (5 s) | `Step::held_foreign` |
 //! | | this node does not qualify, and a member of another version announces it | `Idle` | `Step::other_version_announces` |
+//! | | a kernel answers for it whose agent is silent and had claimed it | `Waiting` (250 ms) | `Step::kernel_answers_while_owned` |
 //! | | it left the kernel, and the claim is confirmed | `Owned`, added again | `Step::kernel_lost` |
 //! | | it left the kernel, and the claim may be lost | `Probing`; `Waiting` after a pause | `Step::kernel_lost` |
 //! | | its successor claims it | `Idle` | `Step::dispute`, `Step::claim_reply_while_owned` |
@@ -116,6 +117,8 @@ pub(super) struct Announcing {
     pub made: usize,
     /// When the next is due.
     pub next: Option<Time>,
+    /// When the next has its turn on the link, if it was late for that.
+    pub granted: Option<Time>,
 }
 
 /// Whether others claim an address of this node.
@@ -202,7 +205,7 @@ impl Owned {
         let next = if announce { Some(now) } else { None };
         Self {
             epoch,
-            announcing: Announcing { since: now, made: 0, next },
+            announcing: Announcing { since: now, made: 0, next, granted: None },
             dispute: Dispute::None,
             handover: Handover::None,
             defended: None,
@@ -212,7 +215,7 @@ impl Owned {
 
     /// Begins the announcements anew.
     pub const fn announce_again(&mut self, now: Time) {
-        self.announcing = Announcing { since: now, made: 0, next: Some(now) };
+        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None };
     }
 
     /// Whether it is out of this node's kernel, on its way to a successor.

@@ -82,12 +82,6 @@ impl Addresses {
         }
     }
 
-    /// How many addresses this node knows of.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Whether this node knows of the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

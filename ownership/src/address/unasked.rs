@@ -26,8 +26,8 @@ const UNNAMED: Duration = ms(2000);
 const APART: Duration = ms(2000);
 /// Between two looks at an address of a member that speaks another version, at least.
 const SELDOM: Duration = ms(5000);
-/// And per address that this node knows of, so that it sends no more than ten questions a second.
-const SELDOM_EACH: Duration = ms(100);
+/// Between two looks at an address that a silent agent's kernel serves, at least.
+const LOOK: Duration = ms(250);
 
 /// What the answer of a kernel is worth.
 enum Standing {
@@ -103,12 +103,8 @@ impl Step<'_, '_> {
         if claims || named || blind || !known { Standing::Serves } else { Standing::Nothing }
     }
 
-    /// When to look again at an address that this member's kernel serves.
+    /// When to look again at an address that this member's kernel serves, as far as the budget of looks allows.
     pub fn look_interval(&self, node: &NodeId) -> Duration {
-        if self.speaks_other_version(node) && self.entry.unnamed.is_none() {
-            let known = u32::try_from(self.context.known).unwrap_or(u32::MAX);
-            return SELDOM.max(SELDOM_EACH * known);
-        }
-        self.context.look_interval(node)
+        if self.speaks_other_version(node) && self.entry.unnamed.is_none() { SELDOM } else { LOOK }
     }
 }

@@ -1,7 +1,7 @@
 //! Members, links and this node as the choice of an owner sees them.
 
 use crate::address::candidates::{Candidates, Contender, Rank};
-use crate::detector::{Detector, LINK_SILENT};
+use crate::detector::Detector;
 use crate::io::ClaimReason;
 use crate::membership::Membership;
 use crate::model::link::LinkId;
@@ -57,7 +57,7 @@ impl View<'_> {
             let able = alive
                 && member.is_able()
                 && !self.detector.has_alarm(node, spec.link)
-                && !(member.has(BROKEN) && self.is_silent_on(node, spec.link));
+                && !(member.has(BROKEN) && self.detector.is_silent_on(node, spec.link, self.now));
             // Of a member that was never heard nothing is known; it counts as excluded if this node is. One that speaks
             // another version serves what this node is excluded from.
             let unknown = member.heard.is_none() && !other;
@@ -73,10 +73,6 @@ impl View<'_> {
             contenders.push(Contender { node: self.members.own().clone(), able, excluded: self.eligibility.excluded });
         }
         contenders
-    }
-
-    fn is_silent_on(&self, node: &NodeId, link: LinkId) -> bool {
-        !self.now.is_within(self.detector.presence(node, link).answer, LINK_SILENT)
     }
 
     /// Why a claimant must be assumed gone; nothing if it must not.

@@ -1,6 +1,8 @@
 //! Idle and waiting: an address that this node does not have.
 
+use crate::address::budget::ANNOUNCED;
 use crate::address::decision::{Attempt, Decision};
+use crate::address::entry::Look;
 use crate::address::probe::Probe;
 use crate::address::state::State;
 use crate::address::step::Step;
@@ -25,15 +27,36 @@ impl Step<'_, '_> {
         if self.entry.in_kernel && (self.entry.spec.is_some() || self.context.startup.addresses_listed) {
             self.remove();
         }
-        let Decision::Claim(Attempt { at, cause, probes, from }) = self.decide() else { return State::Idle };
+        let Decision::Claim(Attempt { at, cause, probes, from }) = self.decide() else {
+            self.entry.look = None;
+            return State::Idle;
+        };
         let at = waiting.map_or(at, |waiting| waiting.min(at));
         let until = backoff.map_or(at, |backoff| backoff.max(at));
+        let until = if until > now { until } else { self.turn(cause, probes) };
         if until > now { State::Waiting { until } } else { self.begin(cause, probes, from) }
+    }
+
+    /// When an attempt has its turn on the link.
+    fn turn(&mut self, cause: ClaimReason, probes: u8) -> Time {
+        let now = self.context.now();
+        let Some(link) = self.link() else { return now };
+        let (asked, turn) = match &self.entry.look {
+            Some(look) if look.cause == cause => (Some(look.asked), look.turn),
+            Some(_) | None => (None, None),
+        };
+        let turn = turn.unwrap_or_else(|| match asked {
+            None => self.context.budget.first(link, u32::from(probes) + ANNOUNCED, now),
+            Some(asked) => self.context.budget.further(link, asked.max(1), now),
+        });
+        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), turn: Some(turn) });
+        turn
     }
 
     /// Begins to ask the link.
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
+        self.entry.look = Some(Look { cause, asked: 0, turn: None });
         let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that
         // nobody claims the address may mean that it has not heard of the owner yet, which takes some rumours in a large
@@ -42,7 +65,7 @@ impl Step<'_, '_> {
         if spec.skip_probe && self.address.is_ipv6() && unclaimed && self.is_first_choice() {
             return self.claim(&spec, cause);
         }
-        self.context.ask_witnesses(spec.link);
+        self.context.make_sure_to_hear(spec.link);
         self.probing(Probe::new(cause, probes, self.context.policy.probe_interval, self.context.now()))
     }
 }

@@ -10,7 +10,8 @@ use crate::detector::alarms::Alarms;
 use crate::detector::link_state::{CheckResult, LinkState};
 use crate::detector::presence::{Presence, Presences};
 use crate::detector::ring::{Watch, watches};
-use crate::detector::times::{ROUND, SILENT};
+use crate::detector::times::Times;
+use crate::io::FailureDetection;
 use crate::membership::{Gossip, Membership};
 use crate::model::link::{Link, LinkId};
 use crate::model::node::{Mac, NodeId};
@@ -28,6 +29,7 @@ pub struct Detector {
     pub(super) watches: Vec<Watch>,
     /// Members, alarms or links changed since the watches were chosen.
     pub(super) ring_changed: bool,
+    pub(super) times: Times,
     next_round: Time,
     /// When everything that could contradict a suspicion is asked next.
     pub(super) next_burst: Option<Time>,
@@ -45,10 +47,16 @@ impl Detector {
             alarms: Alarms::new(),
             watches: Vec::new(),
             ring_changed: true,
+            times: Times::of(FailureDetection::Normal),
             next_round: now,
             next_burst: None,
             lonely: 0,
         }
+    }
+
+    /// How soon silence counts, from now on.
+    pub const fn set_failure_detection(&mut self, setting: FailureDetection) {
+        self.times = Times::of(setting);
     }
 
     // ---- links ----
@@ -139,7 +147,13 @@ impl Detector {
     /// Whether a member answers on any link at the moment.
     #[must_use]
     pub fn answers_somewhere(&self, node: &NodeId, now: Time) -> bool {
-        self.presences.of(node).any(|presence| now.is_within(presence.answer, SILENT))
+        self.presences.of(node).any(|presence| now.is_within(presence.answer, self.times.silent))
+    }
+
+    /// Whether a member does not answer on a link that it is asked on in each round.
+    #[must_use]
+    pub fn is_silent_on(&self, node: &NodeId, link: LinkId, now: Time) -> bool {
+        !now.is_within(self.presence(node, link).answer, self.times.silent)
     }
 
     /// Whether a member is under alarm on a link.
@@ -220,7 +234,7 @@ impl Detector {
     /// Begins a round; returns the members to ping. Whom this node watches is chosen anew at most once per round.
     pub fn begin_round(&mut self, gossip: &mut Gossip<'_>) -> BTreeSet<NodeId> {
         let now = gossip.now;
-        self.next_round = now + ROUND;
+        self.next_round = now + self.times.round;
         if std::mem::take(&mut self.ring_changed) {
             let present = std::mem::take(&mut self.watches);
             for (id, state) in &self.links {

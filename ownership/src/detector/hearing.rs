@@ -22,8 +22,10 @@ use crate::model::time::{Time, ms};
 const ALONE: Duration = ms(1000);
 /// A gateway that never answered counts as a witness for so long after the link came up.
 const GATEWAY: Duration = ms(3000);
-/// Witnesses are not asked more often than this.
+/// Witnesses are not asked more often than this,
 const ASK_INTERVAL: Duration = ms(10);
+/// and if none has answered for [`ALONE`], not more often than this: up to four questions go to everybody on the link.
+const ASK_SELDOM: Duration = ms(400);
 /// So many gateways, and as many hosts, are asked at a time.
 const HOSTS: usize = 2;
 /// So many members are asked at a time.
@@ -39,10 +41,13 @@ impl Detector {
     /// Asks some witnesses on a link, all but this member.
     pub fn ask_witnesses(&mut self, id: LinkId, except: Option<&NodeId>, gossip: &mut Gossip<'_>) {
         let now = gossip.now;
-        let Some(state) = self.links.get_mut(&id).filter(|state| !now.is_within(state.asked, ASK_INTERVAL)) else {
+        let Some(state) = self.links.get_mut(&id) else { return };
+        let in_vain = state.unanswered.is_some_and(|since| now.since(since) >= ALONE);
+        if now.is_within(state.asked, if in_vain { ASK_SELDOM } else { ASK_INTERVAL }) {
             return;
-        };
+        }
         state.asked = Some(now);
+        state.unanswered = state.unanswered.or(Some(now));
         let mut targets: Vec<_> = state.link.gateways.iter().take(HOSTS).copied().collect();
         targets.extend(state.witnesses(now).take(HOSTS));
         for target in targets {
@@ -87,6 +92,7 @@ impl LinkState {
         let gateway = !self.link.gateways.is_empty() && !nowhere;
         let witness = self.witnesses(now).next().is_some();
         let lone = !witness && !gateway && known <= 1;
-        lone && self.link.carrier && up >= ALONE && !now.is_within(self.answer, ALONE)
+        let answered = now.is_within(self.answer, ALONE) || !members.is_lonely(now, ALONE);
+        lone && self.link.carrier && up >= ALONE && !answered
     }
 }

@@ -53,6 +53,8 @@ pub struct LinkState {
     pub(super) gateway_answered: bool,
     /// When witnesses were last asked.
     pub(super) asked: Option<Time>,
+    /// Since when they are asked without any answer.
+    pub(super) unanswered: Option<Time>,
     /// Whether it was reported that nothing answers.
     pub(super) deaf_reported: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
@@ -68,6 +70,7 @@ impl LinkState {
             broken: false,
             gateway_answered: false,
             asked: None,
+            unanswered: None,
             deaf_reported: false,
             witnesses: VecDeque::new(),
             check: None,
@@ -79,6 +82,7 @@ impl LinkState {
             self.since = now;
             self.gateway_answered = false;
             self.answer = None;
+            self.unanswered = None;
             if link.carrier {
                 self.broken = false;
             }
@@ -90,6 +94,7 @@ impl LinkState {
     pub(super) fn answered(&mut self, by: IpAddr, now: Time) -> bool {
         let repaired = self.broken && self.link.carrier;
         self.answer = Some(now);
+        self.unanswered = None;
         self.gateway_answered |= self.link.gateways.contains(&by);
         self.deaf_reported = false;
         self.broken = self.broken && !self.link.carrier;

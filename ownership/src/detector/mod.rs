@@ -1,7 +1,8 @@
 //! Failure detection per member and link, and whether this node hears at all.
 //!
-//! On each subnet the members form a ring; the three live nodes next to a member watch it. They ask it every 100 ms, by
-//! an authenticated ping and by a link question that its kernel answers without the agent.
+//! On each subnet the members form a ring; the three live nodes next to a member watch it. They ping it every 100 ms.
+//! A link question, which its kernel answers without the agent, goes out every 2 s as long as pings cross the link and are
+//! answered, else every 100 ms too.
 //!
 //! | Ping | Link | Then |
 //! |---|---|---|
@@ -35,4 +36,4 @@ mod times;
 pub use detector::Detector;
 pub use link_state::{HEARING, LinkState};
 pub use presence::Presence;
-pub use times::{LINK_SILENT, ROUND};
+pub use times::ROUND;

@@ -30,6 +30,10 @@ pub(super) struct Watch {
     pub subnet: IpNetwork,
     /// Since when the member is suspected.
     pub suspected: Option<Time>,
+    /// When it was last asked on the link.
+    pub asked: Option<Time>,
+    /// Since when it is asked there without an answer.
+    pub unanswered: Option<Time>,
 }
 
 /// Whom this node watches on a link; suspicions of the present watches go on.
@@ -64,6 +68,8 @@ pub(super) fn watches(id: LinkId, link: &Link, members: &Membership, alarms: &Al
             address: place.address,
             subnet: place.subnet,
             suspected: old.and_then(|old| old.suspected),
+            asked: old.and_then(|old| old.asked),
+            unanswered: old.and_then(|old| old.unanswered),
         });
     }
     watches

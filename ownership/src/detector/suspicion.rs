@@ -8,18 +8,16 @@ use ipnetwork::IpNetwork;
 
 use crate::detector::detector::Detector;
 use crate::detector::ring::Watch;
-use crate::detector::times::{LINK_SILENT, SILENT};
 use crate::io::Notification;
 use crate::membership::{Gossip, ping_number};
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::time::{Time, ms};
-use crate::wire::Frame;
+use crate::wire::{BROKEN, Frame};
 
-/// How long others are asked before the alarm.
-const BURST: Duration = ms(60);
-/// Between two such questions.
-const BURST_INTERVAL: Duration = ms(15);
+/// A member that answers pings across the link is asked there so often: this node watches three, which makes one and a
+/// half questions a second.
+const SELDOM: Duration = ms(2000);
 /// Only a node that was answered within so long accuses another.
 const HEARING: Duration = ms(200);
 
@@ -34,14 +32,38 @@ struct OffLink {
 impl Detector {
     /// The rest of a round: asks the watched members on their links, and suspects those that are silent.
     pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
-        for watch in &self.watches {
-            self.reach(watch.link, watch.address, Some(&watch.node), gossip);
-        }
+        self.ask_watched(gossip);
         let broken = self.links.iter().filter(|(_, state)| state.broken && state.link.carrier);
         for link in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.ask_witnesses(link, None, gossip);
         }
         self.suspect(gossip);
+    }
+
+    /// Asks the watched members on their links: in each round as long as an answer is missing there, or a ping that
+    /// crosses the link; else seldom.
+    fn ask_watched(&mut self, gossip: &mut Gossip<'_>) {
+        let now = gossip.now;
+        for watch in &mut self.watches {
+            let Some(member) = gossip.members.get(&watch.node) else { continue };
+            let presence = self.presences.get(&watch.node, watch.link);
+            if presence.answer.max(presence.indirect) > watch.unanswered {
+                watch.unanswered = None;
+            }
+            let link = self.links.get(&watch.link);
+            let crosses = member.endpoint().is_some_and(|to| link.is_some_and(|state| state.link.contains(to.ip())));
+            let pinged = crosses
+                && now.is_within(member.ack, self.times.round * 3 / 2)
+                && watch.unanswered.is_none()
+                && !member.has(BROKEN);
+            let given_up = self.alarms.is_raised(&watch.node, watch.link);
+            if (pinged || given_up) && now.is_within(watch.asked, SELDOM) {
+                continue;
+            }
+            watch.asked = Some(now);
+            watch.unanswered = watch.unanswered.or(Some(now));
+            gossip.out.reach(watch.link, watch.address, presence.mac);
+        }
     }
 
     /// Who is silent, and how.
@@ -58,13 +80,16 @@ impl Detector {
             let carrier = self.links.get(&watch.link).is_some_and(|state| state.link.carrier);
             let suspected = if self.has_alarm(&watch.node, watch.link) || !carrier {
                 None
-            } else if now.since(last) >= SILENT {
+            } else if now.since(last) >= self.times.silent {
                 if watch.suspected.is_none() {
                     self.next_burst = Some(now);
                 }
                 watch.suspected.or(Some(now))
             } else {
-                if now.is_within(ack, SILENT) && link.is_some_and(|link| now.since(link) >= LINK_SILENT) {
+                let unanswered = watch.unanswered.filter(|since| link.is_some_and(|link| link < *since));
+                if now.is_within(ack, self.times.silent)
+                    && unanswered.is_some_and(|since| now.since(since) >= self.times.silent)
+                {
                     let Watch { node, link, address, subnet, .. } = watch;
                     let node = node.clone();
                     off_link.push(OffLink { node, link: *link, address: *address, subnet: *subnet });
@@ -106,9 +131,9 @@ impl Detector {
             let Some(member) = gossip.members.get(&watch.node) else { continue };
             let presence = self.presences.get(&watch.node, watch.link);
             let last = member.last_ack().max(presence.answer).max(presence.indirect);
-            if last.is_some_and(|last| now.since(last) < SILENT) {
+            if last.is_some_and(|last| now.since(last) < self.times.silent) {
                 watch.suspected = None;
-            } else if now.since(suspected) >= BURST {
+            } else if now.since(suspected) >= self.times.burst {
                 watch.suspected = None;
                 silent.push((watch.node.clone(), watch.link, watch.subnet));
             } else {
@@ -116,7 +141,7 @@ impl Detector {
             }
         }
         for (node, link, address) in open {
-            self.next_burst = Some(now + BURST_INTERVAL);
+            self.next_burst = Some(now + self.times.burst_interval);
             let peer = gossip.members.get(&node).and_then(|member| member.peer.as_ref());
             let endpoints = peer.map(|peer| peer.endpoints.clone());
             for to in endpoints.unwrap_or_default() {
@@ -152,7 +177,7 @@ impl Detector {
         let (link, Some(member)) = (*link, gossip.members.get(owner)) else { return false };
         let last = member.ack.max(self.presence(owner, link).answer);
         // It answered after the others' last question: they are wrong, or it died later.
-        !gossip.now.is_within(last, SILENT) && self.raise(owner, link, false, gossip)
+        !gossip.now.is_within(last, self.times.silent) && self.raise(owner, link, false, gossip)
     }
 
     /// Raises an alarm and reports it; returns whether there was none.

@@ -68,6 +68,8 @@ pub enum Event {
     },
     /// What to do about foreign hosts.
     Policy(ConflictPolicy),
+    /// How soon a member that is silent is believed gone, from now on.
+    FailureDetection(FailureDetection),
     /// When to announce, after claiming.
     Announcements(Vec<Duration>),
     /// The Secret changed.
@@ -121,4 +123,18 @@ pub enum ConflictPolicy {
     Warn,
     /// Claim, and report nothing.
     Off,
+}
+
+/// How soon a member that is silent is believed gone (`spec.local.failureDetection`). Only the watcher's setting counts,
+/// so nodes may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureDetection {
+    /// Alarm after about 200 ms, with twice the pings. Not for virtual machines or busy nodes: an agent that waits for a
+    /// processor for so long is taken for dead, and its addresses move if its kernel does not answer either.
+    Fast,
+    /// Alarm after about 400 ms.
+    #[default]
+    Normal,
+    /// Alarm after about 1.3 s: for Wi-Fi and overcommitted virtual machines.
+    Relaxed,
 }

@@ -13,6 +13,6 @@ mod notification;
 mod output;
 
 pub use action::{Action, ProbeKind};
-pub use event::{ConflictPolicy, Event, KernelHolding, NeighborFrame, Stop};
+pub use event::{ConflictPolicy, Event, FailureDetection, KernelHolding, NeighborFrame, Stop};
 pub use notification::{ClaimReason, Notification, ProbeResult, ReleaseReason};
 pub use output::Output;

@@ -153,6 +153,8 @@ pub enum ReleaseReason {
     KernelLost,
     /// A member's kernel has it from somebody else.
     HeldForeign,
+    /// A member's kernel still answers for it, and its agent is silent.
+    KernelServes,
 }
 
 /// The result of asking the link.

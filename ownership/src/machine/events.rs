@@ -58,6 +58,7 @@ impl Machine {
                 self.update_flags();
             }
             Event::Policy(conflicts) => self.policy.conflicts = conflicts,
+            Event::FailureDetection(setting) => self.detector.set_failure_detection(setting),
             Event::Announcements(schedule) => self.policy.announcements = schedule,
             Event::Keys(keys) => self.session.rekey(keys),
             Event::Stop(stop) => {

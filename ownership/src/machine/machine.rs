@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::address::{Addresses, Context, View};
+use crate::address::{Addresses, Budget, Context, View};
 use crate::claims::Claims;
 use crate::detector::Detector;
 use crate::io::{Action, Event, Output};
@@ -33,6 +33,7 @@ pub struct Machine {
     pub(super) eligibility: Eligibility,
     pub(super) startup: Startup,
     pub(super) holdings: KernelHoldings,
+    pub(super) budget: Budget,
     /// Whether it was reported that a leaving node has handed everything over.
     pub(super) left: bool,
     pub(super) out: Output,
@@ -42,7 +43,10 @@ impl Machine {
     /// A machine that starts now. The seed is random; the same seed and events give the same actions.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Time) -> Self {
-        let Config { node, boot, keys, policy, announcements, probe_interval } = config;
+        let Config { node, boot, keys, policy, announcements, probe_interval, frames_per_second, failure_detection } =
+            config;
+        let mut detector = Detector::new(now);
+        detector.set_failure_detection(failure_detection);
         Self {
             now,
             rng: Rng::new(seed),
@@ -50,12 +54,13 @@ impl Machine {
             members: Membership::new(node, 1, now),
             indirect: IndirectPings::default(),
             claims: Claims::default(),
-            detector: Detector::new(now),
+            detector,
             addresses: Addresses::default(),
             policy: Policy::new(policy, announcements, probe_interval),
             eligibility: Eligibility::default(),
             startup: Startup::new(now),
             holdings: KernelHoldings::default(),
+            budget: Budget::new(frames_per_second),
             left: false,
             out: Output::default(),
         }
@@ -127,7 +132,7 @@ impl Machine {
             eligibility: &self.eligibility,
             startup: &self.startup,
             holdings: &self.holdings,
-            known: self.addresses.count(),
+            budget: &mut self.budget,
         };
         call(&mut self.addresses, &mut context)
     }

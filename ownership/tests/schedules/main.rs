@@ -32,8 +32,11 @@ use schedule::{Draw, schedule};
 ///
 /// The second draw's two: an agent that started without API server kept an address beside a stronger claim; the row
 /// `an_agent_that_starts_without_api_yields` shows it without chance.
-const REGRESSIONS: &[(Draw, &[u64])] =
-    &[(Draw::First, &[35, 55, 219, 579, 682, 918, 1241, 1317, 1690, 6964]), (Draw::Second, &[2430, 4856])];
+const REGRESSIONS: &[(Draw, &[u64])] = &[
+    (Draw::First, &[35, 55, 219, 579, 682, 918, 1241, 1317, 1690, 6964]),
+    (Draw::Second, &[2430, 4856]),
+    (Draw::Fourth, &[204, 481, 3534, 5877, 8475, 8711, 9693, 49745]),
+];
 
 /// Up to `EAGER` members claims are sent to everybody, beyond that they travel by rumour; in the last two most members are
 /// heard of seldom.

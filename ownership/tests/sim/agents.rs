@@ -7,6 +7,7 @@ use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFr
 
 use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
+use super::setup::Setup;
 
 impl Cluster {
     pub fn power_on(&mut self, node: usize) {
@@ -49,7 +50,14 @@ impl Cluster {
         state.boots += 1;
         let boot = BootId(state.boots * 1000 + u128::try_from(node).unwrap());
         let probe_interval = self.setup.probe_interval;
-        let config = Config { probe_interval, ..Config::new(state.id.clone(), boot, Keys::new(&[7; 32], None)) };
+        let key = [if state.wrong_key { 8 } else { 7 }; 32];
+        let Setup { frames_per_second, failure_detection, .. } = self.setup;
+        let config = Config {
+            probe_interval,
+            frames_per_second,
+            failure_detection,
+            ..Config::new(state.id.clone(), boot, Keys::new(&key, None))
+        };
         state.machine = Some(Machine::new(config, seed, self.now));
         state.version = 0;
         let found: Vec<_> = state.kernel.iter().map(|a| (*a, state.file.get(a).copied())).collect();
@@ -200,7 +208,10 @@ impl Cluster {
                     self.transmit(node, host, segment, Event::Datagram { from, bytes });
                 }
             }
-            Action::Probe { link, target, to, kind } => self.probe(node, link, target, to, kind),
+            Action::Probe { link, target, to, kind } => {
+                self.count_question(node, to);
+                self.probe(node, link, target, to, kind);
+            }
             Action::Add { address, .. } => {
                 self.note(format!("{node}: add {address}"));
                 if self.nodes[node].refuses {
@@ -221,6 +232,7 @@ impl Cluster {
             Action::Renew => {}
             Action::Announce { address, .. } => {
                 self.announced += 1;
+                self.count_announcement(node);
                 for other in 0..self.nodes.len() {
                     if other != node {
                         let frame = NeighborFrame::Announcement(address);

@@ -14,6 +14,7 @@ use ownership::{
 
 use super::addressing::{CLIENT, GATEWAY, own, vip};
 use super::digest::Digest;
+use super::frames::Frames;
 use super::measure::Measure;
 use super::network::{Network, Port};
 use super::setup::{Family, Setup};
@@ -22,6 +23,8 @@ pub struct Node {
     pub id: NodeId,
     pub machine: Option<Machine>,
     pub powered: bool,
+    /// Its agent has another gossip key than the others.
+    pub wrong_key: bool,
     pub paused: bool,
     pub buffered: VecDeque<Event>,
     pub kernel: BTreeSet<IpAddr>,
@@ -112,6 +115,8 @@ pub struct Cluster {
     pub unlisted: BTreeSet<(usize, NodeId)>,
     /// Announcements made.
     pub announced: u64,
+    /// What each node sent, by second.
+    pub frames: BTreeMap<(usize, u64), Frames>,
     /// No datagram passes anywhere.
     pub block_udp: bool,
     /// Only where somebody asks for it: it reads every byte that is sent.
@@ -126,6 +131,7 @@ impl Cluster {
             id: NodeId::new(&format!("node-{number}")).unwrap(),
             machine: None,
             powered: false,
+            wrong_key: false,
             paused: false,
             buffered: VecDeque::new(),
             kernel: BTreeSet::new(),
@@ -179,6 +185,7 @@ impl Cluster {
             most_adds: 0,
             unlisted: BTreeSet::new(),
             announced: 0,
+            frames: BTreeMap::new(),
             block_udp: false,
             digest: None,
             setup,

@@ -6,8 +6,10 @@ mod agents;
 mod api_server;
 mod clock;
 pub mod cluster;
+mod counting;
 mod digest;
 mod faults;
+mod frames;
 pub mod measure;
 pub mod network;
 mod observe;
@@ -19,4 +21,6 @@ pub mod versions;
 pub use cluster::Cluster;
 #[allow(unused_imports, reason = "only one of the two programs compares builds")]
 pub use digest::Digest;
+#[allow(unused_imports, reason = "only one of the two programs counts frames")]
+pub use frames::Frames;
 pub use setup::{Family, Setup};

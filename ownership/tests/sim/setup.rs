@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ownership::this_node;
+use ownership::{FailureDetection, this_node};
 
 /// Which addresses a cluster has: of nodes, gateway, client, gossip, and Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,8 @@ pub struct Setup {
     pub skip_probe: bool,
     pub client: bool,
     pub probe_interval: Duration,
+    pub frames_per_second: u32,
+    pub failure_detection: FailureDetection,
     pub seed: u64,
 }
 
@@ -65,6 +67,8 @@ impl Default for Setup {
             skip_probe: false,
             client: true,
             probe_interval: this_node::PROBE_INTERVAL,
+            frames_per_second: 2000,
+            failure_detection: FailureDetection::default(),
             seed: 1,
         }
     }

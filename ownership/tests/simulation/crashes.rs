@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ownership::Notification;
+use ownership::{FailureDetection, Notification};
 
-use crate::row::{ms, owner, row, wait};
+use crate::row::{ms, owner, row, seeds, wait};
 use crate::sim::{Cluster, Family, Setup};
 
 #[test]
@@ -162,7 +162,9 @@ fn another_interface() {
 #[test]
 fn hundreds_of_addresses() {
     for family in Family::ALL {
-        let mut cluster = Cluster::settled(Setup { nodes: 2, vips: 1200, family, ..Setup::default() });
+        // What a link may get would hold the last ones up.
+        let setup = Setup { nodes: 2, vips: 1200, family, frames_per_second: 20_000, ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
         let (node, start) = (owner(&cluster, 0), cluster.now);
         cluster.most_adds = 0;
         cluster.cut(node);
@@ -174,5 +176,26 @@ fn hundreds_of_addresses() {
         for number in 0..1200 {
             owner(&cluster, number);
         }
+    }
+}
+
+/// How soon an address is answered again, by setting; at 20 % loss nothing moves with any.
+#[test]
+fn failure_detection_settings() {
+    use FailureDetection::{Fast, Normal, Relaxed};
+    for (setting, median, worst) in [(Fast, 260, 400), (Normal, 450, 650), (Relaxed, 1500, 1900)] {
+        let mut times = Vec::new();
+        for seed in 1..=seeds(20) {
+            let setup = Setup { seed, failure_detection: setting, family: Family::of(seed), ..Setup::default() };
+            let mut cluster = Cluster::settled(setup);
+            wait(&mut cluster, 500);
+            let (node, start) = (owner(&cluster, 0), cluster.now);
+            cluster.cut(node);
+            cluster.run(ms(5000));
+            times.push(cluster.without(cluster.vip(0), start));
+        }
+        times.sort();
+        println!("{setting:?}: median {:?} worst {:?}", times[times.len() / 2], times[times.len() - 1]);
+        assert!(times[times.len() / 2] <= ms(median) && times[times.len() - 1] <= ms(worst), "{setting:?}: {times:?}");
     }
 }

@@ -143,6 +143,7 @@ pub const fn why_word(why: ReleaseReason) -> &'static str {
         ReleaseReason::AddFailed => "addFailed",
         ReleaseReason::KernelLost => "kernelLost",
         ReleaseReason::HeldForeign => "heldForeign",
+        ReleaseReason::KernelServes => "kernelServes",
     }
 }
 
