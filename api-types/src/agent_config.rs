@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::bfd::{BfdConfig, BfdConfigError};
 use crate::interface_name::is_interface_name;
-use crate::lb_node_agent::{AgentLocalSpec, ConflictDetection, GarpConfig, InterfaceAddressConfig};
+use crate::lb_node_agent::{AgentLocalSpec, ConflictDetection, FailureDetection, GarpConfig, InterfaceAddressConfig};
 use crate::names::DUMMY_INTERFACE;
 
 /// Why an LBNodeAgent is refused. The text is shown in the event `ConfigError`.
@@ -162,6 +162,8 @@ pub struct AgentConfig {
     pub announcements: Announcements,
     /// What to do when a foreign host answers for an address.
     pub conflict_detection: ConflictDetection,
+    /// How soon a silent node is believed gone.
+    pub failure_detection: FailureDetection,
     /// Which routers are answered by BFD, and how.
     pub bfd: BfdConfig,
 }
@@ -177,6 +179,7 @@ impl Default for AgentConfig {
             remote: AddressAttributes::REMOTE,
             announcements: Announcements::default(),
             conflict_detection: ConflictDetection::default(),
+            failure_detection: FailureDetection::default(),
             bfd: BfdConfig::default(),
         }
     }
@@ -221,6 +224,7 @@ impl AgentConfig {
             remote: AddressAttributes::new(address_config.dummy_interface.as_ref(), AddressAttributes::REMOTE),
             announcements,
             conflict_detection: spec.conflict_detection.unwrap_or_default(),
+            failure_detection: spec.failure_detection.unwrap_or_default(),
             bfd: spec.bfd.as_ref().map_or_else(|| Ok(BfdConfig::default()), BfdConfig::new)?,
         })
     }

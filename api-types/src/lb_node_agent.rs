@@ -58,6 +58,9 @@ pub struct AgentLocalSpec {
     /// What to do when a host outside the cluster answers for an address. Defaults to `Enforce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_detection: Option<ConflictDetection>,
+    /// How soon a silent node is believed gone, as this node sees it. Defaults to `Normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_detection: Option<FailureDetection>,
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
@@ -88,6 +91,19 @@ pub enum ConflictDetection {
     /// it is quoted; quoted it is still accepted.
     #[serde(alias = "Off")]
     Disabled,
+}
+
+/// How soon a node that is silent is believed gone. Only the setting of the node that watches counts, so nodes may differ.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureDetection {
+    /// After about 0.2 s, with twice the pings. Not for virtual machines or busy nodes: an agent that waits for a processor
+    /// for so long is taken for dead, and its addresses move if its kernel does not answer either.
+    Fast,
+    /// After about 0.3 s.
+    #[default]
+    Normal,
+    /// After about 1.2 s: for Wi-Fi and overcommitted virtual machines.
+    Relaxed,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

@@ -15,7 +15,9 @@ impl Cluster {
     /// # Errors
     /// Something cannot be ended.
     pub fn stop(self) -> Result<()> {
-        stop(self.layout())
+        stop(self.layout())?;
+        remove_root();
+        Ok(())
     }
 
     /// [`Self::stop`] by name, also for what a start left that failed or was killed.
@@ -25,8 +27,16 @@ impl Cluster {
     pub fn stop_named(name: &str) -> Result<()> {
         let layout = Layout::new(name)?;
         let _lock = ClusterLock::acquire(&layout, Duration::from_secs(60))?;
-        stop(&layout)
+        stop(&layout)?;
+        remove_root();
+        Ok(())
     }
+}
+
+/// The directory of all clusters goes with the last of them; as long as there are others, this fails. A start does not
+/// do it: another one may have made the directory just before.
+fn remove_root() {
+    let _ = fs::remove_dir(Layout::root());
 }
 
 /// Ends everything and removes all files.
@@ -34,13 +44,11 @@ pub(crate) fn stop(layout: &Layout) -> Result<()> {
     stop_processes(layout)?;
     let directory = layout.directory();
     match fs::remove_dir_all(&directory) {
-        Ok(()) => (),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
-        Err(error) => return Err(error).doing(|| format!("remove {}", directory.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", directory.display()))
+        }
+        _ => Ok(()),
     }
-    // The directory of all clusters goes with the last of them; as long as there are others, this fails.
-    let _ = fs::remove_dir(Layout::root());
-    Ok(())
 }
 
 /// Ends everything but keeps the files, so that the logs of a failed start can be read.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::ConflictDetection;
-use ownership::{ConflictPolicy, NodeId, Qualified};
+use ownership::{ConflictPolicy, FailureDetection, NodeId, Qualified};
 use runtime::BootTime;
 
 use super::Agent;
@@ -132,8 +132,14 @@ impl Agent {
             ConflictDetection::Warn => ConflictPolicy::Warn,
             ConflictDetection::Disabled => ConflictPolicy::Off,
         });
+        let failure_detection = config.map_or(FailureDetection::default(), |config| match config.failure_detection {
+            api_types::FailureDetection::Fast => FailureDetection::Fast,
+            api_types::FailureDetection::Normal => FailureDetection::Normal,
+            api_types::FailureDetection::Relaxed => FailureDetection::Relaxed,
+        });
         ProtocolSettings {
             policy,
+            failure_detection,
             announcements: config.map_or_else(Vec::new, |config| config.announcements.schedule.clone()),
             selected: config.is_some(),
             excluded: self.cluster.node.as_ref().is_some_and(|node| node.excluded),

@@ -107,6 +107,7 @@ impl Driver {
         let table = Table::open(&start, metrics.clone(), updates.clone())?;
         let config = Config {
             policy: start.settings.policy,
+            failure_detection: start.settings.failure_detection,
             announcements: start.settings.announcements.clone(),
             probe_interval: start.probe_interval,
             frames_per_second: start.frames_per_second,
@@ -307,6 +308,9 @@ impl Driver {
         let before = std::mem::replace(&mut self.settings, settings.clone());
         if before.policy != settings.policy {
             self.dispatch(Event::Policy(settings.policy));
+        }
+        if before.failure_detection != settings.failure_detection {
+            self.dispatch(Event::FailureDetection(settings.failure_detection));
         }
         if before.announcements != settings.announcements {
             self.dispatch(Event::Announcements(settings.announcements));

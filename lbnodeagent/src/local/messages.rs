@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ownership::machine::MemberStatus;
-use ownership::{ConflictPolicy, Keys, NodeId, Notification, Peer};
+use ownership::{ConflictPolicy, FailureDetection, Keys, NodeId, Notification, Peer};
 use tokio::sync::oneshot;
 
 use crate::local::interfaces::LocalInterfaces;
@@ -46,6 +46,8 @@ pub struct Start {
 pub struct ProtocolSettings {
     /// What to do about hosts that are not members.
     pub policy: ConflictPolicy,
+    /// How soon a silent member is believed gone.
+    pub failure_detection: FailureDetection,
     /// When an address is announced, counted from its claim.
     pub announcements: Vec<Duration>,
     /// An LBNodeAgent, or the built-in configuration, applies to this node.
