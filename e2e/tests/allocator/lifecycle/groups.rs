@@ -16,7 +16,7 @@ async fn delete_frees_and_the_longest_waiting_is_served() {
         fixture.allocate(name, "full", address).await;
     }
     fixture.allocation_fails("waits", "full", "exhausted").await;
-    fixture.condition("full", "NearlyFull", "True", "2 addresses in use, 0 free").await;
+    fixture.condition("full", "Full", "True", "Services that wait for an address: 1").await;
     assert!(
         fixture.metric("purelb_address_pool_allocation_rejected_total{pool=\"full\",reason=\"exhausted\"}").await
             >= 1.0
@@ -94,10 +94,13 @@ async fn overlapping_groups_the_later_one_is_refused_also_nested() {
         fixture.event_in(e2e::NAMESPACE, name, "ParseFailed", "overlap").await;
     }
     fixture.allocation_fails("web", "over-b", "unknown pool \"over-b\"").await;
-    // In order by name, not by time; and all groups are checked again when one changes.
+    // The group in force stays, also when another one comes first by name.
     fixture.group("over-0", remote("203.0.113.62-203.0.113.63")).await;
-    fixture.condition("over-a", "Ready", "False", "over-0").await;
+    fixture.condition("over-0", "Ready", "False", "over-a").await;
+    // All groups are checked again when one changes. Of two that were never in force the older one wins.
+    fixture.group("over-a", remote("203.0.113.0-203.0.113.15")).await;
     fixture.condition("over-b", "Ready", "True", "").await;
+    fixture.condition("over-0", "Ready", "False", "over-c").await;
     fixture.has("web", &["203.0.113.16"]).await;
     // Ranges that overlap inside one group.
     let inside = json!([pool("203.0.113.128/28", NETWORK), pool("203.0.113.130-203.0.113.131", NETWORK)]);
