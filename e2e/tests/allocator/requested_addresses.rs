@@ -61,12 +61,12 @@ async fn pinned_all_or_nothing_and_retried_when_freed() {
 async fn pinned_list_does_not_grow() {
     let cluster = installed().await;
     let fixture = with_groups(&cluster, "grow").await;
-    // One address for two families, one of a family that is not wanted, one twice.
+    // One address for two families, one of a family that the Service does not have, one twice.
     let dual = json!({"ipFamilyPolicy": "RequireDualStack"});
     fixture.create("half", &[("addresses", "203.0.113.1,203.0.113.1")], dual).await;
     fixture.create("alien", &[("addresses", "203.0.113.4,2001:db8:6::4")], json!({"ipFamilies": ["IPv4"]})).await;
     fixture.has("half", &["203.0.113.1"]).await;
-    fixture.has("alien", &["203.0.113.4", "2001:db8:6::4"]).await;
+    fixture.fails("alien", "\"2001:db8:6::4\" cannot be given: the Service has IPv4 only").await;
     let versions = async || {
         let of = async |name: &str| fixture.service(name).await.metadata.resource_version;
         [of("half").await, of("alien").await]
