@@ -19,10 +19,10 @@
 //! | `topology` | the hosts of a cluster, their names, addresses and paths |
 //! | `hosts` | namespaces, mounts, cables, services of one host |
 //! | `kubernetes` | the control plane, its credentials, the way to it |
-//! | `routing` | the router (FRR), and BIRD as calico-node configures it |
+//! | `routing` | what the router (FRR) has learned by BGP, and what calico-node does with BIRD |
 //! | `nodes` | a Kubernetes node, and the agent on it |
 //! | `observers` | ARP and neighbour discovery, TCP connections, kernel notifications; the client host |
-//! | `cluster` | a whole cluster: started, found, installed into, stopped |
+//! | `cluster` | a whole cluster: what its hosts consist of, its start, the installation in it, its end |
 //! | `faults` | lost frames, foreign hosts, frozen agents, forged datagrams, a blocked API server |
 //! | `measurement` | many Services at once, memory and processor time |
 //! | [`testing`] | the shared clusters, and helpers of the tests |

@@ -2,7 +2,7 @@
 //!
 //! - `handle`: a running cluster and its hosts.
 //! - `lock`: one process at a time.
-//! - `specs`: what each host is made of.
+//! - `specs`: the addresses, services and configuration files of each host.
 //! - `start`: starts a cluster.
 //! - `stop`: ends a cluster.
 //! - `readiness`: waits until nodes, BGP sessions and agents are ready.

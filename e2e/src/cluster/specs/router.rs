@@ -1,4 +1,4 @@
-//! The top-of-rack router: Debian's FRR, which speaks BGP with each node.
+//! The top-of-rack router: Debian's FRR and its configuration. It speaks BGP with each node.
 
 use std::{fmt::Write, fs};
 
