@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::changes::{announced, enough};
+use crate::changes::{measured_enough, start_announcing};
 use crate::node::{LOCAL, Node, REMOTE, interfaces, local_is_there, remote_is_there};
 use crate::objects::{groups, service};
 use crate::support::{Monitor, add_dummy, addresses, cidrs, eventually, in_namespace, ip, lasts};
@@ -24,7 +24,7 @@ fn a_service_comes_and_goes() {
         assert!(v6.contains("deprecated") && v6.contains("nodad") && v6.contains("noprefixroute"), "{v6}");
         let mut events = Vec::new();
         eventually("events", || {
-            events.extend(node.events());
+            events.extend(node.event_reasons());
             let count = |reason| events.iter().filter(|found| **found == reason).count();
             count("AnnouncingNonLocal") == 2 && count("AnnouncingLocal") == 2
         })
@@ -73,17 +73,17 @@ fn a_restart_moves_nothing() {
             .filter(|line| !line.contains("50.11/24") && !line.contains("50::11/64"))
             .collect();
         assert!(lines.len() == 4 && lines.iter().all(|line| lasts(line, "valid", 180)), "{lines:#?}");
-        // The next run keeps them before it knows anything of the cluster.
+        // The next run keeps them, although it does not know the cluster yet.
         let mut node = Node::start().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(remote_is_there() && local_is_there());
         assert!(node.readiness.get().is_err());
-        node.lists(&groups(), &services).await;
+        node.deliver_lists(&groups(), &services).await;
         eventually("adopted", || addresses("kube-lb0").iter().all(|line| line.contains("valid_lft forever"))).await;
         while !node.state().await.addresses.iter().all(|address| address.announced) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        assert!(node.events().is_empty());
+        assert!(node.event_reasons().is_empty());
         assert_eq!(monitor.deletions(), Vec::<String>::new());
         node.kill();
     });
@@ -103,7 +103,7 @@ fn a_restart_waits_for_the_endpoints() {
         node.kill();
         let node = Node::with(&groups(), &services).await;
         eventually("ready", || node.readiness.get().is_ok()).await;
-        // Longer than it takes to give an address up, and to claim it again.
+        // Longer than it takes to give up an address and to claim it again.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         node.endpoints("local", &["n1"]).await;
         while !node.state().await.addresses.iter().all(|address| address.announced) {
@@ -114,7 +114,7 @@ fn a_restart_waits_for_the_endpoints() {
 }
 
 #[test]
-fn what_nobody_wants_any_more_is_swept_once_the_lists_are_complete() {
+fn addresses_without_a_service_are_removed_once_the_lists_are_complete() {
     in_namespace(|| async {
         interfaces();
         let node = Node::with(&groups(), &[service("routed", REMOTE), service("local", LOCAL)]).await;
@@ -124,9 +124,9 @@ fn what_nobody_wants_any_more_is_swept_once_the_lists_are_complete() {
         let node = Node::start().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(local_is_there() && cidrs("kube-lb0").len() == 3);
-        node.lists(&groups(), &[]).await;
+        node.deliver_lists(&groups(), &[]).await;
         // Somebody else's address stays.
-        eventually("swept", || cidrs("kube-lb0") == ["198.51.100.1/32"] && cidrs("eth0").len() == 2).await;
+        eventually("removed", || cidrs("kube-lb0") == ["198.51.100.1/32"] && cidrs("eth0").len() == 2).await;
     });
 }
 
@@ -140,13 +140,13 @@ fn what_is_removed_by_hand_comes_back_at_once() {
     ] {
         in_namespace(move || async move {
             interfaces();
-            let mut node = announced().await;
+            let mut node = start_announcing().await;
             let mut times = Vec::new();
-            while !enough(command, &times) {
-                node.forgets();
+            while !measured_enough(command, &times) {
+                node.forget_events();
                 ip(command);
                 times.push(eventually(command, || remote_is_there() && local_is_there()).await);
-                node.tells(&["AddressRepaired"]).await;
+                node.wait_for_event(&["AddressRepaired"]).await;
                 // The kernel reports IPv6 addresses some milliseconds after it has them.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -158,8 +158,8 @@ fn what_is_removed_by_hand_comes_back_at_once() {
 fn of_a_flushed_nic_only_our_addresses_come_back() {
     in_namespace(|| async {
         interfaces();
-        let _node = announced().await;
-        // The node's own address too.
+        let _node = start_announcing().await;
+        // This removes the node's own address too.
         ip("address flush dev eth0 scope global");
         ip("address add 192.168.50.11/24 dev eth0");
         ip("address add fd00:50::11/64 dev eth0 nodad");
@@ -170,7 +170,7 @@ fn of_a_flushed_nic_only_our_addresses_come_back() {
 }
 
 #[test]
-fn a_nic_that_goes_down_is_no_candidate_and_comes_back() {
+fn a_nic_that_is_down_has_no_addresses_and_gets_them_back() {
     in_namespace(|| async {
         interfaces();
         let node = Node::with(&groups(), &[service("local", LOCAL)]).await;
@@ -190,8 +190,8 @@ fn a_deleted_dummy_interface_comes_back() {
         let node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
         ip("link del kube-lb0");
-        node.says("noticed", REMOTE[0], |address| !address.announced || remote_is_there()).await;
-        // On kernels without dummy interfaces somebody has to make it.
+        node.wait_for_address("noticed", REMOTE[0], |address| !address.announced || remote_is_there()).await;
+        // The agent cannot create it on kernels without dummy interfaces.
         add_dummy("kube-lb0");
         eventually("back", remote_is_there).await;
         drop(node);
@@ -199,7 +199,7 @@ fn a_deleted_dummy_interface_comes_back() {
 }
 
 #[test]
-fn a_peer_that_never_answered_is_given_nothing() {
+fn a_peer_that_never_answered_gets_no_address() {
     in_namespace(|| async {
         interfaces();
         let all: Vec<String> = (200..=210).map(|last| format!("192.168.50.{last}")).collect();
@@ -239,7 +239,7 @@ fn configuration_applies_live() {
 }
 
 #[test]
-fn whoever_keeps_removing_an_address_does_not_make_us_run_hot() {
+fn repairs_are_limited_if_somebody_keeps_removing_an_address() {
     in_namespace(|| async {
         interfaces();
         let mut node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
@@ -249,7 +249,7 @@ fn whoever_keeps_removing_an_address_does_not_make_us_run_hot() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(!remote_is_there());
-        assert!(node.events().contains(&"AddressRepaired"));
+        assert!(node.event_reasons().contains(&"AddressRepaired"));
         assert!(node.metrics().contains("purelb_lbnodeagent_address_repairs_total 10"), "{}", node.metrics());
     });
 }

@@ -16,10 +16,10 @@ use crate::uml::{Part, in_guest, load, load_on_demand};
 
 const NAME: &str = "kube-lb0";
 
-/// In this order: nothing loads the module before the first part.
+/// The order matters: the first part needs a kernel that has not loaded the module.
 const PARTS: &[Part] = &[
     ("made as soon as the kernel has the type", made_as_soon_as_the_kernel_has_the_type),
-    ("a dummy that is up, deaf and mute", a_dummy_that_is_up_deaf_and_mute),
+    ("a dummy is up and uses no ARP", a_dummy_is_up_and_uses_no_arp),
     ("somebody else may be faster", somebody_else_may_be_faster),
     ("addresses have their attributes", addresses_have_their_attributes),
     ("what is deleted or set down comes back", what_is_deleted_or_set_down_comes_back),
@@ -39,8 +39,8 @@ fn kernel_state() -> Observed {
     Kernel::open().unwrap().dump().unwrap()
 }
 
-/// What `ip` says of the interface: what the agent does not read, and a second opinion. A program takes long to start
-/// in the guest, so this is nothing to wait with.
+/// What `ip` shows of the interface, independent of the agent's code and with more details. A program takes long to
+/// start in the guest, so do not poll with this.
 fn link() -> Value {
     let all: Value = serde_json::from_str(&ip(&format!("-json -details link show dev {NAME}"))).unwrap();
     all[0].clone()
@@ -54,7 +54,7 @@ fn index() -> Option<u32> {
     kernel_state().index_of(NAME)
 }
 
-/// The interfaces of a node that the agent has not been on yet.
+/// The interfaces of a node on which no agent has run yet.
 fn new_node() {
     interfaces();
     ip(&format!("link del {NAME}"));
@@ -82,7 +82,7 @@ fn made_as_soon_as_the_kernel_has_the_type() {
     });
 }
 
-fn a_dummy_that_is_up_deaf_and_mute() {
+fn a_dummy_is_up_and_uses_no_arp() {
     in_namespace(|| async {
         std::fs::write("/proc/sys/net/ipv4/conf/default/promote_secondaries", "1").unwrap();
         let mut kernel = Kernel::open().unwrap();
@@ -96,7 +96,7 @@ fn a_dummy_that_is_up_deaf_and_mute() {
         let observed = kernel_state();
         let seen = &observed.links[&index];
         assert!(seen.works() && !seen.resolves && !seen.loopback, "{seen:?}");
-        // Again, with what is there now.
+        // Again, with the interface in the observed state.
         assert_eq!(kernel.ensure_dummy(NAME, &observed).unwrap(), index);
         assert_eq!(kernel_state().links, observed.links);
     });
@@ -144,7 +144,7 @@ fn addresses_have_their_attributes() {
 
         node.configure(json!({"local": {}})).await;
         let lasts = |found: &KernelAddress| found.valid.is_none() && found.usable && !found.no_prefix_route;
-        eventually("for ever again", || ours(lasts) == 2).await;
+        eventually("permanent again", || ours(lasts) == 2).await;
         assert!(routed());
     });
 }
@@ -155,14 +155,14 @@ fn what_is_deleted_or_set_down_comes_back() {
         let mut node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
         let first = index();
-        node.forgets();
+        node.forget_events();
         ip(&format!("link del {NAME}"));
         let took = eventually("made again", remote_is_there).await;
-        node.tells(&["InterfaceRepaired"]).await;
+        node.wait_for_event(&["InterfaceRepaired"]).await;
         eprintln!("made again after {took:?}");
         let second = index();
         assert!(second != first && kind() == "dummy");
-        // The kernel removes IPv6 addresses with that.
+        // The kernel then removes the IPv6 addresses.
         ip(&format!("link set {NAME} down"));
         let up = || kernel_state().links.values().any(|link| link.name == NAME && link.works());
         let took = eventually("up again", || up() && remote_is_there()).await;
@@ -179,7 +179,7 @@ fn the_next_run_adopts_it() {
         eventually("announced", remote_is_there).await;
         let before = index();
         let mut monitor = Monitor::open().unwrap();
-        // In good order, which gives the addresses a lifetime, and then not.
+        // First after a graceful stop, which gives the addresses a lifetime, then after a kill.
         node.stop().await;
         for _ in 0..2 {
             let node = Node::with(&groups(), &services).await;
@@ -210,13 +210,13 @@ fn one_of_another_type_is_used_as_it_is() {
     }
 }
 
-/// The tests of that name again, here.
+/// Runs the tests of the module `netlink` on this kernel.
 fn the_requests_and_notifications_of_this_kernel() {
     let program = std::env::current_exe().unwrap();
     let output = Command::new(program).args(["netlink::", "--test-threads=1"]).output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    // It succeeds, too, if it has no test of that name.
-    let passed = said.lines().find_map(|line| line.strip_prefix("test result: ok. ")?.split_once(" passed"));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    // The program also succeeds if no test matches the name.
+    let passed = text.lines().find_map(|line| line.strip_prefix("test result: ok. ")?.split_once(" passed"));
     let passed = passed.and_then(|(count, _)| count.parse::<u32>().ok());
-    assert!(output.status.success() && passed.is_some_and(|count| count > 0), "{}\n{said}", output.status);
+    assert!(output.status.success() && passed.is_some_and(|count| count > 0), "{}\n{text}", output.status);
 }

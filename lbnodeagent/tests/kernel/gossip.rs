@@ -1,4 +1,4 @@
-//! The datagrams between the agents, on the loopback interface of a namespace.
+//! The UDP sockets of the gossip, on the loopback interface of a namespace.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -29,17 +29,17 @@ fn both_families_are_one_port() {
         for host in HOSTS {
             two.send(at(host, 7475), b"question").unwrap();
             let received = next(&mut one, 10).await;
-            // The sender is where it can be answered, in its own family.
+            // The sender's address is of its own family, so an answer reaches it.
             assert_eq!(received, [(at(host, two.local_port()), b"question".to_vec())]);
             one.send(received[0].0, b"answer").unwrap();
             assert_eq!(next(&mut two, 10).await, [(at(host, 7475), b"answer".to_vec())]);
         }
         assert!(one.receive(10).is_empty());
         assert!(timeout(Duration::from_millis(50), one.ready()).await.is_err());
-        // Nobody listens there: that is not our error, now or later.
+        // Nobody listens there. That must not fail, neither this call nor a later one.
         one.send(at("127.0.0.1", 9), b"lost").unwrap();
         one.send(at("127.0.0.1", 9), b"lost").unwrap();
-        assert!(one.send(at("192.0.2.1", 9), b"no way there").is_err());
+        assert!(one.send(at("192.0.2.1", 9), b"no route").is_err());
     });
 }
 
@@ -78,7 +78,7 @@ fn a_flood_is_read_in_parts_and_fairly() {
 #[test]
 fn a_taken_port_is_named() {
     in_namespace(|| async {
-        // By an agent, in one family only, and by a socket for both.
+        // Taken for all addresses, for one address of each family, and by a socket for both families.
         for (host, port) in [("0.0.0.0", 7001), ("127.0.0.1", 7002), ("[::1]", 7003), ("[::]", 7004)] {
             let _taken = UdpSocket::bind(at(host, port)).unwrap();
             let error = Gossip::bind(port).expect_err(host);
@@ -88,7 +88,7 @@ fn a_taken_port_is_named() {
         let first = Gossip::bind(7475).unwrap();
         assert!(Gossip::bind(7475).is_err());
         drop(first);
-        // Programs that other tests start at this moment have the socket until they forget it.
+        // A program that another test starts at this moment inherits the socket until it runs.
         eventually("the port is free again", || Gossip::bind(7475).is_ok()).await;
     });
 }

@@ -1,28 +1,47 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 //!
-//! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the command `ip`; without them they
-//! fail. Nothing outside of the namespaces is touched. Two of them bring a kernel of their own.
+//! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the command `ip`; without them they fail. Nothing outside
+//! the namespaces changes. Two tests start a kernel of their own (user-mode Linux).
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `agent` | the whole agent: Services come and go, restarts, repairs |
+//! | `announcements` | frames that announce an address |
+//! | `changes` | what people, daemons and hardware do to a node's interfaces |
+//! | `configuration` | settings of LBNodeAgent and of Services; events and logs |
+//! | `dummy` | the interface `kube-lb0` |
+//! | `foreign_addresses` | our addresses beside those of the host and of others |
+//! | `golden` | scenarios, with what the kernel reports in each step |
+//! | `gossip` | the UDP sockets of the gossip |
+//! | `listener` | frames that the agent receives |
+//! | `netlink` | requests to the kernel, and its notifications |
+//! | `program` | the program: probes and stop |
+//! | `restarts` | start, stop and outages |
+//! | `routing` | BIRD beside the agent |
+//! | `scale` | many addresses |
+//! | `stacked_interfaces` | VRFs, bonds and VLANs |
+//! | `node`, `objects`, `interfaces`, `support`, `uml`, `wire` | helpers |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
+mod announcements;
 mod changes;
+mod configuration;
 mod dummy;
+mod foreign_addresses;
 mod golden;
 mod gossip;
-mod hearing;
-mod netdevs;
+mod interfaces;
+mod listener;
 mod netlink;
-mod nics;
 mod node;
 mod objects;
-mod others;
-mod packet;
 mod program;
+mod restarts;
 mod routing;
-mod runs;
 mod scale;
-mod settings;
+mod stacked_interfaces;
 mod support;
 mod uml;
 mod wire;

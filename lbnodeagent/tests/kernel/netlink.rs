@@ -1,4 +1,4 @@
-//! Requests and notifications.
+//! Netlink requests, and the kernel's notifications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -97,7 +97,7 @@ fn addresses_are_marked_and_have_their_attributes() {
 }
 
 #[test]
-fn one_failure_in_a_batch_is_told_apart() {
+fn a_failure_in_a_batch_has_its_own_result() {
     in_namespace(|| async {
         let mut kernel = Kernel::open().unwrap();
         let index = dummy(&mut kernel);
@@ -116,7 +116,7 @@ fn one_failure_in_a_batch_is_told_apart() {
 }
 
 #[test]
-fn an_existing_interface_is_used_and_promotes_nothing() {
+fn an_existing_interface_is_used_without_promotion_of_secondary_addresses() {
     in_namespace(|| async {
         std::fs::write("/proc/sys/net/ipv4/conf/default/promote_secondaries", "1").unwrap();
         let mut kernel = Kernel::open().unwrap();
@@ -130,7 +130,7 @@ fn an_existing_interface_is_used_and_promotes_nothing() {
     });
 }
 
-/// Kernels without the type refuse; that refusal is what is tested there.
+/// On kernels without the type, this tests only that they refuse.
 #[test]
 fn a_missing_interface_is_created() {
     in_namespace(|| async {
@@ -147,8 +147,8 @@ fn a_missing_interface_is_created() {
     });
 }
 
-/// The plan for a set of desired addresses, carried out.
-fn carry_out(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
+/// Plans for a set of desired addresses and applies the plan. Returns the number of operations.
+fn apply_plan(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
     let desired: BTreeMap<IpAddr, Placement> = cidr
         .iter()
         .map(|cidr| placement(index, cidr, AddressAttributes::REMOTE))
@@ -182,16 +182,16 @@ fn addresses_of_one_prefix_survive_each_others_deletion() {
             std::fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", promote).unwrap();
             let mut kernel = Kernel::open().unwrap();
             let index = dummy(&mut kernel);
-            carry_out(&mut kernel, index, &["10.9.0.1/16", "10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]);
-            // The primary one leaves.
-            carry_out(&mut kernel, index, &["10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]);
+            apply_plan(&mut kernel, index, &["10.9.0.1/16", "10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]);
+            // The primary address is removed.
+            apply_plan(&mut kernel, index, &["10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]);
             assert_eq!(cidrs("kube-lb0"), ["10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]);
             assert!(ip("route show").contains("10.9.0.0/16 dev kube-lb0"));
-            assert_eq!(carry_out(&mut kernel, index, &["10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]), 0);
-            // The new primary one and another leave at once.
-            carry_out(&mut kernel, index, &["10.9.0.3/16"]);
+            assert_eq!(apply_plan(&mut kernel, index, &["10.9.0.2/16", "10.9.0.3/16", "10.9.0.4/32"]), 0);
+            // The new primary address and another are removed at once.
+            apply_plan(&mut kernel, index, &["10.9.0.3/16"]);
             assert_eq!(cidrs("kube-lb0"), ["10.9.0.3/16"]);
-            carry_out(&mut kernel, index, &[]);
+            apply_plan(&mut kernel, index, &[]);
             assert!(cidrs("kube-lb0").is_empty() && !ip("route show").contains("10.9.0.0/16"));
             ip("link del kube-lb0");
         }
@@ -199,17 +199,17 @@ fn addresses_of_one_prefix_survive_each_others_deletion() {
 }
 
 #[test]
-fn a_plan_carried_out_leaves_nothing_to_do() {
+fn after_a_plan_is_applied_the_next_is_empty() {
     in_namespace(|| async {
         let mut kernel = Kernel::open().unwrap();
         let index = dummy(&mut kernel);
         let desired = ["172.30.200.155/32", "10.9.0.1/16", "10.9.0.2/16", "2001:db8::1/128", "2001:db8::2/64"];
-        assert_eq!(carry_out(&mut kernel, index, &desired), 5);
-        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
+        assert_eq!(apply_plan(&mut kernel, index, &desired), 5);
+        assert_eq!(apply_plan(&mut kernel, index, &desired), 0);
         // Other aggregations.
         let desired = ["172.30.200.155/24", "10.9.0.1/32", "10.9.0.2/16", "2001:db8::1/64", "2001:db8::2/128"];
-        assert!(carry_out(&mut kernel, index, &desired) > 0);
-        assert_eq!(carry_out(&mut kernel, index, &desired), 0);
+        assert!(apply_plan(&mut kernel, index, &desired) > 0);
+        assert_eq!(apply_plan(&mut kernel, index, &desired), 0);
         assert_eq!(
             cidrs("kube-lb0"),
             ["10.9.0.1/32", "10.9.0.2/16", "172.30.200.155/24", "2001:db8::1/64", "2001:db8::2/128"]
@@ -232,7 +232,7 @@ fn notifications_bring_the_state_up_to_date() {
             .unwrap();
         ip("address add 192.0.2.1/24 dev kube-lb0");
         ip("route add default via 192.0.2.254");
-        // What our own call did is there at once, IPv6 addresses apart: the kernel reports them later.
+        // Notifications of our own changes are there at once, except those of IPv6 addresses, which come later.
         catch_up(&mut monitor, &mut observed, &mut kernel).await;
         assert_eq!(observed.routes.len(), 1);
         ip("link del kube-lb0");
@@ -242,7 +242,7 @@ fn notifications_bring_the_state_up_to_date() {
 }
 
 #[test]
-fn routes_of_others_wake_nobody() {
+fn only_default_routes_wake_the_agent() {
     in_namespace(|| async {
         let mut monitor = Monitor::open().unwrap();
         let mut kernel = Kernel::open().unwrap();
@@ -251,7 +251,7 @@ fn routes_of_others_wake_nobody() {
         let operations = [put(index, "192.0.2.1/24", AddressAttributes::REMOTE)];
         assert_eq!(kernel.apply(&operations).unwrap(), [Ok(())]);
         ip("address add 2001:db8::1/64 dev kube-lb0 nodad");
-        // IPv6 addresses are reported some time after they are there, the interface's link-local one too.
+        // The kernel reports IPv6 addresses some time after they are added, the interface's link-local one too.
         catch_up(&mut monitor, &mut observed, &mut kernel).await;
         while tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait()).await.is_ok() {
             monitor.read();
@@ -259,19 +259,19 @@ fn routes_of_others_wake_nobody() {
         ip("route add 10.0.0.0/8 via 192.0.2.254");
         ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
         ip("route del 10.0.0.0/8");
-        let heard = tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait());
-        assert!(heard.await.is_err(), "routes that are no default routes were heard of");
+        let notified = tokio::time::timeout(std::time::Duration::from_millis(100), monitor.wait());
+        assert!(notified.await.is_err(), "a notification of a route that is no default route arrived");
         for (route, family) in [("via 192.0.2.254", ""), ("via 2001:db8::2", "-6 ")] {
             ip(&format!("{family}route add default {route}"));
             ip(&format!("{family}route del default {route}"));
-            let heard = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
-            heard.await.expect("default routes are heard of").unwrap();
+            let notified = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
+            notified.await.expect("no notification of a default route arrived").unwrap();
             assert_eq!(monitor.read().changes.len(), 2);
         }
     });
 }
 
-/// Listens until the state is the kernel's.
+/// Applies notifications until the observed state is the kernel's.
 async fn catch_up(monitor: &mut Monitor, observed: &mut Observed, kernel: &mut Kernel) {
     loop {
         for change in monitor.read().changes {
@@ -280,7 +280,7 @@ async fn catch_up(monitor: &mut Monitor, observed: &mut Observed, kernel: &mut K
         if observed.differences(&kernel.dump().unwrap()).is_empty() {
             return;
         }
-        let heard = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
-        heard.await.expect("the kernel reports no more, and something is missing").unwrap();
+        let notified = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.wait());
+        notified.await.expect("no further notification, and the observed state differs from the kernel's").unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! An agent on a node of its own: real kernel, cluster by hand.
+//! An agent on a node of its own: the kernel is real, and the test delivers the objects of the cluster.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub fn local_is_on(interface: &str) -> bool {
     ["192.168.50.200/24", "fd00:50::f000/64"].iter().all(|cidr| found.iter().any(|found| found == cidr))
 }
 
-/// The network of a node, with a gateway that answers; `eth0` is plugged into it, and `kube-lb0` is there.
+/// The network of a node, with a gateway that answers. The node has `eth0` in it, and `kube-lb0`.
 pub struct Lan(pub Far);
 
 impl Lan {
@@ -52,7 +52,7 @@ impl Lan {
         lan
     }
 
-    /// Plugs an `eth0` in that has the node's addresses and default routes, and returns when it works.
+    /// Adds `eth0` with the node's addresses and default routes, and returns when packets can pass.
     pub async fn plug(&self, mac: &str) {
         ip(&format!("link add eth0 address {mac} type veth peer name far netns {}", self.0.thread));
         self.0.run(|| {
@@ -105,12 +105,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts an agent that knows nothing of the cluster yet.
+    /// Starts an agent, without any input from watches.
     pub async fn start() -> Self {
         Self::start_with(Duration::from_secs(180)).await
     }
 
-    /// Starts an agent whose addresses outlive it by so long.
+    /// Starts an agent whose addresses stay for this time after its stop.
     pub async fn start_with(stop_grace: Duration) -> Self {
         let registry = Registry::new();
         let (queue, events) = EventQueue::new(&registry).unwrap();
@@ -138,26 +138,26 @@ impl Node {
         Self { inputs, readiness, requests, stop, running, _leases: leases, registry, queue, events }
     }
 
-    /// Starts an agent whose first lists are these.
+    /// Starts an agent and delivers these as its first lists.
     pub async fn with(groups: &[Value], services: &[Value]) -> Self {
         let node = Self::start().await;
-        node.lists(groups, services).await;
+        node.deliver_lists(groups, services).await;
         node
     }
 
-    /// Every watch delivers its first list.
-    pub async fn lists(&self, groups: &[Value], services: &[Value]) {
+    /// Delivers the first list of every watch.
+    pub async fn deliver_lists(&self, groups: &[Value], services: &[Value]) {
         for group in groups {
             self.send(Input::Group(Event::InitApply(Box::new(self::group(group))))).await;
         }
         for service in services {
             self.send(Input::Service(Event::InitApply(view(service)))).await;
         }
-        self.listed().await;
+        self.finish_lists().await;
     }
 
-    /// Every watch delivers its first list, in which are these objects.
-    pub async fn lists_of(&self, objects: &[Value]) {
+    /// Delivers the first list of every watch, with these objects of any kind.
+    pub async fn deliver_lists_of(&self, objects: &[Value]) {
         for object in objects {
             let input = match kind(object) {
                 "ServiceGroup" => Input::Group(Event::InitApply(Box::new(group(object)))),
@@ -168,14 +168,14 @@ impl Node {
             };
             self.send(input).await;
         }
-        self.listed().await;
+        self.finish_lists().await;
         if objects.iter().any(|object| kind(object) == "EndpointSlice") {
             self.send(Input::Slice(Event::InitDone)).await;
         }
     }
 
-    /// An object is created or changed.
-    pub async fn applied(&self, object: &Value) {
+    /// Delivers an object of any kind that was created or changed.
+    pub async fn apply_object(&self, object: &Value) {
         self.send(match kind(object) {
             "ServiceGroup" => Input::Group(Event::Apply(Box::new(group(object)))),
             "LBNodeAgent" => Input::Agent(Event::Apply(Box::new(from(object)))),
@@ -186,8 +186,8 @@ impl Node {
         .await;
     }
 
-    /// An object is deleted.
-    pub async fn deleted(&self, object: &Value) {
+    /// Delivers the deletion of an object of any kind.
+    pub async fn delete_object(&self, object: &Value) {
         self.send(match kind(object) {
             "ServiceGroup" => Input::Group(Event::Delete(Box::new(group(object)))),
             "LBNodeAgent" => Input::Agent(Event::Delete(Box::new(from(object)))),
@@ -198,7 +198,7 @@ impl Node {
         .await;
     }
 
-    async fn listed(&self) {
+    async fn finish_lists(&self) {
         let node = NodeView {
             uid: "u".to_owned(),
             addresses: ["192.168.50.11".parse().unwrap()].into(),
@@ -229,7 +229,7 @@ impl Node {
         self.send(Input::Service(Event::Delete(view(service)))).await;
     }
 
-    /// The first list of slices: a Service's ready endpoints on these nodes.
+    /// Delivers the first list of EndpointSlices: a Service's ready endpoints on these nodes.
     pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
         self.send(Input::Slice(Event::InitApply(slice(&endpoints(service, nodes))))).await;
         self.send(Input::Slice(Event::InitDone)).await;
@@ -239,12 +239,12 @@ impl Node {
         self.send(Input::Agent(Event::Apply(agent(&spec)))).await;
     }
 
-    /// The LBNodeAgent of the first list; to be followed by [`Self::lists`].
-    pub async fn first_agent(&self, spec: &Value) {
+    /// Delivers an LBNodeAgent of the first list. [`Self::deliver_lists`] must follow.
+    pub async fn deliver_agent(&self, spec: &Value) {
         self.send(Input::Agent(Event::InitApply(agent(spec)))).await;
     }
 
-    /// The Lease of another node with this address.
+    /// Delivers the Lease of another node with this address.
     pub async fn peer(&self, name: &str, address: &str) {
         let place: ipnetwork::IpNetwork = address.parse().unwrap();
         let place = ::ownership::InterfaceAddress::new(place.ip(), place.prefix()).unwrap();
@@ -260,8 +260,13 @@ impl Node {
         self.send(Input::Lease(Event::Apply(view))).await;
     }
 
-    /// Waits until `/state` says something of an address.
-    pub async fn says(&self, what: &str, ip: &str, holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool) {
+    /// Waits until `/state` has an entry of the address that satisfies a condition.
+    pub async fn wait_for_address(
+        &self,
+        what: &str,
+        ip: &str,
+        holds: impl Fn(&lbnodeagent::report::state::AddressEntry) -> bool,
+    ) {
         let start = std::time::Instant::now();
         loop {
             let state = self.state().await;
@@ -275,7 +280,7 @@ impl Node {
     }
 
     /// Waits until `/state` has these subnets.
-    pub async fn has_subnets(&self, expected: &[&str]) {
+    pub async fn wait_for_subnets(&self, expected: &[&str]) {
         let start = std::time::Instant::now();
         loop {
             let subnets = self.state().await.subnets;
@@ -287,10 +292,10 @@ impl Node {
         }
     }
 
-    /// Waits until all it was told is carried out.
-    pub async fn settles(&self) {
+    /// Waits until the agent has handled all inputs.
+    pub async fn wait_until_idle(&self) {
         eventually("inputs taken", || self.inputs.capacity() == self.inputs.max_capacity()).await;
-        // An agent answers after it has done what follows from what it took.
+        // The agent answers after it has finished the pass for the inputs that it has taken.
         self.state().await;
     }
 
@@ -305,62 +310,64 @@ impl Node {
     }
 
     /// The reasons of the events since the last call.
-    pub fn events(&mut self) -> Vec<&'static str> {
-        self.told().into_iter().map(|(reason, _)| reason).collect()
+    pub fn event_reasons(&mut self) -> Vec<&'static str> {
+        self.events().into_iter().map(|(reason, _)| reason).collect()
     }
 
     /// The events since the last call: reason and text.
-    pub fn told(&mut self) -> Vec<(&'static str, String)> {
+    pub fn events(&mut self) -> Vec<(&'static str, String)> {
         let waiting = std::iter::from_fn(|| self.events.recv().now_or_never().flatten());
         waiting.map(|(_, event)| (event.reason, event.note)).collect()
     }
 
-    /// Forgets the events until now, and that they were said: otherwise the queue would only count what is said again.
-    pub fn forgets(&mut self) {
+    /// Discards the events until now, and lets the queue forget them: otherwise it would only count repeated ones.
+    pub fn forget_events(&mut self) {
         self.queue.forget();
-        self.events();
+        self.discard_events();
     }
 
-    /// Waits until one of these is said; [`Self::forgets`] comes before what makes it be said.
-    pub async fn tells(&mut self, reasons: &[&str]) {
-        eventually(&format!("an event {reasons:?}"), || self.events().iter().any(|reason| reasons.contains(reason)))
-            .await;
-    }
-
-    /// Waits until one of these is said, or something is said again, of which the queue only counts how often.
-    pub async fn hears(&mut self, reasons: &[&str], repeated_before: u64) {
+    /// Waits for an event with one of these reasons. Call [`Self::forget_events`] before its cause.
+    pub async fn wait_for_event(&mut self, reasons: &[&str]) {
         eventually(&format!("an event {reasons:?}"), || {
-            self.events().iter().any(|reason| reasons.contains(reason)) || self.repeated() > repeated_before
+            self.event_reasons().iter().any(|reason| reasons.contains(reason))
         })
         .await;
     }
 
-    /// Forgets the events until now; returns what [`Self::hears`] is to be told.
-    pub fn events_so_far(&mut self) -> u64 {
+    /// Waits for an event with one of these reasons, or for the repetition of any event, which the queue only counts.
+    pub async fn wait_for_event_or_repeat(&mut self, reasons: &[&str], repeated_before: u64) {
+        eventually(&format!("an event {reasons:?}"), || {
+            self.event_reasons().iter().any(|reason| reasons.contains(reason)) || self.repeated() > repeated_before
+        })
+        .await;
+    }
+
+    /// Discards the events until now. Returns the number of repetitions, for [`Self::wait_for_event_or_repeat`].
+    pub fn discard_events(&mut self) -> u64 {
         self.events();
         self.repeated()
     }
 
-    /// How many events were not queued because the same had been said before.
+    /// How many events were only counted, because the same event had been published before.
     pub fn repeated(&self) -> u64 {
         let metrics = self.metrics();
         let count = metrics.lines().find_map(|line| line.strip_prefix(r#"purelb_events_total{outcome="repeated"} "#));
         count.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
-    /// A graceful stop.
+    /// Stops the agent gracefully.
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.running.join().await.unwrap();
     }
 
-    /// As by `kill -9`.
+    /// Ends the agent as `kill -9` does.
     pub fn kill(self) {
         drop(self);
     }
 }
 
-/// A client of an API server that is not there.
+/// A client of an API server that does not exist.
 async fn nowhere() -> kube::Client {
     let path = kubeconfig();
     let client = runtime::client::connect(Some(&path), "test").await.unwrap();
@@ -368,7 +375,7 @@ async fn nowhere() -> kube::Client {
     client
 }
 
-/// How to reach an API server that is not there.
+/// Writes a kubeconfig for an API server that does not exist.
 pub fn kubeconfig() -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!(
         "lbnodeagent-{}-{:?}.kubeconfig",

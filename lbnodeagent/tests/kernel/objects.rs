@@ -48,7 +48,7 @@ pub fn service_group(name: &str, kind: &str, range: &str, subnet: &str, aggregat
     })
 }
 
-/// The seed's two groups and one for each family in the node's own subnet.
+/// The two groups of the Calico sample, and a local one for each family in the node's subnet.
 pub fn groups() -> Vec<Value> {
     vec![
         service_group("routed4", "remote", "172.30.200.155-172.30.200.160", "172.30.200.0/24", "/32"),

@@ -17,7 +17,7 @@ fn get(path: &str) -> Option<String> {
 }
 
 #[test]
-fn alive_without_an_api_server_and_stopped_in_good_order() {
+fn alive_without_an_api_server_and_stopped_gracefully() {
     in_namespace(|| async {
         interfaces();
         let path = kubeconfig();
@@ -33,7 +33,7 @@ fn alive_without_an_api_server_and_stopped_in_good_order() {
             eprintln!("alive after {took:?}");
             let unready =
                 |answer: String| answer.starts_with("HTTP/1.1 503") && answer.contains("waiting for the list of");
-            eventually("says what is missing", || get("/readyz").is_some_and(unready)).await;
+            eventually("/readyz names what is missing", || get("/readyz").is_some_and(unready)).await;
             assert!(get("/state").unwrap().contains("\"missing\":\"the list of Services\""));
             assert!(get("/metrics").unwrap().contains("purelb_lbnodeagent_address_additions_total 0"));
             let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The routing software of the node, BIRD 1.6 as Calico has it, sees the remote addresses' routes.
+//! BIRD 1.6, the routing software that Calico uses, sees the routes of the remote addresses.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -8,8 +8,8 @@ use crate::node::{Node, interfaces};
 use crate::objects::{service, service_group};
 use crate::support::{cidrs, eventually, in_namespace};
 
-/// A BIRD of one family that imports what is connected to `kube-lb0`, by notifications alone: it scans no more often
-/// than once in ten minutes.
+/// A BIRD of one family that imports the networks connected to `kube-lb0`. It learns of changes from notifications
+/// only, because it scans once in ten minutes.
 struct Bird {
     process: Child,
     directory: PathBuf,
@@ -47,7 +47,7 @@ impl Bird {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The destinations that it would tell its neighbours.
+    /// The destinations that it would advertise to its neighbours.
     fn routes(&self) -> Vec<String> {
         let text = self.ask("show route");
         let lines = text.lines().filter(|line| line.contains("dev kube-lb0"));
@@ -71,9 +71,9 @@ impl Drop for Bird {
     }
 }
 
-/// Two Services' addresses of one aggregated prefix, and one that is a host route: whoever leaves first, the route of
-/// the prefix stays as long as one of them is there.
-async fn survive(program: &str, subnet: &str, addresses: [&str; 3], host: &str) {
+/// Three Services have addresses of one aggregated prefix, another has a host route. In whichever order they are
+/// deleted, the route of the prefix stays as long as one of the three is left.
+async fn check_aggregated_route(program: &str, subnet: &str, addresses: [&str; 3], host: &str) {
     let bird = Bird::start(program).await;
     let range = format!("{}-{}", addresses[0], addresses[2]);
     let all = [
@@ -101,26 +101,26 @@ async fn survive(program: &str, subnet: &str, addresses: [&str; 3], host: &str) 
                 || !cidrs("kube-lb0").iter().any(|cidr| cidr.starts_with(&format!("{}/", addresses[*gone])));
             eventually("withdrawn", withdrawn).await;
             eventually("BIRD has the routes", || bird.routes() == both).await;
-            // What it has heard later would show by now.
+            // A later notification would have changed the routes by now.
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert_eq!(bird.routes(), both, "without {}: {}", addresses[*gone], bird.log());
         }
         node.delete(&services[order[2]]).await;
-        eventually("the last one takes the route along", || bird.routes() == [format!("{host}/{bits}")]).await;
+        eventually("the route is withdrawn with the last one", || bird.routes() == [format!("{host}/{bits}")]).await;
         for service in &services {
             node.apply(service).await;
         }
         eventually("all are back", || cidrs("kube-lb0").len() == 4 && bird.routes() == both).await;
     }
-    // Two at once, the primary one among them.
+    // Two at once, one of them the primary one.
     node.delete(&services[0]).await;
     node.delete(&services[1]).await;
     eventually("two withdrawn", || cidrs("kube-lb0").len() == 2).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(bird.routes(), both, "{}", bird.log());
-    // What had to be put again for the routes was nobody else's doing.
+    // The agent itself has added addresses again to keep the route. That does not count as a repair.
     assert!(node.metrics().contains("purelb_lbnodeagent_address_repairs_total 0\n"), "{}", node.metrics());
-    // A restart of the agent is nothing that a neighbour hears of.
+    // A restart of the agent changes no route.
     let before = bird.log().lines().count();
     node.stop().await;
     let node = Node::with(&all, &[services[2].clone(), service("host", &[host])]).await;
@@ -133,11 +133,11 @@ async fn survive(program: &str, subnet: &str, addresses: [&str; 3], host: &str) 
 fn bird_keeps_the_route_of_an_aggregated_prefix() {
     in_namespace(|| async {
         interfaces();
-        survive("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
+        check_aggregated_route("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
     });
 }
 
-/// Distributions with systemd turn this on for every interface: the agent's own interface opts out.
+/// systemd turns `promote_secondaries` on for every interface, and the agent turns it off for its dummy interface.
 #[test]
 fn bird_keeps_it_where_secondary_addresses_are_promoted() {
     in_namespace(|| async {
@@ -145,7 +145,7 @@ fn bird_keeps_it_where_secondary_addresses_are_promoted() {
         for scope in ["all", "default", "kube-lb0"] {
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{scope}/promote_secondaries"), "1").unwrap();
         }
-        survive("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
+        check_aggregated_route("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
     });
 }
 
@@ -154,6 +154,6 @@ fn bird6_keeps_the_route_of_an_aggregated_prefix() {
     in_namespace(|| async {
         interfaces();
         let addresses = ["2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::3"];
-        survive("bird6", "2001:db8:9::/64", addresses, "2001:db8:9::77").await;
+        check_aggregated_route("bird6", "2001:db8:9::/64", addresses, "2001:db8:9::77").await;
     });
 }

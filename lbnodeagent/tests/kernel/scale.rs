@@ -23,7 +23,7 @@ fn ten_thousand_remote_addresses() {
     });
 }
 
-/// Fewer, because the kernel itself needs longer for each the more there are.
+/// Fewer, because the kernel needs longer for each additional address.
 #[test]
 fn two_thousand_remote_ipv6_addresses() {
     in_namespace(|| async {
@@ -37,7 +37,7 @@ async fn come_and_go(groups: &[serde_json::Value], all: Vec<String>) {
     let services: Vec<_> = all.iter().enumerate().map(|(n, ip)| service(&format!("s{n}"), &[ip])).collect();
     let node = Node::start().await;
     let start = Instant::now();
-    node.lists(groups, &services).await;
+    node.deliver_lists(groups, &services).await;
     eventually("ready", || node.readiness.get().is_ok()).await;
     eprintln!("{} addresses after {:?}", all.len(), start.elapsed());
     assert_eq!(cidrs("kube-lb0").len(), all.len());
@@ -72,7 +72,7 @@ fn lost_notifications_are_noticed() {
         for operations in [&puts, &deletes, &puts, &deletes, &puts] {
             assert!(kernel.apply(operations).unwrap().iter().all(Result::is_ok));
         }
-        assert!(monitor.read().lost, "the buffer holds more than was thought: make this test larger");
+        assert!(monitor.read().lost, "the buffer holds all notifications: increase their number in this test");
         assert!(!monitor.read().lost);
     });
 }

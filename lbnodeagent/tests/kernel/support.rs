@@ -1,4 +1,4 @@
-//! A network namespace for a test.
+//! What the tests share: network namespaces, the command `ip`, and waiting for a condition.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use nix::sched::{CloneFlags, unshare};
 /// How long a test waits for something.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs a test on a thread of its own, in a network namespace of its own: a namespace belongs to
-/// a thread, and whatever the thread starts inherits it.
+/// Runs a test on a thread of its own, in a network namespace of its own. The namespace belongs to the thread, and the
+/// processes and threads that it starts inherit it.
 pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
         ip("link set lo up");
-        // Dropped after the runtime, with which its agents end.
-        let _kept = Kept::new();
+        // Dropped after the runtime, and so after the agents.
+        let _files = AgentFiles::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(test());
     });
@@ -29,14 +29,15 @@ pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 's
     }
 }
 
-/// Where the agents of this thread's test keep what outlives them.
+/// The directory for the files of the agents of this thread's test.
 pub fn run_dir() -> PathBuf {
     let (process, thread) = (std::process::id(), std::thread::current().id());
     std::env::temp_dir().join(format!("lbnodeagent-{process}-{thread:?}"))
 }
 
-/// Whether a thread of an agent is in this network namespace: it ends some time after its agent, and may write meanwhile.
-pub fn an_agent_is_left() -> bool {
+/// Whether a protocol thread of an agent runs in this network namespace. It ends some time after its agent and may
+/// write until then.
+pub fn agent_thread_is_left() -> bool {
     let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     // Threads end while this is read.
     let is_one = |thread: PathBuf| {
@@ -46,11 +47,10 @@ pub fn an_agent_is_left() -> bool {
     std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|thread| is_one(thread.path()))
 }
 
-/// Removes what agents keep: before the test, because the names of its process and thread were those of others before,
-/// and after it.
-struct Kept;
+/// Removes the agents' files after the test, and before it, because an earlier process may have had the same numbers.
+struct AgentFiles;
 
-impl Kept {
+impl AgentFiles {
     fn new() -> Self {
         Self::remove();
         Self
@@ -65,43 +65,43 @@ impl Kept {
 }
 
 /// Also when the test fails.
-impl Drop for Kept {
+impl Drop for AgentFiles {
     fn drop(&mut self) {
-        within(Duration::from_secs(2), || !an_agent_is_left());
+        within(Duration::from_secs(2), || !agent_thread_is_left());
         Self::remove();
     }
 }
 
-/// A second network namespace, for the far end of a wire: a thread that does there what it is told.
+/// A second network namespace, for the far end of a wire, and a thread in it that runs functions for the test.
 pub struct Far {
-    /// The thread's id, by which `ip` knows the namespace.
+    /// The thread's id, which names the namespace in commands of `ip`.
     pub thread: i32,
-    orders: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+    tasks: mpsc::Sender<Box<dyn FnOnce() + Send>>,
 }
 
 impl Far {
     pub fn new() -> Self {
-        let (orders, ordered) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let (said, heard) = mpsc::channel();
+        let (tasks, received) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
             ip("link set lo up");
-            said.send(nix::unistd::gettid().as_raw()).unwrap();
-            for order in ordered {
-                order();
+            sender.send(nix::unistd::gettid().as_raw()).unwrap();
+            for task in received {
+                task();
             }
         });
-        Self { thread: heard.recv().expect("the far end is not there"), orders }
+        Self { thread: receiver.recv().expect("the thread of the far end did not start"), tasks }
     }
 
-    /// Does something there and waits for the result.
-    pub fn run<T: Send + 'static>(&self, order: impl FnOnce() -> T + Send + 'static) -> T {
-        let (said, heard) = mpsc::channel();
-        let order = move || {
-            let _ = said.send(order());
+    /// Runs a function in the namespace and waits for its result.
+    pub fn run<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> T {
+        let (sender, receiver) = mpsc::channel();
+        let task = move || {
+            let _ = sender.send(task());
         };
-        self.orders.send(Box::new(order)).expect("the far end is gone");
-        heard.recv().expect("the far end failed")
+        self.tasks.send(Box::new(task)).expect("the thread of the far end has ended");
+        receiver.recv().expect("the function panicked at the far end")
     }
 }
 
@@ -119,8 +119,8 @@ pub fn try_ip(arguments: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Adds an interface without hardware below it: a dummy, or where the kernel has none an ifb,
-/// which behaves the same. An agent may have been faster.
+/// Adds an interface without hardware: a dummy, or an ifb, which behaves the same, if the kernel has no dummy
+/// interfaces. An agent may have created it already.
 pub fn add_dummy(name: &str) {
     let added = ["dummy", "ifb"].iter().any(|kind| try_ip(&format!("link add {name} type {kind}")).0);
     let is_there = || try_ip(&format!("link show dev {name}")).0;
@@ -137,7 +137,8 @@ pub fn addresses(interface: &str) -> Vec<String> {
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// Whether a line of `ip` has this lifetime in seconds, `valid` or `preferred`. A busy machine shows what is left of it.
+/// Whether a line of `ip` has this lifetime in seconds, `valid` or `preferred`. `ip` shows the remainder, which may be
+/// some seconds less on a busy machine.
 pub fn lasts(line: &str, which: &str, seconds: u32) -> bool {
     let left = line.split_once(&format!("{which}_lft ")).and_then(|(_, rest)| rest.split_once("sec"));
     let left = left.and_then(|(left, _)| left.parse().ok());
@@ -146,7 +147,7 @@ pub fn lasts(line: &str, which: &str, seconds: u32) -> bool {
 
 /// The addresses of an interface as CIDRs, sorted as text, link-local ones left out.
 pub fn cidrs(interface: &str) -> Vec<String> {
-    // Not by `ip`: starting a program takes longer than what is measured with this.
+    // Not with `ip`: starting a program takes longer than the changes that tests measure with this.
     let observed = Kernel::open().unwrap().dump().unwrap();
     let Some(index) = observed.index_of(interface) else { return Vec::new() };
     let ours = observed.addresses.iter().filter(|(key, found)| key.index == index && found.scope == 0);
@@ -155,12 +156,12 @@ pub fn cidrs(interface: &str) -> Vec<String> {
     found
 }
 
-/// What `ip monitor` says of addresses and routes, as a routing daemon hears it.
+/// What `ip monitor` prints about addresses and routes, which is what a routing daemon receives.
 pub struct Monitor(std::process::Child, PathBuf);
 
-/// How the addresses begin by which a [`Monitor`] knows how far `ip` is: link-local, which no agent heeds.
+/// The beginning of the addresses that mark a position in the output of a [`Monitor`]. Agents ignore link-local ones.
 const MARK: &str = "fe80::b:";
-/// The number of the last one.
+/// The number of the next mark.
 static MARKS: AtomicU16 = AtomicU16::new(0);
 
 impl Monitor {
@@ -168,7 +169,7 @@ impl Monitor {
         Self::of(&[], &["address", "route"])
     }
 
-    /// What it says of these, with these options.
+    /// Monitors these kinds of objects, with these options of `ip`.
     pub fn of(options: &[&str], objects: &[&str]) -> Self {
         let (process, thread) = (std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(format!("lbnodeagent-monitor-{process}-{thread:?}"));
@@ -176,33 +177,33 @@ impl Monitor {
         let child =
             Command::new("ip").arg("-o").args(options).arg("monitor").args(objects).stdout(file).spawn().unwrap();
         let monitor = Self(child, path);
-        // It joins the kernel's groups, and drops what it hears while it reads the interfaces: until then it is deaf.
-        let hears = within(PATIENCE, || monitor.gets_to_a_mark(Duration::from_millis(20)));
-        assert!(hears, "ip monitor does not listen");
+        // `ip` first joins the kernel's groups, and then drops notifications while it reads the interfaces.
+        let listens = within(PATIENCE, || monitor.reaches_mark(Duration::from_millis(20)));
+        assert!(listens, "ip monitor does not print notifications");
         monitor
     }
 
-    /// Whether it says of an address of ours that it is new, and so has said all that happened before.
-    fn gets_to_a_mark(&self, time: Duration) -> bool {
+    /// Adds a mark, and returns whether it appears in the output, so that everything before it has appeared too.
+    fn reaches_mark(&self, time: Duration) -> bool {
         let mark = format!("{MARK}{:x}/128", MARKS.fetch_add(1, Ordering::Relaxed));
         ip(&format!("address add {mark} dev lo"));
         within(time, || std::fs::read_to_string(&self.1).unwrap().contains(&mark))
     }
 
-    /// All of it until now.
-    pub fn so_far(&self) -> Vec<String> {
-        assert!(self.gets_to_a_mark(PATIENCE), "ip monitor has stopped");
+    /// The lines until now.
+    pub fn lines_so_far(&self) -> Vec<String> {
+        assert!(self.reaches_mark(PATIENCE), "ip monitor has stopped");
         let text = std::fs::read_to_string(&self.1).unwrap();
         let lines = text.lines().filter(|line| !line.contains(MARK));
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
-    /// All of it, and the end.
+    /// The lines until now; ends the monitor.
     pub fn lines(self) -> Vec<String> {
-        self.so_far()
+        self.lines_so_far()
     }
 
-    /// What went.
+    /// The lines about removals; ends the monitor.
     pub fn deletions(self) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.starts_with("Deleted")).collect()
     }

@@ -1,7 +1,7 @@
 //! A kernel of its own for a test: user-mode Linux, a kernel that is an ordinary program.
 //!
-//! For what the machine's kernel may lack or does differently. The guest's root is the machine's, read-only, and its
-//! first process is this test program again, which runs the same test there.
+//! It is for features that the machine's kernel may lack or have in another form. The guest's root directory is that of
+//! the machine, read-only. The guest's first process is this test program, which runs the same test there.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,40 +13,41 @@ use std::time::Instant;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-/// The kernel, and where its modules are; Debian's package installs both.
+/// The kernel and the directory of its modules, both from Debian's package.
 const KERNEL: &str = "/usr/bin/linux.uml";
 const MODULES: &str = "/usr/lib/uml/modules";
 /// How many seconds the guest may live, from its start to its end.
 const LIMIT: &str = "60";
-/// The variable by which the test knows where it is: the kernel hands what it does not understand on to the guest.
+/// The variable that is set in the guest: the kernel passes parameters that it does not know to the first process.
 const INSIDE: &str = "LBNODEAGENT_TEST_GUEST";
 /// The guest's only writable directory.
 const RUN: &str = "/run";
-/// What the guest's kernel calls when it lacks a module.
+/// The program that the guest's kernel runs to load a module.
 const LOADER: &str = "/run/modprobe";
-/// By this setting of the guest.
+/// The setting of the guest's kernel that names it.
 const LOADER_SETTING: &str = "/proc/sys/kernel/modprobe";
 
 /// A part of a test in the guest.
 pub type Part = (&'static str, fn());
 
-/// Whether this is the guest's first process. A variable alone would not do: it ends by shutting down.
+/// Whether this is the guest's first process. The variable alone is not enough, because the process shuts down the
+/// system at its end.
 fn inside() -> bool {
     std::process::id() == 1 && std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs the parts of a test, each of which must succeed, in a guest. To be called by the test of that name, on the
-/// machine and in the guest.
+/// Runs the parts of a test in a guest; each must succeed. The test of this name calls it on the machine, and again in
+/// the guest.
 pub fn in_guest(test: &str, parts: &[Part]) {
     if inside() {
         run(parts);
     }
     let start = Instant::now();
     let (ended, console) = boot(test);
-    // Shown if the test fails, or if somebody wants to see it.
+    // The test runner shows it if the test fails.
     eprintln!("{console}\nthe guest ended after {:?}: {ended}", start.elapsed());
     for (name, _) in parts {
-        // The test harness may have begun the line.
+        // The line may begin with output of the test harness.
         let passed = console.lines().any(|line| line.trim_end().ends_with(&passed(name)));
         assert!(passed, "failed in the guest, or not reached within {LIMIT} s: {name}");
     }
@@ -57,18 +58,18 @@ fn passed(name: &str) -> String {
     format!("passed: {name}")
 }
 
-/// Starts the guest, with this test as its first process, and waits for its end; returns all that it said, too.
+/// Starts the guest with this test as its first process, and waits for its end. Returns the output as well.
 fn boot(test: &str) -> (ExitStatus, String) {
     assert!(
         Path::new(KERNEL).exists() && Path::new(MODULES).exists(),
         "{KERNEL} or {MODULES} is missing: run e2e/prepare.sh, or install the Debian package user-mode-linux"
     );
-    // What the kernel keeps while it runs. One that was killed may have left it.
+    // The kernel's files while it runs. A guest that was killed may have left them.
     let directory = std::env::temp_dir().join(format!("lbnodeagent-uml-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir(&directory).unwrap();
-    // The kernel has a process for each address space of the guest, and killed by itself it would leave them behind.
-    // In a process namespace they end with `timeout`, that with `unshare`, and that with this thread.
+    // The kernel has a process for each address space of the guest, and they survive if only the kernel is killed. In a
+    // PID namespace they end together with `timeout`, `timeout` with `unshare`, and `unshare` with this thread.
     let output = Command::new("setpriv")
         .args(["--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child", "timeout", "--signal=KILL", LIMIT])
         .args([KERNEL, "umid=guest", &format!("uml_dir={}", directory.display())])
@@ -88,22 +89,22 @@ fn run(parts: &[Part]) -> ! {
     set_up();
     for (name, part) in parts {
         let start = Instant::now();
-        let verdict = match catch_unwind(AssertUnwindSafe(part)) {
+        let result = match catch_unwind(AssertUnwindSafe(part)) {
             Ok(()) => passed(name),
             Err(_) => format!("FAILED: {name}"),
         };
-        eprintln!("{verdict}\n  after {:?}", start.elapsed());
+        eprintln!("{result}\n  after {:?}", start.elapsed());
     }
     let Err(errno) = reboot(RebootMode::RB_POWER_OFF);
     panic!("cannot shut down: {errno}");
 }
 
 fn set_up() {
-    // In this order: until the guest has its own, /proc is the machine's.
+    // The order matters: /proc is the machine's until it is mounted.
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", RUN)] {
         mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>).unwrap();
     }
-    // modprobe looks for modules in lib/modules of the directory that it is told.
+    // modprobe looks for modules in lib/modules below its --dirname.
     std::fs::create_dir(format!("{RUN}/lib")).unwrap();
     symlink(MODULES, format!("{RUN}/lib/modules")).unwrap();
     let mut loader = std::fs::File::create(LOADER).unwrap();
@@ -112,7 +113,7 @@ fn set_up() {
     load_on_demand(true);
 }
 
-/// In the guest: whether the kernel loads modules that it needs, as kernels do that have them.
+/// In the guest: sets whether the kernel loads a module when it needs one.
 pub fn load_on_demand(yes: bool) {
     std::fs::write(LOADER_SETTING, if yes { LOADER } else { "\n" }).unwrap();
 }

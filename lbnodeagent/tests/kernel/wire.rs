@@ -29,14 +29,14 @@ pub struct Wire {
     pub far: Far,
     socket: PacketSocket,
     pub index: u32,
-    pub ear: Listener,
+    pub listener: Listener,
 }
 
 impl Wire {
     pub async fn new() -> Self {
         let far = Far::new();
         ip(&format!("link add eth0 address 02:00:00:00:00:0a type veth peer name far netns {}", far.thread));
-        // Addresses that answer at once.
+        // With `nodad`, so that the addresses answer at once.
         for address in ["192.0.2.10/24", "2001:db8::a/64 nodad", "fe80::a/64 nodad"] {
             ip(&format!("address add {address} dev eth0"));
         }
@@ -50,60 +50,63 @@ impl Wire {
         let up = |name: &str| ip(&format!("link show {name}")).contains("state UP");
         eventually("both ends are up", || up("eth0") && far.run(move || up("far"))).await;
         let index = if_nametoindex("eth0").unwrap();
-        let ear = Listener::open(index).unwrap();
-        let mut wire = Self { far, socket: PacketSocket::open().unwrap(), index, ear };
-        wire.settles().await;
+        let listener = Listener::open(index).unwrap();
+        let mut wire = Self { far, socket: PacketSocket::open().unwrap(), index, listener };
+        wire.wait_until_ready().await;
         wire
     }
 
-    /// A kernel joins the groups of its addresses in the background; before that it hears no questions for them.
-    async fn settles(&mut self) {
+    /// Waits until the far kernel answers. It joins the multicast groups of its addresses in the background, and
+    /// receives no questions for them before that.
+    async fn wait_until_ready(&mut self) {
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         let mut silent = vec!["2001:db8::b", "fe80::b"];
         for _ in 0..200 {
             for target in &silent {
-                self.ask(probe(addr(target), NEAR, Some(own), None));
+                self.send(probe(addr(target), NEAR, Some(own), None));
             }
             sleep(Duration::from_millis(10)).await;
-            let heard = self.ear.receive(NEAR);
-            silent.retain(|target| !heard.contains(&(FAR, NeighborFrame::Reply(addr(target)))));
+            let frames = self.listener.receive(NEAR);
+            silent.retain(|target| !frames.contains(&(FAR, NeighborFrame::Reply(addr(target)))));
             if silent.is_empty() {
                 break;
             }
         }
-        assert!(silent.is_empty(), "no answers of {silent:?}");
-        let _ = self.heard().await;
+        assert!(silent.is_empty(), "no answers for {silent:?}");
+        let _ = self.received().await;
     }
 
-    pub fn ask(&self, frame: Option<Vec<u8>>) {
+    /// Sends a frame from the near end.
+    pub fn send(&self, frame: Option<Vec<u8>>) {
         self.socket.send(self.index, &frame.expect("a frame")).unwrap();
     }
 
-    /// The far end sends a frame of its own making.
-    pub fn tell(&self, frame: Vec<u8>) {
+    /// Sends a frame from the far end.
+    pub fn send_from_far(&self, frame: Vec<u8>) {
         self.far.run(move || {
             PacketSocket::open().unwrap().send(if_nametoindex("far").unwrap(), &frame).unwrap();
         });
     }
 
-    /// What is heard within some time that the wire does not need.
-    pub async fn heard(&mut self) -> Vec<(Mac, NeighborFrame)> {
-        let mut heard = Vec::new();
-        while timeout(Duration::from_millis(150), self.ear.ready()).await.is_ok() {
-            heard.extend(self.ear.receive(NEAR));
+    /// Waits until no frame has come for 150 ms, much longer than a frame takes. Returns the frames until then.
+    pub async fn received(&mut self) -> Vec<(Mac, NeighborFrame)> {
+        let mut frames = Vec::new();
+        while timeout(Duration::from_millis(150), self.listener.ready()).await.is_ok() {
+            frames.extend(self.listener.receive(NEAR));
         }
-        heard
+        frames
     }
 
-    pub async fn waits_for(&mut self, wanted: (Mac, NeighborFrame)) {
+    /// Waits for a frame.
+    pub async fn wait_for(&mut self, wanted: (Mac, NeighborFrame)) {
         let wait = async {
             loop {
-                self.ear.ready().await.unwrap();
-                if self.ear.receive(NEAR).contains(&wanted) {
+                self.listener.ready().await.unwrap();
+                if self.listener.receive(NEAR).contains(&wanted) {
                     break;
                 }
             }
         };
-        timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("not heard: {wanted:?}"));
+        timeout(Duration::from_secs(5), wait).await.unwrap_or_else(|_| panic!("not received: {wanted:?}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Announcements on the wire.
+//! Frames that the agent sends: they arrive, and a claim is announced.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ fn a_frame_arrives_at_the_far_end() {
         ip("link add eth0 type veth peer name far");
         ip("link set eth0 up");
         ip("link set far up");
-        // Until then the kernel drops what is sent without a word.
+        // Before that, the kernel silently drops what is sent.
         eventually("eth0 is up", || ip("link show eth0").contains("state UP")).await;
-        let ear = Ear::new();
+        let sniffer = Sniffer::new();
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
         let frame = [&[0xff; 12][..], &[0x88, 0xb5], &[7; 46]].concat();
         PacketSocket::open().unwrap().send(index, &frame).unwrap();
-        assert!(ear.hears(|heard| heard == frame.as_slice()));
+        assert!(sniffer.receives(|received| received == frame.as_slice()));
         assert!(PacketSocket::open().unwrap().send(9999, &frame).is_err());
     });
 }
@@ -32,35 +32,36 @@ fn a_frame_arrives_at_the_far_end() {
 fn a_claim_is_announced_in_both_families() {
     in_namespace(|| async {
         interfaces();
-        let ear = Ear::new();
+        let sniffer = Sniffer::new();
         let node = Node::with(&groups(), &[]).await;
         node.apply(&service("local", &["192.168.50.200", "fd00:50::f000"])).await;
-        let heard = tokio::task::spawn_blocking(move || {
-            let request = ear.hears(|frame| {
+        let received = tokio::task::spawn_blocking(move || {
+            let request = sniffer.receives(|frame| {
                 frame.get(12..14) == Some(&[8, 6])
                     && frame.get(20..22) == Some(&[0, 1])
                     && frame.get(28..32) == Some(&[192, 168, 50, 200])
             });
             let advertisement =
-                ear.hears(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&136));
+                sniffer.receives(|frame| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(54) == Some(&136));
             (request, advertisement)
         });
-        assert_eq!(heard.await.unwrap(), (true, true));
+        assert_eq!(received.await.unwrap(), (true, true));
         drop(node);
     });
 }
 
-/// Hears every frame in the namespace.
-struct Ear(std::os::fd::OwnedFd);
+/// Receives every frame in the namespace.
+struct Sniffer(std::os::fd::OwnedFd);
 
-impl Ear {
+impl Sniffer {
     fn new() -> Self {
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), SockProtocol::EthAll).unwrap();
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000)).unwrap();
         Self(socket)
     }
 
-    fn hears(&self, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    /// Whether a wanted frame comes within 3 s.
+    fn receives(&self, wanted: impl Fn(&[u8]) -> bool) -> bool {
         let start = std::time::Instant::now();
         let mut buffer = [0; 2048];
         while start.elapsed() < Duration::from_secs(3) {

@@ -1,28 +1,28 @@
-//! Our addresses beside those of the host and of other people: none of them suffers from ours.
+//! Our addresses beside those of the host and of others, which the agent never changes.
 
 use std::time::Duration;
 
-use crate::changes::{announced, enough};
+use crate::changes::{measured_enough, start_announcing};
 use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
 use crate::objects::{groups, service, service_group};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, ip_batch, try_ip};
 
-/// With `promote_secondaries`, which systemd turns on, an address of ours becomes the primary one of the network when the
-/// node is renumbered. The kernel makes the connected route of the primary address alone, and ours has none.
+/// With `promote_secondaries`, which systemd turns on, an address of ours becomes the primary one of the network when
+/// the node is renumbered. The kernel creates the connected route for the primary address only, and ours has none.
 #[test]
 fn a_renumbered_node_keeps_its_network() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", "1").unwrap();
-        let mut node = announced().await;
+        let mut node = start_announcing().await;
         let mut times = Vec::new();
         let (mut old, mut new) = (11, 12);
-        while !enough("renumbered", &times) {
-            node.forgets();
+        while !measured_enough("renumbered", &times) {
+            node.forget_events();
             ip_batch(&format!("address add 192.168.50.{new}/24 dev eth0\naddress del 192.168.50.{old}/24 dev eth0\n"));
             let own = || ip("route show 192.168.50.0/24").contains(&format!("src 192.168.50.{new}"));
-            times.push(eventually("a way to the network", || own() && local_is_there()).await);
-            node.tells(&["AddressRepaired"]).await;
+            times.push(eventually("a route to the network", || own() && local_is_there()).await);
+            node.wait_for_event(&["AddressRepaired"]).await;
             assert!(ip("route show default").contains("192.168.50.1 dev eth0"));
             (old, new) = (new, old);
         }
@@ -32,12 +32,12 @@ fn a_renumbered_node_keeps_its_network() {
     });
 }
 
-/// An address of ours became the primary one while no agent ran, and is not wanted any more.
-async fn a_primary_address_leaves(promote_then: &str) -> Lan {
+/// An address of ours has become the primary one while no agent ran, and no Service uses it any more.
+async fn remove_primary_address(promote_then: &str) -> Lan {
     let lan = Lan::new().await;
     let promote = |value| std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", value).unwrap();
     promote("1");
-    let node = announced().await;
+    let node = start_announcing().await;
     node.stop().await;
     ip_batch("address add 192.168.50.12/24 dev eth0\naddress del 192.168.50.11/24 dev eth0\n");
     let is_primary = |line: &String| line.contains("192.168.50.200/24") && !line.contains("secondary");
@@ -46,7 +46,7 @@ async fn a_primary_address_leaves(promote_then: &str) -> Lan {
     let node = Node::with(&groups(), &[service("routed", REMOTE)]).await;
     eventually("swept", || cidrs("eth0") == ["192.168.50.12/24", "fd00:50::11/64"]).await;
     assert!(ip("route show 192.168.50.0/24").contains("src 192.168.50.12"));
-    // The own address is nobody else's for that.
+    // The node's own address is still known as not ours.
     node.apply(&service("local", LOCAL)).await;
     eventually("announced", local_is_there).await;
     node.delete(&service("local", LOCAL)).await;
@@ -55,30 +55,30 @@ async fn a_primary_address_leaves(promote_then: &str) -> Lan {
 }
 
 #[test]
-fn a_primary_address_that_leaves_takes_nobody_along() {
+fn removing_a_primary_address_keeps_the_others() {
     in_namespace(|| async {
-        let _lan = a_primary_address_leaves("1").await;
+        let _lan = remove_primary_address("1").await;
         assert!(ip("route show default").contains("192.168.50.1 dev eth0"));
     });
 }
 
-/// The kernel deletes all others of the network with it.
+/// Without `promote_secondaries`, the kernel deletes all other addresses of the network with it.
 #[test]
-fn a_primary_address_that_takes_others_along_gives_them_back() {
+fn addresses_that_the_kernel_deletes_with_a_primary_one_are_restored() {
     in_namespace(|| async {
-        let _lan = a_primary_address_leaves("0").await;
+        let _lan = remove_primary_address("0").await;
     });
 }
 
-/// Without it the node's own address takes ours along when it goes.
+/// Without `promote_secondaries`, the kernel deletes our address with the node's own.
 #[test]
-fn an_address_that_the_kernel_takes_along_comes_back() {
+fn our_address_that_the_kernel_deletes_with_the_nodes_own_comes_back() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
-        let mut node = announced().await;
+        let mut node = start_announcing().await;
         let mut times = Vec::new();
-        while !enough("taken along", &times) {
-            node.forgets();
+        while !measured_enough("deleted with the node's own", &times) {
+            node.forget_events();
             ip_batch(
                 "address del 192.168.50.11/24 dev eth0\n\
                  address add 192.168.50.11/24 dev eth0\n\
@@ -86,16 +86,15 @@ fn an_address_that_the_kernel_takes_along_comes_back() {
             );
             let own = || ip("route show 192.168.50.0/24").contains("src 192.168.50.11");
             times.push(eventually("back", || local_is_there() && own()).await);
-            node.tells(&["AddressRepaired", "AnnouncingLocal"]).await;
+            node.wait_for_event(&["AddressRepaired", "AnnouncingLocal"]).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
 }
 
-/// Addresses of other people on the same interfaces, with ours, before us and after us.
-/// IPv6 knows an address once per interface, and the kernel accepts it with another prefix length and keeps the old one.
+/// An interface has an IPv6 address only once: the kernel accepts it with another prefix length, but keeps the old one.
 #[test]
-fn an_address_that_is_there_with_another_prefix_length_becomes_as_it_should() {
+fn an_ipv6_address_with_another_prefix_length_is_replaced() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         ip("link set kube-lb0 up");
@@ -105,14 +104,14 @@ fn an_address_that_is_there_with_another_prefix_length_becomes_as_it_should() {
         };
         let node = Node::with(&[group("default")], &[service("routed", &REMOTE[1..])]).await;
         for (aggregation, length) in [("default", 64), ("/128", 128), ("/72", 72), ("/64", 64)] {
-            node.applied(&group(aggregation)).await;
-            // A second one before the kernel has reported the first.
-            eventually("as it should be", || cidrs("kube-lb0") == [format!("{}/{length}", REMOTE[1])]).await;
-            node.applied(&group("/100")).await;
-            node.applied(&group(aggregation)).await;
+            node.apply_object(&group(aggregation)).await;
+            // A second change before the kernel has reported the first.
+            eventually("the prefix length", || cidrs("kube-lb0") == [format!("{}/{length}", REMOTE[1])]).await;
+            node.apply_object(&group("/100")).await;
+            node.apply_object(&group(aggregation)).await;
         }
-        eventually("as it should be", || cidrs("kube-lb0") == [format!("{}/64", REMOTE[1])]).await;
-        node.says("announced", REMOTE[1], |address| address.announced).await;
+        eventually("the prefix length", || cidrs("kube-lb0") == [format!("{}/64", REMOTE[1])]).await;
+        node.wait_for_address("announced", REMOTE[1], |address| address.announced).await;
     });
 }
 
@@ -120,19 +119,20 @@ fn an_address_that_is_there_with_another_prefix_length_becomes_as_it_should() {
 fn what_is_not_ours_is_never_touched() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
-        // Taken by hand: one by its own prefix length, one with a lifetime as DHCP gives.
+        // Added by hand: one with another prefix length, one with a lifetime like those of DHCP.
         ip("address add fd00:50::f000/128 dev eth0 nodad");
         ip("address add 192.168.50.200/24 dev eth0 valid_lft 3600 preferred_lft 3600");
         ip("address add 198.51.100.1/32 dev kube-lb0");
         let mut node = Node::with(&groups(), &[service("local", LOCAL), service("routed", REMOTE)]).await;
         eventually("announced", || cidrs("kube-lb0").len() == 3).await;
         for address in LOCAL {
-            node.says("refused", address, |address| address.reason == "refused" && !address.announced).await;
+            node.wait_for_address("refused", address, |address| address.reason == "refused" && !address.announced)
+                .await;
         }
-        let told = node.told();
+        let events = node.events();
         let refusals =
-            told.iter().filter(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("not from us"));
-        assert_eq!(refusals.count(), 2, "{told:#?}");
+            events.iter().filter(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("not from us"));
+        assert_eq!(refusals.count(), 2, "{events:#?}");
         let untouched = || {
             let lines = addresses("eth0");
             let has = |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
@@ -143,19 +143,19 @@ fn what_is_not_ours_is_never_touched() {
         node.delete(&service("routed", REMOTE)).await;
         eventually("withdrawn", || cidrs("kube-lb0") == ["198.51.100.1/32"]).await;
         assert!(untouched(), "{:#?}", addresses("eth0"));
-        // When they are gone the addresses are free.
+        // After they are removed, the addresses are free.
         node.apply(&service("local", LOCAL)).await;
         ip("address del fd00:50::f000/128 dev eth0");
         ip("address del 192.168.50.200/24 dev eth0");
         for address in LOCAL {
-            node.says("announced", address, |address| address.announced).await;
+            node.wait_for_address("announced", address, |address| address.announced).await;
         }
         assert!(local_is_there(), "{:#?}", addresses("eth0"));
-        // Whoever writes over one of ours does not make it his.
+        // An address of ours stays ours when somebody replaces it.
         ip("address replace 192.168.50.200/24 dev eth0");
         let renewed = |line: &String| line.contains("192.168.50.200/24") && !line.contains("valid_lft forever");
         eventually("ours again", || addresses("eth0").iter().any(renewed)).await;
-        node.says("held", LOCAL[0], |address| address.announced && address.reason == "electionWon").await;
+        node.wait_for_address("held", LOCAL[0], |address| address.announced && address.reason == "electionWon").await;
         assert!(try_ip("address show dev eth0").1.contains("192.168.50.11/24"));
     });
 }
@@ -169,16 +169,16 @@ fn overlap_with_a_connected_network_is_refused_until_it_is_gone() {
         all.push(service_group("wide", "remote", "10.9.0.0/24", "10.9.0.0/16", "default"));
         let mut node = Node::with(&all, &[service("wide", &["10.9.0.7"]), service("routed", REMOTE)]).await;
         eventually("announced", remote_is_there).await;
-        let mut told = node.told();
+        let mut events = node.events();
         eventually("an event", || {
-            told.extend(node.told());
-            told.iter().any(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("10.9.1.0/24 of eth1"))
+            events.extend(node.events());
+            events.iter().any(|(reason, text)| *reason == "AnnouncementFailed" && text.contains("10.9.1.0/24 of eth1"))
         })
         .await;
-        node.says("refused", "10.9.0.7", |address| address.reason == "refused").await;
+        node.wait_for_address("refused", "10.9.0.7", |address| address.reason == "refused").await;
         ip("address del 10.9.1.1/24 dev eth1");
         eventually("announced", || cidrs("kube-lb0").contains(&"10.9.0.7/16".to_owned())).await;
-        // It comes while the address is there.
+        // The network appears while the address is announced.
         ip("address add 10.9.1.1/24 dev eth1");
         eventually("withdrawn", remote_is_there).await;
     });

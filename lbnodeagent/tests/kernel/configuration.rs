@@ -1,4 +1,4 @@
-//! What the configuration and the Services ask for, and what the agent says of it.
+//! Settings of LBNodeAgent and of Services, and what the agent reports about them: events and logs.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -16,13 +16,13 @@ use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
 use crate::objects::{endpoints, groups, service};
 use crate::support::{addresses, cidrs, eventually, in_namespace, ip, lasts};
 
-/// Waits until `ip` has a line with all the words.
+/// Waits until `ip` shows a line with all the words.
 async fn has(interface: &str, words: &[&str]) {
     let holds = || addresses(interface).iter().any(|line| words.iter().all(|word| line.contains(word)));
     eventually(&format!("{words:?}"), holds).await;
 }
 
-/// Waits until `ip` has a line with all the words and these lifetimes.
+/// Waits until `ip` shows a line with all the words and these lifetimes.
 async fn has_for(interface: &str, words: &[&str], valid: u32, preferred: u32) {
     let holds = |line: &String| {
         words.iter().all(|word| line.contains(word))
@@ -51,7 +51,7 @@ fn addresses_have_the_lifetimes_and_flags_of_the_configuration() {
         has_for("kube-lb0", &["2001:470:8bf5:2:2::1/128", "noprefixroute"], 60, 60).await;
         let without = |line: &String| line.contains("192.168.50.200/24") && !line.contains("noprefixroute");
         eventually("with a route", || addresses("eth0").iter().any(without)).await;
-        // The kernel would leave the route of an IPv6 address that has a lifetime.
+        // The kernel alone would keep the route of an IPv6 address that has a lifetime.
         let routed = || ip("-6 route show dev kube-lb0").contains(REMOTE[1]);
         for no_prefix_route in [false, true] {
             let config = json!({"validLifetime": 600, "noPrefixRoute": no_prefix_route});
@@ -68,28 +68,28 @@ fn addresses_have_the_lifetimes_and_flags_of_the_configuration() {
     });
 }
 
-/// What is heard of an address at the far end, for so long.
+/// The number of announcements of each local address that arrive at the far end within a time.
 async fn announcements(lan: &Lan, time: Duration, what: impl Future<Output = ()>) -> BTreeMap<String, usize> {
     let here = tokio::runtime::Handle::current();
-    let mut ear = lan.0.run(move || {
+    let mut listener = lan.0.run(move || {
         let _here = here.enter();
         Listener::open(if_nametoindex("far").unwrap()).unwrap()
     });
     what.await;
-    let mut heard = BTreeMap::new();
+    let mut received = BTreeMap::new();
     let listen = async {
         loop {
-            ear.ready().await.unwrap();
-            for (_, frame) in ear.receive([2, 0, 0, 0, 0, 0xff]) {
+            listener.ready().await.unwrap();
+            for (_, frame) in listener.receive([2, 0, 0, 0, 0, 0xff]) {
                 if let NeighborFrame::Announcement(address) = frame {
-                    *heard.entry(address.to_string()).or_insert(0) += 1;
+                    *received.entry(address.to_string()).or_insert(0) += 1;
                 }
             }
         }
     };
     let _over: Result<(), _> = tokio::time::timeout(time, listen).await;
-    heard.retain(|address, _| LOCAL.contains(&address.as_str()));
-    heard
+    received.retain(|address, _| LOCAL.contains(&address.as_str()));
+    received
 }
 
 #[test]
@@ -98,30 +98,30 @@ fn announcements_follow_the_configuration() {
         let lan = Lan::new().await;
         let node = Node::start().await;
         let garp = |config: Value| json!({"local": {"garpConfig": config}});
-        node.first_agent(&garp(json!({"initialDelay": "50ms", "count": 4, "interval": "60ms"}))).await;
-        node.lists(&groups(), &[]).await;
+        node.deliver_agent(&garp(json!({"initialDelay": "50ms", "count": 4, "interval": "60ms"}))).await;
+        node.deliver_lists(&groups(), &[]).await;
         let put = async |node: &Node| {
             node.apply(&service("local", LOCAL)).await;
             eventually("announced", local_is_there).await;
         };
-        let heard = announcements(&lan, Duration::from_millis(800), put(&node)).await;
+        let received = announcements(&lan, Duration::from_millis(800), put(&node)).await;
         // IPv4 as a request and as a reply each time.
         let expected = |v4: usize, v6: usize| BTreeMap::from([(LOCAL[0].to_owned(), v4), (LOCAL[1].to_owned(), v6)]);
-        assert_eq!(heard, expected(8, 4));
+        assert_eq!(received, expected(8, 4));
         let metrics = node.metrics();
         assert!(metrics.contains("purelb_lbnodeagent_garp_sent_total 4"), "{metrics}");
         assert!(metrics.contains("purelb_lbnodeagent_na_sent_total 4"), "{metrics}");
         node.delete(&service("local", LOCAL)).await;
         eventually("withdrawn", || cidrs("eth0").len() == 2).await;
         node.configure(garp(json!({"enabled": false}))).await;
-        let heard = announcements(&lan, Duration::from_millis(400), put(&node)).await;
-        assert_eq!(heard, BTreeMap::new());
+        let received = announcements(&lan, Duration::from_millis(400), put(&node)).await;
+        assert_eq!(received, BTreeMap::new());
     });
 }
 
-/// Upstream turns the policy `Local` of a local address off; that it counts is said once to each Service.
+/// Upstream ignores the policy `Local` of a local address. An event tells the user once that it is honoured here.
 #[test]
-fn a_traffic_policy_that_counts_for_a_local_address_is_said() {
+fn the_local_traffic_policy_of_a_local_address_is_reported_once() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let policy = |name: &str, addresses: &[&str], policy: &str| {
@@ -131,43 +131,44 @@ fn a_traffic_policy_that_counts_for_a_local_address_is_said() {
         };
         let mut node = Node::with(&groups(), &[policy("local", &LOCAL[..1], "Local")]).await;
         node.endpoints("local", &["n1"]).await;
-        let said = |told: &[(&str, String)]| told.iter().filter(|(reason, _)| *reason == "LocalOverride").count();
-        let mut told = Vec::new();
-        eventually("said", || {
-            told.extend(node.told());
-            said(&told) > 0
+        let reports =
+            |events: &[(&str, String)]| events.iter().filter(|(reason, _)| *reason == "LocalOverride").count();
+        let mut events = Vec::new();
+        eventually("an event", || {
+            events.extend(node.events());
+            reports(&events) > 0
         })
         .await;
-        assert!(told.iter().any(|(_, text)| text.contains("stays so") && text.contains(LOCAL[0])), "{told:#?}");
-        // Not at each look, and not of remote addresses.
+        assert!(events.iter().any(|(_, text)| text.contains("stays so") && text.contains(LOCAL[0])), "{events:#?}");
+        // Not for each pass, and not for remote addresses.
         node.apply(&policy("routed", REMOTE, "Local")).await;
         node.endpoints("routed", &["n1"]).await;
         eventually("announced", remote_is_there).await;
         node.apply(&policy("local", &LOCAL[..1], "Local")).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        told.extend(node.told());
-        assert_eq!(said(&told), 1, "{told:#?}");
+        events.extend(node.events());
+        assert_eq!(reports(&events), 1, "{events:#?}");
         // The policy is changed while the address is here.
         node.apply(&policy("local", &LOCAL[..1], "Cluster")).await;
-        node.says("held", LOCAL[0], |address| address.announced).await;
+        node.wait_for_address("held", LOCAL[0], |address| address.announced).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        node.forgets();
+        node.forget_events();
         node.apply(&policy("local", &LOCAL[..1], "Local")).await;
-        node.tells(&["LocalOverride"]).await;
-        // The next run has nothing new to say.
+        node.wait_for_event(&["LocalOverride"]).await;
+        // The next run reports nothing again.
         node.stop().await;
         let mut node = Node::with(&groups(), &[policy("local", &LOCAL[..1], "Local")]).await;
         node.endpoints("local", &["n1"]).await;
-        node.says("adopted", LOCAL[0], |address| address.announced).await;
+        node.wait_for_address("adopted", LOCAL[0], |address| address.announced).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let told = node.told();
-        assert_eq!(said(&told), 0, "{told:#?}");
+        let events = node.events();
+        assert_eq!(reports(&events), 0, "{events:#?}");
     });
 }
 
 /// Services that share an address under the policy `Local` need a node with endpoints of each.
 #[test]
-fn sharers_that_no_node_can_serve_together_are_told() {
+fn services_that_share_an_address_and_that_no_node_can_serve_together_get_an_event() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let sharer = |name: &str| {
@@ -179,31 +180,34 @@ fn sharers_that_no_node_can_serve_together_are_told() {
         let mut objects = groups();
         objects.extend(["one", "other"].map(sharer));
         objects.extend([("one", "n1"), ("other", "n2")].map(|(service, on)| endpoints(service, &[on])));
-        node.lists_of(&objects).await;
-        node.says("nobody may", LOCAL[0], |address| !address.announced && address.reason == "noEligibleNodes").await;
-        let said = |told: &[(&str, String)], words: &str| {
-            told.iter().any(|(reason, text)| *reason == "NoEligibleNodes" && text.contains(words))
+        node.deliver_lists_of(&objects).await;
+        node.wait_for_address("nobody may", LOCAL[0], |address| {
+            !address.announced && address.reason == "noEligibleNodes"
+        })
+        .await;
+        let reported = |events: &[(&str, String)], words: &str| {
+            events.iter().any(|(reason, text)| *reason == "NoEligibleNodes" && text.contains(words))
         };
-        let mut told = Vec::new();
-        eventually("told", || {
-            told.extend(node.told());
-            said(&told, "nobody answers for it")
+        let mut events = Vec::new();
+        eventually("an event", || {
+            events.extend(node.events());
+            reported(&events, "nobody answers for it")
         })
         .await;
-        node.applied(&endpoints("other", &["n1", "n2"])).await;
-        node.says("together", LOCAL[0], |address| address.announced).await;
-        node.applied(&endpoints("one", &["n2"])).await;
-        node.applied(&endpoints("other", &["n1"])).await;
-        eventually("told again", || {
-            told.extend(node.told());
-            said(&told, "node n1 keeps it")
+        node.apply_object(&endpoints("other", &["n1", "n2"])).await;
+        node.wait_for_address("together", LOCAL[0], |address| address.announced).await;
+        node.apply_object(&endpoints("one", &["n2"])).await;
+        node.apply_object(&endpoints("other", &["n1"])).await;
+        eventually("another event", || {
+            events.extend(node.events());
+            reported(&events, "node n1 keeps it")
         })
         .await;
-        node.says("kept", LOCAL[0], |address| address.announced).await;
+        node.wait_for_address("kept", LOCAL[0], |address| address.announced).await;
     });
 }
 
-/// The kernel refuses an IPv4 address beside one of the same network and another scope.
+/// The kernel refuses an IPv4 address if the interface has one of the same network with another scope.
 #[test]
 fn a_refusal_is_shown_until_the_address_is_there() {
     in_namespace(|| async {
@@ -215,25 +219,26 @@ fn a_refusal_is_shown_until_the_address_is_there() {
         let refused = |address: &lbnodeagent::report::state::AddressEntry| {
             !address.announced && address.error.as_deref().is_some_and(|error| error.contains("EINVAL"))
         };
-        node.says("refused", LOCAL[0], refused).await;
-        eventually("an event", || node.events().contains(&"AnnouncementFailed")).await;
-        // Whatever it is looked at for meanwhile.
+        node.wait_for_address("refused", LOCAL[0], refused).await;
+        eventually("an event", || node.event_reasons().contains(&"AnnouncementFailed")).await;
+        // Further passes do not clear it.
         for _ in 0..5 {
             node.apply(&service("local", LOCAL)).await;
             node.configure(json!({"local": {}})).await;
             tokio::time::sleep(Duration::from_millis(30)).await;
-            node.says("still refused", LOCAL[0], refused).await;
+            node.wait_for_address("still refused", LOCAL[0], refused).await;
         }
-        node.says("the other family", LOCAL[1], |address| address.announced && address.error.is_none()).await;
+        node.wait_for_address("the other family", LOCAL[1], |address| address.announced && address.error.is_none())
+            .await;
         ip("address del 192.168.50.11/24 dev eth0");
         ip("address add 192.168.50.11/24 dev eth0");
         ip("route replace default via 192.168.50.1 dev eth0");
-        node.says("accepted", LOCAL[0], |address| address.announced && address.error.is_none()).await;
+        node.wait_for_address("accepted", LOCAL[0], |address| address.announced && address.error.is_none()).await;
     });
 }
 
 #[test]
-fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
+fn each_change_is_logged_once_and_nothing_at_rest() {
     in_namespace(|| async {
         let log = Log::begin();
         let _lan = Lan::new().await;
@@ -246,10 +251,10 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
             [service("routed", &REMOTE[..1]), service("local", &LOCAL[..1]), nobody, service("far", &["10.77.0.1"])];
         let node = Node::with(&all, &services).await;
         node.endpoints("nobody", &[]).await;
-        node.says("announced", LOCAL[0], |address| address.announced).await;
-        node.says("announced", REMOTE[0], |address| address.announced).await;
-        node.says("nobody", "192.168.50.205", |address| address.reason == "noEligibleNodes").await;
-        node.says("nowhere", "10.77.0.1", |address| address.reason == "noLocalInterface").await;
+        node.wait_for_address("announced", LOCAL[0], |address| address.announced).await;
+        node.wait_for_address("announced", REMOTE[0], |address| address.announced).await;
+        node.wait_for_address("nobody", "192.168.50.205", |address| address.reason == "noEligibleNodes").await;
+        node.wait_for_address("nowhere", "10.77.0.1", |address| address.reason == "noLocalInterface").await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         let lines = log.take();
         for (word, ip, count) in [
@@ -262,7 +267,7 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
             let found = lines.iter().filter(|line| line.contains(&format!("event={word} ")) && line.contains(ip));
             assert_eq!(found.count(), count, "{word} {ip}: {lines:#?}");
         }
-        // At rest, whatever repeats itself outside.
+        // Nothing changes, although Services are delivered again.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         for service in &services {
             node.apply(service).await;
@@ -272,10 +277,10 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
         node.delete(&services[0]).await;
         node.delete(&services[1]).await;
         eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
-        // The kernel is a moment ahead of the agent.
-        eventually("said so", || log.count("event=withdrawAddress ") == 2).await;
+        // The agent logs it a moment after the kernel has done it.
+        eventually("logged", || log.count("event=withdrawAddress ") == 2).await;
         node.configure(json!({"nodeSelector": {"matchLabels": {"no": "such"}}, "local": {}})).await;
-        node.says("no configuration", "10.77.0.1", |address| address.reason == "noConfig").await;
+        node.wait_for_address("no configuration", "10.77.0.1", |address| address.reason == "noConfig").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let lines = log.take();
         for ip in [REMOTE[0], LOCAL[0]] {
@@ -288,7 +293,7 @@ fn what_the_agent_says_is_said_once_and_nothing_at_rest() {
     });
 }
 
-/// What this process logs from the level `info` on, a line each. All threads are heard, so a test that uses it needs a
+/// What all threads of this process log from the level `info` on, a line each. A test that uses it therefore needs a
 /// process of its own, as nextest gives it.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);

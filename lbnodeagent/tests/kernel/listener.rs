@@ -1,4 +1,4 @@
-//! Asking the link and hearing what is said there, with a second kernel at the far end.
+//! The agent's questions to the link, and the frames that it receives, with a second kernel at the far end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -19,59 +19,59 @@ fn a_kernel_answers_our_questions() {
         let mut wire = Wire::new().await;
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         for to in [None, Some(FAR)] {
-            wire.ask(probe(addr("192.0.2.11"), NEAR, None, to));
-            wire.waits_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
-            wire.ask(reach(addr("192.0.2.11"), NEAR, addr("192.0.2.10"), to));
-            wire.waits_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
+            wire.send(probe(addr("192.0.2.11"), NEAR, None, to));
+            wire.wait_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
+            wire.send(reach(addr("192.0.2.11"), NEAR, addr("192.0.2.10"), to));
+            wire.wait_for((FAR, NeighborFrame::Reply(addr("192.0.2.11")))).await;
             for target in ["2001:db8::b", "fe80::b"] {
-                wire.ask(probe(addr(target), NEAR, Some(own), to));
-                wire.waits_for((FAR, NeighborFrame::Reply(addr(target)))).await;
-                wire.ask(reach(addr(target), NEAR, own.into(), to));
-                wire.waits_for((FAR, NeighborFrame::Reply(addr(target)))).await;
+                wire.send(probe(addr(target), NEAR, Some(own), to));
+                wire.wait_for((FAR, NeighborFrame::Reply(addr(target)))).await;
+                wire.send(reach(addr(target), NEAR, own.into(), to));
+                wire.wait_for((FAR, NeighborFrame::Reply(addr(target)))).await;
             }
         }
     });
 }
 
 #[test]
-fn nobody_answers_for_a_free_address_and_we_do_not_hear_ourselves() {
+fn nobody_answers_for_a_free_address_and_our_own_frames_are_ignored() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
-        let _ = wire.heard().await;
+        let _ = wire.received().await;
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         for to in [None, Some(FAR)] {
-            wire.ask(probe(addr("192.0.2.99"), NEAR, None, to));
-            wire.ask(reach(addr("192.0.2.99"), NEAR, addr("192.0.2.10"), to));
-            wire.ask(probe(addr("2001:db8::99"), NEAR, Some(own), to));
-            wire.ask(reach(addr("2001:db8::99"), NEAR, own.into(), to));
+            wire.send(probe(addr("192.0.2.99"), NEAR, None, to));
+            wire.send(reach(addr("192.0.2.99"), NEAR, addr("192.0.2.10"), to));
+            wire.send(probe(addr("2001:db8::99"), NEAR, Some(own), to));
+            wire.send(reach(addr("2001:db8::99"), NEAR, own.into(), to));
         }
         for frame in announcement(addr("192.0.2.99"), NEAR, None) {
-            wire.ask(Some(frame));
+            wire.send(Some(frame));
         }
-        // Not even what some loop in the network brings back.
-        wire.tell(probe(addr("192.0.2.99"), NEAR, None, None).unwrap());
-        let heard = wire.heard().await;
-        // The kernel of the far end may look for our addresses meanwhile.
+        // A loop in the network may send our frames back to us.
+        wire.send_from_far(probe(addr("192.0.2.99"), NEAR, None, None).unwrap());
+        let received = wire.received().await;
+        // Meanwhile the kernel of the far end may ask for our addresses.
         let strange: Vec<_> =
-            heard.iter().filter(|(mac, frame)| *mac != FAR || matches!(frame, NeighborFrame::Reply(_))).collect();
+            received.iter().filter(|(mac, frame)| *mac != FAR || matches!(frame, NeighborFrame::Reply(_))).collect();
         assert!(strange.is_empty(), "{strange:?}");
     });
 }
 
-/// An IPv6 address with a finite lifetime survives our question: the kernel does not take it for another host's
-/// duplicate address detection.
+/// Our question does not remove an IPv6 address with a finite lifetime: the holder's kernel must not mistake it for the
+/// duplicate address detection of another host.
 #[test]
 fn a_holder_keeps_its_address_when_asked() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
         wire.far.run(|| ip("address add 2001:db8::f0/128 dev far nodad valid_lft 60 preferred_lft 60"));
-        // The kernel joins the group, without which it hears no questions, in the background.
+        // The kernel joins the multicast group in the background. Before that, it receives no questions.
         let ready = || ip("-6 maddress show").contains("ff02::1:ff00:f0");
         eventually("it answers", || wire.far.run(ready)).await;
         let own: Ipv6Addr = "2001:db8::a".parse().unwrap();
         for _ in 0..3 {
-            wire.ask(probe(addr("2001:db8::f0"), NEAR, Some(own), None));
-            wire.waits_for((FAR, NeighborFrame::Reply(addr("2001:db8::f0")))).await;
+            wire.send(probe(addr("2001:db8::f0"), NEAR, Some(own), None));
+            wire.wait_for((FAR, NeighborFrame::Reply(addr("2001:db8::f0")))).await;
         }
         assert!(wire.far.run(|| ip("-6 address show dev far")).contains("2001:db8::f0"));
     });
@@ -85,30 +85,30 @@ fn questions_and_announcements_of_other_kernels() {
             let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
             socket.send_to(b"x", "192.0.2.77:9").unwrap();
         });
-        wire.waits_for((FAR, question("192.0.2.77", Some("192.0.2.11")))).await;
-        // The kernel repeats it each second.
-        wire.waits_for((FAR, NeighborFrame::Announcement(addr("192.0.2.11")))).await;
+        wire.wait_for((FAR, question("192.0.2.77", Some("192.0.2.11")))).await;
+        // The kernel repeats its question every second.
+        wire.wait_for((FAR, NeighborFrame::Announcement(addr("192.0.2.11")))).await;
         wire.far.run(|| {
             let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
             socket.send_to(b"x", "[2001:db8::77]:9").unwrap();
         });
-        wire.waits_for((FAR, question("2001:db8::77", Some("2001:db8::b")))).await;
+        wire.wait_for((FAR, question("2001:db8::77", Some("2001:db8::b")))).await;
         // Duplicate address detection.
         wire.far.run(|| ip("address add 2001:db8::78/64 dev far"));
-        wire.waits_for((FAR, question("2001:db8::78", None))).await;
-        wire.tell(probe(addr("192.0.2.78"), FAR, None, None).unwrap());
-        wire.waits_for((FAR, question("192.0.2.78", None))).await;
+        wire.wait_for((FAR, question("2001:db8::78", None))).await;
+        wire.send_from_far(probe(addr("192.0.2.78"), FAR, None, None).unwrap());
+        wire.wait_for((FAR, question("192.0.2.78", None))).await;
         for address in ["192.0.2.79", "2001:db8::79"] {
             for frame in announcement(addr(address), OTHER, None) {
-                wire.tell(frame);
+                wire.send_from_far(frame);
             }
-            wire.waits_for((OTHER, NeighborFrame::Announcement(addr(address)))).await;
+            wire.wait_for((OTHER, NeighborFrame::Announcement(addr(address)))).await;
         }
     });
 }
 
 #[test]
-fn other_packets_do_not_wake_us() {
+fn other_packets_do_not_wake_the_agent() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
         let send = || {
@@ -116,45 +116,45 @@ fn other_packets_do_not_wake_us() {
             sockets[0].send_to(b"x", "192.0.2.10:9").unwrap();
             sockets[1].send_to(b"x", "[2001:db8::a]:9").unwrap();
         };
-        // The neighbours get to know each other.
+        // Both kernels fill their neighbour caches.
         wire.far.run(send);
-        assert!(!wire.heard().await.is_empty());
+        assert!(!wire.received().await.is_empty());
         wire.far.run(send);
-        assert!(timeout(Duration::from_millis(150), wire.ear.ready()).await.is_err());
+        assert!(timeout(Duration::from_millis(150), wire.listener.ready()).await.is_err());
     });
 }
 
 #[test]
-fn other_vlans_and_other_hosts_frames_are_not_heard() {
+fn frames_of_other_vlans_and_for_other_hosts_are_not_received() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
-        let _ = wire.heard().await;
+        let _ = wire.received().await;
         let tagged = |id: u8, frame: &[u8]| [&frame[..12], &[0x81, 0, 0, id], &frame[12..]].concat();
         let v4 = probe(addr("192.0.2.99"), OTHER, None, None).unwrap();
         let v6 = probe(addr("2001:db8::99"), OTHER, Some("fe80::c".parse().unwrap()), None).unwrap();
         for frame in [&v4, &v6] {
-            wire.tell(tagged(5, frame));
-            // To some other host.
-            wire.tell([&[2, 0, 0, 0, 0, 0x0d], &frame[6..]].concat());
+            wire.send_from_far(tagged(5, frame));
+            // To another host.
+            wire.send_from_far([&[2, 0, 0, 0, 0, 0x0d], &frame[6..]].concat());
             // Through a router.
             let mut routed = v6.clone();
             routed[21] = 254;
-            wire.tell(routed);
+            wire.send_from_far(routed);
         }
-        let heard = wire.heard().await;
-        assert!(heard.iter().all(|(mac, _)| *mac != OTHER), "{heard:?}");
+        let received = wire.received().await;
+        assert!(received.iter().all(|(mac, _)| *mac != OTHER), "{received:?}");
         let expected = [question("192.0.2.99", None), question("2001:db8::99", Some("fe80::c"))];
-        // A tag with a priority only is no VLAN (IEEE 802.1Q, 6.9.1).
-        wire.tell(tagged(0, &v4));
-        wire.waits_for((OTHER, expected[0])).await;
-        wire.tell(v6);
-        wire.waits_for((OTHER, expected[1])).await;
+        // A tag with only a priority belongs to no VLAN (IEEE 802.1Q, 6.9.1).
+        wire.send_from_far(tagged(0, &v4));
+        wire.wait_for((OTHER, expected[0])).await;
+        wire.send_from_far(v6);
+        wire.wait_for((OTHER, expected[1])).await;
     });
 }
 
-/// A macvlan lets through only the groups that somebody has joined, as real network cards do.
+/// Like a real network card, a macvlan delivers only the multicast groups that have been joined.
 #[test]
-fn questions_for_a_joined_address_are_heard() {
+fn questions_for_a_joined_address_are_received() {
     in_namespace(|| async {
         let far = Far::new();
         ip("link add wire type veth peer name unused");
@@ -169,40 +169,40 @@ fn questions_for_a_joined_address_are_heard() {
             up("eth0") && far.run(move || up("far0"))
         })
         .await;
-        let mut ear = Listener::open(if_nametoindex("eth0").unwrap()).unwrap();
-        let heard = async |ear: &mut Listener, target: Ipv6Addr| {
+        let mut listener = Listener::open(if_nametoindex("eth0").unwrap()).unwrap();
+        let is_received = async |listener: &mut Listener, target: Ipv6Addr| {
             let frame = probe(target.into(), FAR, Some("fe80::b".parse().unwrap()), None).unwrap();
             far.run(move || PacketSocket::open().unwrap().send(if_nametoindex("far0").unwrap(), &frame).unwrap());
             sleep(Duration::from_millis(100)).await;
             let expected = NeighborFrame::Request { target: target.into(), sender: Some(addr("fe80::b")) };
-            ear.receive(NEAR).contains(&(FAR, expected))
+            listener.receive(NEAR).contains(&(FAR, expected))
         };
-        // Like those of network cards its filter is a hash: some groups are let through for the sake of another.
+        // Like that of a network card, its filter is a hash, so it may deliver a group that nobody has joined.
         let mut last = 0x3450;
-        while heard(&mut ear, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, last)).await {
+        while is_received(&mut listener, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, last)).await {
             last += 1;
-            assert!(last < 0x3456, "everything is heard");
+            assert!(last < 0x3456, "every group is delivered");
         }
         let target = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x12, last);
         // Another address with the same last 24 bits.
         let twin = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0x12, last);
         let member = || ip("-6 maddress show dev eth0").contains(&format!("ff02::1:ff12:{last:x}"));
         assert!(!member());
-        ear.join(target);
-        assert!(heard(&mut ear, target).await && member());
-        ear.join(twin);
-        ear.leave(target);
-        assert!(heard(&mut ear, target).await && member());
-        // The kernel's macvlan forgets a group only at the next change, so that silence proves nothing from here on.
-        ear.leave(twin);
+        listener.join(target);
+        assert!(is_received(&mut listener, target).await && member());
+        listener.join(twin);
+        listener.leave(target);
+        assert!(is_received(&mut listener, target).await && member());
+        // A macvlan forgets a group only at the next change, so the absence of frames proves nothing from here on.
+        listener.leave(twin);
         assert!(!member());
-        // Once too often is no harm.
-        ear.leave(twin);
-        ear.join(twin);
-        assert!(heard(&mut ear, target).await && member());
+        // Leaving and joining once too often does no harm.
+        listener.leave(twin);
+        listener.join(twin);
+        assert!(is_received(&mut listener, target).await && member());
         ip("link delete eth0");
-        ear.join(target);
-        ear.leave(target);
+        listener.join(target);
+        listener.leave(target);
     });
 }
 
@@ -211,28 +211,31 @@ fn an_interface_that_goes_down_comes_back_and_disappears() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
         ip("link set eth0 down");
-        assert!(wire.ear.receive(NEAR).iter().all(|(mac, _)| *mac == FAR));
+        assert!(wire.listener.receive(NEAR).iter().all(|(mac, _)| *mac == FAR));
         let mut opened_while_down = Listener::open(wire.index).unwrap();
         ip("link set eth0 up");
         eventually("eth0 is up", || ip("link show eth0").contains("state UP")).await;
         let frame = probe(addr("192.0.2.99"), OTHER, None, None).unwrap();
-        wire.tell(frame);
-        wire.waits_for((OTHER, question("192.0.2.99", None))).await;
-        std::mem::swap(&mut wire.ear, &mut opened_while_down);
-        wire.waits_for((OTHER, question("192.0.2.99", None))).await;
+        wire.send_from_far(frame);
+        wire.wait_for((OTHER, question("192.0.2.99", None))).await;
+        std::mem::swap(&mut wire.listener, &mut opened_while_down);
+        wire.wait_for((OTHER, question("192.0.2.99", None))).await;
         ip("link delete eth0");
-        assert!(wire.heard().await.iter().all(|(mac, _)| *mac == FAR));
-        assert!(timeout(Duration::from_millis(50), wire.ear.ready()).await.is_err(), "it spins");
+        assert!(wire.received().await.iter().all(|(mac, _)| *mac == FAR));
+        assert!(
+            timeout(Duration::from_millis(50), wire.listener.ready()).await.is_err(),
+            "ready() returns although the interface is gone"
+        );
         assert!(Listener::open(wire.index).is_err());
         assert!(Listener::open(u32::MAX).is_err());
     });
 }
 
 #[test]
-fn a_storm_is_read_in_parts_and_nothing_of_it_is_lost() {
+fn a_storm_is_read_in_parts_without_loss() {
     in_namespace(|| async {
         let mut wire = Wire::new().await;
-        let _ = wire.heard().await;
+        let _ = wire.received().await;
         wire.far.run(|| {
             let (socket, index) = (PacketSocket::open().unwrap(), if_nametoindex("far").unwrap());
             for last in 0..700_u16 {
@@ -243,8 +246,8 @@ fn a_storm_is_read_in_parts_and_nothing_of_it_is_lost() {
         });
         sleep(Duration::from_millis(100)).await;
         let mut counts = Vec::new();
-        while timeout(Duration::from_millis(100), wire.ear.ready()).await.is_ok() {
-            counts.push(wire.ear.receive(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
+        while timeout(Duration::from_millis(100), wire.listener.ready()).await.is_ok() {
+            counts.push(wire.listener.receive(NEAR).iter().filter(|(mac, _)| *mac == OTHER).count());
         }
         assert_eq!(counts.iter().sum::<usize>(), 700, "{counts:?}");
         assert!(counts.len() >= 3 && counts.iter().all(|count| *count <= 512), "{counts:?}");

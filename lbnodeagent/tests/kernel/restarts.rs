@@ -1,4 +1,4 @@
-//! Start, stop and outages: what happens to addresses while nobody looks after them.
+//! Start, stop and outages: what happens to addresses while no agent runs, or none knows the cluster.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
 use crate::objects::{groups, service, service_group};
 use crate::support::{
-    Monitor, add_dummy, addresses, an_agent_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
+    Monitor, add_dummy, addresses, agent_thread_is_left, cidrs, eventually, in_namespace, ip, ip_batch, run_dir,
 };
 
 fn both() -> [Value; 2] {
     [service("routed", REMOTE), service("local", LOCAL)]
 }
 
-/// After an uninstall nobody comes back: the kernel removes the addresses, and the routes with them.
+/// After an uninstall no agent returns: the kernel removes the addresses and their routes.
 #[test]
 fn addresses_outlive_the_agent_and_then_the_kernel_removes_them() {
     in_namespace(|| async {
@@ -25,7 +25,7 @@ fn addresses_outlive_the_agent_and_then_the_kernel_removes_them() {
         let mut wide = groups();
         wide.push(service_group("wide", "remote", "10.9.0.0/24", "10.9.0.0/16", "default"));
         let node = Node::start_with(Duration::from_secs(3)).await;
-        node.lists(&wide, &[&both()[..], &[service("wide", &["10.9.0.7"])]].concat()).await;
+        node.deliver_lists(&wide, &[&both()[..], &[service("wide", &["10.9.0.7"])]].concat()).await;
         eventually("announced", || local_is_there() && cidrs("kube-lb0").len() == 3).await;
         ip("address add 198.51.100.1/32 dev kube-lb0");
         node.stop().await;
@@ -40,7 +40,7 @@ fn addresses_outlive_the_agent_and_then_the_kernel_removes_them() {
     });
 }
 
-/// As after a reboot: the state file is on a tmpfs and gone, and the kernel has nothing of ours.
+/// As after a reboot: the state file was on a tmpfs, and the kernel has no address of ours.
 #[test]
 fn a_fresh_kernel_gets_everything() {
     in_namespace(|| async {
@@ -48,8 +48,8 @@ fn a_fresh_kernel_gets_everything() {
         let node = Node::with(&groups(), &both()).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
         node.kill();
-        eventually("ended", || !an_agent_is_left()).await;
-        // A record of what the former kernel had would be no harm either.
+        eventually("ended", || !agent_thread_is_left()).await;
+        // A record from before the reboot does no harm.
         std::fs::write(run_dir().join("addresses"), "77 192.168.50.11/24\n77 198.51.100.1/32\n").unwrap();
         ip_batch(
             "address flush dev kube-lb0\n\
@@ -61,7 +61,7 @@ fn a_fresh_kernel_gets_everything() {
         eventually("announced", || cidrs("kube-lb0").len() == 3 && local_is_there()).await;
         let mut events = Vec::new();
         eventually("events", || {
-            events.extend(node.events());
+            events.extend(node.event_reasons());
             ["AnnouncingLocal", "AnnouncingNonLocal"].iter().all(|reason| events.contains(reason))
         })
         .await;
@@ -69,9 +69,9 @@ fn a_fresh_kernel_gets_everything() {
     });
 }
 
-/// Killed and started again: aggregation, dummy interface and NIC are other ones than before.
+/// The agent is killed and started again with another aggregation, dummy interface and NIC.
 #[test]
-fn a_configuration_that_changed_meanwhile_is_carried_out() {
+fn a_configuration_that_changed_meanwhile_is_applied() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let node = Node::with(&groups(), &both()).await;
@@ -92,8 +92,8 @@ fn a_configuration_that_changed_meanwhile_is_carried_out() {
         add_dummy("lb1");
         let node = Node::start().await;
         let agent = json!({"local": {"dummyInterface": "lb1", "localInterface": "^eth1$"}});
-        node.first_agent(&agent).await;
-        node.lists(&groups(), &both()).await;
+        node.deliver_agent(&agent).await;
+        node.deliver_lists(&groups(), &both()).await;
         eventually("another dummy interface", || {
             cidrs("lb1") == ["172.30.200.155/32", "2001:470:8bf5:2:2::1/128"] && cidrs("kube-lb0").is_empty()
         })
@@ -107,35 +107,35 @@ fn a_configuration_that_changed_meanwhile_is_carried_out() {
     });
 }
 
-/// The watches deliver everything again; only the differences are carried out.
+/// The watches deliver everything again, and the agent applies only the differences.
 #[test]
-fn after_an_outage_only_differences_are_worked_through() {
+fn after_an_outage_only_differences_are_applied() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let mut node = Node::with(&groups(), &both()).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
-        // IPv6 addresses settle.
+        // The kernel reports IPv6 addresses some time after they are added.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        node.events();
+        node.discard_events();
         let since: Vec<_> = node.state().await.addresses.into_iter().map(|address| address.since).collect();
         let monitor = Monitor::start();
         for current in [false, true] {
             for name in lbnodeagent::cluster::input::REQUIRED {
                 node.send(Input::Watch { name, current }).await;
             }
-            node.settles().await;
+            node.wait_until_idle().await;
         }
         relist(&node, &both()).await;
-        node.settles().await;
-        assert_eq!(of_people(monitor.lines()), Vec::<String>::new());
-        assert!(node.events().is_empty());
+        node.wait_until_idle().await;
+        assert_eq!(without_link_local(monitor.lines()), Vec::<String>::new());
+        assert!(node.event_reasons().is_empty());
         assert_eq!(node.state().await.addresses.into_iter().map(|address| address.since).collect::<Vec<_>>(), since);
         // One was deleted meanwhile, one is new.
         let monitor = Monitor::start();
         relist(&node, &[service("local", LOCAL), service("new", &["172.30.200.156"])]).await;
-        eventually("carried out", || cidrs("kube-lb0") == ["172.30.200.156/32"]).await;
-        node.settles().await;
-        let lines = of_people(monitor.lines());
+        eventually("applied", || cidrs("kube-lb0") == ["172.30.200.156/32"]).await;
+        node.wait_until_idle().await;
+        let lines = without_link_local(monitor.lines());
         for ip in REMOTE {
             assert!(
                 lines.iter().any(|line| line.starts_with("Deleted") && line.contains(&format!("{ip}/"))),
@@ -150,8 +150,8 @@ fn after_an_outage_only_differences_are_worked_through() {
     });
 }
 
-/// Without the kernel's own, which it gives to a new interface within some seconds.
-fn of_people(mut lines: Vec<String>) -> Vec<String> {
+/// Leaves out link-local addresses, which the kernel gives to a new interface within some seconds.
+fn without_link_local(mut lines: Vec<String>) -> Vec<String> {
     lines.retain(|line| !line.contains("fe80:"));
     lines
 }
@@ -165,17 +165,17 @@ async fn relist(node: &Node, services: &[Value]) {
     node.send(Input::Service(Event::InitDone)).await;
 }
 
-/// An address of a lifetime that the configuration gives is renewed by a run that only holds.
+/// Until it knows the cluster, the agent extends the lifetimes that its predecessor left.
 #[test]
 fn what_runs_out_before_the_cluster_is_known_is_kept() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let node = Node::start_with(Duration::from_secs(4)).await;
-        node.lists(&groups(), &both()).await;
+        node.deliver_lists(&groups(), &both()).await;
         eventually("announced", || remote_is_there() && local_is_there()).await;
         node.stop().await;
         tokio::time::sleep(Duration::from_millis(2500)).await;
-        // The API server is away when it starts.
+        // The API server does not answer when the agent starts.
         let _node = Node::start().await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(remote_is_there() && local_is_there());
