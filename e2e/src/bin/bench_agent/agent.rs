@@ -1,4 +1,4 @@
-//! The agent as a process: started, stopped, restarted by the kubelet; and whether it is to serve its node.
+//! The agent as a process: started, stopped, restarted by the kubelet. Also whether an LBNodeAgent selects its node.
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
@@ -23,11 +23,11 @@ const LABEL: &str = "bench-agent";
 /// The `LBNodeAgent` that selects no node.
 const CONFIG: &str = "bench";
 
-/// How often is looked for a process: each look takes about as long.
+/// The time between two searches for a process; a search takes about as long.
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Bench {
-    /// Has the agent run where the label says, so nowhere.
+    /// Restricts the agent to nodes with the label. No node has it, so the agent stops.
     pub(crate) async fn no_agent(&self) -> Result<()> {
         self.label(&Value::Null).await?;
         self.choose(&json!("yes"))?;
@@ -35,14 +35,14 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts the agent; its process and when that was first seen, a few milliseconds after its beginning.
+    /// Starts the agent. Returns its process, and when that was first seen, a few milliseconds after its start.
     pub(crate) async fn start_agent(&self) -> Result<(i32, Instant)> {
         self.label(&json!("yes")).await?;
         self.appears().await
     }
 
-    /// Asks the agent's process to stop, as the kubelet does; when it was asked and when it was gone. The kubelet will
-    /// start it again.
+    /// Stops the agent's process as the kubelet does. Returns when the signal was sent and when the process had ended.
+    /// The kubelet starts it again.
     pub(crate) async fn terminate_agent(&self) -> Result<(Instant, Instant)> {
         let pid = self.node.agent_pid()?;
         let asked = Instant::now();
@@ -51,14 +51,14 @@ impl Bench {
         Ok((asked, gone))
     }
 
-    /// Has the agent run as it is installed.
+    /// Lets the agent run on all nodes again, as it is installed.
     pub(crate) fn all_agents(&self) -> Result<()> {
         self.choose(&Value::Null)?;
         self.cluster.installation_ready()?;
         Ok(())
     }
 
-    /// The agent's process as soon as there is one.
+    /// Waits for the agent's process.
     pub(crate) async fn appears(&self) -> Result<(i32, Instant)> {
         let at = until(&self.node, "an agent", |pids| !pids.is_empty()).await?;
         Ok((self.node.agent_pid()?, at))
@@ -77,7 +77,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Whether the agent serves its node, by an `LBNodeAgent` that selects no node or none at all; when that was sent.
+    /// Sets whether the agent serves its node: an `LBNodeAgent` that selects no node is created or deleted. Returns
+    /// when the request was sent.
     pub(crate) async fn select(&self, selected: bool) -> Result<Instant> {
         let configs: Api<LBNodeAgent> = Api::namespaced(self.kube.clone(), NAMESPACE);
         let object = json!({
@@ -100,7 +101,7 @@ impl Bench {
     }
 }
 
-/// Looks at the agent's processes on the node until they are as wanted.
+/// Waits until the agent's processes on the node satisfy a condition.
 async fn until(node: &Node, what: &str, wanted: impl Fn(&[i32]) -> bool) -> Result<Instant> {
     let end = Instant::now() + PATIENCE;
     loop {

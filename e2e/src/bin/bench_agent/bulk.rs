@@ -1,4 +1,4 @@
-//! Many addresses come, stay over a restart, and go.
+//! Many addresses are added, survive a restart, and are removed.
 
 use e2e::BenchResult as Result;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::{
     table::Line,
 };
 
-/// How long addresses outlive the agent (`PURELB_STOP_GRACE`).
+/// How long addresses stay after the agent has stopped (`PURELB_STOP_GRACE`).
 const GRACE: Duration = Duration::from_secs(180);
 
-/// After this, what the coming of the addresses brings is over.
+/// After this time, the work after the addresses were added is done.
 const REST: Duration = Duration::from_secs(3);
 
 /// How much longer than `ip -batch` the agent may take for IPv6 addresses, its start included.
 const RATIO: f64 = 1.3;
 
-/// What was seen in all rounds.
+/// The measurements of all rounds.
 #[derive(Debug, Default)]
 struct Seen {
-    /// `ip -batch`: adding, other lifetimes, deleting.
+    /// `ip -batch`: adding the addresses, changing their lifetimes, deleting them.
     batch: [Times; 3],
     /// From the agent's start to all addresses.
     cold: Times,
@@ -34,24 +34,24 @@ struct Seen {
     adding: Times,
     /// From the signal to the end of the agent.
     stop: Times,
-    /// From the end of the agent to all addresses without an end of their lives.
+    /// From the end of the agent until all addresses are permanent again.
     adopted: Times,
-    /// The part of the new process.
+    /// The part of that time after the new process has started.
     adopting: Times,
-    /// From the request to none.
+    /// From the request that deselects the node until no address is left.
     deselected: Times,
-    /// From the request to all.
+    /// From the request that selects the node until all addresses are back.
     selected: Times,
     memory: Vec<Memory>,
 }
 
-/// Measures all of that with these Services; their addresses are on the node afterwards.
+/// Makes the measurements with these Services. Their addresses are on the node afterwards.
 pub(crate) async fn measure(bench: &Bench, many: &Many, rounds: u32) -> Result<Vec<Line>> {
     let mut seen = Seen::default();
     for round in 1..=rounds {
         once(bench, many, &mut seen).await.map_err(|error| format!("round {round}: {error}"))?;
         println!(
-            "{}, round {round}/{rounds}: come after {}, stopped after {}, adopted after {}, withdrawn after {}",
+            "{}, round {round}/{rounds}: added after {}, stopped after {}, adopted after {}, withdrawn after {}",
             many.words(),
             seen.cold,
             seen.stop,
@@ -68,7 +68,7 @@ async fn once(bench: &Bench, many: &Many, seen: &mut Seen) -> Result<()> {
     bench.no_agent().await?;
     let mut nic = Nic::open(&bench.node, DUMMY)?;
     kernel::flush(&bench.node)?;
-    nic.until("no address left of before", PATIENCE, |held| held.all() == 0).await?;
+    nic.until("no address of an earlier round", PATIENCE, |held| held.all() == 0).await?;
     let batch = kernel::by_batch(&bench.node, many.family, &many.addresses)?;
     for (times, time) in seen.batch.iter_mut().zip([batch.add, batch.change, batch.delete]) {
         times.add(time);
@@ -83,9 +83,9 @@ async fn once(bench: &Bench, many: &Many, seen: &mut Seen) -> Result<()> {
     seen.memory.push(Memory::of(pid)?);
 
     let (asked, gone) = bench.terminate_agent().await?;
-    nic.until("all addresses with an end", PATIENCE, |held| held.lasting() == 0).await?;
+    nic.until("all addresses with a lifetime", PATIENCE, |held| held.lasting() == 0).await?;
     let (_, again) = bench.appears().await?;
-    let adopted = nic.until("all addresses without an end", PATIENCE, |held| held.lasting() == count).await?;
+    let adopted = nic.until("all addresses permanent", PATIENCE, |held| held.lasting() == count).await?;
     if nic.held().all() != count {
         return Err(format!("{} of {count} addresses are left after a restart", nic.held().all()).into());
     }

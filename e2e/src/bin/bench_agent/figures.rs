@@ -2,22 +2,22 @@
 
 use std::{fmt, time::Duration};
 
-/// Times of the same thing.
+/// Several measurements of one time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    /// One more.
+    /// Adds a measurement.
     pub(crate) fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// The one in the middle; of an even number the greater one, which is no excuse. Zero of none.
+    /// The median; the greater of the two middle ones if their number is even; zero if there are none.
     pub(crate) fn median(&self) -> Duration {
         self.at(self.0.len() / 2)
     }
 
-    /// At most one in a hundred is longer. Of less than a hundred, the longest.
+    /// The 99th percentile; the longest if there are fewer than a hundred.
     pub(crate) fn almost_all(&self) -> Duration {
         self.at((self.0.len() * 99).div_ceil(100).saturating_sub(1))
     }
@@ -35,12 +35,12 @@ impl fmt::Display for Times {
     }
 }
 
-/// Milliseconds with one digit.
+/// Milliseconds with one decimal.
 pub(crate) fn millis(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
-/// As much as one reads: seconds from one second on, else milliseconds.
+/// Seconds if it is at least one, otherwise milliseconds.
 pub(crate) fn readable(time: Duration) -> String {
     if time < Duration::from_secs(1) { format!("{} ms", millis(time)) } else { format!("{:.2} s", time.as_secs_f64()) }
 }

@@ -1,4 +1,4 @@
-//! What the agent costs when nothing happens.
+//! The processor time and the memory that the agent uses when nothing happens.
 
 use e2e::BenchResult as Result;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::{
     table::Line,
 };
 
-/// After this, what brought the present state is over.
+/// After this time, the work after the last change is done.
 const BEFORE: Duration = Duration::from_secs(10);
 
-/// Measures the agent at rest for so long, with so many addresses.
+/// Measures the agent at rest for a time, with a number of addresses.
 pub(crate) async fn measure(bench: &Bench, addresses: u32, rest: Duration) -> Result<Vec<Line>> {
     bench.cluster.agents_ready(PATIENCE).await?;
     tokio::time::sleep(BEFORE).await;

@@ -11,28 +11,28 @@ use e2e::{Family, Node};
 
 use crate::setup::DUMMY;
 
-/// An interface that is there for this alone.
+/// The name of the interface that the measurement uses.
 const LINK: &str = "bench0";
 
 /// How long `ip -batch` takes to do something with all addresses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batch {
-    /// To put them on an interface.
+    /// To add them to an interface.
     pub(crate) add: Duration,
-    /// To give them other lifetimes.
+    /// To change their lifetimes.
     pub(crate) change: Duration,
-    /// To take them off.
+    /// To delete them.
     pub(crate) delete: Duration,
 }
 
-/// Does all of that on an interface of the node like the one for remote addresses, which is there for this alone.
+/// Measures that on an interface of its own, of the same type as the one for remote addresses.
 pub(crate) fn by_batch(node: &Node, family: Family, addresses: &[IpAddr]) -> Result<Batch> {
-    // Some kernels have no dummy; the lab uses an ifb there.
+    // If the kernel has no dummy interfaces, the lab uses an ifb.
     if node.exec(&["ip", "link", "add", LINK, "type", "dummy"]).is_err() {
         node.exec(&["ip", "link", "add", LINK, "type", "ifb"])?;
     }
     node.exec(&["ip", "link", "set", LINK, "up"])?;
-    // No check for duplicates, as the agent asks for none.
+    // Without duplicate address detection, like the agent.
     let nodad = if family == Family::V6 { " nodad" } else { "" };
     let run = |verb: &str, more: &str| -> Result<Duration> {
         let mut batch = String::new();
@@ -52,7 +52,7 @@ pub(crate) fn by_batch(node: &Node, family: Family, addresses: &[IpAddr]) -> Res
     done
 }
 
-/// Takes all addresses off the interface for remote addresses.
+/// Removes all addresses from the interface for remote addresses.
 pub(crate) fn flush(node: &Node) -> Result<()> {
     node.exec(&["ip", "address", "flush", "dev", DUMMY, "scope", "global"])?;
     Ok(())

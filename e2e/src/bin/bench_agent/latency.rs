@@ -1,4 +1,4 @@
-//! One Service at a time: created, seen, deleted.
+//! One Service at a time: created, announced, deleted.
 
 use e2e::BenchResult as Result;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::{
     table::Line,
 };
 
-/// How long anything of one Service may take.
+/// The deadline of each step of one Service.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an address is left as it is after it came or went, so that all that belongs to it is over.
+/// The time after an address was added or removed in which the work that follows from it ends.
 const REST: Duration = Duration::from_millis(150);
 
-/// How often is looked for the first answer; when it came, the client's socket knows.
+/// The time between two checks for the first answer. When it came is known from the client's socket.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What was seen of the Services of one kind.
+/// The measurements of the Services of one kind.
 #[derive(Debug, Default)]
 struct Seen {
-    /// From the creation to the address in the Service's status, for a watcher.
+    /// From the creation until a watcher sees the address in the Service's status.
     visible: Times,
     /// From there to the address on the interface.
     agents_part: Times,
@@ -83,7 +83,7 @@ async fn once(bench: &Bench, kind: Kind, run: u32, nic: &mut Nic, seen: &mut See
     let ip = address.into();
     let monitor = if kind == Kind::Local { Some(bench.cluster.client().monitor(ip)?) } else { None };
     let mut sight = bench.services.watch_addresses().await?;
-    // The questions of the client and the watch are under way when it begins.
+    // Let the client's questions and the watch start first.
     tokio::time::sleep(REST).await;
 
     let (created, _) = bench.services.create(body).await?;

@@ -1,12 +1,12 @@
-//! `make bench-agent`: how fast the agent brings addresses to its node's interfaces and takes them away, one at a time
-//! and ten thousand at once, and what it costs.
+//! `make bench-agent`: how fast the agent adds addresses to its node's interfaces and removes them, one at a time and
+//! ten thousand at once, and how much processor time and memory it uses.
 //!
-//! A cluster of its own with one node. When an address comes or goes, the node's kernel says by netlink; what it means
-//! for a client, one on the nodes' LAN says that asks for the address by ARP once in a millisecond. The allocator gives
-//! the addresses, so a figure from the creation of a Service contains its part; where the agent's own part begins, a
-//! watcher of the Services says. Figures with ten thousand addresses are made of Services that have their addresses
-//! already when the agent starts, one family after the other. kube-proxy does not serve these, which it takes far
-//! longer for than what is measured.
+//! The benchmark has a cluster of its own with one node. The kernel's netlink notifications show when an address is
+//! added or removed. A client on the nodes' LAN asks for the address by ARP once per millisecond, and so shows when
+//! clients notice. The allocator assigns the addresses, so a time that begins with the creation of a Service includes
+//! the allocator's part. A watch of the Services shows where the agent's part begins. For the figures with ten thousand
+//! addresses, the Services already have their addresses when the agent starts, one family after the other. kube-proxy
+//! ignores these Services, because it takes much longer for them than the agent.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! | `many` | many Services, created and deleted |
 //! | `agent` | the agent as a process: started, stopped, restarted by the kubelet |
 //! | `kernel` | the same addresses by `ip -batch` |
-//! | `bulk` | many addresses come, stay over a restart, and go |
-//! | `idle` | what the agent costs when nothing happens |
+//! | `bulk` | many addresses are added, survive a restart, and are removed |
+//! | `idle` | the agent's processor time and memory when nothing happens |
 //! | `figures` | statistics over many runs |
 //! | `table` | prints the table |
 
@@ -46,7 +46,7 @@ struct Arguments {
     /// The cluster; `lab up --nodes 1` starts one
     #[arg(long, default_value = "benchagent")]
     cluster: String,
-    /// Single Services of each kind
+    /// The number of single Services of each kind
     #[arg(long, env = "RUNS", default_value_t = 50)]
     runs: u32,
     /// Only these sections, joined by commas
@@ -55,10 +55,10 @@ struct Arguments {
     /// Addresses of each family in the sections bulk and idle
     #[arg(long, env = "COUNT", default_value_t = 10_000)]
     count: u32,
-    /// How often they come, stay over a restart, and go
+    /// How often they are added, kept over a restart, and removed
     #[arg(long, env = "ROUNDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds at rest
+    /// How many seconds the agent at rest is measured
     #[arg(long, default_value_t = 60)]
     rest: u64,
 }
@@ -68,9 +68,9 @@ struct Arguments {
 enum Section {
     /// One Service at a time
     Latency,
-    /// Many addresses come, stay over a restart, and go
+    /// Many addresses are added, survive a restart, and are removed
     Bulk,
-    /// What the agent costs when nothing happens
+    /// The agent's processor time and memory when nothing happens
     Idle,
 }
 

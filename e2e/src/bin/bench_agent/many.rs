@@ -19,10 +19,10 @@ use crate::{
     table::Line,
 };
 
-/// The allocator gives addresses while Services are created, which takes minutes; after that this is plenty.
+/// The deadline for the last addresses. The allocator assigns most of them while the Services are created.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Services with one remote address of one family each.
+/// Many Services, each with one remote address of the same family.
 #[derive(Debug)]
 pub(crate) struct Many {
     pub(crate) family: Family,
@@ -31,7 +31,7 @@ pub(crate) struct Many {
 }
 
 impl Many {
-    /// Creates them and waits until each has its address.
+    /// Creates the Services and waits until each has its address.
     pub(crate) async fn create(bench: &Bench, family: Family, count: u32) -> Result<Self> {
         let name = |number: u32| format!("many-{number:06}");
         let begin = Instant::now();
@@ -49,17 +49,17 @@ impl Many {
         Ok(Self { family, addresses, names: (0..count).map(name).collect() })
     }
 
-    /// How many there are.
+    /// The number of Services.
     pub(crate) fn count(&self) -> usize {
         self.addresses.len()
     }
 
-    /// In words: how many, of which family.
+    /// Their number and family in words.
     pub(crate) fn words(&self) -> String {
         format!("{} remote {} addresses", self.count(), word(self.family))
     }
 
-    /// Deletes them with their addresses on the node, and measures how long that lags behind.
+    /// Deletes the Services, and measures how long after the last deletion their last address is removed from the node.
     pub(crate) async fn delete(self, bench: &Bench) -> Result<Vec<Line>> {
         let mut nic = Nic::open(&bench.node, DUMMY)?;
         let count = self.count();
@@ -74,7 +74,7 @@ impl Many {
     }
 }
 
-/// Not served by kube-proxy, which would take the machine for minutes.
+/// A label makes kube-proxy ignore the Service, because it would keep the machine busy for minutes.
 fn body(name: &str, family: Family) -> serde_json::Result<Vec<u8>> {
     let mut body = service(name, Kind::Remote.group(), None, family);
     if let Some(metadata) = body.get_mut("metadata").and_then(|metadata| metadata.as_object_mut()) {
@@ -83,7 +83,7 @@ fn body(name: &str, family: Family) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&body)
 }
 
-/// The family as people write it.
+/// The name of the family.
 fn word(family: Family) -> &'static str {
     if family == Family::V4 { "IPv4" } else { "IPv6" }
 }

@@ -1,4 +1,4 @@
-//! The addresses of a node's interface, from its kernel's notifications: no request disturbs a measurement.
+//! The addresses of a node's interface, from its kernel's notifications, so that no request disturbs a measurement.
 
 use e2e::BenchResult as Result;
 use std::{
@@ -34,16 +34,16 @@ use tokio::{
 /// Bits of `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 1 << 4 | 1 << 8;
 
-/// Bytes of notifications that may wait: those of far more addresses than are measured.
+/// The size of the socket's buffer in bytes, enough for the notifications of many more addresses than are measured.
 const BUFFER: usize = 64 << 20;
 
-/// A datagram of the kernel is at most this long.
+/// The largest datagram of the kernel.
 const DATAGRAM: usize = 64 << 10;
 
-/// How long a read waits before the thread looks whether it should stop.
+/// How long a read waits before the thread checks whether it should stop.
 const TICK: TimeVal = TimeVal::new(0, 20_000);
 
-/// The addresses of an interface, link-local ones apart; each with whether it will stay without being renewed.
+/// The addresses of an interface except link-local ones, each with whether it is permanent.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     addresses: HashMap<IpAddr, bool>,
@@ -51,17 +51,17 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// How many there are.
+    /// Their number.
     pub(crate) fn all(&self) -> usize {
         self.addresses.len()
     }
 
-    /// How many of them have no end of life.
+    /// How many of them are permanent.
     pub(crate) fn lasting(&self) -> usize {
         self.lasting
     }
 
-    /// Whether this one is there.
+    /// Whether the interface has this address.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.addresses.contains_key(&address)
     }
@@ -76,10 +76,10 @@ impl Held {
     }
 }
 
-/// One address that came or changed (whether it will stay), or went (nothing).
+/// A change of one address: whether it is permanent now, or `None` if it was removed.
 type Change = (Instant, IpAddr, Option<bool>);
 
-/// Listens to the kernel of a host about one of its interfaces, until it is dropped.
+/// Receives the notifications of a host's kernel about one of its interfaces, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Nic {
     changes: mpsc::UnboundedReceiver<std::result::Result<Change, Errno>>,
@@ -88,13 +88,13 @@ pub(crate) struct Nic {
 }
 
 impl Nic {
-    /// Knows what is there now, and hears what changes.
+    /// Reads the present addresses, and receives changes from now on.
     pub(crate) fn open(host: &Host, interface: &str) -> Result<Self> {
         let (socket, index) = host.in_network(|| Ok::<_, Errno>((listen()?, if_nametoindex(interface)?)))??;
         let (sender, changes) = mpsc::unbounded_channel();
         let mut nic = Self { changes, held: Held::default(), last: Instant::now() };
         let mut buffer = vec![0; DATAGRAM];
-        // The answer to the question what there is has the form of notifications.
+        // The present addresses arrive in the form of notifications.
         let mut there = Vec::new();
         while !read(&socket, &mut buffer, index, &mut there)? {}
         for change in there {
@@ -105,7 +105,7 @@ impl Nic {
             while !sender.is_closed() {
                 let outcome = read(&socket, &mut buffer, index, &mut heard).map(drop);
                 let news = heard.drain(..).map(Ok).chain(outcome.err().map(Err));
-                // Whoever is not interested any more is gone, and this thread ends.
+                // If the receiver is dropped, this thread ends.
                 news.for_each(|change| sender.send(change).unwrap_or_default());
                 if outcome.is_err() {
                     return;
@@ -115,13 +115,13 @@ impl Nic {
         Ok(nic)
     }
 
-    /// What is there, as far as it has been looked at.
+    /// The addresses after the changes that were taken so far.
     pub(crate) fn held(&self) -> &Held {
         &self.held
     }
 
-    /// Waits until something holds, and returns the time of the change that made it so; the latest change known if it
-    /// did before.
+    /// Waits until a condition holds, and returns the time of the change that fulfilled it, or of the latest known
+    /// change if it held before.
     pub(crate) async fn until(
         &mut self,
         what: &str,
@@ -132,10 +132,10 @@ impl Nic {
         while !holds(&self.held) {
             let Ok(change) = timeout_at(end, self.changes.recv()).await else {
                 let Held { addresses, lasting } = &self.held;
-                let state = format!("{} addresses, {lasting} of them without end", addresses.len());
+                let state = format!("{} addresses, {lasting} of them permanent", addresses.len());
                 return Err(format!("{what}: not within {patience:?}; there are {state}").into());
             };
-            let change = change.ok_or("nobody listens to the kernel any more")?;
+            let change = change.ok_or("the thread that listens to the kernel has ended")?;
             self.take(change.map_err(|errno| format!("the kernel's notifications: {errno}"))?);
         }
         Ok(self.last)
@@ -147,7 +147,7 @@ impl Nic {
     }
 }
 
-/// A socket that hears of addresses and has asked for those that there are.
+/// A socket that receives changes of addresses and has requested the present ones.
 fn listen() -> nix::Result<OwnedFd> {
     let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     setsockopt(&fd, sockopt::RcvBufForce, &BUFFER)?;
@@ -162,7 +162,7 @@ fn listen() -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Reads one datagram, if one comes; returns whether it ends the answer to the question.
+/// Reads one datagram, if one comes. Returns whether it ends the list of present addresses.
 fn read(socket: &OwnedFd, buffer: &mut [u8], index: u32, heard: &mut Vec<Change>) -> nix::Result<bool> {
     let length = match recv(socket.as_raw_fd(), buffer, MsgFlags::empty()) {
         Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),

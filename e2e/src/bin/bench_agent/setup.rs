@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 /// The namespace of the Services.
 pub(crate) const SPACE: &str = "bench";
 
-/// For everything that has to be restored.
+/// The deadline for what has to be restored.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The interface for remote addresses.
 pub(crate) const DUMMY: &str = "kube-lb0";
 
-/// The pools, none of which Calico exports.
+/// The pools. Calico exports none of them.
 const OBJECTS: &str = "
 apiVersion: v1
 kind: Namespace
@@ -53,23 +53,24 @@ pub(crate) async fn prepare(name: &str) -> Result<Bench> {
     cluster.repair().await?;
     cluster.install()?;
     cluster.apply(OBJECTS)?;
-    // The programs' own client: another one's pauses between a request's head and body would count as theirs.
+    // The client of the programs: another one might pause between the head and the body of a request, and the pause
+    // would count as theirs.
     let kube = runtime::client::connect(Some(&cluster.kubeconfig()), "bench").await?;
     let services = BulkServices::new(kube.clone(), SPACE);
     let bench = Bench { node: cluster.node(1), cluster, kube, services };
     bench.select(true).await?;
     let left = bench.services.list().await?.into_iter().map(|service| service.metadata.name);
     bench.services.delete_all(left).await?;
-    // A new process, that has never had much to remember.
+    // A new process, whose memory has not grown yet.
     bench.no_agent().await?;
     bench.all_agents()?;
     bench.cluster.agents_ready(PATIENCE).await?;
-    // What the installation brings is over then.
+    // Wait until the work after the installation is done.
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(bench)
 }
 
-/// Where a single Service's address goes.
+/// The kind of a single Service's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Local,
@@ -93,8 +94,8 @@ impl Kind {
         }
     }
 
-    /// An address of the group's pool for a run. The runs have different ones, as far as they go, so that nothing in
-    /// the network remembers one.
+    /// An address of the group's pool for a run. Runs have different addresses while there are enough, so that no
+    /// neighbour cache contains them.
     pub(crate) fn address(self, run: u32) -> Ipv4Addr {
         let [_, _, _, step] = (run % 100).to_be_bytes();
         match self {

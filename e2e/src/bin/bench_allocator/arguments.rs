@@ -10,7 +10,7 @@ pub(crate) struct Arguments {
     /// The cluster; `lab up --nodes 1` starts one
     #[arg(long, default_value = "benchallocator")]
     pub(crate) cluster: String,
-    /// The allocator
+    /// The allocator's program
     #[arg(long, default_value = "target/bin/allocator")]
     pub(crate) allocator: PathBuf,
     /// Services of the small burst
@@ -19,19 +19,19 @@ pub(crate) struct Arguments {
     /// Services of the large burst; 0 leaves it out
     #[arg(long, default_value_t = 10_000)]
     pub(crate) large: u32,
-    /// Create the large number of Services without measuring it: creations take minutes, whoever gives the addresses
+    /// Create the large number of Services without measuring the burst, because creations take minutes in any case
     #[arg(long)]
     pub(crate) no_large_burst: bool,
-    /// How often the small burst is measured, raw and with the allocator by turns
+    /// How often the small burst is measured, alternating between raw writes and the allocator
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: u32,
-    /// Single Services
+    /// The number of single Services
     #[arg(long, default_value_t = 50)]
     pub(crate) single: u32,
-    /// Seconds at rest
+    /// How many seconds the program at rest is measured
     #[arg(long, default_value_t = 60)]
     pub(crate) rest: u64,
-    /// Set when this program runs inside the control plane's network already
+    /// Set when this program already runs in the control plane's network
     #[arg(long, hide = true)]
     pub(crate) inside: Option<PathBuf>,
 }

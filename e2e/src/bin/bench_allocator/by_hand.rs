@@ -10,10 +10,10 @@ use kube::Client;
 
 use crate::services::path;
 
-/// As many as the allocator has under way.
+/// The number of concurrent writes, the same as the allocator's.
 const IN_FLIGHT: usize = 64;
 
-/// The part of the bodies that does not depend on what the API server answered.
+/// The part of the bodies that does not depend on the API server's answers.
 pub(super) fn bodies(count: u32) -> Vec<String> {
     let first = u32::from(Ipv4Addr::new(10, 129, 0, 0));
     (0..count).map(|number| body(Ipv4Addr::from(first + number))).collect()
@@ -35,7 +35,7 @@ pub(super) async fn patch(client: &Client, service: &ServiceObject, body: &str) 
     Ok(())
 }
 
-/// Gives Services addresses as they come.
+/// Gives Services addresses in the order in which they are created.
 pub(super) async fn patch_all(
     client: Client,
     bodies: Vec<String>,

@@ -1,15 +1,16 @@
-//! `make bench-allocator`: how close the allocator comes to what the API server can take, and what it costs.
+//! `make bench-allocator`: how close the allocator comes to the API server's limit, and how much processor time and
+//! memory it uses.
 //!
-//! A cluster without running nodes, so that nothing but the control plane, this program and the allocator's release
-//! binary work. Both clients are in the control plane's network namespace and reach the API server without detour. The
-//! raw limit and the allocator use one client library, one service account and the same admission policies.
+//! The cluster has no running nodes, so only the control plane, this program and the allocator's release binary do
+//! anything. This program and the allocator are in the control plane's network namespace and reach the API server
+//! directly. They use the same client library, service account and admission policies.
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | `arguments` | the command line |
 //! | `setup` | makes the cluster ready, and writes the kubeconfigs |
 //! | `services` | creates and deletes Services |
-//! | `by_hand` | the allocator's writes, prepared beforehand and sent without an allocator |
+//! | `by_hand` | the raw limit: the allocator's writes, prepared beforehand and sent without an allocator |
 //! | `program` | the allocator as a process: memory, CPU time, readiness |
 //! | `writes` | counts of writes, from the API server's metrics |
 //! | `measure` | the measurements |

@@ -20,7 +20,7 @@ use crate::{
     writes::Writes,
 };
 
-/// What a burst came to.
+/// The result of a burst.
 #[derive(Debug, Clone)]
 struct Burst {
     /// From the first creation to the last visible address.
@@ -30,7 +30,7 @@ struct Burst {
     /// Processor time of the allocator.
     cpu: Duration,
     writes: Writes,
-    /// Part of the machine's processor time that others took meanwhile.
+    /// The share of the machine's processor time that other programs used meanwhile.
     others: f64,
 }
 
@@ -39,7 +39,7 @@ struct Bench<'a> {
     directory: &'a Path,
     /// Creates, deletes and watches.
     admin: Client,
-    /// Writes addresses by hand, with the allocator's rights.
+    /// Writes addresses without an allocator, with the allocator's permissions.
     hand: Client,
 }
 
@@ -69,7 +69,7 @@ impl Bench<'_> {
         Allocator::start(&self.arguments.allocator, self.directory)
     }
 
-    /// One Service at a time, by turns the allocator's and one that this program serves itself.
+    /// One Service at a time, alternately served by the allocator and by this program.
     async fn idle(&self, what: &str) -> Result<Vec<Line>> {
         let allocator = self.start()?;
         let mut sight = watch(&self.admin).await?;
@@ -77,7 +77,7 @@ impl Bench<'_> {
         let first = 900_000;
         let end = first + 2 * self.arguments.single;
         for (number, body) in (first..end).zip(by_hand::bodies(2 * self.arguments.single)) {
-            // Another class: the allocator leaves it alone.
+            // It has another class, so the allocator ignores it.
             let foreign = (number % 2 == 0).then_some("example.com/by-hand");
             let (sent, created) = create_one(&self.admin, number, foreign).await?;
             if foreign.is_some() {
@@ -171,7 +171,7 @@ impl Bench<'_> {
             );
         }
         let rest = Duration::from_secs(self.arguments.rest);
-        // Whatever a start brings is over.
+        // Wait until the work after the start is done.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let before = allocator.cpu()?;
         tokio::time::sleep(rest).await;
@@ -184,13 +184,13 @@ impl Bench<'_> {
         Ok(lines)
     }
 
-    /// Creations, and the allocator's writes by hand.
+    /// Creates Services, and sends the allocator's writes without an allocator.
     async fn raw(&self, count: u32) -> Result<Burst> {
         let mut sight = watch(&self.admin).await?;
         let (sender, services) = mpsc::unbounded();
         let patches = tokio::spawn(by_hand::patch_all(self.hand.clone(), by_hand::bodies(count), services));
         let burst = self.watched(count, &mut sight, None, move |created| {
-            // Its end is told by the task below.
+            // The task below notices its end.
             let _ = sender.unbounded_send(created);
         });
         let burst = burst.await?;
@@ -198,7 +198,7 @@ impl Bench<'_> {
         Ok(burst)
     }
 
-    /// Creations, and the allocator's writes by the allocator.
+    /// Creates Services, which the allocator serves.
     async fn burst(&self, count: u32, allocator: &Allocator) -> Result<Burst> {
         let mut sight = watch(&self.admin).await?;
         self.watched(count, &mut sight, Some(allocator), drop).await
@@ -218,7 +218,7 @@ impl Bench<'_> {
         let (first, last) = sight.count(count).await?;
         let others = Load::now().others_since(&load);
         creations.await??;
-        // A second write to a Service, or one that lost a race, would come now.
+        // Wait for second writes to a Service and for repeated ones, which must be counted.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         Ok(Burst {
             time: last - begin,
@@ -229,8 +229,8 @@ impl Bench<'_> {
         })
     }
 
-    /// Services that are there already and wait, all served as fast as possible: nobody else keeps the API server busy,
-    /// which takes the longer for a creation the more Services there are.
+    /// Services that exist before the start, all served as fast as possible. No creations keep the API server busy,
+    /// which takes longer for each creation the more Services there are.
     async fn backlog(&self, count: u32) -> Result<Backlog> {
         clear_all(&self.admin).await?;
         let mut sight = watch(&self.admin).await?;
@@ -255,7 +255,7 @@ impl Bench<'_> {
         let memory = allocator.memory()?;
         allocator.stop()?;
         let ours = f64::from(count) / (last - first).as_secs_f64();
-        println!("{count} that wait at the start: raw {raw:.0}/s, allocator {ours:.0}/s, writes: {}", writes.listing());
+        println!("{count} waiting at the start: raw {raw:.0}/s, allocator {ours:.0}/s, writes: {}", writes.listing());
         Ok(Backlog {
             count,
             raw,
@@ -267,7 +267,7 @@ impl Bench<'_> {
     }
 }
 
-/// What the service of Services that wait came to, per second.
+/// How many waiting Services were served per second.
 #[derive(Debug, Clone, Copy)]
 struct Backlog {
     count: u32,
@@ -284,7 +284,7 @@ impl Backlog {
         let Self { count, raw, ours, cpu, writes, .. } = *self;
         let ratio = ours / raw;
         vec![
-            Line::new(format!("{count} Services that wait at the start"), rate(raw), rate(ours)).ratio(
+            Line::new(format!("{count} Services waiting at the start"), rate(raw), rate(ours)).ratio(
                 ratio,
                 "0.90",
                 ratio >= 0.9,
@@ -300,7 +300,7 @@ fn report(what: &str, raw: Option<&Burst>, ours: Option<&Burst>) {
     for (kind, burst) in [("raw", raw), ("allocator", ours)] {
         if let Some(burst) = burst {
             println!(
-                "{what}, {kind}: {:.2} s, {:.0}/s from the first address to the last; others took {:.0} % of the machine; writes: {}",
+                "{what}, {kind}: {:.2} s, {:.0}/s from the first address to the last; other programs used {:.0} % of the machine; writes: {}",
                 burst.time.as_secs_f64(),
                 burst.rate,
                 burst.others * 100.0,
@@ -365,7 +365,7 @@ impl Load {
     }
 }
 
-/// Of all processes in this network namespace: control plane, allocator, this program.
+/// Processor time of all processes in this network namespace: control plane, allocator, this program.
 fn own_ticks() -> f64 {
     let network = fs::read_link("/proc/self/ns/net").ok();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -16,17 +16,17 @@ use nix::{
     unistd::Pid,
 };
 
-/// Of `/metrics`, `/healthz` and `/readyz`.
+/// The port of `/metrics`, `/healthz` and `/readyz`.
 const PORT: u16 = 7472;
 
-/// How long anything may take that does not depend on the number of Services.
+/// The deadline of steps that do not depend on the number of Services.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running allocator; it is killed when this is dropped.
+/// A running allocator, which is killed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Allocator {
     child: Child,
-    /// From before the start of the process to the first good answer of `/readyz`.
+    /// From before the start of the process to the first successful answer of `/readyz`.
     pub(super) ready: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Allocator {
         Ok(())
     }
 
-    /// Asks it to stop, so that it gives its lease back.
+    /// Stops it gracefully, so that it releases its Lease.
     pub(super) fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?;
         let end = Instant::now() + PATIENCE;
@@ -87,12 +87,12 @@ impl Allocator {
         Ok(())
     }
 
-    /// What it has used of the processors so far.
+    /// The processor time that it has used so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
         Ok(processor_time(self.pid()?)?)
     }
 
-    /// What it uses of the memory.
+    /// The memory that it uses.
     pub(super) fn memory(&self) -> Result<Memory> {
         Ok(Memory::of(self.pid()?)?)
     }

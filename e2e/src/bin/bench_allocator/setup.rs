@@ -14,7 +14,7 @@ pub(super) const SPACE: &str = "bench";
 /// The API server as seen from its own network namespace.
 const SERVER: &str = "https://127.0.0.1:6443";
 
-/// One address for each Service, and then some.
+/// More addresses than Services.
 const OBJECTS: &str = "
 apiVersion: v1
 kind: Namespace
@@ -29,7 +29,7 @@ spec: {remote: {v4pool: {pool: 10.128.0.0/16, subnet: 10.128.0.0/16, aggregation
 /// Makes the cluster ready and runs the measurements in the control plane's network.
 pub(super) fn prepare(arguments: &Arguments) -> Result<()> {
     let cluster = Cluster::attach(&arguments.cluster)?;
-    // kube-proxy and agents have their own costs, which belong to other benchmarks.
+    // Other benchmarks measure what kube-proxy and the agents use.
     for node in cluster.nodes() {
         node.power_off()?;
     }

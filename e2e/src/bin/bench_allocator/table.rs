@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// One line: what was measured, without and with the allocator, and how it ought to be.
+/// A line of the table: what was measured, the figures without and with the allocator, and the goal.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) what: String,
@@ -17,20 +17,20 @@ impl Line {
         Self { what: what.into(), raw: raw.into(), ours: ours.into(), ratio: String::new(), aim: String::new() }
     }
 
-    /// A ratio, its aim in words, and whether it is met.
+    /// Adds a ratio, its goal in words, and whether it is met.
     pub(super) fn ratio(mut self, ratio: f64, aim: &str, met: bool) -> Self {
         self.ratio = format!("{ratio:.2}");
         self.aim(aim, met)
     }
 
-    /// An aim in words, and whether it is met.
+    /// Adds a goal in words, and whether it is met.
     pub(super) fn aim(mut self, aim: &str, met: bool) -> Self {
         self.aim = format!("{aim}: {}", if met { "yes" } else { "NO" });
         self
     }
 }
 
-/// Prints the lines below each other.
+/// Prints the lines as a table.
 pub(super) fn print(lines: &[Line]) {
     let columns: [fn(&Line) -> &str; 4] =
         [|line| &*line.what, |line| &*line.raw, |line| &*line.ours, |line| &*line.ratio];
@@ -51,7 +51,7 @@ pub(super) fn print(lines: &[Line]) {
     }
 }
 
-/// Milliseconds with one digit.
+/// Milliseconds with one decimal.
 pub(super) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
@@ -61,7 +61,7 @@ pub(super) fn rate(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 
-/// The one in the middle; zero of none.
+/// The median; zero if there are no values.
 pub(super) fn median<T: Copy + PartialOrd + Default>(values: &[T]) -> T {
     let mut values = values.to_vec();
     values.sort_by(|one, two| one.partial_cmp(two).unwrap_or(std::cmp::Ordering::Equal));

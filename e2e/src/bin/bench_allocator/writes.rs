@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use http::Request;
 use kube::Client;
 
-/// Writes by what was written: `PATCH services/status 200`.
+/// The number of writes of each kind, such as `PATCH services/status 200`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Writes(BTreeMap<String, u64>);
 
 impl Writes {
-    /// All since the API server's start.
+    /// The writes since the API server's start.
     pub(super) async fn read(client: &Client) -> Result<Self> {
         let text = client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
         Ok(Self::parse(&text))
@@ -42,7 +42,7 @@ impl Writes {
         Self(counts)
     }
 
-    /// What has been added since an earlier look.
+    /// The writes since an earlier count.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let news = self.0.iter().map(|(what, count)| {
             (what.clone(), count.saturating_sub(earlier.0.get(what).copied().unwrap_or_default()))
@@ -50,18 +50,18 @@ impl Writes {
         Self(news.filter(|(_, count)| *count > 0).collect())
     }
 
-    /// Writes to Services after their creation, whatever the answer was.
+    /// Writes to Services after their creation, successful or not.
     pub(super) fn to_services(&self) -> u64 {
         let kinds = ["PATCH services", "PUT services", "APPLY services"];
         self.0.iter().filter(|(what, _)| kinds.iter().any(|kind| what.starts_with(kind))).map(|(_, count)| count).sum()
     }
 
-    /// All of a kind, such as `POST events`.
+    /// The writes of a kind, such as `POST events`.
     pub(super) fn of(&self, kind: &str) -> u64 {
         self.0.iter().filter(|(what, _)| what.starts_with(kind)).map(|(_, count)| count).sum()
     }
 
-    /// Everything, for people.
+    /// All kinds with their numbers, as text.
     pub(super) fn listing(&self) -> String {
         let lines: Vec<_> = self.0.iter().map(|(what, count)| format!("{what}: {count}")).collect();
         lines.join(", ")

@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use crate::service::{SERVICE, SPACE};
 
-/// For everything that has to be restored after a run.
+/// The deadline for what has to be restored after a run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The LBNodeAgent of the rows that need one.
+/// The name of the LBNodeAgent of the events that need one.
 const AGENT_CONFIG: &str = "bench";
 
 /// The label for [`Bench::choose_agents_nodes`].
@@ -30,14 +30,14 @@ pub(crate) const AGENTS: &str = "bench-agent";
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
     pub(crate) kube: Client,
-    /// The Service's.
+    /// The addresses of the Service.
     pub(crate) addresses: [IpAddr; 2],
-    /// Takes the connections as long as this lives.
+    /// Accepts the client's connections until it is dropped.
     pub(crate) _backend: Acceptor,
 }
 
 impl Bench {
-    /// Undoes what a failed run has left.
+    /// Restores the cluster after a failed run.
     pub(crate) async fn restore(&self) -> Result<()> {
         self.cluster.undo_faults()?;
         for node in self.cluster.nodes() {
@@ -50,12 +50,12 @@ impl Bench {
         Ok(())
     }
 
-    /// The node with this hardware address.
+    /// The node with this MAC.
     pub(crate) fn node_of(&self, mac: Mac) -> Result<Node> {
         self.cluster.nodes().find(|node| node.mac() == mac).ok_or_else(|| format!("{mac} is no node's").into())
     }
 
-    /// The nodes in the order of the addresses, without this one: its heirs.
+    /// The heirs of this node: the other nodes, in the order of candidates of the addresses.
     pub(crate) fn heirs(&self, owner: &Node) -> impl Iterator<Item = Node> {
         let [address, _] = self.addresses;
         let owner = owner.id();
@@ -80,7 +80,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Asks for the move of the Service's addresses to their first choice.
+    /// Requests that the Service's addresses move to their first candidate.
     pub(crate) async fn rebalance(&self) -> Result<()> {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis().to_string();
         let patch = json!({"metadata": {"annotations": {REBALANCE: time}}});
@@ -99,13 +99,13 @@ impl Bench {
             "metadata": {"name": AGENT_CONFIG, "namespace": NAMESPACE},
             "spec": {"nodeSelector": {"matchExpressions": [selector]}, "local": local},
         });
-        // Without a program of its own: that would take the processor from those who are measured.
+        // Without starting `kubectl`, which would take processor time from the programs under test.
         let parameters = PatchParams::apply("bench").force();
         self.agent_configs().patch(AGENT_CONFIG, &parameters, &Patch::Apply(object)).await?;
         Ok(())
     }
 
-    /// Without the LBNodeAgent of [`Self::agent_config`].
+    /// Deletes the LBNodeAgent of [`Self::agent_config`].
     pub(crate) async fn without_agent_config(&self) -> Result<()> {
         match self.agent_configs().delete(AGENT_CONFIG, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -117,7 +117,7 @@ impl Bench {
         Api::namespaced(self.kube.clone(), NAMESPACE)
     }
 
-    /// Restricts the agents to nodes whose label [`AGENTS`] has this value, or lifts that by `null`.
+    /// Restricts the agents to nodes whose label [`AGENTS`] has this value. `null` removes the restriction.
     pub(crate) fn choose_agents_nodes(&self, value: &Value) -> Result<()> {
         let patch = json!({"spec": {"template": {"spec": {"nodeSelector": {AGENTS: value}}}}}).to_string();
         self.cluster.kubectl(&["patch", "daemonset", "lbnodeagent", "--namespace", NAMESPACE, "--patch", &patch])?;
@@ -125,7 +125,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Replaces the agent's pod on a node, with all that the kubelet has against the old one.
+    /// Replaces the agent's pod on a node. The kubelet's delay for restarts ends with the old pod.
     pub(crate) fn new_agent_pod(&self, node: &Node) -> Result<()> {
         let field = format!("spec.nodeName={}", node.name());
         let selection = ["--namespace", NAMESPACE, "--selector", "component=lbnodeagent", "--field-selector", &field];

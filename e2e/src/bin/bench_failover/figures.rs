@@ -7,9 +7,9 @@ use std::{fmt, time::Duration};
 pub(crate) struct Figures {
     /// The longest time without an answer.
     pub(crate) longest: Duration,
-    /// All times without an answer together.
+    /// The sum of all times without an answer.
     pub(crate) without: Duration,
-    /// How long two hosts answered.
+    /// The time during which two hosts answered.
     pub(crate) double: Duration,
     /// How often the answers changed from one host to another.
     pub(crate) moves: usize,
@@ -24,36 +24,36 @@ pub(crate) struct Figures {
 pub(crate) struct Sample {
     /// The line of the table it belongs to.
     pub(crate) line: &'static str,
-    /// Of the IPv4 and of the IPv6 address; nothing of one that the event does not concern.
+    /// The figures of the IPv4 and of the IPv6 address; `None` if the event does not concern the address.
     pub(crate) figures: [Option<Figures>; 2],
-    /// How long this machine itself stood still meanwhile, if it did.
+    /// The longest time for which this machine itself stood still, if it did.
     pub(crate) standstill: Option<Duration>,
-    /// What the figures do not say.
+    /// A remark about something that the figures do not show.
     pub(crate) note: Option<String>,
-    /// Whether what they do not say was as it should be.
+    /// Whether what the note describes is as it should be.
     pub(crate) good: bool,
 }
 
 impl Sample {
-    /// What is to be said besides the figures.
+    /// All remarks: the standstill and the note.
     pub(crate) fn remarks(&self) -> impl Iterator<Item = String> {
         let standstill = self.standstill.map(|time| format!("this machine itself stood still for {} ms", millis(time)));
         standstill.into_iter().chain(self.note.clone())
     }
 
-    /// With something to say besides.
+    /// Adds a note.
     pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
 
-    /// With something to say that ought not to be, if that is so.
+    /// If something is wrong, marks the sample as not good and adds a note.
     pub(crate) fn wrong_if(self, wrong: bool, note: impl Into<String>) -> Self {
         if wrong { Self { good: false, ..self.noted(note) } } else { self }
     }
 }
 
-/// Marks the first of the samples, that of the event itself: see [`Sample::wrong_if`].
+/// Applies [`Sample::wrong_if`] to the first of the samples, which is that of the event itself.
 pub(crate) fn first_wrong_if(wrong: bool, note: &str, samples: Vec<Sample>) -> Vec<Sample> {
     let mark = |(place, sample): (usize, Sample)| sample.wrong_if(wrong && place == 0, note);
     samples.into_iter().enumerate().map(mark).collect()
@@ -83,7 +83,7 @@ impl fmt::Display for Sample {
 pub(crate) struct Many(Vec<Figures>);
 
 impl Many {
-    /// Those of one family (0 or 1) among the samples.
+    /// Selects the samples of one family (0 or 1).
     pub(crate) fn of(samples: &[&Sample], family: usize) -> Self {
         Self(samples.iter().filter_map(|sample| *sample.figures.get(family)?).collect())
     }
@@ -92,16 +92,16 @@ impl Many {
         self.0.is_empty()
     }
 
-    /// The middle one of the values, and the worst.
+    /// The median of the values, and the worst.
     pub(crate) fn median_and_worst<T: Ord + Copy + Default>(&self, value: impl Fn(&Figures) -> T) -> (T, T) {
         let mut values: Vec<T> = self.0.iter().map(value).collect();
         values.sort_unstable();
-        // Of an even number the greater one, which is no excuse.
+        // If their number is even, the greater of the two middle ones.
         (values.get(values.len() / 2).copied().unwrap_or_default(), values.last().copied().unwrap_or_default())
     }
 }
 
-/// Milliseconds: whole ones, except below 10.
+/// Milliseconds, with decimals only below 10.
 pub(crate) fn millis(time: Duration) -> String {
     if time.is_zero() {
         "0".to_owned()

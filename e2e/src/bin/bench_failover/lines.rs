@@ -1,24 +1,24 @@
-//! The rows of the table: each event's description, aims, and the peers' figures.
+//! The lines of the table: each event's description, goals, and the figures of other load balancers.
 
 use std::time::Duration;
 
 use crate::figures::Many;
 
-/// How an event ought to pass. What is absent is not limited.
+/// The goal of an event: limits of its figures. `None` means no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Aim {
-    /// Of the longest times without an answer, in milliseconds: the median at most this.
+    /// The median of the longest times without an answer, in milliseconds.
     pub(crate) median: Option<u64>,
-    /// And the worst at most this.
+    /// The worst of them, in milliseconds.
     pub(crate) worst: Option<u64>,
-    /// Two answers, in milliseconds, at most this.
+    /// The time during which two hosts answered, in milliseconds.
     pub(crate) double: Option<u64>,
-    /// Changes of the answering host at most this.
+    /// The number of changes of the answering host.
     pub(crate) moves: Option<usize>,
 }
 
 impl Aim {
-    /// Whether the figures are within it.
+    /// Whether the figures are within the limits.
     pub(crate) fn met(&self, many: &Many) -> bool {
         let (median, worst) = many.median_and_worst(|figures| figures.longest);
         let (_, double) = many.median_and_worst(|figures| figures.double);
@@ -34,18 +34,18 @@ impl Aim {
 /// A line of the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
-    /// Its name; the first line of an event has the event's.
+    /// Its name. The first line of an event has the event's name.
     pub(crate) name: &'static str,
     /// What happens.
     pub(crate) what: &'static str,
     pub(crate) aim: Aim,
-    /// The aim in words.
+    /// The goal in words.
     pub(crate) words: &'static str,
     /// What `PureLB` v0.17 and `MetalLB` 0.16.1 (native, L2) did in a lab of the same kind.
     pub(crate) peers: [&'static str; 2],
 }
 
-/// The line of this name.
+/// The line with this name.
 pub(crate) fn find(name: &str) -> Line {
     let unknown = Line { name: "", what: "", aim: Aim { median: None, ..NOTHING }, words: "", peers: ["", ""] };
     LINES.iter().find(|line| line.name == name).copied().unwrap_or(unknown)
@@ -98,7 +98,7 @@ pub(crate) const LINES: [Line; 32] = [
     beside(line("rollout", "rolling update of the DaemonSet", NOTHING, NEVER), ["5100", "220 double, moves twice"]),
     line("pause", "owner's agent stopped 20 s, continued", NOTHING, NEVER),
     line("deaf", "first heir deaf 20 s, can send", NOTHING, NEVER),
-    line("before", "foreign host before us, from its leaving", FOREIGN, "at most 10000, not claimed before, event"),
+    line("before", "foreign host before us, since it left", FOREIGN, "at most 10000, not claimed before, event"),
     line(
         "after",
         "foreign host after us, 25 s",

@@ -1,10 +1,10 @@
-//! `make bench-failover`: for how long no host answers, or two do, while nodes, agents and networks fail.
+//! `make bench-failover`: for how long no host answers, or two hosts answer, when nodes, agents and networks fail.
 //!
-//! A cluster of its own with one dual-stack Service whose two addresses have the same order of nodes, so that one node
-//! answers for both. A client on the nodes' LAN asks for each address once in a millisecond, by ARP and by neighbour
-//! solicitation, and opens a TCP connection to each every 10 ms. These go the whole way: the client's own neighbour
-//! cache, the owner, its kube-proxy, a backend. The backend is outside the nodes, so that what fails is not a pod that
-//! died with its node.
+//! The benchmark has a cluster of its own, with one dual-stack Service. Its two addresses have the same order of
+//! candidates, so one node answers for both. A client on the nodes' LAN asks for each address once per millisecond, by
+//! ARP and by neighbour solicitation, and opens a TCP connection to each every 10 ms. A connection uses the client's
+//! own neighbour cache, the owner, its kube-proxy and a backend. The backend is outside the nodes, so no connection
+//! fails because a pod died with its node.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `watch` | watches the addresses from the client |
 //! | `standstill` | notices when the machine itself stood still |
 //! | `figures` | measurements of one run, statistics over many |
-//! | `lines` | the rows of the table: descriptions, aims, the peers' figures |
+//! | `lines` | the lines of the table: descriptions, goals, the figures of other load balancers |
 //! | `rows` | the events: one function each |
 //! | `table` | prints the table |
 
@@ -46,7 +46,7 @@ struct Arguments {
     /// The cluster; `lab up` starts one
     #[arg(long, default_value = "benchfailover")]
     cluster: String,
-    /// How often each event is made; by default 20 times, those that take a minute less often
+    /// The number of runs of each event; by default 20, fewer for events that take a minute
     #[arg(long, env = "RUNS")]
     runs: Option<u32>,
     /// Only these events, joined by commas
@@ -87,7 +87,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     println!();
     table::print(&samples);
-    println!("\n{} minutes. A 0 means: never three questions in a row without an answer.", minutes(begin.elapsed()));
+    println!(
+        "\n{} minutes. A 0 means that there were never three questions in a row without an answer.",
+        minutes(begin.elapsed())
+    );
     Ok(())
 }
 
@@ -99,7 +102,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Row>> {
     Ok(ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| name == row.name)).collect())
 }
 
-/// One run. What goes wrong with it is said, and the next one begins with everything as it should be.
+/// Makes one run. If it fails, prints the error and restores the cluster for the next run.
 async fn measure(bench: &Bench, row: &Row, number: u32, runs: u32, samples: &mut Vec<Sample>) {
     match (row.make)(bench, number).await {
         Ok(new) => {

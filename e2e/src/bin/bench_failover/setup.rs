@@ -28,7 +28,7 @@ pub(crate) async fn prepare(name: &str) -> Result<Bench> {
     let bench = Bench { cluster, kube, addresses, _backend: backend };
     bench.cluster.service_addresses(SPACE, SERVICE, 2).await?;
     bench.restore().await?;
-    // The manifests are applied to whatever was there, and what that brings is over then.
+    // Wait until the work after the installation is done.
     bench.cluster.agents_ready(Duration::from_secs(60)).await?;
     Ok(bench)
 }

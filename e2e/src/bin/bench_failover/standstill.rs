@@ -1,7 +1,7 @@
-//! Notices when this machine itself stood still, so that the programs on it are not blamed.
+//! Notices when this machine itself stood still, so that the table does not blame the programs.
 //!
-//! Virtual machines stand still for seconds now and then. A thread that only sleeps shows it: when it wakes up late,
-//! all other threads had to wait as well.
+//! Virtual machines sometimes stand still for seconds. A thread that only sleeps shows it: if it wakes up late, all
+//! other threads had to wait as well.
 
 use std::{
     sync::{
@@ -15,13 +15,13 @@ use std::{
 /// How long the thread sleeps.
 const NAP: Duration = Duration::from_millis(5);
 
-/// A nap that is longer than this is noted. Three questions of the client are lost in less, but a thread that has just
-/// one processor too few waits as long.
+/// A sleep that is longer than this counts as a standstill. The client loses three questions in less time, but a
+/// shorter delay is normal when there is one processor too few.
 const LONG: Duration = Duration::from_millis(50);
 
-/// Watches until it is dropped.
+/// Watches until this is dropped.
 pub(crate) struct Standstill {
-    /// From when to when nothing ran.
+    /// The beginning and the end of each standstill.
     naps: Arc<Mutex<Vec<(Instant, Instant)>>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ impl Standstill {
 impl Drop for Standstill {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
-        // It does not panic; if it did, there is nothing left to do here.
+        // An error means that the thread panicked. Nothing is left to do then.
         let _ended = self.thread.take().map(JoinHandle::join);
     }
 }

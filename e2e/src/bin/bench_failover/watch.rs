@@ -15,10 +15,10 @@ use crate::{
     standstill::Standstill,
 };
 
-/// A host that has answered alone for this time is taken for the owner.
+/// A host that has answered alone for this time counts as the owner.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// The time between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A phase of a run: its line in the table, its beginning and its end.
@@ -31,7 +31,7 @@ impl Bench {
         let mut watch = Watch::start(self, self.addresses)?;
         watch.begin(PATIENCE).await?;
         if !watch.one_owner() {
-            // They went different ways in an earlier run.
+            // In an earlier run the two addresses moved to different nodes.
             self.rebalance().await?;
             tokio::time::sleep(Duration::from_secs(2)).await;
             watch.begin(PATIENCE).await?;
@@ -46,12 +46,12 @@ pub(crate) struct Watch<'a> {
     monitors: [ArpMonitor; 2],
     connectors: [Connector; 2],
     standstill: Standstill,
-    /// The host that answered for each when it began.
+    /// The host that answered for each address at the beginning.
     first: [Option<Mac>; 2],
 }
 
 impl<'a> Watch<'a> {
-    /// Starts to watch, whichever hosts answer.
+    /// Starts the watch, whichever hosts answer.
     pub(crate) fn start(bench: &'a Bench, addresses: [IpAddr; 2]) -> Result<Self> {
         let client = bench.cluster.client();
         let [v4, v6] = addresses;
@@ -68,25 +68,25 @@ impl<'a> Watch<'a> {
     /// Waits until one host answers for each address, and remembers it.
     pub(crate) async fn begin(&mut self, deadline: Duration) -> Result<()> {
         if !self.wait(deadline, |_, mac| mac.is_some()).await {
-            return Err(format!("nobody, or more than one, answers after {deadline:?}").into());
+            return Err(format!("no host, or more than one, answers after {deadline:?}").into());
         }
         self.first = self.steady();
         Ok(())
     }
 
-    /// The node that answered for the IPv4 address when it began.
+    /// The node that answered for the IPv4 address at the beginning.
     pub(crate) fn owner(&self) -> Result<Node> {
         let [mac, _] = self.first;
         self.bench.node_of(mac.ok_or("nobody answered")?)
     }
 
-    /// Whether one node answered for both addresses when it began.
+    /// Whether one node answered for both addresses at the beginning.
     pub(crate) fn one_owner(&self) -> bool {
         let [v4, v6] = self.first;
         v4 == v6
     }
 
-    /// Waits until other hosts answer steadily for the owner's addresses; returns whether that came in time.
+    /// Waits until other hosts answer steadily for the owner's addresses. Returns whether that happened in time.
     pub(crate) async fn taken_over(&self, deadline: Duration) -> bool {
         let [owner, _] = self.first;
         let concerned = self.concerned();
@@ -96,12 +96,12 @@ impl<'a> Watch<'a> {
         .await
     }
 
-    /// Waits until one host each answers steadily for both addresses; returns whether that came in time.
+    /// Waits until one host answers steadily for each address. Returns whether that happened in time.
     pub(crate) async fn answered(&self, deadline: Duration) -> bool {
         self.wait(deadline, |_, mac| mac.is_some()).await
     }
 
-    /// Waits until `good` of both families, given who answers steadily.
+    /// Waits until `good` returns true for both families. It gets the host that answers steadily.
     async fn wait(&self, deadline: Duration, good: impl Fn(usize, Option<Mac>) -> bool) -> bool {
         let end = Instant::now() + deadline;
         loop {
@@ -125,19 +125,19 @@ impl<'a> Watch<'a> {
         self.monitors.each_ref().map(|monitor| monitor.answering(Duration::from_millis(50)))
     }
 
-    /// How often a host has announced each address unasked since then.
+    /// How many unsolicited announcements of each address a host has sent since then.
     pub(crate) fn announced(&self, by: Mac, since: Instant) -> [usize; 2] {
         self.monitors
             .each_ref()
             .map(|monitor| monitor.so_far().since(since).announcements().filter(|(_, mac)| *mac == by).count())
     }
 
-    /// Whether what happens to the owner of the IPv4 address concerns each address.
+    /// For each address, whether events at the owner of the IPv4 address concern it.
     fn concerned(&self) -> [bool; 2] {
         [true, self.one_owner()]
     }
 
-    /// Ends, and gives the figures of each phase.
+    /// Ends the watch. Returns the figures of each phase.
     pub(crate) fn end(self, phases: &[Phase]) -> Result<Vec<Sample>> {
         let concerned = self.concerned();
         let [v4, v6] = self.monitors;

@@ -27,7 +27,7 @@ pub(super) async fn kill(bench: &Bench) -> Result<Vec<Sample>> {
     bench.cluster.agents_ready(Duration::from_secs(60)).await?;
     let to = pass(AFTERWARDS).await;
     let samples = watch.end(&[("kill", from, to)]);
-    // The kubelet waits the longer before it starts a container the more often that died; not so with a new pod.
+    // The kubelet waits longer each time before it restarts a container. A new pod starts without that delay.
     bench.new_agent_pod(&owner)?;
     samples
 }
@@ -42,7 +42,7 @@ pub(super) async fn rollout(bench: &Bench) -> Result<Vec<Sample>> {
     watch.end(&[("rollout", from, to)])
 }
 
-/// The owner's agent is stopped, and goes on 20 s later: too short for the kubelet to kill it.
+/// The owner's agent is suspended for 20 s, which is too short for the kubelet to kill it.
 pub(super) async fn pause(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let from = Instant::now();
@@ -53,8 +53,8 @@ pub(super) async fn pause(bench: &Bench) -> Result<Vec<Sample>> {
     watch.end(&[("pause", from, to)])
 }
 
-/// The owner's agent is stopped for good, so that it cannot say goodbye, and its pod is taken from the node. Lifetimes
-/// are 60 s.
+/// The owner's agent is suspended, so that it cannot hand its addresses over, and its pod is removed from the node. The
+/// lifetime of addresses is 60 s.
 pub(super) async fn gone(bench: &Bench) -> Result<Vec<Sample>> {
     for node in bench.cluster.nodes() {
         bench.label(&node, AGENTS, Some("yes")).await?;
@@ -90,7 +90,7 @@ async fn gone_for_good(bench: &Bench) -> Result<Vec<Sample>> {
     Ok(first_wrong_if(!taken, NOBODY, samples))
 }
 
-/// How long the owner's kernel will keep the addresses.
+/// The remaining lifetime of the addresses in the owner's kernel.
 fn lifetime(bench: &Bench, owner: &Node) -> Result<Duration> {
     let held = owner.addresses("eth0")?.into_iter().filter(|held| bench.addresses.contains(&held.address));
     Ok(held.map(|held| held.valid_for.unwrap_or(Duration::MAX)).max().ok_or("it holds none of the addresses")?)

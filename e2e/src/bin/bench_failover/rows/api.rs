@@ -1,5 +1,4 @@
-//! The API server out of reach. It is frozen, which is harder than dead: connections stay open, and nothing is
-//! answered.
+//! The API server is frozen. That is harder for its clients than its end: connections stay open, and nothing answers.
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use crate::{
     figures::{Sample, first_wrong_if},
 };
 
-/// Nothing but the API server fails, for a minute.
+/// Only the API server fails, for a minute.
 pub(super) async fn stopped(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let from = Instant::now();
@@ -21,7 +20,8 @@ pub(super) async fn stopped(bench: &Bench) -> Result<Vec<Sample>> {
     watch.end(&[("api", from, to)])
 }
 
-/// The owner is cut off 0, 5, 10 or 15 s after the API server stopped, so that what agents know is old in some runs.
+/// The owner is cut off 0, 5, 10 or 15 s after the API server was frozen, so that in some runs the agents' knowledge is
+/// old.
 pub(super) async fn cut(bench: &Bench, run: u32) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -33,7 +33,7 @@ pub(super) async fn cut(bench: &Bench, run: u32) -> Result<Vec<Sample>> {
     let to = Instant::now();
     owner.rejoin()?;
     bench.cluster.control_plane().resume_api()?;
-    // What happens at the return, with an API server that wakes up, is measured by other rows.
+    // The return is measured by other events, in which the API server works.
     pass(AFTERWARDS).await;
     let samples = watch.end(&[("apicut", from, to)])?;
     Ok(first_wrong_if(!taken, NOBODY, samples))

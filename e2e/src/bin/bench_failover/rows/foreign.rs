@@ -1,4 +1,4 @@
-//! An address that a foreign host uses.
+//! A foreign host uses an address.
 
 use e2e::BenchResult as Result;
 use std::{
@@ -16,10 +16,10 @@ use crate::{
     watch::Watch,
 };
 
-/// The event's reason.
+/// The reason of the Kubernetes event.
 const CONFLICT: &str = "AddressConflict";
 
-/// The Service whose addresses a foreign host has already.
+/// The Service whose addresses a foreign host already has.
 const LATE: &str = "late";
 
 /// Its addresses.
@@ -54,11 +54,11 @@ async fn taken_before(bench: &Bench, foreign: Vec<ForeignHost>, mac: Mac, watch:
     Ok(first_wrong_if(!claimed, "not claimed after the foreign host left", samples))
 }
 
-/// A foreign host begins to use the Service's addresses and says so every second, for 25 s.
+/// A foreign host begins to use the Service's addresses, and announces them every second for 25 s.
 pub(super) async fn after_us(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?.mac();
-    // What it announces after a claim, for ten seconds, is over.
+    // Wait until the owner has sent its announcements, which takes ten seconds after a claim.
     pass(Duration::from_secs(11)).await;
     let from = Instant::now();
     let foreign = both(bench, bench.addresses)?;

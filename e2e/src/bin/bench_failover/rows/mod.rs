@@ -1,9 +1,9 @@
-//! The events. Each function makes one run of one event, begins with everything in order and leaves it so.
+//! The events. Each function makes one run of one event. It begins with a healthy cluster and leaves a healthy one.
 //!
 //! | Module | Events |
 //! |---|---|
-//! | `node` | nodes cut off, unplugged, without power |
-//! | `agent` | agents killed, stopped, replaced |
+//! | `node` | nodes cut off, unplugged, switched off |
+//! | `agent` | agents killed, suspended, replaced |
 //! | `planned` | moves that a user asks for |
 //! | `network` | networks that lose some frames |
 //! | `api` | the API server out of reach |
@@ -29,11 +29,11 @@ type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Sample>>> + 'a>>;
 
 /// An event.
 pub(crate) struct Row {
-    /// As in `ROWS=`; also the name of its first line in the table.
+    /// Its name in `ROWS=`, and that of its first line in the table.
     pub(crate) name: &'static str,
-    /// How often it is made by default.
+    /// The default number of runs.
     pub(crate) usual: u32,
-    /// Makes it once; the number of the run is for those that vary.
+    /// Makes one run. Some events vary with the number of the run.
     pub(crate) make: for<'a> fn(&'a Bench, u32) -> Run<'a>,
 }
 
@@ -41,7 +41,7 @@ const fn row(name: &'static str, usual: u32, make: for<'a> fn(&'a Bench, u32) ->
     Row { name, usual, make }
 }
 
-/// All events, those that take long at the end.
+/// All events. Those that take long come last.
 pub(crate) const ROWS: [Row; 23] = [
     row("quiet", 5, |bench, _| Box::pin(node::quiet(bench))),
     row("cut", 20, |bench, _| Box::pin(node::cut(bench))),

@@ -1,4 +1,4 @@
-//! Networks that lose some frames, by `e2e::Fault`.
+//! Networks that lose some frames (`e2e::Fault`).
 
 use e2e::BenchResult as Result;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::{
     figures::{Sample, first_wrong_if},
 };
 
-/// The agents' datagrams from and to the owner are lost, all else arrives.
+/// The gossip from and to the owner is lost, and everything else arrives.
 pub(super) async fn gossip(bench: &Bench) -> Result<Vec<Sample>> {
     let owner = bench.watch().await?.owner()?;
     meanwhile(bench, "gossip", Duration::from_secs(15), || owner.drop_gossip()).await
 }
 
-/// The reverse: the agents' datagrams and the API server are all that the owner has.
+/// The reverse: the owner has only the gossip and the API server.
 pub(super) async fn all_but_gossip(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -31,7 +31,7 @@ pub(super) async fn all_but_gossip(bench: &Bench) -> Result<Vec<Sample>> {
     Ok(first_wrong_if(!taken, NOBODY, samples))
 }
 
-/// The first heir hears nothing for 20 s, but what it sends arrives.
+/// The first heir receives nothing for 20 s, but what it sends arrives.
 pub(super) async fn deaf(bench: &Bench) -> Result<Vec<Sample>> {
     let heir = bench.heir(&bench.watch().await?.owner()?)?;
     meanwhile(bench, "deaf", Duration::from_secs(20), || heir.drop_inbound()).await
@@ -42,7 +42,7 @@ pub(super) async fn loss(bench: &Bench) -> Result<Vec<Sample>> {
     meanwhile(bench, "loss", Duration::from_secs(60), || bench.cluster.drop_frames(20)).await
 }
 
-/// Watches while a fault lasts, and some seconds longer.
+/// Watches during a fault and some seconds longer.
 async fn meanwhile(
     bench: &Bench,
     line: &'static str,

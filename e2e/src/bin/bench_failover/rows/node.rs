@@ -14,7 +14,7 @@ use crate::{
     figures::{Sample, first_wrong_if},
 };
 
-/// Nothing happens: what the lab itself contributes to all other figures.
+/// Nothing happens. This shows what the lab itself contributes to the other figures.
 pub(super) async fn quiet(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let from = Instant::now();
@@ -27,17 +27,17 @@ pub(super) async fn cut(bench: &Bench) -> Result<Vec<Sample>> {
     away_and_back(bench, ["cut", "cut-back"], Node::isolate, Node::rejoin).await
 }
 
-/// The owner's cable is pulled: the carrier goes.
+/// The owner's cable is pulled, so it loses its carrier.
 pub(super) async fn unplug(bench: &Bench) -> Result<Vec<Sample>> {
     away_and_back(bench, ["unplug", "unplug-back"], Node::cut, Node::join).await
 }
 
-/// An administrator takes the owner's interface down: its IPv6 addresses and all routes go.
+/// An administrator sets the owner's interface down, which removes its IPv6 addresses and all routes.
 pub(super) async fn ifdown(bench: &Bench) -> Result<Vec<Sample>> {
     away_and_back(bench, ["ifdown", "ifdown-back"], Node::unplug, Node::plug).await
 }
 
-/// The owner goes, another node takes over, the former owner comes back.
+/// The owner fails, another node takes over, and the former owner returns.
 async fn away_and_back(
     bench: &Bench,
     lines: [&'static str; 2],
@@ -54,7 +54,7 @@ async fn away_and_back(
     end_with_return(watch, taken, lines, [from, returned]).await
 }
 
-/// The owner and its first heir go at the same moment.
+/// The owner and its first heir are cut off at the same moment.
 pub(super) async fn both(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -68,7 +68,7 @@ pub(super) async fn both(bench: &Bench) -> Result<Vec<Sample>> {
     end_with_return(watch, taken, ["both", "both-back"], [from, returned]).await
 }
 
-/// Cable and processes of the owner end at the same moment; it is switched on again.
+/// The owner loses its carrier and its processes at the same moment. Later it is switched on again.
 pub(super) async fn power_off(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -81,14 +81,14 @@ pub(super) async fn power_off(bench: &Bench) -> Result<Vec<Sample>> {
     end_with_return(watch, taken, ["poweroff", "poweroff-back"], [from, returned]).await
 }
 
-/// All nodes lose their power, and get it back at the same moment.
+/// All nodes are switched off, and are switched on again at the same moment.
 pub(super) async fn all_together(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let nodes: Vec<Node> = bench.cluster.nodes().collect();
     at_once(&nodes, Node::power_off)?;
     let from = Instant::now();
     at_once(&nodes, Node::power_on)?;
-    // Ten milliseconds between two looks would be finer than the answer is needed.
+    // The interval between two checks limits the precision, which is sufficient here.
     let ready = eventually(Duration::from_secs(90), "an agent ready", async || {
         let ready = nodes.iter().find(|node| node.agent_page("/readyz").is_ok());
         ready.map(|_| Instant::now()).ok_or("none")
@@ -98,7 +98,7 @@ pub(super) async fn all_together(bench: &Bench) -> Result<Vec<Sample>> {
     let to = pass(AFTERWARDS).await;
     bench.cluster.nodes_ready(Duration::from_secs(90)).await?;
     let samples = watch.end(&[("all", ready, to), ("all-double", from, to)])?;
-    Ok(first_wrong_if(!answered, "nobody answered in the end", samples))
+    Ok(first_wrong_if(!answered, "nobody answered at the end", samples))
 }
 
 /// Does something to all nodes in parallel.

@@ -11,7 +11,7 @@ use crate::{
     figures::{Sample, first_wrong_if},
 };
 
-/// The owner gets the label that excludes it, and loses it again.
+/// The owner gets the exclusion label; later the label is removed.
 pub(super) async fn exclusion(bench: &Bench) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -23,7 +23,7 @@ pub(super) async fn exclusion(bench: &Bench) -> Result<Vec<Sample>> {
     end_with_return(watch, moved, ["exclusion", "exclusion-end"], [from, ended]).await
 }
 
-/// The LBNodeAgent's node selector leaves the owner out, and takes it in again.
+/// The LBNodeAgent's node selector stops selecting the owner, and selects it again later.
 pub(super) async fn selector(bench: &Bench) -> Result<Vec<Sample>> {
     bench.agent_config(None, &json!({})).await?;
     let samples = left_out(bench).await;
@@ -42,7 +42,7 @@ async fn left_out(bench: &Bench) -> Result<Vec<Sample>> {
     end_with_return(watch, moved, ["selector", "selector-end"], [from, ended]).await
 }
 
-/// The annotation that moves the addresses to their first choice, where they are not.
+/// The annotation `purelb.io/rebalance` moves the addresses to their first candidate, which does not have them.
 pub(super) async fn rebalance(bench: &Bench) -> Result<Vec<Sample>> {
     away_from_the_first_choice(bench).await?;
     let watch = bench.watch().await?;
@@ -54,7 +54,7 @@ pub(super) async fn rebalance(bench: &Bench) -> Result<Vec<Sample>> {
     Ok(first_wrong_if(!moved, "it did not move", samples))
 }
 
-/// Moves the addresses away from their first choice by excluding that for a while.
+/// Moves the addresses away from their first candidate by excluding that node for a while.
 async fn away_from_the_first_choice(bench: &Bench) -> Result<()> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;
@@ -67,8 +67,8 @@ async fn away_from_the_first_choice(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// The owner is excluded, and its successor dies 0 to 19 ms later: by turns its agent stops, or the switch drops
-/// everything from and to the node.
+/// The owner is excluded, and its successor fails 0 to 19 ms later. In every other run its agent is suspended; in the
+/// others the switch drops everything from and to the node.
 pub(super) async fn successor(bench: &Bench, run: u32) -> Result<Vec<Sample>> {
     let watch = bench.watch().await?;
     let owner = watch.owner()?;

@@ -9,13 +9,13 @@ use crate::{
     watch::Watch,
 };
 
-/// How long a new owner may take before the run is over without one; the peers take up to 13 s.
+/// How long a run waits for a new owner. Other load balancers take up to 13 s.
 pub(crate) const TAKEOVER: Duration = Duration::from_secs(30);
 
-/// How long is watched after the end of an event: what comes back has been found by then.
+/// How long the watch continues after the end of an event, so that it sees what happens when the node returns.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(5);
 
-/// Lets time pass and returns the time afterwards.
+/// Waits, and returns the time afterwards.
 pub(crate) async fn pass(time: Duration) -> Instant {
     tokio::time::sleep(time).await;
     Instant::now()
@@ -24,7 +24,7 @@ pub(crate) async fn pass(time: Duration) -> Instant {
 /// The note of a run without a new owner.
 pub(crate) const NOBODY: &str = "nobody took over";
 
-/// Ends the watch of what was done and undone: a line of the table for each.
+/// Ends the watch of an event with two phases, the failure and the return, which have a line of the table each.
 pub(crate) async fn end_with_return(
     watch: Watch<'_>,
     taken: bool,
