@@ -119,8 +119,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
     println!();
     table::print(&lines);
     println!(
-        "\nThe peers' figures are medians of the same lab; neither asks the link first whether the address is free. PureLB\n\
-         publishes of its own cluster: creation to address 370 to 1037 ms, deletion to withdrawn 398 to 1724 ms."
+        "\nThe figures of PureLB and MetalLB are medians in the same lab. Neither of them probes an address before it claims\n\
+         it. PureLB publishes for its own cluster: creation to address 370 to 1037 ms, deletion to withdrawn 398 to 1724 ms."
     );
     Ok(())
 }
