@@ -1,4 +1,4 @@
-//! Small tools that know nothing of the lab.
+//! Small tools that do not depend on the lab.
 //!
 //! - `command`: runs programs with a deadline.
 //! - `error`: the crate's error.

@@ -1,8 +1,8 @@
-//! Faults: each lasts as long as its value lives.
+//! Faults: each ends when its value is dropped.
 //!
-//! - `frames`: frames that the switch loses.
+//! - `frames`: frames that the switch drops.
 //! - `foreign_host`: a host outside the cluster that uses an address.
-//! - `frozen_agent`: an agent that stands still.
+//! - `frozen_agent`: a suspended agent.
 //! - `datagrams`: captured and forged datagrams.
 //! - `api_proxy`: a connection to the API server that can be blocked.
 //! - `repair`: undoes every fault.

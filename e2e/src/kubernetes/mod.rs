@@ -3,7 +3,7 @@
 //! - `credentials`: certificates, tokens, kubeconfigs.
 //! - `client`: a client of the API server.
 //! - `forward`: the machine's connections to the API server.
-//! - `control_plane`: the host of the control plane: its API server can be frozen.
+//! - `control_plane`: the host of the control plane. Its API server can be frozen.
 
 pub(crate) mod client;
 pub(crate) mod control_plane;

@@ -1,15 +1,15 @@
 //! What tests on a real cluster share.
 //!
 //! - [`Cluster::shared`](crate::Cluster::shared): a cluster for one test at a time.
-//! - [`installed`]: the same with the load balancer in it; [`WithoutAgents`]: without its agents for a while.
+//! - [`installed`]: the same with the load balancer installed; [`WithoutAgents`]: without its agents for a time.
 //! - [`Applied`], [`object`], [`node_agent_yaml`], [`delete_events`]: objects.
 //! - [`EchoNamespace`], [`BareService`]: backends and Services.
 //! - [`wait_for_next_hops`], [`wait_for_address`], [`event`], [`wait_for_group_ready`]: conditions to wait for.
-//! - [`Undo`]: a change that ends with the test.
+//! - [`Undo`]: a change that is undone at the end of the test.
 //! - [`Replica`]: an allocator outside the cluster.
 //! - [`audit`]: the rules about allocated addresses that hold at every moment.
 //!
-//! The helpers panic when they cannot go on: the test has failed then.
+//! The helpers panic on errors, so that the test fails.
 #![allow(
     clippy::indexing_slicing,
     clippy::missing_panics_doc,

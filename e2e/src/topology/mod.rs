@@ -1,8 +1,8 @@
 //! Which hosts a cluster has, what they are called, and where their files are.
 //!
 //! - `host_id`: the hosts, their names and addresses.
-//! - `mac`: hardware addresses.
-//! - `family`: what programs call the address families.
+//! - `mac`: MACs.
+//! - `family`: the names of the address families in other programs.
 //! - `layout`: paths and names of one cluster.
 //! - `prepared`: programs and images that were built beforehand.
 

@@ -3,7 +3,7 @@
 //! - `frames`: the frames of both protocols.
 //! - `socket`: a socket for whole Ethernet frames.
 //! - `monitor`: asks for one address every millisecond.
-//! - `observations`: what was messages, and what follows from it.
+//! - `observations`: the recorded answers, and what follows from them.
 
 pub(crate) mod frames;
 pub(crate) mod monitor;
