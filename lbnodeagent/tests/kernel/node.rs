@@ -229,7 +229,7 @@ impl Node {
         self.send(Input::Service(Event::Delete(view(service)))).await;
     }
 
-    /// Delivers the first list of EndpointSlices: a Service's ready endpoints on these nodes.
+    /// Delivers the first list of slices: a Service's ready endpoints on these nodes.
     pub async fn endpoints(&self, service: &str, nodes: &[&str]) {
         self.send(Input::Slice(Event::InitApply(slice(&endpoints(service, nodes))))).await;
         self.send(Input::Slice(Event::InitDone)).await;

@@ -81,13 +81,13 @@ pub struct Far {
 
 impl Far {
     pub fn new() -> Self {
-        let (tasks, received) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let (tasks, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: cannot make a network namespace");
             ip("link set lo up");
             sender.send(nix::unistd::gettid().as_raw()).unwrap();
-            for task in received {
+            for task in queue {
                 task();
             }
         });
