@@ -73,7 +73,7 @@ fn one_seed() {
 fn digests() {
     let from = number("OWNERSHIP_FROM").unwrap_or(1);
     let print = |seed: u64, nodes: Option<usize>, draw: Draw| {
-        let digest = schedule(seed, nodes, 12, draw).digest.clone();
+        let digest = schedule::digest(seed, nodes, 12, draw);
         let (actions, reports) = (digest.actions.finish(), digest.reports.finish());
         println!("{seed} {nodes:?} {draw:?} {actions:016x} {reports:016x}");
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ownership::Time;
 
-use crate::sim::{Cluster, Family, Setup};
+use crate::sim::{Cluster, Digest, Family, Setup};
 
 /// What a seed chooses from. A new kind of cluster or fault makes a new draw, so that seeds that failed stay what
 /// they were.
@@ -142,7 +142,17 @@ impl Schedule {
 }
 
 pub fn schedule(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) -> Cluster {
+    run(Schedule::new(seed, nodes, draw), faults)
+}
+
+/// The digest of what the machines do in a schedule, from its first fault on.
+pub fn digest(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) -> Digest {
     let mut schedule = Schedule::new(seed, nodes, draw);
+    schedule.cluster.digest = Some(Digest::default());
+    run(schedule, faults).digest.take().unwrap()
+}
+
+fn run(mut schedule: Schedule, faults: usize) -> Cluster {
     for _ in 0..faults {
         schedule.disturb();
         let pause = match schedule.cluster.rng.below(4) {

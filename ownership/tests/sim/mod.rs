@@ -16,4 +16,6 @@ mod setup;
 mod trace;
 
 pub use cluster::Cluster;
+#[allow(unused_imports, reason = "only one of the two programs compares builds")]
+pub use digest::Digest;
 pub use setup::{Family, Setup};
