@@ -1,5 +1,7 @@
 //! Groups that fill up, come late, change, overlap, and are deleted.
 
+use std::time::Duration;
+
 use e2e::{
     eventually,
     testing::{DEADLINE, installed},
@@ -94,7 +96,8 @@ async fn overlapping_groups_the_later_one_is_refused_also_nested() {
         fixture.event_in(e2e::NAMESPACE, name, "ParseFailed", "overlap").await;
     }
     fixture.allocation_fails("web", "over-b", "unknown pool \"over-b\"").await;
-    // The group in force stays, also when another one comes first by name.
+    // The group in force stays, also when another one comes first by name. Ages are in seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     fixture.group("over-0", remote("203.0.113.62-203.0.113.63")).await;
     fixture.condition("over-0", "Ready", "False", "over-a").await;
     // All groups are checked again when one changes. Of two that were never in force the older one wins.
