@@ -71,8 +71,13 @@ impl Planner<'_> {
             return None;
         }
         let (writer, given) = (self.service.writers.name(), joined(&self.plan.addresses));
-        let shown =
-            if self.service.addresses.is_empty() { "no address".to_owned() } else { joined(&self.service.addresses) };
+        let shown = match self.service.addresses.as_slice() {
+            [] => "no address".to_owned(),
+            shown if shown == self.plan.addresses => {
+                "another ipMode, by which pods and nodes do not reach it".to_owned()
+            }
+            shown => joined(shown),
+        };
         let text = format!(
             "{writer} overwrote the status with {shown}; {given} is put back: keep other programs from writing status.loadBalancer of this Service"
         );
