@@ -153,5 +153,8 @@ async fn case_85_under_the_policy_local_a_remote_address_stays_while_an_ending_p
     println!("{} connections, {} failed", connections.count(), failures.len());
     // The server closes at once; until kube-proxy and the router know it, connections to it fail.
     let [first, .., last] = failures.as_slice() else { return };
-    assert!(last.saturating_sub(*first) < Duration::from_secs(2), "failed after the deletion was asked for: {failures:?}");
+    assert!(
+        last.saturating_sub(*first) < Duration::from_secs(2),
+        "failed after the deletion was asked for: {failures:?}"
+    );
 }
