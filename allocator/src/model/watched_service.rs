@@ -238,13 +238,17 @@ impl WatchedService {
         self.metadata.object.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
+    fn is_released(&self) -> bool {
+        self.annotation(annotation::RELEASE) == Some("true")
+    }
+
     fn scope(&self, default_announcer: bool) -> Scope {
         let (namespace, name) = (
             self.metadata.object.namespace.as_deref().unwrap_or_default(),
             self.metadata.object.name.as_deref().unwrap_or_default(),
         );
-        let released = self.annotation(annotation::RELEASE) == Some("true");
-        match Class::of(namespace, name, self.spec.load_balancer_class.as_deref(), default_announcer, released) {
+        let class = self.spec.load_balancer_class.as_deref();
+        match Class::of(namespace, name, class, default_announcer, self.is_released()) {
             Class::Ours => Scope::Ours,
             Class::Released => Scope::Released,
             Class::Other => Scope::OtherClass,
@@ -289,7 +293,7 @@ impl WatchedService {
             load_balancer_ip: self.spec.load_balancer_ip.as_deref().filter(|text| !text.is_empty()).map(Into::into),
             multi_pool: self.annotation(annotation::MULTI_POOL).map(|value| value == "true"),
             re_evaluate: self.annotation(annotation::RE_EVALUATE) == Some("true"),
-            release: self.annotation(annotation::RELEASE) == Some("true"),
+            release: self.is_released(),
             session_affinity: self.spec.session_affinity.as_deref() == Some("ClientIP"),
         }
     }

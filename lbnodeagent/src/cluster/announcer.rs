@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use api_types::Family;
 use ownership::NodeId;
 
 use crate::cluster::service::ServiceView;
@@ -11,13 +10,7 @@ use crate::cluster::service::ServiceView;
 /// `node,interface,ip`, separated by blanks).
 #[must_use]
 pub fn announcer(users: &[&ServiceView], address: IpAddr) -> Option<NodeId> {
-    let entries = users.iter().filter_map(|user| user.announcing(Family::of(address))).flat_map(str::split_whitespace);
-    let mut named = entries.filter_map(|entry| {
-        let (node, rest) = entry.split_once(',')?;
-        let (_, ip) = rest.rsplit_once(',')?;
-        (ip.parse() == Ok(address)).then(|| NodeId::new(node))?
-    });
-    named.next()
+    users.iter().find_map(|user| user.announcer(address).and_then(NodeId::new))
 }
 
 #[cfg(test)]
