@@ -70,30 +70,10 @@ impl Class {
     }
 }
 
-/// Whether this load balancer serves the Service: it is of type `LoadBalancer`, not reserved, and of one of our
-/// classes.
-///
-/// `default_announcer` says whether Services without a class are served too.
-#[must_use]
-pub fn is_ours(service: &Service, default_announcer: bool) -> bool {
-    let Some(spec) = &service.spec else { return false };
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let class =
-        Class::of(namespace, name, spec.load_balancer_class.as_deref(), default_announcer, is_released(service));
-    spec.type_.as_deref() == Some("LoadBalancer") && class == Class::Ours
-}
-
 /// Whether the annotation [`annotation::RELEASE`] is `true`. It counts on a Service without a class.
 #[must_use]
 pub fn is_released(service: &Service) -> bool {
     annotation(service, annotation::RELEASE) == Some("true")
-}
-
-/// Whether the allocator has marked the addresses of the Service as its own.
-#[must_use]
-pub fn is_allocated_by_us(service: &Service) -> bool {
-    annotation(service, annotation::ALLOCATED_BY) == Some(annotation::ALLOCATED_BY_US)
 }
 
 /// The addresses in the Service's status, in order. Entries without an address are left out.
@@ -130,27 +110,23 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn is_ours(name: (&str, &str), class: Option<&str>, default_announcer: bool) -> bool {
+        Class::of(name.0, name.1, class, default_announcer, false) == Class::Ours
+    }
+
     #[test]
     fn ours_by_class_or_as_default_announcer() {
-        let with = |class: Option<&str>| {
-            service(json!({
-                "metadata": {"name": "web", "namespace": "shop"},
-                "spec": {"type": "LoadBalancer", "loadBalancerClass": class}
-            }))
-        };
-        assert!(is_ours(&with(None), true));
-        assert!(!is_ours(&with(None), false));
-        assert!(is_ours(&with(Some("purelb.io/purelb")), false));
-        assert!(is_ours(&with(Some("purelb.io/purelbv2")), false));
-        assert!(!is_ours(&with(Some("example.com/other")), true));
+        let web = ("shop", "web");
+        assert!(is_ours(web, None, true));
+        assert!(!is_ours(web, None, false));
+        assert!(is_ours(web, Some("purelb.io/purelb"), false));
+        assert!(is_ours(web, Some("purelb.io/purelbv2"), false));
+        assert!(!is_ours(web, Some("example.com/other"), true));
     }
 
     #[test]
     fn reserved_services_are_never_ours() {
-        let kubernetes = service(json!({
-            "metadata": {"name": "kubernetes", "namespace": "default"}, "spec": {"type": "LoadBalancer"}
-        }));
-        assert!(!is_ours(&kubernetes, true));
+        assert!(!is_ours(("default", "kubernetes"), None, true));
     }
 
     #[test]
