@@ -44,8 +44,10 @@ fn a_node_that_is_cut_off_is_noticed_within_the_detection_time() {
         until("noticed at 300 ms", ms(5000), || !router.is_up("10.77.0.2"));
         println!("300 ms x 3: after {:?}", start.elapsed());
         // Passive: it has become silent, and has not sent Down.
-        until("the node has noticed", ms(2000), || node.session("10.77.0.1").unwrap().state == State::Down);
-        assert_eq!(node.session("10.77.0.1").unwrap().diagnostic, 1);
+        for peer in ["10.77.0.1", "fd77::1"] {
+            until("the node has noticed", ms(2000), || node.session(peer).unwrap().state == State::Down);
+            assert_eq!(node.session(peer).unwrap().diagnostic, 1);
+        }
         assert_eq!(node.namespace.run(sent_meanwhile), 0);
         node.namespace.mend();
         router.namespace.mend();

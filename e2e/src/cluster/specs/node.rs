@@ -128,7 +128,8 @@ BinaryName = "/usr/sbin/runc"
 fn kubelet(shape: ClusterShape<'_>, host: HostId) -> String {
     let pki = |file: &str| shape.layout.pki().join(file).display().to_string();
     // The nodes share the machine, so none of them may evict pods because the machine's memory or disk is used, and
-    // each has its own cgroups. Some machines still have version 1 of those.
+    // each has its own cgroups. Some machines still have version 1 of those. Tests kill the agents again and again: with
+    // the kubelet's usual back-off, of up to five minutes, each would wait for the kills of those before it.
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -144,6 +145,7 @@ enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false
 localStorageCapacityIsolation: false
+crashLoopBackOff: {{maxContainerRestartPeriod: 1s}}
 clusterDNS: ["10.96.0.10"]
 clusterDomain: cluster.local
 resolvConf: ""
