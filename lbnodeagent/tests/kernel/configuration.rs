@@ -271,7 +271,9 @@ fn each_change_is_logged_once_and_nothing_at_rest() {
             node.apply(service).await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(log.take(), Vec::<String>::new());
+        // A busy machine lets the agent wait, and it says so.
+        let lines: Vec<_> = log.take().into_iter().filter(|line| !line.contains(" op=pause ")).collect();
+        assert_eq!(lines, Vec::<String>::new());
         node.delete(&services[0]).await;
         node.delete(&services[1]).await;
         eventually("withdrawn", || cidrs("kube-lb0").is_empty() && cidrs("eth0").len() == 2).await;
