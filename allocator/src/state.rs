@@ -30,6 +30,7 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
+//! | `unanswered` | tells who keeps the API server from answering writes to Services |
 //! | `announcements` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
@@ -67,6 +68,7 @@ mod services;
 mod sharing;
 mod sidecars;
 mod unannounced;
+mod unanswered;
 
 pub use group_status::StatusPatch;
 pub use held_reports::{AgentReports, HeldReports};

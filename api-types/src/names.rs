@@ -162,6 +162,8 @@ pub mod reason {
     pub const RE_EVALUATE_NEEDED: &str = "ReEvaluateNeeded";
     /// Warning, Service or ServiceGroup: an address is announced by nobody.
     pub const NOT_ANNOUNCED: &str = "NotAnnounced";
+    /// Warning, Service: the API server does not answer writes of its status in time.
+    pub const API_SERVER_SLOW: &str = "APIServerSlow";
     /// Normal, ServiceGroup: accepted.
     pub const PARSED: &str = "Parsed";
     /// Warning, ServiceGroup: refused.

@@ -40,11 +40,21 @@ pub use leadership::{Leadership, Term};
 pub struct Leader {
     leadership: Leadership,
     terms: watch::Receiver<Option<Term>>,
+    unwritable: watch::Receiver<Option<Unwritable>>,
     stop: CancellationToken,
     /// Whether no write that this process has sent can still arrive.
     quiet: Arc<AtomicBool>,
     task: Task,
     deadline: Duration,
+}
+
+/// Why the Lease cannot be written: the API server did not answer several attempts in a row in time.
+///
+/// No replica can then become the leader or stay it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritable {
+    /// How long each attempt waited for its answer.
+    pub deadline: Duration,
 }
 
 /// What a candidate writes to the Lease.
@@ -74,6 +84,7 @@ impl Leader {
     ) -> Self {
         let leadership = Leadership::lost();
         let (sender, terms) = watch::channel(None);
+        let (unwritable_sender, unwritable) = watch::channel(None);
         let stop = CancellationToken::new();
         let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
@@ -90,10 +101,12 @@ impl Leader {
             healthy,
             writes,
             failures: 0,
+            unanswered: 0,
+            unwritable: unwritable_sender,
             quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(stop.clone()));
-        Self { leadership, terms, stop, quiet, task, deadline: timing.deadline }
+        Self { leadership, terms, unwritable, stop, quiet, task, deadline: timing.deadline }
     }
 
     /// Whether this process may write; to be asked before every write.
@@ -106,6 +119,12 @@ impl Leader {
     #[must_use]
     pub fn terms(&self) -> watch::Receiver<Option<Term>> {
         self.terms.clone()
+    }
+
+    /// Why the Lease cannot be written, while that lasts.
+    #[must_use]
+    pub fn unwritable(&self) -> watch::Receiver<Option<Unwritable>> {
+        self.unwritable.clone()
     }
 
     /// Releases the Lease, so that the next leader need not wait. Call it after the last write.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use api_types::names::LEADER_LEASE;
 use kube::Api;
 use runtime::Task;
-use runtime::leader::Term;
+use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
 use super::loaded::Loaded;
-use super::{gossip_key, watches};
+use super::webhooks::{LEASES, SERVICES, Target};
+use super::{gossip_key, watches, webhooks};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
@@ -54,6 +56,37 @@ impl Controller {
         self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
         let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
         self.gossip_key = Some(Task::spawn(gossip_key::fill(secrets, self.parts.writes.clone())));
+    }
+
+    /// The Lease cannot be written, or can be again.
+    pub(super) fn lease_changed(&mut self, unwritable: Option<Unwritable>) {
+        match unwritable {
+            Some(unwritable) => {
+                self.unwritable = Some(unwritable);
+                self.webhooks.push(Box::pin(webhooks::describe(self.client.clone(), LEASES)));
+            }
+            None => {
+                if self.unwritable.take().is_some() {
+                    info!(op = "leader", "the Lease {LEADER_LEASE} can be written again");
+                }
+                self.no_leader = None;
+            }
+        }
+        self.check_loaded();
+    }
+
+    /// The webhooks are known that the API server asks before it answers.
+    pub(super) fn webhooks_found(&mut self, (target, cause): (Target, String)) {
+        if target == SERVICES {
+            self.index.tell_webhooks(&cause);
+        } else if let Some(Unwritable { deadline }) = self.unwritable {
+            let text = format!(
+                "no replica can lead: the API server does not answer writes of the Lease {LEADER_LEASE} within {deadline:?}; {cause}"
+            );
+            warn!(op = "leader", "{text}");
+            self.no_leader = Some(text);
+            self.check_loaded();
+        }
     }
 
     /// Services were found that are no longer of type `LoadBalancer` and carry annotations or conditions of ours.

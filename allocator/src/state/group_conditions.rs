@@ -205,6 +205,14 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// `WritesUnanswered`: the API server does not answer writes to Services, of whichever group.
+    pub(super) fn writes_unanswered(&mut self, services: usize, cause: &str) {
+        let text = format!(
+            "Services whose status cannot be written, because the API server does not answer in time: {services}; {cause}"
+        );
+        self.add("WritesUnanswered", true, "NoAnswer", text);
+    }
+
     pub(super) fn finish(self) -> Vec<Condition> {
         self.found
     }

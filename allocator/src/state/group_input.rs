@@ -58,6 +58,7 @@ impl Index {
             self.report_gone(id);
         }
         if effects.table_changed {
+            self.groups_changed = self.now;
             self.announcing.touch();
             self.addresses.set_ranges(self.groups.table().ranges());
             self.reserve_subnet_addresses();

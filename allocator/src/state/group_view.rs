@@ -27,6 +27,8 @@ pub(super) struct GroupView<'a> {
     pub(super) node_subnets: &'a BTreeSet<IpNetwork>,
     pub(super) cluster: &'a Cluster,
     pub(super) external: &'a ExternalAllocations,
+    /// How many Services the API server does not let be written, and why that may be.
+    pub(super) unanswered: Option<(usize, &'a str)>,
 }
 
 impl GroupView<'_> {
@@ -49,6 +51,9 @@ impl GroupView<'_> {
                 }
                 conditions.nearly_full(&status);
                 conditions.full(self.services.waiting_for(&group.name));
+                if let Some((services, cause)) = self.unanswered {
+                    conditions.writes_unanswered(services, cause);
+                }
                 self.describe_networks(group, &mut conditions);
             }
             None => conditions.refused(table.refusal(id)?),

@@ -39,8 +39,8 @@ impl Index {
         if !self.leading {
             return None;
         }
-        if self.fencing.is_active() {
-            return self.next_fence();
+        if let Some(fence) = self.next_fence() {
+            return Some(fence);
         }
         while let Some(name) = self.queue.pop() {
             // While a write is in flight nothing is planned. The outcome puts the Service into the queue again.
@@ -54,9 +54,10 @@ impl Index {
     }
 
     fn next_fence(&mut self) -> Option<ServicePatch> {
-        let name = self.fencing.open().iter().find(|name| self.services.is_writable(name))?;
+        let name = self.fencing.unsent().find(|name| self.services.is_writable(name))?;
         let service = self.services.get(name)?;
         let (patch, addresses) = (fence(service, self.fencing.value()), service.addresses.clone());
+        self.fencing.sent(&patch.name);
         Some(self.write(patch, addresses, Vec::new()))
     }
 
@@ -119,6 +120,10 @@ impl Index {
     fn reconcile(&mut self, name: &ServiceName) -> Option<ServicePatch> {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
+        if self.is_withheld(name, &plan) {
+            return None;
+        }
+        let service = self.services.get(name)?;
         if needs_mark(service, &plan) {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
@@ -153,6 +158,19 @@ impl Index {
         let lost = lost_addresses(&self.services, &self.addresses, service);
         let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name) };
         plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// Whether a late write of the predecessor could give another Service what this one would gain.
+    fn is_withheld(&mut self, name: &ServiceName, plan: &Plan) -> bool {
+        if !self.fencing.is_active() {
+            return false;
+        }
+        let Some(service) = self.services.get(name) else { return false };
+        let table = self.groups.table();
+        let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
+        let gains = plan.addresses.iter().filter(|address| !has(address));
+        let gains = gains.map(|address| (*address, table.group_of(*address).map(|(group, _)| group.name.as_str())));
+        self.fencing.withholds(name, gains)
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
@@ -240,7 +258,7 @@ impl Index {
     pub fn written(&mut self, patch: &ServicePatch, outcome: Outcome) {
         let name = &patch.name;
         let Some(ended) = patch.id.and_then(|id| self.services.end_write(name, id)) else { return };
-        self.fencing.close(name);
+        self.close_fence(name);
         match outcome {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);

@@ -15,7 +15,8 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Whether a write that starts now is over before the leadership ends, at the latest by its deadline.
+    /// Whether a write may start now. One that takes longer than a write of the Lease may arrive after the end of the
+    /// leadership.
     #[must_use]
     pub fn is_held(&self) -> bool {
         BootTime::now().as_millis() < self.until.load(Ordering::Acquire)
