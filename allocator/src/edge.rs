@@ -6,6 +6,7 @@
 //! | `term` | what happens when this replica begins or ceases to lead |
 //! | `send` | sends what the state has to send, and takes in the outcomes |
 //! | `loaded` | which lists have been read, and whether that is enough to begin |
+//! | `hearing` | whether the watches are current, without which this replica does not lead |
 //! | `watches` | the watches, as one stream of inputs |
 //! | `writer` | sends one write, with a deadline, as long as this replica leads |
 //! | `retries` | writes to send again at a later time |
@@ -16,6 +17,7 @@
 
 mod controller;
 mod gossip_key;
+mod hearing;
 mod loaded;
 mod retries;
 mod send;

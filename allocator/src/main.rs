@@ -111,6 +111,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         scrapes,
         leadership: leader.leadership(),
         terms: leader.terms(),
+        ability: leader.ability(),
         unwritable: leader.unwritable(),
     };
     let settings = Settings {

@@ -33,7 +33,7 @@ use crate::{BootTime, Task};
 use candidate::Candidate;
 use election::{Election, Timing};
 
-pub use leadership::{Leadership, Term};
+pub use leadership::{Ability, Leadership, Term};
 
 /// A candidate in the election, until it is dropped or [released](Leader::release).
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct Leader {
     leadership: Leadership,
     terms: watch::Receiver<Option<Term>>,
     unwritable: watch::Receiver<Option<Unwritable>>,
+    ability: Ability,
     stop: CancellationToken,
     /// Whether no write that this process has sent can still arrive.
     quiet: Arc<AtomicBool>,
@@ -85,6 +86,7 @@ impl Leader {
         let leadership = Leadership::lost();
         let (sender, terms) = watch::channel(None);
         let (unwritable_sender, unwritable) = watch::channel(None);
+        let ability = Ability::default();
         let stop = CancellationToken::new();
         let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
@@ -103,10 +105,11 @@ impl Leader {
             failures: 0,
             unanswered: 0,
             unwritable: unwritable_sender,
+            ability: ability.clone(),
             quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(stop.clone()));
-        Self { leadership, terms, unwritable, stop, quiet, task, deadline: timing.deadline }
+        Self { leadership, terms, unwritable, ability, stop, quiet, task, deadline: timing.deadline }
     }
 
     /// Whether this process may write; to be asked before every write.
@@ -119,6 +122,12 @@ impl Leader {
     #[must_use]
     pub fn terms(&self) -> watch::Receiver<Option<Term>> {
         self.terms.clone()
+    }
+
+    /// Whether this process can do the work of a leader; to be set by whoever knows.
+    #[must_use]
+    pub fn ability(&self) -> Ability {
+        self.ability.clone()
     }
 
     /// Why the Lease cannot be written, while that lasts.

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
-use runtime::leader::{Leadership, Term, Unwritable};
+use runtime::leader::{Ability, Leadership, Term, Unwritable};
 use runtime::metrics::ClientMetrics;
 use runtime::scrape::Scrapes;
 use runtime::server::Readiness;
@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub scrapes: Scrapes,
     /// The terms of this replica.
     pub terms: watch::Receiver<Option<Term>>,
+    /// Whether this replica can lead.
+    pub ability: Ability,
     /// Why the Lease cannot be written, while that lasts.
     pub unwritable: watch::Receiver<Option<Unwritable>>,
 }
@@ -100,6 +103,7 @@ pub struct Controller {
     pub(super) held_reports: HeldReports,
     pub(super) role: Role,
     pub(super) loaded: Loaded,
+    pub(super) hearing: Hearing,
     pub(super) inputs: BoxStream<'static, Input>,
     /// The watch of `EndpointSlices`, while it is needed.
     pub(super) endpoints: Option<BoxStream<'static, Input>>,
@@ -150,6 +154,7 @@ impl Controller {
             held_reports: HeldReports::default(),
             role: Role::Following,
             loaded: Loaded::default(),
+            hearing: Hearing::reading(BootTime::now()),
             inputs,
             endpoints: None,
             writes: FuturesUnordered::new(),
@@ -273,6 +278,7 @@ impl Controller {
             Input::SliceGone(service, name) => self.index.delete_slice(&service, &name),
             Input::Slices(list) => self.index.reset_slices(list),
             Input::Irrelevant => {}
+            Input::Current(what, current) => self.hearing.set(what, current, BootTime::now()),
             // What needs them stays as it is.
             Input::Refused(Optional::EndpointSlices) => self.index.forget_slices(),
             // There is nothing to wait for.

@@ -61,6 +61,7 @@ impl Controller {
     /// group statuses may be due.
     pub(super) fn tick(&mut self) {
         let now = BootTime::now();
+        self.check_hearing(now);
         self.index.expire_leases(now);
         self.refresh_held(now);
         self.check_loaded();

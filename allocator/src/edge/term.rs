@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use api_types::names::LEADER_LEASE;
 use kube::Api;
-use runtime::Task;
+use runtime::{BootTime, Task};
 use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
+use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::webhooks::{LEASES, SERVICES, Target};
 use super::{gossip_key, watches, webhooks};
@@ -25,6 +26,7 @@ impl Controller {
         if let Some(term) = term {
             info!(op = "lead", term = term.number, clean = term.clean, "elected leader, reading everything afresh");
             self.loaded = Loaded::default();
+            self.hearing = Hearing::reading(BootTime::now());
             self.inputs = watches::open(&self.client, &self.settings.namespace, self.settings.default_announcer);
         }
     }
@@ -56,6 +58,19 @@ impl Controller {
         self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
         let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
         self.gossip_key = Some(Task::spawn(gossip_key::fill(secrets, self.parts.writes.clone())));
+    }
+
+    /// A replica that does not hear of changes leaves the leadership to another one.
+    pub(super) fn check_hearing(&mut self, now: BootTime) {
+        let able = self.hearing.can_lead(now);
+        if !self.parts.ability.set(able) {
+            return;
+        }
+        if able {
+            info!(op = "leader", "hears of changes of Services and ServiceGroups again, and may lead");
+        } else {
+            warn!(op = "leader", "does not hear of changes of Services and ServiceGroups: leaves the leadership to another replica");
+        }
     }
 
     /// The Lease cannot be written, or can be again.

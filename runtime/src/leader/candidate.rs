@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::Unwritable;
 use super::election::{Decision, Election, Record, Timing};
-use super::leadership::{Leadership, Term};
+use super::leadership::{Ability, Leadership, Term};
 use crate::BootTime;
 use crate::backoff::random_unit;
 use crate::log::ErrorChain;
@@ -46,6 +46,7 @@ pub(super) struct Candidate {
     /// How many writes in a row had no answer in time.
     pub(super) unanswered: u32,
     pub(super) unwritable: watch::Sender<Option<Unwritable>>,
+    pub(super) ability: Ability,
     pub(super) quiet: Arc<AtomicBool>,
 }
 
@@ -80,7 +81,11 @@ impl Candidate {
         {
             return self.failed("read", &error);
         }
-        let transitions = match self.election.decide(BootTime::now()) {
+        let decision = match self.election.decide(BootTime::now()) {
+            Decision::Renew | Decision::Take { .. } if !self.ability.get() => Decision::Follow(self.timing.renew),
+            decision => decision,
+        };
+        let transitions = match decision {
             Decision::Follow(pause) => {
                 self.healthy.set(1);
                 self.failures = 0;
