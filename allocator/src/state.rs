@@ -21,7 +21,7 @@
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
-//! | `group_status`, `group_view`, `coverage` | which group statuses are due, and what they say |
+//! | `group_status`, `group_view`, `coverage`, `aggregates` | which group statuses are due, and what they say |
 //! | `patch` | the writes to Services |
 //!
 //! | Part of [`Index`] | Does |
@@ -37,6 +37,7 @@
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `leading` | begins and ends a term |
 
+mod aggregates;
 mod announcements;
 mod announcing;
 mod cluster;

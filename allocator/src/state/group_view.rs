@@ -7,6 +7,7 @@ use api_types::{AddressRange, Announce, Family, Group, Ipam, PendingRelease, Poo
 use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::Timestamp;
 
+use super::aggregates::cut_off;
 use super::cluster::Cluster;
 use super::coverage::first_uncovered;
 use super::group_conditions::Conditions;
@@ -107,6 +108,7 @@ impl GroupView<'_> {
         if let Some((pool, name, network)) = self.groups.service_networks().overlap(group) {
             conditions.service_network(&pool.text, name, network);
         }
+        conditions.cut_off(&cut_off(group));
         let networks = self.cluster.nodes.pod_networks();
         let overlapping = networks.flat_map(|(network, node)| {
             let pools = group.pools.iter().filter(move |pool| AddressRange::of_network(network).overlaps(pool.range));

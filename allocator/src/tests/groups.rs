@@ -103,6 +103,24 @@ fn case_71_the_end_of_a_group_in_use_is_told_and_its_addresses_follow_their_rang
 }
 
 #[test]
+fn case_84_an_aggregate_wider_than_the_ranges_is_told() {
+    let wide = json!({"remote": {"v4pool": {"pool": "10.1.0.0-10.1.0.99", "subnet": "10.1.0.0/24"}}});
+    let (mut server, mut replica) = start(&[("default", wide)]);
+    replica.settle(&mut server);
+    let condition = |replica: &mut Replica| {
+        let conditions = replica.group_status("default")["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|condition| condition["type"] == "AggregateCutsOff")
+    };
+    let message = condition(&mut replica).unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("10.1.0.100-10.1.0.255 (by /24 for 10.1.0.0-10.1.0.99)"), "{message}");
+    let exact = json!({"remote": {"v4pool":
+        {"pool": "10.1.0.0-10.1.0.99", "subnet": "10.1.0.0/24", "aggregation": "/32"}}});
+    server.put_group("default", &exact);
+    replica.settle(&mut server);
+    assert!(condition(&mut replica).is_none());
+}
+
+#[test]
 fn case_74_what_a_network_with_host_bits_stands_for_is_told() {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.184/28"))]);
     server.put_group("default", &v4("10.1.0.200/29"));
