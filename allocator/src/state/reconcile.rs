@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use api_types::Announce;
 use api_types::names::reason;
 use runtime::events::Event;
 use tracing::info;
@@ -156,8 +157,21 @@ impl Index {
     /// Decides what the Service should have.
     fn plan(&self, service: &Service) -> Plan {
         let lost = lost_addresses(&self.services, &self.addresses, service);
-        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name) };
+        let kinds = self.kinds_in_use(service);
+        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name), kinds: &kinds };
         plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// The addresses that the Service may share, each with the pool type of a Service that has it.
+    fn kinds_in_use(&self, service: &Service) -> Vec<(IpAddr, Announce)> {
+        let Some(key) = service.key() else { return Vec::new() };
+        let kind_of = |holder: &ServiceName| self.services.get(holder)?.written.pool_type;
+        let shared = self.addresses.addresses_of_key(key, &service.name).into_iter();
+        let kind_in_use = |address| {
+            let mut others = self.addresses.holders(address).iter().filter(|holder| **holder != service.name);
+            others.find_map(kind_of).map(|kind| (address, kind))
+        };
+        shared.filter_map(kind_in_use).collect()
     }
 
     /// Whether a late write of the predecessor could give another Service what this one would gain.
