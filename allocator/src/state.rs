@@ -19,6 +19,7 @@
 //! | `repairs` | how often what somebody else takes from a Service is put back |
 //! | `held_reports` | what the agents' kernels have and what agents refuse, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
+//! | `missing_groups` | Services with addresses of groups that are gone |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
 //! | `group_status`, `group_view`, `coverage`, `aggregates` | which group statuses are due, and what they say |
@@ -56,6 +57,7 @@ mod held_reports;
 mod index;
 mod leading;
 mod members;
+mod missing_groups;
 mod nodes;
 mod patch;
 mod pool_gauges;

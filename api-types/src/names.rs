@@ -74,6 +74,12 @@ pub mod condition {
     /// `True` while somebody overwrites the Service's status or annotations faster than they are put back; absent
     /// otherwise.
     pub const OVERWRITTEN: &str = "purelb.io/Overwritten";
+    /// `True` while the ServiceGroup of one of the Service's addresses is gone and no other one has its range; absent
+    /// otherwise.
+    pub const GROUP_DELETED: &str = "purelb.io/GroupDeleted";
+
+    /// All conditions that the allocator writes.
+    pub const OURS: [&str; 4] = [SHARING_CONFLICT, NOT_ANNOUNCED, OVERWRITTEN, GROUP_DELETED];
 }
 
 /// Types of conditions on ServiceGroups that tools read.

@@ -138,7 +138,8 @@ impl Index {
         }
         let service = self.services.get(name)?;
         let patch = self.patch(service, &plan);
-        if patch.is_some() && plan.restores && !self.may_repair(name, repair_kind(&plan)) {
+        let kind = repair_kind(&plan, self.is_group_condition_due(service));
+        if patch.is_some() && plan.restores && !self.may_repair(name, kind) {
             self.record_problem(name, &plan);
             return None;
         }
@@ -221,7 +222,8 @@ impl Index {
         let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
         let overwritten = self.repairs.message(&service.name, self.now);
         let not_announced = self.announcing.wanted(&service.name);
-        let kept = Kept { overwritten, not_announced };
+        let missing_groups = self.missing_groups(service);
+        let kept = Kept { overwritten, missing_groups: missing_groups.as_deref(), not_announced };
         let conditions = service_conditions(&self.services, &self.addresses, service, kept, self.time);
         let changes = mark_is_over || conditions.is_some() || plan.changes();
         let keep_fence = plan.restores && needs_fence;
@@ -317,8 +319,9 @@ fn needs_mark(service: &Service, plan: &Plan) -> bool {
 }
 
 /// What the write of a plan that only restores consists of.
-fn repair_kind(plan: &Plan) -> RepairKind {
+fn repair_kind(plan: &Plan, about_group: bool) -> RepairKind {
     match (plan.changes(), plan.only_marks) {
+        (false, _) if about_group => RepairKind::GroupNote,
         (false, _) => RepairKind::Note,
         (true, true) => RepairKind::Marks,
         (true, false) => RepairKind::Addresses,
