@@ -156,3 +156,6 @@ pub fn identity(pod: &str) -> String {
     let random = getrandom::u64().unwrap_or_else(|_| BootTime::now().as_millis());
     format!("{pod}_{random:016x}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,6 +109,8 @@ pub struct Controller {
     pub(super) endpoints: Option<BoxStream<'static, Input>>,
     /// Writes to Services in flight.
     pub(super) writes: InFlight<EndedAttempt>,
+    /// How many of them were sent before.
+    pub(super) repeated: usize,
     pub(super) retries: Retries,
     /// Writes of group statuses in flight.
     pub(super) statuses: InFlight<(GroupId, &'static str)>,
@@ -158,6 +160,7 @@ impl Controller {
             inputs,
             endpoints: None,
             writes: FuturesUnordered::new(),
+            repeated: 0,
             retries: Retries::default(),
             statuses: FuturesUnordered::new(),
             leftovers: FuturesUnordered::new(),

@@ -6,8 +6,8 @@ use runtime::BootTime;
 
 use super::watches::Essential;
 
-/// How long reading the lists may take.
-const READING: Duration = Duration::from_secs(30);
+/// How long reading the lists may take. Large ones have hundreds of pages.
+const READING: Duration = Duration::from_secs(120);
 /// How long a watch may be interrupted. A silent one has been so for 90 s already.
 const INTERRUPTED: Duration = Duration::from_secs(10);
 
@@ -55,10 +55,10 @@ mod tests {
     fn case_68_a_replica_that_hears_nothing_does_not_lead() {
         let at = |seconds| BootTime::from_duration(Duration::from_secs(seconds));
         let mut hearing = Hearing::reading(at(100));
-        assert!(hearing.can_lead(at(129)) && !hearing.can_lead(at(130)));
-        hearing.set(Essential::Services, true, at(140));
-        assert!(!hearing.can_lead(at(140)));
-        hearing.set(Essential::Groups, true, at(141));
+        assert!(hearing.can_lead(at(219)) && !hearing.can_lead(at(220)));
+        hearing.set(Essential::Services, true, at(240));
+        assert!(!hearing.can_lead(at(240)));
+        hearing.set(Essential::Groups, true, at(241));
         assert!(hearing.can_lead(at(1000)));
         hearing.set(Essential::Groups, false, at(1000));
         hearing.set(Essential::Services, false, at(1005));

@@ -19,6 +19,8 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration:
 const RETRY_PERIOD: Duration = Duration::from_secs(60);
 /// The most group statuses in flight.
 const STATUS_WRITES: usize = 8;
+/// The most writes in flight that were sent before. Those that are never answered must not keep all others back.
+const REPEATED_IN_FLIGHT: usize = 48;
 /// The first and the longest pause between the attempts of a write.
 const WRITE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
@@ -33,7 +35,10 @@ impl Controller {
             self.retry(now);
         }
         while self.writes.len() < self.settings.in_flight && self.parts.leadership.is_held() {
-            let Some((patch, backoff)) = self.retries.take_due(now).or_else(|| self.next_write()) else { break };
+            let may_retry = self.repeated < REPEATED_IN_FLIGHT;
+            let retry = if may_retry { self.retries.take_due(now) } else { None };
+            let Some((patch, backoff)) = retry.or_else(|| self.next_write()) else { break };
+            self.repeated += usize::from(backoff.failures() > 0);
             let sent = self.writer.clone().send(patch);
             self.writes.push(Box::pin(async move {
                 let (patch, attempted, took) = sent.await;
@@ -84,6 +89,7 @@ impl Controller {
     /// One attempt of a write to a Service has ended.
     pub(super) fn write_ended(&mut self, ended: EndedAttempt) {
         let (patch, attempted, mut backoff, took) = ended;
+        self.repeated = self.repeated.saturating_sub(usize::from(backoff.failures() > 0));
         match attempted {
             Attempted::Done(outcome) => {
                 self.index.write_answered(&patch.name, took);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use api_types::names::LEADER_LEASE;
 use kube::Api;
-use runtime::{BootTime, Task};
 use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
+use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
@@ -35,6 +35,7 @@ impl Controller {
     fn step_down(&mut self) {
         self.quiet &= self.writes.is_empty() && self.index.is_quiet();
         self.writes.clear();
+        self.repeated = 0;
         self.retries.clear();
         self.statuses.clear();
         self.leftovers.clear();
@@ -69,7 +70,10 @@ impl Controller {
         if able {
             info!(op = "leader", "hears of changes of Services and ServiceGroups again, and may lead");
         } else {
-            warn!(op = "leader", "does not hear of changes of Services and ServiceGroups: leaves the leadership to another replica");
+            warn!(
+                op = "leader",
+                "does not hear of changes of Services and ServiceGroups: leaves the leadership to another replica"
+            );
         }
     }
 

@@ -19,8 +19,8 @@ impl Index {
         self.announcing.begin();
         self.restart_external();
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
-        let to_fence = to_fence.map(|service| (service.name.clone(), self.may_get(service)));
-        self.fencing.begin(fence, to_fence.collect());
+        let to_fence = to_fence.map(|service| (service.name.clone(), self.may_get(service))).collect();
+        self.fencing.begin(fence, to_fence);
         self.assume_unanswered_calls();
         let mut oldest_first: Vec<&Service> = self.services.iter().collect();
         oldest_first.sort_by_key(|service| service.seniority());
@@ -48,8 +48,8 @@ impl Index {
             return MayGet::Anything;
         }
         if let Some(pins) = service.requested.pins() {
-            let pins = pins.split(',').map(|pin| pin.trim().parse());
-            return pins.collect::<Result<_, _>>().map_or(MayGet::Anything, MayGet::These);
+            // If one of them is not an address, nothing is given.
+            return MayGet::These(pins.split(',').filter_map(|pin| pin.trim().parse().ok()).collect());
         }
         let (groups, bindings) = (self.groups.table(), self.groups.bindings());
         let selection = select_groups(groups, bindings, service.name.namespace(), service.requested.groups.as_deref());
@@ -90,8 +90,12 @@ impl Index {
 
     /// The fence of a Service is answered, or the Service is gone. Others may have waited for what it could have got.
     pub(super) fn close_fence(&mut self, name: &ServiceName) {
-        for waited in self.fencing.close(name) {
-            self.enqueue(&waited);
+        let waited = self.fencing.close(name);
+        let mut waited: Vec<&Service> = waited.iter().filter_map(|name| self.services.get(name)).collect();
+        waited.sort_by_key(|service| service.seniority());
+        let names: Vec<ServiceName> = waited.into_iter().map(|service| service.name.clone()).collect();
+        for name in names {
+            self.enqueue(&name);
         }
     }
 

@@ -71,6 +71,8 @@ impl Index {
     pub fn write_failed(&mut self, name: &ServiceName, took: Duration) {
         if took >= SLOW {
             self.unanswered.add(name, took);
+        } else {
+            self.end_unanswered(name);
         }
     }
 
