@@ -19,13 +19,15 @@ pub(super) struct CutOff {
     pub(super) rest: Vec<AddressRange>,
 }
 
-/// What the aggregates of the group cut off.
-pub(super) fn cut_off(group: &Group) -> Vec<CutOff> {
+/// What the aggregates of the group cut off. `is_on_a_node` says whether nodes have a range's subnet on their own
+/// interfaces: their addresses of it are not on the dummy interface.
+pub(super) fn cut_off(group: &Group, is_on_a_node: impl Fn(&Pool) -> bool) -> Vec<CutOff> {
     if group.announce == Announce::Local {
         return Vec::new();
     }
     let mut seen = BTreeSet::new();
-    let found = group.pools.iter().filter_map(|pool| {
+    let routed = group.pools.iter().filter(|pool| !is_on_a_node(pool));
+    let found = routed.filter_map(|pool| {
         let whole = aggregates(pool)?;
         let rest = rest(whole, group);
         let is_new = seen.insert((whole, pool.prefix_len()));
@@ -97,11 +99,13 @@ mod tests {
             })
             .collect();
         let remote = serde_json::from_value(json!({"remote": {"v4pools": pools}})).unwrap();
-        let found = cut_off(&Group::new("x", &remote).unwrap());
+        let group = Group::new("x", &remote).unwrap();
+        let found = cut_off(&group, |_| false);
+        assert!(cut_off(&group, |_| true).is_empty());
         let rest = found.iter().flat_map(|found| &found.rest);
         let rest: Vec<String> = rest.map(|part| format!("{} {}", part.first(), part.last())).collect();
         assert_eq!(rest, expected);
         let local = serde_json::from_value(json!({"local": {"v4pools": pools}})).unwrap();
-        assert!(cut_off(&Group::new("x", &local).unwrap()).is_empty());
+        assert!(cut_off(&Group::new("x", &local).unwrap(), |_| false).is_empty());
     }
 }

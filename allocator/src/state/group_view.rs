@@ -108,7 +108,7 @@ impl GroupView<'_> {
         if let Some((pool, name, network)) = self.groups.service_networks().overlap(group) {
             conditions.service_network(&pool.text, name, network);
         }
-        conditions.cut_off(&cut_off(group));
+        conditions.cut_off(&cut_off(group, |pool| self.is_on_a_node(pool)));
         let networks = self.cluster.nodes.pod_networks();
         let overlapping = networks.flat_map(|(network, node)| {
             let pools = group.pools.iter().filter(move |pool| AddressRange::of_network(network).overlaps(pool.range));
