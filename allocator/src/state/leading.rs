@@ -88,12 +88,17 @@ impl Index {
         }
     }
 
-    /// The fence of a Service is answered, or the Service is gone. Others may have waited for what it could have got.
+    /// The fence of a Service is answered, or the Service is gone. Others may have waited for what it could have got: all
+    /// of them are planned in the order of their age.
     pub(super) fn close_fence(&mut self, name: &ServiceName) {
-        let waited = self.fencing.close(name);
-        let mut waited: Vec<&Service> = waited.iter().filter_map(|name| self.services.get(name)).collect();
-        waited.sort_by_key(|service| service.seniority());
-        let names: Vec<ServiceName> = waited.into_iter().map(|service| service.name.clone()).collect();
+        let mut freed = self.fencing.close(name);
+        if freed.is_empty() {
+            return;
+        }
+        freed.insert(name.clone());
+        let mut freed: Vec<&Service> = freed.iter().filter_map(|name| self.services.get(name)).collect();
+        freed.sort_by_key(|service| service.seniority());
+        let names: Vec<ServiceName> = freed.into_iter().map(|service| service.name.clone()).collect();
         for name in names {
             self.enqueue(&name);
         }

@@ -274,7 +274,8 @@ impl Index {
     pub fn written(&mut self, patch: &ServicePatch, outcome: Outcome) {
         let name = &patch.name;
         let Some(ended) = patch.id.and_then(|id| self.services.end_write(name, id)) else { return };
-        let again = match outcome {
+        self.close_fence(name);
+        match outcome {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);
                 self.apply_service(now);
@@ -282,30 +283,18 @@ impl Index {
                 if patch.purpose == Purpose::Assign {
                     self.services.forget_last_given(name);
                 }
-                true
             }
             Outcome::Conflict(now) => {
                 if patch.purpose == Purpose::Repair {
                     self.repairs.not_written(name);
                 }
                 self.apply_service(now);
-                true
             }
-            Outcome::Gone => {
-                self.services.reserve_until_gone(name, ended.addresses);
-                false
-            }
-            Outcome::Refused(text) => {
-                self.refused(name, &text);
-                false
-            }
-        };
-        if again {
-            self.update_addresses(name);
-            self.enqueue(name);
+            Outcome::Gone => return self.services.reserve_until_gone(name, ended.addresses),
+            Outcome::Refused(text) => return self.refused(name, &text),
         }
-        // Others that waited for what it could have got come after it.
-        self.close_fence(name);
+        self.update_addresses(name);
+        self.enqueue(name);
     }
 
     /// The Service waits, and is planned again with all others that wait.
