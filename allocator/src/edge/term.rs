@@ -79,17 +79,14 @@ impl Controller {
 
     /// The Lease cannot be written, or can be again.
     pub(super) fn lease_changed(&mut self, unwritable: Option<Unwritable>) {
-        match unwritable {
-            Some(unwritable) => {
-                self.unwritable = Some(unwritable);
-                self.webhooks.push(Box::pin(webhooks::describe(self.client.clone(), LEASES)));
+        if let Some(unwritable) = unwritable {
+            self.unwritable = Some(unwritable);
+            self.webhooks.push(Box::pin(webhooks::describe(self.client.clone(), LEASES)));
+        } else {
+            if self.unwritable.take().is_some() {
+                info!(op = "leader", "the Lease {LEADER_LEASE} can be written again");
             }
-            None => {
-                if self.unwritable.take().is_some() {
-                    info!(op = "leader", "the Lease {LEADER_LEASE} can be written again");
-                }
-                self.no_leader = None;
-            }
+            self.no_leader = None;
         }
         self.check_loaded();
     }

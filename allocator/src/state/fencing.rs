@@ -58,10 +58,14 @@ impl Fencing {
             match may_get {
                 MayGet::Anything => self.anything += 1,
                 MayGet::Of(groups) => {
-                    groups.iter().for_each(|group| *self.groups.entry(group.clone()).or_default() += 1)
+                    for group in groups {
+                        *self.groups.entry(group.clone()).or_default() += 1;
+                    }
                 }
                 MayGet::These(addresses) => {
-                    addresses.iter().for_each(|address| *self.addresses.entry(*address).or_default() += 1);
+                    for address in addresses {
+                        *self.addresses.entry(*address).or_default() += 1;
+                    }
                 }
             }
         }

@@ -47,6 +47,7 @@ impl Default for Ability {
 
 impl Ability {
     /// Sets it. Returns whether that is a change.
+    #[must_use]
     pub fn set(&self, able: bool) -> bool {
         self.0.swap(able, Ordering::AcqRel) != able
     }

@@ -84,7 +84,7 @@ async fn case_68_a_process_that_cannot_lead_leaves_the_lease_to_others() {
     becomes(&mut other.terms(), true).await;
     assert!(terms.borrow().is_none());
     // When it can lead again, it waits like any other.
-    leader.ability().set(true);
+    assert!(leader.ability().set(true));
     sleep(TIMING.duration).await;
     assert!(terms.borrow().is_none());
     other.release(true).await;
