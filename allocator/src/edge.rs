@@ -6,15 +6,18 @@
 //! | `term` | what happens when this replica begins or ceases to lead |
 //! | `send` | sends what the state has to send, and takes in the outcomes |
 //! | `loaded` | which lists have been read, and whether that is enough to begin |
+//! | `hearing` | whether the watches are current, without which this replica does not lead |
 //! | `watches` | the watches, as one stream of inputs |
 //! | `writer` | sends one write, with a deadline, as long as this replica leads |
 //! | `retries` | writes to send again at a later time |
 //! | `sidecar_client` | sends calls to IPAM sidecars |
 //! | `sidecar_messages` | calls and answers as messages of the protocol |
+//! | `webhooks` | which webhooks may keep the API server from answering |
 //! | `gossip_key` | the key of the agents' gossip |
 
 mod controller;
 mod gossip_key;
+mod hearing;
 mod loaded;
 mod retries;
 mod send;
@@ -22,6 +25,7 @@ mod sidecar_client;
 mod sidecar_messages;
 mod term;
 mod watches;
+mod webhooks;
 mod writer;
 
 pub use controller::{Controller, Parts, Settings};

@@ -28,6 +28,9 @@ use tracing::{error, info};
 /// How long one call to an IPAM sidecar may take (specification, api.md 11).
 const SIDECAR_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long one write to a Service may take. It is longer than what the API server waits for a webhook by default, 10 s.
+const SERVICE_DEADLINE: Duration = Duration::from_secs(12);
+
 /// Gives Services of type `LoadBalancer` their addresses.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -108,11 +111,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         scrapes,
         leadership: leader.leadership(),
         terms: leader.terms(),
+        ability: leader.ability(),
+        unwritable: leader.unwritable(),
     };
     let settings = Settings {
         namespace,
         default_announcer,
         in_flight: 64,
+        service_deadline: SERVICE_DEADLINE,
         deadline: timing.deadline,
         sidecar_deadline: SIDECAR_DEADLINE,
         identity,

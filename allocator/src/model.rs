@@ -7,6 +7,7 @@
 //! | `held_addresses` | what the agents' kernels have |
 //! | `sharing` | the sharing key and the ports of a Service, and when two Services may share an address |
 //! | `watched_service` | decoding of a Service from the API server |
+//! | `metadata` | the metadata of Services, reduced while they are read |
 //! | `external_ips` | `spec.externalIPs` of Services of other types |
 //! | `node` | a Node, reduced to its addresses and the label that excludes it |
 //! | `endpoints` | an EndpointSlice, reduced to the nodes of its endpoints |
@@ -22,6 +23,7 @@ mod group;
 mod group_table;
 mod held_addresses;
 mod managed_fields;
+mod metadata;
 mod namespaces;
 mod node;
 mod service;

@@ -19,9 +19,10 @@
 //! | `repairs` | how often what somebody else takes from a Service is put back |
 //! | `held_reports` | what the agents' kernels have and what agents refuse, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
+//! | `missing_groups` | Services with addresses of groups that are gone |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
-//! | `group_status`, `group_view`, `coverage` | which group statuses are due, and what they say |
+//! | `group_status`, `group_view`, `coverage`, `aggregates` | which group statuses are due, and what they say |
 //! | `patch` | the writes to Services |
 //!
 //! | Part of [`Index`] | Does |
@@ -30,12 +31,14 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
+//! | `unanswered` | tells who keeps the API server from answering writes to Services |
 //! | `announcements` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `leading` | begins and ends a term |
 
+mod aggregates;
 mod announcements;
 mod announcing;
 mod cluster;
@@ -54,6 +57,7 @@ mod held_reports;
 mod index;
 mod leading;
 mod members;
+mod missing_groups;
 mod nodes;
 mod patch;
 mod pool_gauges;
@@ -67,6 +71,7 @@ mod services;
 mod sharing;
 mod sidecars;
 mod unannounced;
+mod unanswered;
 
 pub use group_status::StatusPatch;
 pub use held_reports::{AgentReports, HeldReports};

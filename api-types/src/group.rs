@@ -176,14 +176,6 @@ impl Group {
     pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.range.contains(address))
     }
-
-    /// A pool of this group and a pool of the other group that have an address in common.
-    #[must_use]
-    pub fn overlap<'a>(&'a self, other: &'a Self) -> Option<(&'a Pool, &'a Pool)> {
-        self.pools.iter().find_map(|ours| {
-            other.pools.iter().find(|theirs| theirs.range.overlaps(ours.range)).map(|theirs| (ours, theirs))
-        })
-    }
 }
 
 /// Whether the group has the meaning of version v1.

@@ -74,6 +74,12 @@ pub mod condition {
     /// `True` while somebody overwrites the Service's status or annotations faster than they are put back; absent
     /// otherwise.
     pub const OVERWRITTEN: &str = "purelb.io/Overwritten";
+    /// `True` while the ServiceGroup of one of the Service's addresses is gone and no other one has its range; absent
+    /// otherwise.
+    pub const GROUP_DELETED: &str = "purelb.io/GroupDeleted";
+
+    /// All conditions that the allocator writes.
+    pub const OURS: [&str; 4] = [SHARING_CONFLICT, NOT_ANNOUNCED, OVERWRITTEN, GROUP_DELETED];
 }
 
 /// Types of conditions on ServiceGroups that tools read.
@@ -162,6 +168,8 @@ pub mod reason {
     pub const RE_EVALUATE_NEEDED: &str = "ReEvaluateNeeded";
     /// Warning, Service or ServiceGroup: an address is announced by nobody.
     pub const NOT_ANNOUNCED: &str = "NotAnnounced";
+    /// Warning, Service: the API server does not answer writes of its status in time.
+    pub const API_SERVER_SLOW: &str = "APIServerSlow";
     /// Normal, ServiceGroup: accepted.
     pub const PARSED: &str = "Parsed";
     /// Warning, ServiceGroup: refused.

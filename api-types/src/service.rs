@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
-use crate::Family;
 use crate::names::{CLASSES, RESERVED_SERVICES, annotation};
 
 /// The sharing key: Services with the same key may share an address. It is never empty.
@@ -85,13 +84,6 @@ pub fn ingress_addresses(service: &Service) -> Vec<IpAddr> {
         .and_then(|status| status.load_balancer.as_ref())
         .and_then(|load_balancer| load_balancer.ingress.as_ref());
     ingress.into_iter().flatten().filter_map(|entry| entry.ip.as_deref()?.parse().ok()).collect()
-}
-
-/// The families in `spec.ipFamilies`, in order.
-#[must_use]
-pub fn families(service: &Service) -> Vec<Family> {
-    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
-    families.into_iter().flatten().filter_map(|family| Family::from_api(family)).collect()
 }
 
 /// The sharing key of the Service: the value of the annotation `purelb.io/allow-shared-ip`.

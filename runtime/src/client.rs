@@ -1,5 +1,7 @@
 //! The client of the API server.
 
+mod silence;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +13,10 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
+use tower::layer::layer_fn;
 use tower::{BoxError, ServiceBuilder};
+
+pub(crate) use silence::Heard;
 
 /// Why the client cannot be made.
 #[derive(Debug, Error)]
@@ -47,9 +52,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(7_500);
 /// Makes a client. It connects with its first request.
 ///
 /// The client uses the kubeconfig if one is given. Otherwise it uses the environment and the service account of its
-/// pod, where the address of the API server is an IP address that needs no name lookup. There is no read timeout,
-/// because a watch may be silent for any time while the peer answers keepalive probes. The caller must therefore set a
-/// deadline for every other request.
+/// pod, where the address of the API server is an IP address that needs no name lookup. A watch breaks if nothing was
+/// received for 90 s. The caller must set a deadline for every other request.
 ///
 /// # Errors
 /// There is no valid configuration.
@@ -87,6 +91,7 @@ fn build(config: &Config) -> Result<Client, kube::Error> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
+        .layer(layer_fn(Heard::new))
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }

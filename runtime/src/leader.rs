@@ -33,18 +33,29 @@ use crate::{BootTime, Task};
 use candidate::Candidate;
 use election::{Election, Timing};
 
-pub use leadership::{Leadership, Term};
+pub use leadership::{Ability, Leadership, Term};
 
 /// A candidate in the election, until it is dropped or [released](Leader::release).
 #[derive(Debug)]
 pub struct Leader {
     leadership: Leadership,
     terms: watch::Receiver<Option<Term>>,
+    unwritable: watch::Receiver<Option<Unwritable>>,
+    ability: Ability,
     stop: CancellationToken,
     /// Whether no write that this process has sent can still arrive.
     quiet: Arc<AtomicBool>,
     task: Task,
     deadline: Duration,
+}
+
+/// Why the Lease cannot be written: the API server did not answer several attempts in a row in time.
+///
+/// No replica can then become the leader or stay it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritable {
+    /// How long each attempt waited for its answer.
+    pub deadline: Duration,
 }
 
 /// What a candidate writes to the Lease.
@@ -74,6 +85,8 @@ impl Leader {
     ) -> Self {
         let leadership = Leadership::lost();
         let (sender, terms) = watch::channel(None);
+        let (unwritable_sender, unwritable) = watch::channel(None);
+        let ability = Ability::default();
         let stop = CancellationToken::new();
         let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
@@ -90,10 +103,13 @@ impl Leader {
             healthy,
             writes,
             failures: 0,
+            unanswered: 0,
+            unwritable: unwritable_sender,
+            ability: ability.clone(),
             quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(stop.clone()));
-        Self { leadership, terms, stop, quiet, task, deadline: timing.deadline }
+        Self { leadership, terms, unwritable, ability, stop, quiet, task, deadline: timing.deadline }
     }
 
     /// Whether this process may write; to be asked before every write.
@@ -106,6 +122,18 @@ impl Leader {
     #[must_use]
     pub fn terms(&self) -> watch::Receiver<Option<Term>> {
         self.terms.clone()
+    }
+
+    /// Whether this process can do the work of a leader; to be set by whoever knows.
+    #[must_use]
+    pub fn ability(&self) -> Ability {
+        self.ability.clone()
+    }
+
+    /// Why the Lease cannot be written, while that lasts.
+    #[must_use]
+    pub fn unwritable(&self) -> watch::Receiver<Option<Unwritable>> {
+        self.unwritable.clone()
     }
 
     /// Releases the Lease, so that the next leader need not wait. Call it after the last write.
@@ -128,3 +156,6 @@ pub fn identity(pod: &str) -> String {
     let random = getrandom::u64().unwrap_or_else(|_| BootTime::now().as_millis());
     format!("{pod}_{random:016x}")
 }
+
+#[cfg(test)]
+mod tests;

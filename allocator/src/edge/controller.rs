@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
-use runtime::leader::{Leadership, Term};
+use runtime::leader::{Ability, Leadership, Term, Unwritable};
 use runtime::metrics::ClientMetrics;
 use runtime::scrape::Scrapes;
 use runtime::server::Readiness;
@@ -19,10 +19,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
 use super::watches::{Input, Optional, endpoint_slices, open};
+use super::webhooks::Target;
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
@@ -41,7 +43,9 @@ pub struct Settings {
     pub default_announcer: bool,
     /// The most writes to Services in flight.
     pub in_flight: usize,
-    /// How long one write may take.
+    /// How long one write to a Service may take. Webhooks may take 10 s unless they say otherwise.
+    pub service_deadline: Duration,
+    /// How long any other write may take.
     pub deadline: Duration,
     /// How long one call to an IPAM sidecar may take.
     pub sidecar_deadline: Duration,
@@ -68,6 +72,10 @@ pub struct Parts {
     pub scrapes: Scrapes,
     /// The terms of this replica.
     pub terms: watch::Receiver<Option<Term>>,
+    /// Whether this replica can lead.
+    pub ability: Ability,
+    /// Why the Lease cannot be written, while that lasts.
+    pub unwritable: watch::Receiver<Option<Unwritable>>,
 }
 
 /// Whether this replica leads.
@@ -80,6 +88,8 @@ pub(super) enum Role {
 }
 
 pub(super) type FoundLeftovers = Result<Vec<Leftover>, WriteError>;
+/// An attempt of a write to a Service that has ended, the backoff of its attempts, and how long this one took.
+pub(super) type EndedAttempt = (ServicePatch, Attempted, Backoff, Duration);
 pub(super) type InFlight<T> = FuturesUnordered<BoxFuture<'static, T>>;
 
 /// The running allocator.
@@ -93,11 +103,14 @@ pub struct Controller {
     pub(super) held_reports: HeldReports,
     pub(super) role: Role,
     pub(super) loaded: Loaded,
+    pub(super) hearing: Hearing,
     pub(super) inputs: BoxStream<'static, Input>,
     /// The watch of `EndpointSlices`, while it is needed.
     pub(super) endpoints: Option<BoxStream<'static, Input>>,
     /// Writes to Services in flight.
-    pub(super) writes: InFlight<(ServicePatch, Attempted, Backoff)>,
+    pub(super) writes: InFlight<EndedAttempt>,
+    /// How many of them were sent before.
+    pub(super) repeated: usize,
     pub(super) retries: Retries,
     /// Writes of group statuses in flight.
     pub(super) statuses: InFlight<(GroupId, &'static str)>,
@@ -105,6 +118,12 @@ pub struct Controller {
     pub(super) leftovers: InFlight<FoundLeftovers>,
     /// Calls to sidecars in flight.
     pub(super) calls: InFlight<(Call, Result<Response, CallError>)>,
+    /// Reading which webhooks the API server asks.
+    pub(super) webhooks: InFlight<(Target, String)>,
+    /// Why the Lease cannot be written.
+    pub(super) unwritable: Option<Unwritable>,
+    /// The same for people, once it is known who may be the cause.
+    pub(super) no_leader: Option<String>,
     pub(super) gossip_key: Option<Task>,
     /// When waiting Services were planned again last.
     pub(super) retried: BootTime,
@@ -119,6 +138,7 @@ impl Controller {
         let writer = Writer {
             client: client.clone(),
             leadership: parts.leadership.clone(),
+            service_deadline: settings.service_deadline,
             deadline: settings.deadline,
             default_announcer: settings.default_announcer,
             writes: parts.writes.clone(),
@@ -136,13 +156,18 @@ impl Controller {
             held_reports: HeldReports::default(),
             role: Role::Following,
             loaded: Loaded::default(),
+            hearing: Hearing::reading(BootTime::now()),
             inputs,
             endpoints: None,
             writes: FuturesUnordered::new(),
+            repeated: 0,
             retries: Retries::default(),
             statuses: FuturesUnordered::new(),
             leftovers: FuturesUnordered::new(),
             calls: FuturesUnordered::new(),
+            webhooks: FuturesUnordered::new(),
+            unwritable: None,
+            no_leader: None,
             gossip_key: None,
             retried: BootTime::now(),
             quiet: true,
@@ -157,6 +182,7 @@ impl Controller {
         self.parts.readiness.unready("reading Services, ServiceGroups, Leases and Nodes");
         let mut terms = self.parts.terms.clone();
         terms.mark_changed();
+        let mut unwritable = self.parts.unwritable.clone();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -170,8 +196,13 @@ impl Controller {
                 },
                 Some(input) = self.inputs.next() => self.input(input),
                 Some(input) = next_of(&mut self.endpoints) => self.input(input),
-                Some((patch, attempted, backoff)) = self.writes.next() => self.write_ended(patch, attempted, backoff),
+                Some(ended) = self.writes.next() => self.write_ended(ended),
                 Some((group, outcome)) = self.statuses.next() => self.status_written(&group, outcome),
+                Some(found) = self.webhooks.next() => self.webhooks_found(found),
+                Ok(()) = unwritable.changed() => {
+                    let now = *unwritable.borrow_and_update();
+                    self.lease_changed(now);
+                }
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
                 Some((call, result)) = self.calls.next() => self.index.call_answered(&call, &result, BootTime::now()),
                 Some(_scrape) = self.parts.scrapes.next() => self.index.refresh_pool_gauges(),
@@ -186,12 +217,12 @@ impl Controller {
     async fn finish(mut self) -> bool {
         self.quiet &= self.index.is_quiet();
         let ends = async {
-            while let Some((_, attempted, _)) = self.writes.next().await {
+            while let Some((_, attempted, ..)) = self.writes.next().await {
                 self.quiet &= !matches!(attempted, Attempted::Again(_));
             }
             while self.statuses.next().await.is_some() {}
         };
-        if timeout(self.settings.deadline, ends).await.is_err() {
+        if timeout(self.settings.service_deadline, ends).await.is_err() {
             warn!(op = "stop", "some writes were not answered in time");
             self.quiet = false;
         }
@@ -250,6 +281,7 @@ impl Controller {
             Input::SliceGone(service, name) => self.index.delete_slice(&service, &name),
             Input::Slices(list) => self.index.reset_slices(list),
             Input::Irrelevant => {}
+            Input::Current(what, current) => self.hearing.set(what, current, BootTime::now()),
             // What needs them stays as it is.
             Input::Refused(Optional::EndpointSlices) => self.index.forget_slices(),
             // There is nothing to wait for.
@@ -262,7 +294,10 @@ impl Controller {
     /// Begins to work when everything has been read that this replica needs.
     pub(super) fn check_loaded(&mut self) {
         if self.loaded.is_enough(BootTime::now()) {
-            self.parts.readiness.ready();
+            match &self.no_leader {
+                None => self.parts.readiness.ready(),
+                Some(why) => self.parts.readiness.unready(why),
+            }
             let now = BootTime::now();
             self.index.set_time(now, Timestamp::now());
             self.refresh_held(now);

@@ -6,11 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 use runtime::BootTime;
 use runtime::backoff::Backoff;
 
-use super::controller::Controller;
+use super::controller::{Controller, EndedAttempt};
 use super::retries::Attempt;
+use super::webhooks::{self, SERVICES};
 use super::writer::Attempted;
 use crate::model::GroupId;
-use crate::state::{Outcome, ServicePatch};
+use crate::state::Outcome;
 
 /// Waiting Services are planned again after this pause, lengthened for each of them.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_micros(100));
@@ -18,6 +19,8 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration:
 const RETRY_PERIOD: Duration = Duration::from_secs(60);
 /// The most group statuses in flight.
 const STATUS_WRITES: usize = 8;
+/// The most writes in flight that were sent before. Those that are never answered must not keep all others back.
+const REPEATED_IN_FLIGHT: usize = 48;
 /// The first and the longest pause between the attempts of a write.
 const WRITE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
@@ -32,11 +35,14 @@ impl Controller {
             self.retry(now);
         }
         while self.writes.len() < self.settings.in_flight && self.parts.leadership.is_held() {
-            let Some((patch, backoff)) = self.retries.take_due(now).or_else(|| self.next_write()) else { break };
+            let may_retry = self.repeated < REPEATED_IN_FLIGHT;
+            let retry = if may_retry { self.retries.take_due(now) } else { None };
+            let Some((patch, backoff)) = retry.or_else(|| self.next_write()) else { break };
+            self.repeated += usize::from(backoff.failures() > 0);
             let sent = self.writer.clone().send(patch);
             self.writes.push(Box::pin(async move {
-                let (patch, attempted) = sent.await;
-                (patch, attempted, backoff)
+                let (patch, attempted, took) = sent.await;
+                (patch, attempted, backoff, took)
             }));
         }
         while self.parts.leadership.is_held()
@@ -45,6 +51,7 @@ impl Controller {
             self.calls.push(Box::pin(self.sidecars.send(call)));
         }
         self.parts.metrics.in_flight.set(i64::try_from(self.writes.len()).unwrap_or(i64::MAX));
+        self.look_for_webhooks();
         for event in self.index.take_events() {
             self.parts.events.publish(event);
         }
@@ -59,6 +66,7 @@ impl Controller {
     /// group statuses may be due.
     pub(super) fn tick(&mut self) {
         let now = BootTime::now();
+        self.check_hearing(now);
         self.index.expire_leases(now);
         self.refresh_held(now);
         self.check_loaded();
@@ -79,9 +87,12 @@ impl Controller {
     }
 
     /// One attempt of a write to a Service has ended.
-    pub(super) fn write_ended(&mut self, patch: ServicePatch, attempted: Attempted, mut backoff: Backoff) {
+    pub(super) fn write_ended(&mut self, ended: EndedAttempt) {
+        let (patch, attempted, mut backoff, took) = ended;
+        self.repeated = self.repeated.saturating_sub(usize::from(backoff.failures() > 0));
         match attempted {
             Attempted::Done(outcome) => {
+                self.index.write_answered(&patch.name, took);
                 if let Outcome::Refused(_) = *outcome {
                     self.parts.client_metrics.update_errors.inc();
                 }
@@ -90,10 +101,18 @@ impl Controller {
             Attempted::Instead(patch) => self.retries.add(Duration::ZERO, (patch, backoff)),
             Attempted::Again(after) => {
                 self.quiet = false;
+                self.index.write_failed(&patch.name, took);
                 self.parts.client_metrics.update_errors.inc();
                 let delay = backoff.next_delay().max(after.unwrap_or_default());
                 self.retries.add(delay, (patch, backoff));
             }
+        }
+    }
+
+    /// Reads which webhooks the API server asks, if Services are to be told.
+    fn look_for_webhooks(&mut self) {
+        if self.webhooks.is_empty() && self.index.wants_webhooks() && self.parts.leadership.is_held() {
+            self.webhooks.push(Box::pin(webhooks::describe(self.client.clone(), SERVICES)));
         }
     }
 

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use api_types::names::LEADER_LEASE;
 use kube::Api;
-use runtime::Task;
-use runtime::leader::Term;
+use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
+use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
+use super::hearing::Hearing;
 use super::loaded::Loaded;
-use super::{gossip_key, watches};
+use super::webhooks::{LEASES, SERVICES, Target};
+use super::{gossip_key, watches, webhooks};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
@@ -23,6 +26,7 @@ impl Controller {
         if let Some(term) = term {
             info!(op = "lead", term = term.number, clean = term.clean, "elected leader, reading everything afresh");
             self.loaded = Loaded::default();
+            self.hearing = Hearing::reading(BootTime::now());
             self.inputs = watches::open(&self.client, &self.settings.namespace, self.settings.default_announcer);
         }
     }
@@ -31,6 +35,7 @@ impl Controller {
     fn step_down(&mut self) {
         self.quiet &= self.writes.is_empty() && self.index.is_quiet();
         self.writes.clear();
+        self.repeated = 0;
         self.retries.clear();
         self.statuses.clear();
         self.leftovers.clear();
@@ -54,6 +59,50 @@ impl Controller {
         self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
         let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
         self.gossip_key = Some(Task::spawn(gossip_key::fill(secrets, self.parts.writes.clone())));
+    }
+
+    /// A replica that does not hear of changes leaves the leadership to another one.
+    pub(super) fn check_hearing(&mut self, now: BootTime) {
+        let able = self.hearing.can_lead(now);
+        if !self.parts.ability.set(able) {
+            return;
+        }
+        if able {
+            info!(op = "leader", "hears of changes of Services and ServiceGroups again, and may lead");
+        } else {
+            warn!(
+                op = "leader",
+                "does not hear of changes of Services and ServiceGroups: leaves the leadership to another replica"
+            );
+        }
+    }
+
+    /// The Lease cannot be written, or can be again.
+    pub(super) fn lease_changed(&mut self, unwritable: Option<Unwritable>) {
+        if let Some(unwritable) = unwritable {
+            self.unwritable = Some(unwritable);
+            self.webhooks.push(Box::pin(webhooks::describe(self.client.clone(), LEASES)));
+        } else {
+            if self.unwritable.take().is_some() {
+                info!(op = "leader", "the Lease {LEADER_LEASE} can be written again");
+            }
+            self.no_leader = None;
+        }
+        self.check_loaded();
+    }
+
+    /// The webhooks are known that the API server asks before it answers.
+    pub(super) fn webhooks_found(&mut self, (target, cause): (Target, String)) {
+        if target == SERVICES {
+            self.index.tell_webhooks(&cause);
+        } else if let Some(Unwritable { deadline }) = self.unwritable {
+            let text = format!(
+                "no replica can lead: the API server does not answer writes of the Lease {LEADER_LEASE} within {deadline:?}; {cause}"
+            );
+            warn!(op = "leader", "{text}");
+            self.no_leader = Some(text);
+            self.check_loaded();
+        }
     }
 
     /// Services were found that are no longer of type `LoadBalancer` and carry annotations or conditions of ours.

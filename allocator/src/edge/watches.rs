@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
-use runtime::watch::{Refused, events, optional_events};
+use runtime::watch::{Refused, WatchUpdate, events, optional_events, updates};
 
 use crate::model::{
     GroupId, GroupObject, Leftover, Node, Service, ServiceName, Slice, WatchedExternalIps, WatchedGroup, WatchedNode,
@@ -53,6 +53,15 @@ pub(super) enum Input {
     Irrelevant,
     /// The API server does not let us read these.
     Refused(Optional),
+    /// Whether the watch of these is current.
+    Current(Essential, bool),
+}
+
+/// What no leader can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Essential {
+    Services,
+    Groups,
 }
 
 /// What this program can do without.
@@ -69,7 +78,10 @@ const PAGE: u32 = 250;
 /// Opens all watches. Each begins with a most recent list.
 pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) -> BoxStream<'static, Input> {
     let services = inputs(
-        events("Services", Api::all(client.clone()), paged().fields("spec.type=LoadBalancer")).map(Ok),
+        essential(
+            updates("Services", client.clone(), Api::all, paged().fields("spec.type=LoadBalancer")),
+            Essential::Services,
+        ),
         move |object: &WatchedService| object.keep(default_announcer),
         Input::Services,
         // The selector lets no object of another type through. Should one come, it is not ours.
@@ -80,7 +92,7 @@ pub(super) fn open(client: &Client, namespace: &str, default_announcer: bool) ->
         |object| Input::ServiceGone(object.as_leftover()),
     );
     let groups = inputs(
-        events("ServiceGroups", Api::all(client.clone()), paged()).map(Ok),
+        essential(updates("ServiceGroups", client.clone(), Api::all, paged()), Essential::Groups),
         |object: &WatchedGroup| Some(GroupObject::new(object)),
         Input::Groups,
         |object| Input::Group(Box::new(GroupObject::new(&object))),
@@ -143,6 +155,17 @@ pub(super) fn endpoint_slices(client: &Client) -> BoxStream<'static, Input> {
         move |slice| Slice::keep(&slice).map_or_else(|| gone(&slice), Input::Slice),
         move |slice| gone(&slice),
     )
+}
+
+/// The events of a watch. Whether it is current is an input itself.
+fn essential<K: Send + 'static>(
+    updates: BoxStream<'static, WatchUpdate<K>>,
+    what: Essential,
+) -> impl Stream<Item = Result<Event<K>, Input>> + Send {
+    updates.map(move |update| match update {
+        WatchUpdate::Event(event) => Ok(event),
+        WatchUpdate::Current(current) => Err(Input::Current(what, current)),
+    })
 }
 
 fn paged() -> Config {

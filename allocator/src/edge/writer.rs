@@ -5,6 +5,7 @@ use std::time::Duration;
 use api_types::ServiceGroup;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
+use runtime::BootTime;
 use runtime::leader::Leadership;
 use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteCounter, WriteError, within};
@@ -37,16 +38,20 @@ pub(super) struct Writer {
     pub(super) client: Client,
     /// Whether this replica still leads.
     pub(super) leadership: Leadership,
+    /// Of a write to a Service.
+    pub(super) service_deadline: Duration,
+    /// Of everything else.
     pub(super) deadline: Duration,
     pub(super) default_announcer: bool,
     pub(super) writes: WriteCounter,
 }
 
 impl Writer {
-    /// Sends a write to a Service.
-    pub(super) async fn send(self, patch: ServicePatch) -> (ServicePatch, Attempted) {
+    /// Sends a write to a Service. Returns also how long it took.
+    pub(super) async fn send(self, patch: ServicePatch) -> (ServicePatch, Attempted, Duration) {
+        let started = BootTime::now();
         let attempted = self.attempt(&patch).await;
-        (patch, attempted)
+        (patch, attempted, BootTime::now().since(started))
     }
 
     async fn attempt(&self, patch: &ServicePatch) -> Attempted {
@@ -63,7 +68,7 @@ impl Writer {
             Purpose::Fence | Purpose::Mark => "service-fence",
             Purpose::CleanUp => "service-clean",
         };
-        match self.writes.count(object, within(self.deadline, request).await) {
+        match self.writes.count(object, within(self.service_deadline, request).await) {
             Ok(now) => Attempted::done(now.keep(self.default_announcer).map_or(Outcome::Gone, Outcome::Written)),
             Err(error) => self.failed(&api, patch, &error).await,
         }

@@ -13,7 +13,7 @@ use super::service::{ServiceName, external_ips};
 #[derive(Debug, Clone, Deserialize, Resource)]
 #[resource(inherit = Full)]
 pub struct WatchedExternalIps {
-    #[serde(deserialize_with = "super::watched_service::metadata")]
+    #[serde(deserialize_with = "super::metadata::metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,

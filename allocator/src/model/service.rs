@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::condition::{NOT_ANNOUNCED, OVERWRITTEN, SHARING_CONFLICT};
+use api_types::names::condition::OURS;
 use api_types::provenance::Provenance;
 use api_types::reserved::names_a_host;
 use api_types::{Announce, Family, SharingKey};
@@ -311,9 +311,7 @@ pub(crate) fn without_our_conditions(conditions: &[Value]) -> Vec<Value> {
 
 /// Whether the allocator writes conditions of this type on Services.
 pub(crate) fn is_our_condition(condition: &Value) -> bool {
-    condition
-        .get("type")
-        .is_some_and(|kind| [SHARING_CONFLICT, OVERWRITTEN, NOT_ANNOUNCED].iter().any(|ours| kind == ours))
+    condition.get("type").is_some_and(|kind| OURS.iter().any(|ours| kind == ours))
 }
 
 /// The addresses of hosts in a list, each once, as many as count.

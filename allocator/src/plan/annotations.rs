@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use api_types::Announce;
+
 use super::outcome::AllocationAnnotations;
 use super::planner::Planner;
 
@@ -61,12 +63,14 @@ impl Planner<'_> {
         }
     }
 
-    /// The pool type of the first address. It stays as long as that address does, whatever becomes of the group.
-    fn pool_type(&self, addresses: &[IpAddr]) -> Option<api_types::Announce> {
+    /// The pool type of the first address. It stays as long as that address does, whatever becomes of the group. An address
+    /// that others have as well keeps theirs: it must not be announced in two ways.
+    fn pool_type(&self, addresses: &[IpAddr]) -> Option<Announce> {
         let written = self.service.written.pool_type;
         let keeps_first = addresses.first() == self.allocation.addresses.first();
+        let in_use = self.kinds.iter().find(|(address, _)| addresses.contains(address)).map(|(_, kind)| *kind);
         let of_group = addresses.first().and_then(|&address| self.group_of(address)).map(|group| group.announce);
-        written.filter(|_| keeps_first).or(of_group).or(written)
+        written.filter(|_| keeps_first).or(in_use).or(of_group).or(written)
     }
 
     /// The name of the group of an address. If the group is gone, the name is still in `allocated-from`.

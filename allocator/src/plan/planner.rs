@@ -20,11 +20,13 @@ pub struct Memory<'a> {
     pub lost: &'a [IpAddr],
     /// What it had been given before somebody emptied its status and removed our marks.
     pub last_given: &'a [IpAddr],
+    /// Addresses that it may share with others, and how these announce them.
+    pub kinds: &'a [(IpAddr, Announce)],
 }
 
 /// Plans a Service.
 #[must_use]
-pub fn plan(snapshot: Snapshot<'_>, service: &Service, memory: Memory<'_>) -> Plan {
+pub fn plan<'a>(snapshot: Snapshot<'a>, service: &'a Service, memory: Memory<'a>) -> Plan {
     match service.scope {
         Scope::Ignored => {
             let remarks = vec![reserved_name(service)];
@@ -53,7 +55,7 @@ pub fn plan(snapshot: Snapshot<'_>, service: &Service, memory: Memory<'_>) -> Pl
     if allocation.is_foreign() && !service.requested.re_evaluate {
         return Plan { remarks, ..Plan::unchanged(service) };
     }
-    let mut planner = Planner::new(snapshot, service, allocation, memory.lost);
+    let mut planner = Planner::new(snapshot, service, allocation, memory);
     planner.decide();
     let affinity = planner.affinity_remark();
     let mut plan = planner.finish();
@@ -103,16 +105,19 @@ pub(super) struct Planner<'a> {
     pub(super) allocation: Allocation,
     /// The same, without what it must give up.
     pub(super) held: Vec<IpAddr>,
+    /// How others announce addresses that the Service may share with them.
+    pub(super) kinds: &'a [(IpAddr, Announce)],
     /// The groups of newly assigned addresses.
     pub(super) assigned: BTreeMap<IpAddr, &'a Group>,
     pub(super) plan: Plan,
 }
 
 impl<'a> Planner<'a> {
-    fn new(snapshot: Snapshot<'a>, service: &'a Service, allocation: Allocation, lost: &[IpAddr]) -> Self {
+    fn new(snapshot: Snapshot<'a>, service: &'a Service, allocation: Allocation, memory: Memory<'a>) -> Self {
+        let lost = memory.lost;
         let held = allocation.addresses.iter().copied().filter(|address| !lost.contains(address)).collect();
         let plan = Plan { clear_re_evaluate: service.requested.re_evaluate, ..Plan::default() };
-        Self { snapshot, service, allocation, held, assigned: BTreeMap::new(), plan }
+        Self { snapshot, service, allocation, held, kinds: memory.kinds, assigned: BTreeMap::new(), plan }
     }
 
     fn decide(&mut self) {

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::ServiceGroupStatus;
 use api_types::names::group_condition::{READY, STALLED, ready_reason};
+use api_types::{AddressRange, ServiceGroupStatus};
 use ipnetwork::IpNetwork;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use super::aggregates::CutOff;
 use super::condition::{join_first, whole_seconds};
 use crate::addresses::ReservedFor;
 use crate::external::SidecarState;
@@ -153,6 +154,22 @@ impl<'a> Conditions<'a> {
         self.add("OverlapsPodCIDR", true, "PodCIDR", message);
     }
 
+    /// `AggregateCutsOff`: aggregates are wider than the ranges.
+    pub(super) fn cut_off(&mut self, found: &[CutOff]) {
+        if found.is_empty() {
+            return;
+        }
+        let ends = |part: &AddressRange| format!("{}-{}", part.first(), part.last());
+        let items = found.iter().map(|CutOff { range, length, rest }| {
+            format!("{} (by /{length} for {range})", join_first(rest.iter().map(ends), LISTED, ", "))
+        });
+        let message = format!(
+            "aggregates are wider than the group's ranges, so nodes and pods do not reach what others have of {}; use a longer aggregation, such as /32 or /128, unless nobody uses these addresses",
+            join_first(items, LISTED, "; ")
+        );
+        self.add("AggregateCutsOff", true, "WiderThanRanges", message);
+    }
+
     /// `NoNodeInSubnet`: ranges in which no node can answer.
     pub(super) fn out_of_reach(&mut self, ranges: &[String], subnets: &BTreeSet<IpNetwork>) {
         if ranges.is_empty() {
@@ -203,6 +220,14 @@ impl<'a> Conditions<'a> {
             let text = format!("Services that wait for an address: {waiting}; add a range, or delete Services");
             self.add("Full", true, "ServicesWait", text);
         }
+    }
+
+    /// `WritesUnanswered`: the API server does not answer writes to Services, of whichever group.
+    pub(super) fn writes_unanswered(&mut self, services: usize, cause: &str) {
+        let text = format!(
+            "Services whose status cannot be written, because the API server does not answer in time: {services}; {cause}"
+        );
+        self.add("WritesUnanswered", true, "NoAnswer", text);
     }
 
     pub(super) fn finish(self) -> Vec<Condition> {

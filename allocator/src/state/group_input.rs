@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use api_types::names::reason;
 use ipnetwork::IpNetwork;
 use runtime::events::Kind;
 use tracing::{info, warn};
@@ -11,9 +10,6 @@ use super::groups::{GroupEffects, Groups, IsInUse};
 use super::index::Index;
 use crate::model::{GroupId, GroupObject, Scope, Service, ServiceName, ServiceNetworks};
 use crate::plan::Notice;
-
-/// The most Services that are told one by one.
-const MOST_TOLD: usize = 50;
 
 impl Index {
     /// A ServiceGroup was added or changed.
@@ -58,6 +54,7 @@ impl Index {
             self.report_gone(id);
         }
         if effects.table_changed {
+            self.groups_changed = self.now;
             self.announcing.touch();
             self.addresses.set_ranges(self.groups.table().ranges());
             self.reserve_subnet_addresses();
@@ -76,31 +73,6 @@ impl Index {
             self.status.touch_all();
         }
         self.report_groups(effects.notices);
-    }
-
-    /// Tells the Services with addresses of a group that is gone; if there are many, the group alone.
-    fn report_gone(&mut self, id: &GroupId) {
-        let of_group = |service: &&Service| {
-            service.scope == Scope::Ours
-                && service.claimed().iter().any(|&address| service.written_group(address) == Some(id.1.as_str()))
-        };
-        let services: Vec<ServiceName> =
-            self.services.iter().filter(of_group).map(|service| service.name.clone()).collect();
-        if services.is_empty() {
-            return;
-        }
-        let (count, name) = (services.len(), &id.1);
-        warn!(op = "group", name, services = count, "a group whose addresses Services have was deleted");
-        let advice = "addresses stay as they are, and nobody else gets them unless another group has their range; create the group again, or set purelb.io/re-evaluate: \"true\" on the Services to move them";
-        if count > MOST_TOLD {
-            let text = format!("The group was deleted while {count} Services have addresses of it: {advice}");
-            return self.publish(self.groups.reference(id), Notice::warning(reason::CONFIGURATION_WARNING, text));
-        }
-        for service in services {
-            let Some(reference) = self.services.get(&service).map(Service::reference) else { continue };
-            let text = format!("ServiceGroup {name:?} was deleted: {advice}");
-            self.publish(reference, Notice::warning(reason::CONFIGURATION_WARNING, text));
-        }
     }
 
     pub(super) fn report_groups(&mut self, notices: Vec<(GroupId, Notice)>) {

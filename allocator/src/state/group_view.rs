@@ -7,6 +7,7 @@ use api_types::{AddressRange, Announce, Family, Group, Ipam, PendingRelease, Poo
 use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::Timestamp;
 
+use super::aggregates::cut_off;
 use super::cluster::Cluster;
 use super::coverage::first_uncovered;
 use super::group_conditions::Conditions;
@@ -27,6 +28,8 @@ pub(super) struct GroupView<'a> {
     pub(super) node_subnets: &'a BTreeSet<IpNetwork>,
     pub(super) cluster: &'a Cluster,
     pub(super) external: &'a ExternalAllocations,
+    /// How many Services the API server does not let be written, and why that may be.
+    pub(super) unanswered: Option<(usize, &'a str)>,
 }
 
 impl GroupView<'_> {
@@ -49,6 +52,9 @@ impl GroupView<'_> {
                 }
                 conditions.nearly_full(&status);
                 conditions.full(self.services.waiting_for(&group.name));
+                if let Some((services, cause)) = self.unanswered {
+                    conditions.writes_unanswered(services, cause);
+                }
                 self.describe_networks(group, &mut conditions);
             }
             None => conditions.refused(table.refusal(id)?),
@@ -102,6 +108,7 @@ impl GroupView<'_> {
         if let Some((pool, name, network)) = self.groups.service_networks().overlap(group) {
             conditions.service_network(&pool.text, name, network);
         }
+        conditions.cut_off(&cut_off(group, |pool| self.is_on_a_node(pool)));
         let networks = self.cluster.nodes.pod_networks();
         let overlapping = networks.flat_map(|(network, node)| {
             let pools = group.pools.iter().filter(move |pool| AddressRange::of_network(network).overlaps(pool.range));

@@ -86,6 +86,11 @@ impl Groups {
         self.objects.get(id)
     }
 
+    /// Whether there is no ServiceGroup of this name whose addresses could be used, not even a refused one.
+    pub(super) fn is_missing(&self, name: &str) -> bool {
+        !self.objects.contains_key(&(self.install_namespace.clone(), name.to_owned()))
+    }
+
     /// A ServiceGroup was added or changed.
     pub(super) fn apply(&mut self, object: GroupObject, in_use: IsInUse<'_>) -> GroupEffects {
         let id = (object.namespace.clone(), object.name.clone());

@@ -21,6 +21,7 @@ use super::queue::WorkQueue;
 use super::repairs::Repairs;
 use super::services::{Novelty, Services};
 use super::sharing::{Disagreement, disagreements};
+use super::unanswered::Unanswered;
 use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::ExternalAllocations;
 use crate::metrics::Metrics;
@@ -44,12 +45,15 @@ pub struct Index {
     pub(super) freed: FreedAddresses,
     pub(super) repairs: Repairs,
     pub(super) announcing: Announcing,
+    pub(super) unanswered: Unanswered,
     pub(super) now: BootTime,
     /// The time of day, for conditions.
     pub(super) time: Timestamp,
     /// Whether this replica writes.
     pub(super) leading: bool,
     pub(super) fencing: Fencing,
+    /// When the groups changed last.
+    pub(super) groups_changed: BootTime,
     pub(super) queue: WorkQueue,
     pub(super) status: GroupStatuses,
     /// The pools whose gauges are exported.
@@ -75,10 +79,12 @@ impl Index {
             freed: FreedAddresses::default(),
             repairs: Repairs::default(),
             announcing: Announcing::default(),
+            unanswered: Unanswered::default(),
             now: BootTime::default(),
             time: Timestamp::UNIX_EPOCH,
             leading: false,
             fencing: Fencing::default(),
+            groups_changed: BootTime::default(),
             queue: WorkQueue::default(),
             status: GroupStatuses::default(),
             shown_pools: BTreeSet::new(),
@@ -206,7 +212,8 @@ impl Index {
         }
         self.announcing.touch();
         self.queue.set_waiting(name, false);
-        self.fencing.close(name);
+        self.end_unanswered(name);
+        self.close_fence(name);
         let held: Vec<_> = self.addresses.held_by(name).to_vec();
         self.enqueue_other_holders(&held, name);
         if !held.is_empty() {
@@ -311,6 +318,7 @@ impl Index {
             node_subnets: &self.node_subnets,
             cluster: &self.cluster,
             external: &self.external,
+            unanswered: self.unanswered.summary(),
         };
         self.status.due(&view, now, time, room)
     }

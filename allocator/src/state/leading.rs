@@ -2,9 +2,11 @@
 
 use api_types::names::condition::OVERWRITTEN;
 
-use super::fencing::needs_fence;
+use super::fencing::{GROUPS_SETTLED, MayGet, needs_fence};
 use super::index::Index;
+use super::unanswered::Unanswered;
 use crate::model::{Service, ServiceName};
+use crate::plan::select_groups;
 
 impl Index {
     /// A term begins: from now on this replica writes. `fence` differs from that of any other term of any process.
@@ -17,7 +19,8 @@ impl Index {
         self.announcing.begin();
         self.restart_external();
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
-        self.fencing.begin(fence, to_fence.map(|service| service.name.clone()).collect());
+        let to_fence = to_fence.map(|service| (service.name.clone(), self.may_get(service))).collect();
+        self.fencing.begin(fence, to_fence);
         self.assume_unanswered_calls();
         let mut oldest_first: Vec<&Service> = self.services.iter().collect();
         oldest_first.sort_by_key(|service| service.seniority());
@@ -37,6 +40,21 @@ impl Index {
         self.status.touch_all();
         let notices = self.groups.all_notices();
         self.report_groups(notices);
+    }
+
+    /// What a late write of the predecessor could give the Service.
+    fn may_get(&self, service: &Service) -> MayGet {
+        if self.now.since(self.groups_changed) < GROUPS_SETTLED {
+            return MayGet::Anything;
+        }
+        if let Some(pins) = service.requested.pins() {
+            // If one of them is not an address, nothing is given.
+            return MayGet::These(pins.split(',').filter_map(|pin| pin.trim().parse().ok()).collect());
+        }
+        let (groups, bindings) = (self.groups.table(), self.groups.bindings());
+        let selection = select_groups(groups, bindings, service.name.namespace(), service.requested.groups.as_deref());
+        let groups = selection.map(|selection| selection.groups).unwrap_or_default();
+        MayGet::Of(groups.into_iter().map(|group| group.name.clone()).collect())
     }
 
     /// The Service may have the condition `Overwritten` of an earlier term. It stays for its time.
@@ -61,11 +79,28 @@ impl Index {
         self.leading = false;
         self.queue.clear();
         self.fencing.end();
+        self.unanswered = Unanswered::default();
         self.announcing.end();
         self.events.clear();
         self.external.clear(self.groups.table());
         for name in self.services.stop_writing() {
             self.update_addresses(&name);
+        }
+    }
+
+    /// The fence of a Service is answered, or the Service is gone. Others may have waited for what it could have got: all
+    /// of them are planned in the order of their age.
+    pub(super) fn close_fence(&mut self, name: &ServiceName) {
+        let mut freed = self.fencing.close(name);
+        if freed.is_empty() {
+            return;
+        }
+        freed.insert(name.clone());
+        let mut freed: Vec<&Service> = freed.iter().filter_map(|name| self.services.get(name)).collect();
+        freed.sort_by_key(|service| service.seniority());
+        let names: Vec<ServiceName> = freed.into_iter().map(|service| service.name.clone()).collect();
+        for name in names {
+            self.enqueue(&name);
         }
     }
 

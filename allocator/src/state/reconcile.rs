@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use api_types::Announce;
 use api_types::names::reason;
 use runtime::events::Event;
 use tracing::info;
@@ -39,8 +40,8 @@ impl Index {
         if !self.leading {
             return None;
         }
-        if self.fencing.is_active() {
-            return self.next_fence();
+        if let Some(fence) = self.next_fence() {
+            return Some(fence);
         }
         while let Some(name) = self.queue.pop() {
             // While a write is in flight nothing is planned. The outcome puts the Service into the queue again.
@@ -54,9 +55,10 @@ impl Index {
     }
 
     fn next_fence(&mut self) -> Option<ServicePatch> {
-        let name = self.fencing.open().iter().find(|name| self.services.is_writable(name))?;
+        let name = self.fencing.unsent().find(|name| self.services.is_writable(name))?;
         let service = self.services.get(name)?;
         let (patch, addresses) = (fence(service, self.fencing.value()), service.addresses.clone());
+        self.fencing.sent(&patch.name);
         Some(self.write(patch, addresses, Vec::new()))
     }
 
@@ -119,6 +121,10 @@ impl Index {
     fn reconcile(&mut self, name: &ServiceName) -> Option<ServicePatch> {
         let service = self.services.get(name)?;
         let plan = self.plan(service);
+        if self.is_withheld(name, &plan) {
+            return None;
+        }
+        let service = self.services.get(name)?;
         if needs_mark(service, &plan) {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
@@ -132,7 +138,8 @@ impl Index {
         }
         let service = self.services.get(name)?;
         let patch = self.patch(service, &plan);
-        if patch.is_some() && plan.restores && !self.may_repair(name, repair_kind(&plan)) {
+        let kind = repair_kind(&plan, self.is_group_condition_due(service));
+        if patch.is_some() && plan.restores && !self.may_repair(name, kind) {
             self.record_problem(name, &plan);
             return None;
         }
@@ -151,8 +158,34 @@ impl Index {
     /// Decides what the Service should have.
     fn plan(&self, service: &Service) -> Plan {
         let lost = lost_addresses(&self.services, &self.addresses, service);
-        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name) };
+        let kinds = self.kinds_in_use(service);
+        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name), kinds: &kinds };
         plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// The addresses that the Service may share, each with the pool type of a Service that has it.
+    fn kinds_in_use(&self, service: &Service) -> Vec<(IpAddr, Announce)> {
+        let Some(key) = service.key() else { return Vec::new() };
+        let kind_of = |holder: &ServiceName| self.services.get(holder)?.written.pool_type;
+        let shared = self.addresses.addresses_of_key(key, &service.name).into_iter();
+        let kind_in_use = |address| {
+            let mut others = self.addresses.holders(address).iter().filter(|holder| **holder != service.name);
+            others.find_map(kind_of).map(|kind| (address, kind))
+        };
+        shared.filter_map(kind_in_use).collect()
+    }
+
+    /// Whether a late write of the predecessor could give another Service what this one would gain.
+    fn is_withheld(&mut self, name: &ServiceName, plan: &Plan) -> bool {
+        if !self.fencing.is_active() {
+            return false;
+        }
+        let Some(service) = self.services.get(name) else { return false };
+        let table = self.groups.table();
+        let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
+        let gains = plan.addresses.iter().filter(|address| !has(address));
+        let gains = gains.map(|address| (*address, table.group_of(*address).map(|(group, _)| group.name.as_str())));
+        self.fencing.withholds(name, gains)
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
@@ -189,7 +222,8 @@ impl Index {
         let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
         let overwritten = self.repairs.message(&service.name, self.now);
         let not_announced = self.announcing.wanted(&service.name);
-        let kept = Kept { overwritten, not_announced };
+        let missing_groups = self.missing_groups(service);
+        let kept = Kept { overwritten, missing_groups: missing_groups.as_deref(), not_announced };
         let conditions = service_conditions(&self.services, &self.addresses, service, kept, self.time);
         let changes = mark_is_over || conditions.is_some() || plan.changes();
         let keep_fence = plan.restores && needs_fence;
@@ -240,7 +274,7 @@ impl Index {
     pub fn written(&mut self, patch: &ServicePatch, outcome: Outcome) {
         let name = &patch.name;
         let Some(ended) = patch.id.and_then(|id| self.services.end_write(name, id)) else { return };
-        self.fencing.close(name);
+        self.close_fence(name);
         match outcome {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);
@@ -285,8 +319,9 @@ fn needs_mark(service: &Service, plan: &Plan) -> bool {
 }
 
 /// What the write of a plan that only restores consists of.
-fn repair_kind(plan: &Plan) -> RepairKind {
+fn repair_kind(plan: &Plan, about_group: bool) -> RepairKind {
     match (plan.changes(), plan.only_marks) {
+        (false, _) if about_group => RepairKind::GroupNote,
         (false, _) => RepairKind::Note,
         (true, true) => RepairKind::Marks,
         (true, false) => RepairKind::Addresses,

@@ -1,8 +1,8 @@
 //! How often the allocator puts back what somebody else takes from a Service.
 //!
 //! The first repair is made at once. After that a Service gets two repairs a minute, so that two programs that fight
-//! over it do not load the API server. Together with the agents' the writes stay below four a minute. Services of an
-//! earlier release get their marks at 20 a second.
+//! over it do not load the API server. Together with the agents' the writes stay below four a minute. What many Services
+//! need at once is written at 20 a second: the marks of Services of an earlier release, and conditions about a group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const REPAIRS: usize = 2;
 const FENCES: usize = 1;
 /// How long the condition stays after the last repair.
 const QUIET: Duration = Duration::from_secs(120);
-/// The pause between two Services that get nothing but their marks.
+/// The pause between two Services that get what many may need at once.
 const MARK_PAUSE: Duration = Duration::from_millis(50);
 /// The most writers that the condition names.
 const LISTED: usize = 5;
@@ -33,6 +33,8 @@ pub(super) enum RepairKind {
     Fence,
     /// Conditions, or less.
     Note,
+    /// A condition that many Services may get at once.
+    GroupNote,
     /// Marks that the Service lacks.
     Marks,
     /// Addresses that somebody else took.
@@ -43,6 +45,11 @@ impl RepairKind {
     /// Whether somebody else made the repair needed.
     const fn puts_back(self) -> bool {
         matches!(self, Self::Marks | Self::Addresses)
+    }
+
+    /// Whether many Services may need it at once.
+    const fn comes_in_numbers(self) -> bool {
+        matches!(self, Self::Marks | Self::GroupNote)
     }
 }
 
@@ -63,7 +70,7 @@ pub(super) struct Repairs {
     services: BTreeMap<ServiceName, Repaired>,
     /// When the term began, by both clocks.
     began: (BootTime, Timestamp),
-    /// Services that wait for their marks.
+    /// Services that wait for what many may need at once.
     slots: BTreeMap<ServiceName, BootTime>,
     next_slot: BootTime,
     /// When to plan which Service again.
@@ -85,7 +92,7 @@ impl Repairs {
 
     /// Whether the Service may be repaired now. If not, it becomes due when it may.
     pub(super) fn permit(&mut self, service: &Service, kind: RepairKind, now: BootTime) -> bool {
-        let slot = if kind == RepairKind::Marks { self.slot(&service.name, now) } else { now };
+        let slot = if kind.comes_in_numbers() { self.slot(&service.name, now) } else { now };
         let ready = self.ready_at(service, kind, now).max(slot);
         let permitted = ready <= now;
         if permitted {

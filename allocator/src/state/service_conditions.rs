@@ -3,10 +3,11 @@
 //! | Type | Present as long as |
 //! |---|---|
 //! | `purelb.io/SharingConflict` | another Service uses an address without agreement |
+//! | `purelb.io/GroupDeleted` | the group of one of its addresses is gone |
 //! | `purelb.io/NotAnnounced` | nobody announces one of its addresses |
 //! | `purelb.io/Overwritten` | somebody takes off what the allocator writes, faster than it is put back |
 
-use api_types::names::condition::{NOT_ANNOUNCED, OVERWRITTEN, SHARING_CONFLICT};
+use api_types::names::condition::{GROUP_DELETED, NOT_ANNOUNCED, OVERWRITTEN, SHARING_CONFLICT};
 use api_types::names::reason;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ struct Held {
 pub(super) struct Kept<'a> {
     /// The message of `Overwritten`, if that holds.
     pub(super) overwritten: Option<&'a str>,
+    /// The message of `GroupDeleted`, if that holds.
+    pub(super) missing_groups: Option<&'a str>,
     /// What `NotAnnounced` should be.
     pub(super) not_announced: Wanted<'a>,
 }
@@ -55,6 +58,10 @@ pub(super) fn service_conditions(
             }
             if let Some(message) = kept.overwritten {
                 wanted.push(Held { kind: OVERWRITTEN, reason: "Overwritten".to_owned(), message: message.to_owned() });
+            }
+            if let Some(message) = kept.missing_groups {
+                let (reason, message) = ("GroupDeleted".to_owned(), message.to_owned());
+                wanted.push(Held { kind: GROUP_DELETED, reason, message });
             }
             if let Some((reason, message)) = not_announced(service, kept.not_announced) {
                 wanted.push(Held { kind: NOT_ANNOUNCED, reason, message });
@@ -94,6 +101,12 @@ pub(super) fn stored_not_announced(service: &Service) -> Option<(String, String)
     let text = |condition: &Value, field: &str| condition.get(field)?.as_str().map(str::to_owned);
     let stored = service.conditions.iter().find(|stored| text(stored, "type").as_deref() == Some(NOT_ANNOUNCED))?;
     Some((text(stored, "reason").unwrap_or_default(), text(stored, "message").unwrap_or_default()))
+}
+
+/// The message of a condition that the object has.
+pub(super) fn stored_message<'a>(service: &'a Service, kind: &str) -> Option<&'a Value> {
+    let stored = service.conditions.iter().find(|stored| stored.get("type").is_some_and(|stored| stored == kind));
+    stored.and_then(|stored| stored.get("message"))
 }
 
 /// Which other Services use which address of the Service without agreement, and why.

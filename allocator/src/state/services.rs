@@ -73,6 +73,8 @@ pub(super) enum Novelty {
 #[derive(Debug, Default)]
 pub(super) struct Services {
     entries: BTreeMap<ServiceName, Entry>,
+    /// How many Services wait for an address of which group.
+    exhausted: BTreeMap<Box<str>, usize>,
     last_write: WriteId,
 }
 
@@ -167,6 +169,7 @@ impl Services {
 
     /// Removes a Service together with its reservation.
     pub(super) fn remove(&mut self, name: &ServiceName) -> Option<Service> {
+        self.note_exhausted(name, None);
         self.entries.remove(name).map(|entry| entry.service)
     }
 
@@ -257,12 +260,20 @@ impl Services {
             return Vec::new();
         };
         let before = std::mem::replace(&mut entry.exhausted, group.map(Into::into));
+        if let Some(group) = group {
+            *self.exhausted.entry(group.into()).or_default() += 1;
+        }
+        if let Some(before) = before.as_ref().filter(|before| self.exhausted.contains_key(*before)) {
+            let count = self.exhausted.entry(before.clone()).or_default();
+            *count = count.saturating_sub(1);
+        }
+        self.exhausted.retain(|_, count| *count > 0);
         before.as_deref().into_iter().chain(group).map(str::to_owned).collect()
     }
 
     /// How many Services wait for an address of the group.
     pub(super) fn waiting_for(&self, group: &str) -> usize {
-        self.entries.values().filter(|entry| entry.exhausted.as_deref() == Some(group)).count()
+        self.exhausted.get(group).copied().unwrap_or_default()
     }
 
     /// Whether something of ours is on the Service or on its way to it.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::api_server::ApiServer;
 use super::fixtures::{group, one, start, texts, v4};
 use super::replica::Replica;
 
@@ -94,12 +95,68 @@ fn case_71_the_end_of_a_group_in_use_is_told_and_its_addresses_follow_their_rang
     server.delete_group("default");
     replica.settle(&mut server);
     let reports = replica.take_reports().join("\n");
-    assert!(reports.contains("ServiceGroup \"default\" was deleted: addresses stay as they are"), "{reports}");
+    assert!(reports.contains("ServiceGroup \"default\" was deleted: its addresses stay as they are"), "{reports}");
+    let condition = |server: &ApiServer| server.services["web"]["status"]["conditions"][0].clone();
+    assert_eq!(condition(&server)["type"], "purelb.io/GroupDeleted");
+    assert!(condition(&server)["message"].as_str().unwrap().starts_with("no ServiceGroup \"default\" exists any more"));
+    // A new leader, who knows nothing of the group, keeps it as it is.
+    let writes = server.writes["web"];
+    let mut replica = Replica::leader(&mut server, true, "f2");
+    replica.settle(&mut server);
+    assert_eq!(server.writes["web"], writes);
     server.put_group("renamed", &v4("10.1.0.0/24"));
     replica.pass(&mut server, 61);
     replica.settle(&mut server);
     assert_eq!(texts(&server, "web"), "10.1.0.0");
+    assert_eq!(condition(&server), json!(null));
     assert_eq!(server.annotation("web", "purelb.io/allocated-from").as_deref(), Some("renamed"));
+}
+
+#[test]
+fn case_71_many_services_of_a_group_that_is_gone_get_their_condition_slowly_and_one_event() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    for number in 0..100 {
+        server.put_service(&format!("s{number}"), one("IPv4"), json!({}));
+    }
+    replica.settle(&mut server);
+    replica.take_reports();
+    let written = server.writes.values().sum::<u32>();
+    server.delete_group("default");
+    replica.settle_now(&mut server);
+    for second in 1..=5 {
+        replica.pass(&mut server, 1);
+        replica.settle_now(&mut server);
+        let writes = server.writes.values().sum::<u32>() - written;
+        assert!(writes <= 1 + 20 * second, "{writes} writes in {second} s");
+    }
+    let reports = replica.take_reports();
+    let told: Vec<&String> = reports.iter().filter(|report| report.starts_with("ConfigurationWarning")).collect();
+    assert!(told.len() == 1 && told[0].contains("while 100 Services have addresses of it"), "{reports:?}");
+    let has_condition = |object: &serde_json::Value| object.to_string().contains("purelb.io/GroupDeleted");
+    assert!(server.services.values().all(has_condition));
+    // The group is there again.
+    server.put_group("default", &v4("10.1.0.0/24"));
+    replica.settle(&mut server);
+    assert!(!server.services.values().any(has_condition));
+    assert_eq!(server.writes.values().sum::<u32>(), written + 200);
+}
+
+#[test]
+fn case_84_an_aggregate_wider_than_the_ranges_is_told() {
+    let wide = json!({"remote": {"v4pool": {"pool": "10.1.0.0-10.1.0.99", "subnet": "10.1.0.0/24"}}});
+    let (mut server, mut replica) = start(&[("default", wide)]);
+    replica.settle(&mut server);
+    let condition = |replica: &mut Replica| {
+        let conditions = replica.group_status("default")["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|condition| condition["type"] == "AggregateCutsOff")
+    };
+    let message = condition(&mut replica).unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("10.1.0.100-10.1.0.255 (by /24 for 10.1.0.0-10.1.0.99)"), "{message}");
+    let exact = json!({"remote": {"v4pool":
+        {"pool": "10.1.0.0-10.1.0.99", "subnet": "10.1.0.0/24", "aggregation": "/32"}}});
+    server.put_group("default", &exact);
+    replica.settle(&mut server);
+    assert!(condition(&mut replica).is_none());
 }
 
 #[test]

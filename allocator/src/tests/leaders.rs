@@ -33,6 +33,74 @@ fn a_new_leader_voids_late_writes_of_its_predecessor() {
 }
 
 #[test]
+fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
+    let (mut server, mut old) =
+        start(&[("default", v4("10.1.0.0-10.1.0.1")), ("other", v4("10.2.0.0/24")), ("third", v4("10.3.0.0/24"))]);
+    for number in 0..100 {
+        server.put_service(&format!("w{number:02}"), one("IPv4"), json!({}));
+    }
+    server.put_service("pinned", one("IPv4"), json!({"purelb.io/addresses": "10.3.0.7"}));
+    while old.deliver(&mut server) {}
+    // The write for the first is late, and gives it the first address.
+    assert!(old.send());
+    let mut new = Replica::successor(&mut server, "f2");
+    while new.send() {}
+    // As many fences are under way as may be, and none is answered.
+    assert_eq!(new.in_flight(Purpose::Fence), 48);
+    for name in ["x", "y"] {
+        server.put_service(name, one("IPv4"), group("other"));
+    }
+    server.put_service("a-new-one", one("IPv4"), group("default"));
+    server.put_service("wants-the-same", one("IPv4"), json!({"purelb.io/addresses": "10.3.0.7"}));
+    server.put_service("wants-another", one("IPv4"), json!({"purelb.io/addresses": "10.3.0.8"}));
+    while new.deliver(&mut server) {}
+    while new.send() {}
+    assert_eq!(new.in_flight(Purpose::Assign), 3);
+    while new.writes.len() > 48 {
+        new.answer(&mut server, 48, false);
+    }
+    assert_eq!((texts(&server, "x"), texts(&server, "y")), ("10.2.0.0".to_owned(), "10.2.0.1".to_owned()));
+    assert_eq!(texts(&server, "wants-another"), "10.3.0.8");
+    // The late write arrives before its Service is fenced: nobody else has got its address.
+    let late = old.writes.remove(0);
+    assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.1.0.0");
+    assert!(server.patch(late.name.name(), &late.body).is_ok());
+    new.settle(&mut server);
+    let given: Vec<String> =
+        server.services.keys().map(|name| texts(&server, name)).filter(|text| !text.is_empty()).collect();
+    let distinct: std::collections::BTreeSet<&String> = given.iter().collect();
+    assert_eq!((given.len(), distinct.len()), (6, 6), "{given:?}");
+    assert_eq!(texts(&server, late.name.name()), "10.1.0.0");
+    assert_eq!((texts(&server, "pinned"), texts(&server, "wants-the-same")), ("10.3.0.7".to_owned(), String::new()));
+}
+
+#[test]
+fn case_67_the_webhooks_are_named_after_two_writes_without_an_answer() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    while replica.deliver(&mut server) {}
+    assert!(replica.send());
+    let name = replica.writes[0].name.clone();
+    let deadline = std::time::Duration::from_secs(12);
+    replica.index.write_failed(&name, deadline);
+    assert!(!replica.index.wants_webhooks());
+    replica.index.write_failed(&name, deadline);
+    assert!(replica.index.wants_webhooks());
+    replica.index.tell_webhooks("these webhooks match services/status: \"policy\"");
+    assert!(!replica.index.wants_webhooks());
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("APIServerSlow 2 writes of this Service's status in a row failed"), "{reports}");
+    assert!(reports.contains("these webhooks match services/status: \"policy\""), "{reports}");
+    let conditions = |replica: &mut Replica| replica.group_status("default")["conditions"].to_string();
+    assert!(conditions(&mut replica).contains("WritesUnanswered"));
+    // It is over when one is answered.
+    replica.index.write_answered(&name, std::time::Duration::from_millis(5));
+    replica.settle(&mut server);
+    assert!(!conditions(&mut replica).contains("WritesUnanswered"));
+    assert_eq!(texts(&server, "web"), "10.1.0.0");
+}
+
+#[test]
 fn a_service_is_marked_before_it_moves_so_that_a_new_leader_knows() {
     let (mut server, mut old) = start(&[("default", v4("10.1.0.0-10.1.0.1"))]);
     for name in ["a", "b"] {

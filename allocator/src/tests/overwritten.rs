@@ -150,6 +150,49 @@ fn case_66_repairs_are_few_and_a_condition_names_who_makes_them_needed() {
 }
 
 #[test]
+fn case_66_an_operator_that_deletes_annotations_for_ever_moves_nothing_over_changes_of_leader() {
+    let (mut server, mut replica) = web();
+    let uid = server.services["web"]["metadata"]["uid"].as_str().unwrap().to_owned();
+    let by_uid = [(uid, ["10.1.0.0".parse().unwrap()].into())].into();
+    let held = HeldAddresses { by_uid, ..HeldAddresses::default() };
+    let mut told = false;
+    for minute in 0..12 {
+        let before = server.writes["web"];
+        for second in 0..60 {
+            server.edit_service("web", "bad-operator", |object| {
+                object["metadata"]["annotations"] = json!({});
+                object["status"]["conditions"] = json!([]);
+            });
+            replica.settle_now(&mut server);
+            told |=
+                condition(&server, "web").is_some_and(|found| found["message"].to_string().contains("bad-operator"));
+            // Each leader that follows has to learn from the agents what the Service does not say any more.
+            if minute % 4 == 3 && second == 30 {
+                assert!(std::mem::take(&mut told), "no condition in minute {minute}");
+                server.seconds -= 60;
+                replica = Replica::leader_with(&mut server, false, &format!("f{minute}"), true, None);
+                replica.settle_now(&mut server);
+                assert_eq!(texts(&server, "web"), "10.1.0.0");
+                replica.index.set_held(held.clone());
+                replica.index.set_heard_all(true);
+            }
+            replica.pass(&mut server, 1);
+            assert_eq!(texts(&server, "web"), "10.1.0.0", "minute {minute}");
+        }
+        let writes = server.writes["web"] - before;
+        assert!(writes <= 4, "{writes} writes in minute {minute}");
+    }
+    // Nobody else gets the address.
+    server.put_service("other", one("IPv4"), json!({}));
+    replica.settle_now(&mut server);
+    assert_eq!(texts(&server, "other"), "10.1.0.1");
+    // The operator stops.
+    replica.settle(&mut server);
+    assert_eq!(server.annotation("web", "purelb.io/allocated-addresses").as_deref(), Some("10.1.0.0"));
+    assert!(condition(&server, "web").is_none());
+}
+
+#[test]
 fn the_first_repair_is_made_at_once_and_a_new_leader_begins_with_what_is_left() {
     let (mut server, mut replica) = web();
     replica.pass(&mut server, 300);

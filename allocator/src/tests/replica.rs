@@ -61,6 +61,21 @@ impl Replica {
         default_announcer: bool,
         held: Option<HeldAddresses>,
     ) -> Self {
+        let mut replica = Self::follower(server, default_announcer, held);
+        replica.index.lead(clean, fence);
+        replica
+    }
+
+    /// A new leader after an unclean takeover, which has known the groups for long.
+    pub(super) fn successor(server: &mut ApiServer, fence: &str) -> Self {
+        let mut replica = Self::follower(server, true, Some(HeldAddresses::default()));
+        replica.pass(server, 600);
+        replica.index.lead(false, fence);
+        replica
+    }
+
+    /// A replica that has read everything, and this of the agents' kernels.
+    fn follower(server: &mut ApiServer, default_announcer: bool, held: Option<HeldAddresses>) -> Self {
         let mut index = Index::new("purelb", Metrics::new(&Registry::new()).unwrap());
         let now = BootTime::default() + Duration::from_secs(3600);
         server.deliveries.clear();
@@ -72,7 +87,6 @@ impl Replica {
         index.reset_services(server.services.values().filter_map(kept).collect());
         let group = |object: &Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object.clone()).unwrap());
         index.reset_groups(server.groups.values().map(group).collect());
-        index.lead(clean, fence);
         Self { index, writes: Vec::new(), events: Vec::new(), statuses: BTreeMap::new(), now, default_announcer }
     }
 

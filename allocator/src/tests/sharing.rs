@@ -27,6 +27,25 @@ fn sharing_by_key_with_disjoint_ports() {
 }
 
 #[test]
+fn a_new_sharer_follows_the_kind_in_use_when_that_of_the_group_has_changed() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    let mut put = |server: &mut ApiServer, name: &str, port| {
+        let (spec, annotations) = shared("k", port);
+        server.put_service(name, spec, annotations);
+        replica.settle(server);
+        server.annotation(name, "purelb.io/pool-type").unwrap()
+    };
+    assert_eq!(put(&mut server, "a", 80), "local");
+    server.put_group("default", &json!({"remote": {"v4pool": {"pool": "10.1.0.0/24", "subnet": "10.1.0.0/24"}}}));
+    assert_eq!((put(&mut server, "b", 81), texts(&server, "b")), ("local".to_owned(), "10.1.0.0".to_owned()));
+    // An address that nobody had is of the kind that the group has now.
+    server.delete_service("a");
+    server.delete_service("b");
+    assert_eq!(put(&mut server, "c", 82), "remote");
+    assert_eq!(put(&mut server, "d", 83), "remote");
+}
+
+#[test]
 fn sharing_edits_move_nobody_and_are_reported() {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
     for (name, port) in [("a", 80), ("b", 443)] {

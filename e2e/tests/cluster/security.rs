@@ -138,7 +138,7 @@ async fn the_programs_may_write_status_and_little_else() {
 }
 
 /// What the manifests grant to the allocator, and what for.
-const ALLOCATOR: [(&str, &[&str], &str); 12] = [
+const ALLOCATOR: [(&str, &[&str], &str); 14] = [
     ("services", READ, "what it serves, and the external IPs that it avoids"),
     ("services/status", &["patch"], "addresses, annotations and conditions"),
     ("nodes", READ, "addresses that no Service may have, and the label that keeps a node from announcing"),
@@ -148,11 +148,14 @@ const ALLOCATOR: [(&str, &[&str], &str); 12] = [
     ("servicegroups.purelb.io/status", &["patch"], "their use and conditions"),
     ("leases", READ, "the subnets of the agents, and what they refuse; it writes its own by name"),
     ("events", &["create", "patch"], "what users should know"),
+    ("validatingwebhookconfigurations.admissionregistration.k8s.io", &["get", "list"], WEBHOOKS),
+    ("mutatingwebhookconfigurations.admissionregistration.k8s.io", &["get", "list"], WEBHOOKS),
     ("secrets", &[], "the gossip key, by name only"),
     ("pods", &[], "nothing"),
     ("lbnodeagents.purelb.io", &[], "nothing: the agents' Leases say what follows from them"),
 ];
 const READ: &[&str] = &["get", "list", "watch"];
+const WEBHOOKS: &str = "the names of webhooks for which the API server waits";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_allocator_may_do_what_it_needs_and_nothing_else() {

@@ -17,12 +17,16 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::Unwritable;
 use super::election::{Decision, Election, Record, Timing};
-use super::leadership::{Leadership, Term};
+use super::leadership::{Ability, Leadership, Term};
 use crate::BootTime;
 use crate::backoff::random_unit;
 use crate::log::ErrorChain;
 use crate::write::{Next, WriteCounter, WriteError, within};
+
+/// The number of writes in a row without an answer after which the Lease counts as unwritable.
+const UNWRITABLE_AFTER: u32 = 2;
 
 /// The task of a [`Leader`](super::Leader).
 pub(super) struct Candidate {
@@ -39,6 +43,10 @@ pub(super) struct Candidate {
     pub(super) healthy: IntGauge,
     pub(super) writes: WriteCounter,
     pub(super) failures: u32,
+    /// How many writes in a row had no answer in time.
+    pub(super) unanswered: u32,
+    pub(super) unwritable: watch::Sender<Option<Unwritable>>,
+    pub(super) ability: Ability,
     pub(super) quiet: Arc<AtomicBool>,
 }
 
@@ -73,10 +81,15 @@ impl Candidate {
         {
             return self.failed("read", &error);
         }
-        let transitions = match self.election.decide(BootTime::now()) {
+        let decision = match self.election.decide(BootTime::now()) {
+            Decision::Renew | Decision::Take { .. } if !self.ability.get() => Decision::Follow(self.timing.renew),
+            decision => decision,
+        };
+        let transitions = match decision {
             Decision::Follow(pause) => {
                 self.healthy.set(1);
                 self.failures = 0;
+                self.note_write(false);
                 self.election.read_next_time();
                 return pause.mul_f64(0.8 + 0.2 * random_unit());
             }
@@ -86,12 +99,22 @@ impl Candidate {
                 Some(transitions)
             }
         };
-        if let Err(error) = self.write(transitions).await {
+        let written = self.write(transitions).await;
+        self.note_write(matches!(written, Err(WriteError::Deadline(_))));
+        if let Err(error) = written {
             return self.failed("write", &error);
         }
         self.healthy.set(1);
         self.failures = 0;
         self.timing.renew.saturating_sub(BootTime::now().since(now))
+    }
+
+    /// A write of the Lease was answered, or had no answer in time.
+    fn note_write(&mut self, unanswered: bool) {
+        self.unanswered = if unanswered { self.unanswered.saturating_add(1) } else { 0 };
+        let deadline = self.timing.deadline;
+        let now = (self.unanswered >= UNWRITABLE_AFTER).then_some(Unwritable { deadline });
+        self.unwritable.send_if_modified(|known| std::mem::replace(known, now) != now);
     }
 
     fn failed(&mut self, what: &str, error: &WriteError) -> Duration {

@@ -11,7 +11,8 @@ pub struct Timing {
     pub duration: Duration,
     /// How often the leader renews the Lease, and followers read it.
     pub renew: Duration,
-    /// The deadline of every write, of the Lease and of whatever the leader writes.
+    /// The deadline of a write of the Lease. The leader starts no write of whatever kind later than this before the end
+    /// of its leadership; other writes may take longer, and arrive after it.
     pub deadline: Duration,
 }
 
@@ -145,7 +146,8 @@ impl Election {
         self.until.map(|until| until.since(now)).filter(|remaining| !remaining.is_zero())
     }
 
-    /// Until when the leader may start a write, so that its deadline is not after the end of the leadership.
+    /// Until when the leader may start a write, so that a write of the Lease is answered before the end of the
+    /// leadership.
     #[must_use]
     pub fn write_until(&self) -> Option<BootTime> {
         self.until.map(|until| until - self.timing.deadline)

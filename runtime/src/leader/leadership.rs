@@ -1,7 +1,7 @@
 //! Whether this process leads, and since when.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::BootTime;
 
@@ -15,7 +15,8 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Whether a write that starts now is over before the leadership ends, at the latest by its deadline.
+    /// Whether a write may start now. One that takes longer than a write of the Lease may arrive after the end of the
+    /// leadership.
     #[must_use]
     pub fn is_held(&self) -> bool {
         BootTime::now().as_millis() < self.until.load(Ordering::Acquire)
@@ -29,6 +30,31 @@ impl Leadership {
     /// Sets until when writes may start.
     pub(super) fn set(&self, until: Option<BootTime>) {
         self.until.store(until.map_or(0, BootTime::as_millis), Ordering::Release);
+    }
+}
+
+/// Whether a process can do the work of a leader. Clones share one state. At first it can.
+///
+/// One that cannot neither takes nor renews the Lease, so that another replica takes over.
+#[derive(Debug, Clone)]
+pub struct Ability(Arc<AtomicBool>);
+
+impl Default for Ability {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Ability {
+    /// Sets it. Returns whether that is a change.
+    #[must_use]
+    pub fn set(&self, able: bool) -> bool {
+        self.0.swap(able, Ordering::AcqRel) != able
+    }
+
+    /// Whether the process can lead.
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -28,7 +28,7 @@ pub enum WatchUpdate<K> {
 ///
 /// A watch becomes current when its list is complete, and stays current while its connection is open. A watch that
 /// breaks, or that the server ends, stays current if it is open again within 2 s. A dead connection breaks after
-/// [`crate::client::DEAD_AFTER`].
+/// [`crate::client::DEAD_AFTER`], one that lives and delivers nothing after 90 s.
 ///
 /// `api` makes the `Api` from a client. It is given a client that records whether requests are answered.
 pub fn updates<K>(

@@ -120,7 +120,7 @@ where
             tokio::time::sleep(pause).await;
         }
         loop {
-            // The server and the library limit the time of the watch that follows the list.
+            // The server limits the time of the watch that follows the list, and the client the time of its silence.
             let limit = if self.listing { PAGE } else { Duration::MAX };
             let Ok(result) = timeout(limit, self.stream.next()).await else {
                 warn!(op = "watch", what = self.what, "the API server did not answer a list in time, trying again");

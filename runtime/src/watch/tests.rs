@@ -20,6 +20,8 @@ use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use tokio::time::{Instant, timeout};
 
+use crate::client::Heard;
+
 use super::{Refused, WatchUpdate, events, optional_events, updates};
 
 /// The server's end of an open watch.
@@ -67,7 +69,7 @@ fn server(script: impl IntoIterator<Item = Answer>) -> Client {
             Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
         }
     });
-    Client::new(service, "default")
+    Client::new(Heard::new(service), "default")
 }
 
 fn watch_of(script: impl IntoIterator<Item = Answer>) -> BoxStream<'static, WatchUpdate<ConfigMap>> {
@@ -108,6 +110,24 @@ async fn a_watch_is_current_from_its_list_on() {
     assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
     send(&line, "a", "2");
     assert_eq!(all(&mut stream).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_68_a_watch_that_says_nothing_for_90_s_is_opened_anew() {
+    let ((first, one), (second, two)) = (open(), open());
+    let mut stream = watch_of([list("1"), one, two]);
+    assert_eq!(all(&mut stream).await, ["init", "done", "true 0"]);
+    // A bookmark is something, although nobody sees it.
+    let bookmark = json!({"type": "BOOKMARK", "object":
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "5"}}});
+    first.send(Ok(format!("{bookmark}\n").into())).unwrap();
+    let since = Instant::now();
+    send(&second, "a", "6");
+    assert_eq!(timeout(Duration::from_secs(89), stream.next()).await.ok().flatten().map(|_| ()), None);
+    let update = timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap();
+    assert!(matches!(update, WatchUpdate::Event(Event::Apply(object)) if object.metadata.name.as_deref() == Some("a")));
+    assert!(since.elapsed() >= Duration::from_secs(90));
+    drop(first);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,92 @@
+//! A candidate, and an API server that does not answer writes.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Mutex;
+
+use axum::body::{Body, to_bytes};
+use http::{Method, Request, Response};
+use kube::Client;
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::*;
+
+const TIMING: Timing = Timing {
+    duration: Duration::from_secs(1),
+    renew: Duration::from_millis(100),
+    deadline: Duration::from_millis(300),
+};
+
+/// A server with one Lease, which answers no write as long as it `hangs`.
+fn server(hangs: Arc<AtomicBool>) -> Client {
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {},
+        "metadata": {"name": "leader", "namespace": "default", "resourceVersion": "1"}});
+    let state = Arc::new(Mutex::new((1_u64, lease)));
+    let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+        let (hangs, state) = (hangs.clone(), state.clone());
+        async move {
+            if request.method() != Method::GET {
+                let body = to_bytes(Body::new(request.into_body()), 1 << 20).await.unwrap();
+                if hangs.load(Ordering::Acquire) {
+                    pending::<()>().await;
+                }
+                let patch: Value = serde_json::from_slice(&body).unwrap();
+                let (version, lease) = &mut *state.lock().unwrap();
+                *version += 1;
+                lease["spec"] = patch["spec"].clone();
+                lease["metadata"]["resourceVersion"] = json!(version.to_string());
+            }
+            let text = state.lock().unwrap().1.to_string();
+            Ok::<_, Infallible>(Response::new(Body::from(text)))
+        }
+    });
+    Client::new(service, "default")
+}
+
+fn candidate(client: Client) -> Leader {
+    let candidacy =
+        Candidacy { lease: "leader", identity: identity("pod"), field_manager: "test", annotations: BTreeMap::new() };
+    let writes = WriteCounter::new(&Registry::new()).unwrap();
+    let healthy = IntGauge::new("healthy", "healthy").unwrap();
+    Leader::start(Api::namespaced(client, "default"), candidacy, TIMING, healthy, writes)
+}
+
+async fn becomes<T>(receiver: &mut watch::Receiver<Option<T>>, present: bool) {
+    let reached = receiver.wait_for(|value| value.is_some() == present);
+    timeout(Duration::from_secs(20), reached).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn case_67_a_lease_that_cannot_be_written_is_reported_until_it_can() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let leader = candidate(server(hangs.clone()));
+    let (mut unwritable, mut terms) = (leader.unwritable(), leader.terms());
+    becomes(&mut unwritable, true).await;
+    assert_eq!(*unwritable.borrow(), Some(Unwritable { deadline: TIMING.deadline }));
+    assert!(terms.borrow().is_none());
+    hangs.store(false, Ordering::Release);
+    becomes(&mut terms, true).await;
+    becomes(&mut unwritable, false).await;
+}
+
+#[tokio::test]
+async fn case_68_a_process_that_cannot_lead_leaves_the_lease_to_others() {
+    let client = server(Arc::new(AtomicBool::new(false)));
+    let leader = candidate(client.clone());
+    let mut terms = leader.terms();
+    becomes(&mut terms, true).await;
+    assert!(leader.ability().set(false) && !leader.ability().set(false));
+    becomes(&mut terms, false).await;
+    // It does not take it again. Another one does.
+    let other = candidate(client);
+    becomes(&mut other.terms(), true).await;
+    assert!(terms.borrow().is_none());
+    // When it can lead again, it waits like any other.
+    assert!(leader.ability().set(true));
+    sleep(TIMING.duration).await;
+    assert!(terms.borrow().is_none());
+    other.release(true).await;
+    becomes(&mut terms, true).await;
+}
