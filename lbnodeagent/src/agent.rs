@@ -299,7 +299,8 @@ impl Agent {
     /// The plan for remote addresses; for all, as long as the thread for local ones does not run.
     fn plan(&self, now: BootTime) -> Plan<'_> {
         Plan {
-            desired: &self.remote.desired,
+            desired: self.remote.desired(),
+            anchors: self.remote.anchors(),
             observed: self.host.observed(),
             ours: self.ours(),
             remote_links: &self.local.interfaces.remote_links,

@@ -95,7 +95,7 @@ impl Agent {
             report.nameless = names(&nameless(&self.cluster.endpoints, ip, &users));
         }
         let nobody = BTreeSet::new();
-        report.here = self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip);
+        report.here = self.local.held.contains_key(&ip) || self.remote.desired().contains_key(&ip);
         let before = self.policy_reports.get(&ip);
         let new = before.is_none_or(|before| (&before.dark, before.here) != (&report.dark, report.here));
         let nameless_before: BTreeSet<ServiceName> = before.map(|before| before.nameless.clone()).unwrap_or_default();
@@ -122,7 +122,7 @@ impl Agent {
     fn dark_everywhere<'a>(&self, ip: IpAddr, users: &[&'a ServiceView]) -> Option<Vec<&'a ServiceView>> {
         let dark = |node: &str| dark(&self.cluster.endpoints, ip, users, node);
         let here = dark(&self.settings.node);
-        let remote = self.remote.desired.contains_key(&ip);
+        let remote = self.remote.desired().contains_key(&ip);
         let mut others = self.local.live().map(|member| member.node.as_str());
         let serves_all = |node: &str| (remote || self.cluster.members.reaches(node, ip)) && dark(node).is_empty();
         (!here.is_empty() && !others.any(serves_all)).then_some(here)
@@ -134,7 +134,7 @@ impl Agent {
         let node = &self.settings.node;
         if self.local.held.contains_key(&ip) {
             Some(format!("node {node} keeps it"))
-        } else if self.remote.desired.contains_key(&ip) {
+        } else if self.remote.desired().contains_key(&ip) {
             self.is_responsible(ip).then(|| "the nodes with endpoints of most of them have it".to_owned())
         } else {
             let local = users.iter().filter(|user| user.traffic_local).count();
@@ -150,7 +150,7 @@ impl Agent {
     /// remote address the first by name.
     fn is_responsible(&self, ip: IpAddr) -> bool {
         let first = || self.local.live().all(|member| self.settings.node.as_str() < member.node.as_str());
-        self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip) && first()
+        self.local.held.contains_key(&ip) || self.remote.desired().contains_key(&ip) && first()
     }
 
     /// Whether the annotation of a Service names a live node that announces the address.
