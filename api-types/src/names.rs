@@ -198,6 +198,8 @@ pub mod reason {
     pub const ADDRESS_CONTESTED: &str = "AddressContested";
     /// Warning, Service: no node has endpoints of all Services that share the address with traffic policy `Local`.
     pub const NO_ELIGIBLE_NODES: &str = "NoEligibleNodes";
+    /// Warning, Service: its traffic policy is `Local`, and a node that announces it has no endpoint of one of its ports.
+    pub const PORT_UNSERVED: &str = "PortUnserved";
     /// Warning, Service: an address has to move to another node, but no node can take it.
     pub const NO_SUCCESSOR: &str = "NoSuccessor";
     /// Warning, Service: all nodes of the subnet are excluded from load balancers, so the exclusion is ignored there.

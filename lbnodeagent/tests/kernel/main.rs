@@ -21,6 +21,7 @@
 //! | `routing` | BIRD beside the agent |
 //! | `scale` | many addresses |
 //! | `stacked_interfaces` | VRFs, bonds and VLANs |
+//! | `traffic_policy` | what the agent reports about the traffic policy `Local` |
 //! | `node`, `objects`, `interfaces`, `support`, `uml`, `wire` | helpers |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -48,5 +49,6 @@ mod routing;
 mod scale;
 mod stacked_interfaces;
 mod support;
+mod traffic_policy;
 mod uml;
 mod wire;
