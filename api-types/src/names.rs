@@ -186,6 +186,8 @@ pub mod reason {
     pub const RECORD_UNWRITABLE: &str = "RecordUnwritable";
     /// Warning, Node: the Node's status lists an address that we announce.
     pub const NODE_ADDRESS: &str = "NodeAddress";
+    /// Warning, Node: the kernel gives an address of a Service to packets of the node itself as their source.
+    pub const SOURCE_ADDRESS: &str = "SourceAddress";
     /// Normal, Service: its traffic policy `Local` is honoured for a local address.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.

@@ -12,6 +12,7 @@
 //! | `kernel` | changes in the kernel, and what they concern |
 //! | `protocol` | what the protocol for local addresses is sent |
 //! | `updates` | what it reports |
+//! | `source` | whether the kernel gives an address of ours to the node's own packets |
 //! | `routers` | what the task for BFD is told |
 //! | `queries` | answers for `/state` |
 //! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
@@ -24,6 +25,7 @@ mod protocol;
 mod queries;
 mod reporting;
 mod routers;
+mod source;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,6 +152,8 @@ pub struct Agent {
     /// The addresses in the Node's status of which it was reported that they are ours.
     node_addresses_reported: BTreeSet<IpAddr>,
     interfaces_changed: bool,
+    /// The kernel may choose another source than before.
+    source_changed: bool,
     dummy: Dummy,
     remote: Remote,
     local: Local,
@@ -188,6 +192,7 @@ impl Agent {
             node_addresses_reported: BTreeSet::new(),
             interface_record,
             interfaces_changed: true,
+            source_changed: true,
             dummy: Dummy::default(),
             remote: Remote::default(),
             local: Local::default(),
@@ -277,6 +282,7 @@ impl Agent {
             }
         }
         self.interfaces_changed |= self.dummy.is_due(now);
+        self.check_source().await;
         self.save_record();
     }
 

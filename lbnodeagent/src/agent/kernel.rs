@@ -41,6 +41,7 @@ impl Agent {
         if affected.is_empty() {
             return;
         }
+        self.source_changed = true;
         self.interfaces_changed |= affected.links || affected.routes;
         for ip in &affected.addresses {
             // Of addresses that are not ours only those matter that make the host part of a network.

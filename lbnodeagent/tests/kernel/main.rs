@@ -20,6 +20,7 @@
 //! | `restarts` | start, stop and outages |
 //! | `routing` | BIRD beside the agent |
 //! | `scale` | many addresses |
+//! | `sources` | which source the kernel gives to the node's own packets |
 //! | `stacked_interfaces` | VRFs, bonds and VLANs |
 //! | `traffic_policy` | what the agent reports about the traffic policy `Local` |
 //! | `node`, `objects`, `interfaces`, `support`, `uml`, `wire` | helpers |
@@ -47,6 +48,7 @@ mod rights;
 mod routes;
 mod routing;
 mod scale;
+mod sources;
 mod stacked_interfaces;
 mod support;
 mod traffic_policy;
