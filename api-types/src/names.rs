@@ -100,6 +100,20 @@ pub mod group_condition {
     }
 }
 
+/// Types of conditions on LBNodeAgents.
+pub mod agent_condition {
+    pub use super::group_condition::{READY, STALLED};
+
+    /// Reasons of the condition `Ready`.
+    pub mod ready_reason {
+        pub use super::super::group_condition::ready_reason::ACCEPTED;
+        /// A setting has a value that cannot be used.
+        pub const INVALID: &str = "Invalid";
+        /// The release of the agents cannot read a value.
+        pub const UNREADABLE: &str = "Unreadable";
+    }
+}
+
 /// The values of `spec.loadBalancerClass` that select this load balancer: the class of version v1 and that of v2.
 pub const CLASSES: [&str; 2] = ["purelb.io/purelb", "purelb.io/purelbv2"];
 

@@ -63,6 +63,7 @@ use crate::plan::operations::Plan;
 use crate::plan::record::Record;
 use crate::remote::addresses::Remote;
 use crate::remote::dummy::Dummy;
+use crate::report::agent_status_writer::AgentStatusWriter;
 use crate::report::annotation::Role;
 use crate::report::annotation_writer::AnnotationWriter;
 use crate::report::lease::content::Content;
@@ -160,6 +161,7 @@ pub struct Agent {
     status: BTreeMap<IpAddr, Status>,
     reporter: Reporter,
     annotations: AnnotationWriter,
+    config_status: AgentStatusWriter,
     endpoint_watch: Option<Task>,
     first_pass_done: bool,
 }
@@ -199,6 +201,7 @@ impl Agent {
             status: BTreeMap::new(),
             reporter: Reporter::new(settings.node.clone(), settings.gossip_port, metrics, events),
             annotations: AnnotationWriter::new(outside.client.clone()),
+            config_status: AgentStatusWriter::new(outside.client.clone()),
             endpoint_watch: None,
             first_pass_done: false,
             settings,
@@ -283,6 +286,7 @@ impl Agent {
         }
         self.interfaces_changed |= self.dummy.is_due(now);
         self.check_source().await;
+        self.write_agent_statuses();
         self.save_record();
     }
 
