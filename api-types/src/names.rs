@@ -236,6 +236,8 @@ pub mod reason {
     pub const SESSION_DOWN: &str = "SessionDown";
     /// Warning, Node: BFD cannot work with a router, for example because another program uses the port.
     pub const BFD_UNAVAILABLE: &str = "BFDUnavailable";
+    /// Warning, Node: it passes the addresses of other nodes on to routers, because Calico's mesh is on.
+    pub const CALICO_EXPORTS: &str = "CalicoExports";
     /// Warning, LBNodeAgent: its node selector cannot be evaluated.
     pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
     /// Warning, LBNodeAgent: it selects this node, but another LBNodeAgent applies.
