@@ -3,7 +3,7 @@
 //! Some settings have a field in each version, such as `localInterface` and `localint`. These fields have no default in
 //! the schema, because a default would hide which of the two was written. [`crate::AgentConfig`] applies the defaults.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,15 @@ use crate::bfd::BfdSpec;
     status = "LBNodeAgentStatus",
     shortname = "lbna",
     shortname = "lbnas",
-    doc = "How the selected nodes announce the addresses of Services."
+    doc = "How the selected nodes announce the addresses of Services.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = "1"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LBNodeAgentSpec {
@@ -175,11 +183,18 @@ pub struct InterfaceAddressConfig {
     pub no_prefix_route: Option<bool>,
 }
 
-/// Never written. It exists because the schema of version v2 has it.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+/// Whether the settings can be used, written by one of the agents.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct LBNodeAgentStatus {
-    /// Unused.
+    /// The generation of the specification that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The conditions: `Ready`, and `Stalled` if only an edit can make it ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Unused. It exists because the schema of version v2 has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_leases: Option<i64>,
 }

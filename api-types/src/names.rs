@@ -106,6 +106,20 @@ pub mod group_condition {
     }
 }
 
+/// Types of conditions on LBNodeAgents.
+pub mod agent_condition {
+    pub use super::group_condition::{READY, STALLED};
+
+    /// Reasons of the condition `Ready`.
+    pub mod ready_reason {
+        pub use super::super::group_condition::ready_reason::ACCEPTED;
+        /// A setting has a value that cannot be used.
+        pub const INVALID: &str = "Invalid";
+        /// The release of the agents cannot read a value.
+        pub const UNREADABLE: &str = "Unreadable";
+    }
+}
+
 /// The values of `spec.loadBalancerClass` that select this load balancer: the class of version v1 and that of v2.
 pub const CLASSES: [&str; 2] = ["purelb.io/purelb", "purelb.io/purelbv2"];
 
@@ -194,6 +208,8 @@ pub mod reason {
     pub const RECORD_UNWRITABLE: &str = "RecordUnwritable";
     /// Warning, Node: the Node's status lists an address that we announce.
     pub const NODE_ADDRESS: &str = "NodeAddress";
+    /// Warning, Node: the kernel gives an address of a Service to packets of the node itself as their source.
+    pub const SOURCE_ADDRESS: &str = "SourceAddress";
     /// Normal, Service: its traffic policy `Local` is honoured for a local address.
     pub const LOCAL_OVERRIDE: &str = "LocalOverride";
     /// Normal, Service: another node's entry in the announcing annotation was replaced.
@@ -206,6 +222,8 @@ pub mod reason {
     pub const ADDRESS_CONTESTED: &str = "AddressContested";
     /// Warning, Service: no node has endpoints of all Services that share the address with traffic policy `Local`.
     pub const NO_ELIGIBLE_NODES: &str = "NoEligibleNodes";
+    /// Warning, Service: its traffic policy is `Local`, and a node that announces it has no endpoint of one of its ports.
+    pub const PORT_UNSERVED: &str = "PortUnserved";
     /// Warning, Service: an address has to move to another node, but no node can take it.
     pub const NO_SUCCESSOR: &str = "NoSuccessor";
     /// Warning, Service: all nodes of the subnet are excluded from load balancers, so the exclusion is ignored there.
@@ -226,6 +244,8 @@ pub mod reason {
     pub const SESSION_DOWN: &str = "SessionDown";
     /// Warning, Node: BFD cannot work with a router, for example because another program uses the port.
     pub const BFD_UNAVAILABLE: &str = "BFDUnavailable";
+    /// Warning, Node: it passes the addresses of other nodes on to routers, because Calico's mesh is on.
+    pub const CALICO_EXPORTS: &str = "CalicoExports";
     /// Warning, LBNodeAgent: its node selector cannot be evaluated.
     pub const INVALID_NODE_SELECTOR: &str = "InvalidNodeSelector";
     /// Warning, LBNodeAgent: it selects this node, but another LBNodeAgent applies.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::as_number::as_number;
 use crate::labels::Labels;
 use crate::selector::{Selector, SelectorError};
 
@@ -53,6 +54,10 @@ pub struct Router {
     pub port: Option<u16>,
     /// Whether the node speaks from the address that Calico chose for it. Otherwise the kernel chooses one.
     pub from_node_address: bool,
+    /// Its AS number, if the object has one.
+    pub as_number: Option<u32>,
+    /// The names of the filters, in their order.
+    pub filters: Vec<String>,
     /// How many hops the router is away at most, if TTL security is demanded of it.
     pub ttl_security: Option<u8>,
 }
@@ -104,10 +109,13 @@ impl BgpPeer {
             (None, None) => Nodes::All,
         };
         let hops = spec.get("ttlSecurity").and_then(Value::as_u64).and_then(|hops| u8::try_from(hops).ok());
+        let filters = spec.get("filters").and_then(Value::as_array).into_iter().flatten();
         let router = Router {
             address,
             interface,
             port,
+            as_number: spec.get("asNumber").and_then(as_number),
+            filters: filters.filter_map(Value::as_str).map(str::to_owned).collect(),
             from_node_address: text("sourceAddress") != Some("None"),
             ttl_security: hops.filter(|hops| *hops > 0),
         };

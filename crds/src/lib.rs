@@ -120,8 +120,6 @@ fn lb_node_agent() -> Result<CustomResourceDefinition, CrdError> {
     let v1 = as_v1(&mut definition, "LBNodeAgent")?;
     definition.spec.versions.push(v1);
     for version in &mut definition.spec.versions {
-        // LBNodeAgent has a status field but no status subresource (specification, api.md 1).
-        version.subresources = None;
         let detection = ["spec", "local", "conflictDetection"]
             .into_iter()
             .try_fold(schema_of(version)?, |schema, name| schema.properties.as_mut()?.get_mut(name))

@@ -12,6 +12,7 @@
 //! | `kernel` | changes in the kernel, and what they concern |
 //! | `protocol` | what the protocol for local addresses is sent |
 //! | `updates` | what it reports |
+//! | `source` | whether the kernel gives an address of ours to the node's own packets |
 //! | `routers` | what the task for BFD is told |
 //! | `queries` | answers for `/state` |
 //! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
@@ -24,6 +25,7 @@ mod protocol;
 mod queries;
 mod reporting;
 mod routers;
+mod source;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +63,7 @@ use crate::plan::operations::Plan;
 use crate::plan::record::Record;
 use crate::remote::addresses::Remote;
 use crate::remote::dummy::Dummy;
+use crate::report::agent_status_writer::AgentStatusWriter;
 use crate::report::annotation::Role;
 use crate::report::annotation_writer::AnnotationWriter;
 use crate::report::lease::content::Content;
@@ -150,12 +153,15 @@ pub struct Agent {
     /// The addresses in the Node's status of which it was reported that they are ours.
     node_addresses_reported: BTreeSet<IpAddr>,
     interfaces_changed: bool,
+    /// The kernel may choose another source than before.
+    source_changed: bool,
     dummy: Dummy,
     remote: Remote,
     local: Local,
     status: BTreeMap<IpAddr, Status>,
     reporter: Reporter,
     annotations: AnnotationWriter,
+    config_status: AgentStatusWriter,
     endpoint_watch: Option<Task>,
     first_pass_done: bool,
 }
@@ -188,12 +194,14 @@ impl Agent {
             node_addresses_reported: BTreeSet::new(),
             interface_record,
             interfaces_changed: true,
+            source_changed: true,
             dummy: Dummy::default(),
             remote: Remote::default(),
             local: Local::default(),
             status: BTreeMap::new(),
             reporter: Reporter::new(settings.node.clone(), settings.gossip_port, metrics, events),
             annotations: AnnotationWriter::new(outside.client.clone()),
+            config_status: AgentStatusWriter::new(outside.client.clone()),
             endpoint_watch: None,
             first_pass_done: false,
             settings,
@@ -277,6 +285,8 @@ impl Agent {
             }
         }
         self.interfaces_changed |= self.dummy.is_due(now);
+        self.check_source().await;
+        self.write_agent_statuses();
         self.save_record();
     }
 
@@ -299,7 +309,8 @@ impl Agent {
     /// The plan for remote addresses; for all, as long as the thread for local ones does not run.
     fn plan(&self, now: BootTime) -> Plan<'_> {
         Plan {
-            desired: &self.remote.desired,
+            desired: self.remote.desired(),
+            anchors: self.remote.anchors(),
             observed: self.host.observed(),
             ours: self.ours(),
             remote_links: &self.local.interfaces.remote_links,

@@ -7,7 +7,8 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`settings`] | what this module needs of the agent: its configuration, its node |
-//! | [`routers`] | the `BGPPeers` of Calico, as last read |
+//! | [`routers`] | Calico's objects, as last read |
+//! | [`exports`] | what this node announces to routers on behalf of other nodes |
 //! | [`watch`] | reading them |
 //! | [`wanted`] | from both to the peers that are wanted |
 //! | [`directory`] | the directory and its files |
@@ -18,6 +19,7 @@
 
 pub mod changes;
 pub mod directory;
+pub mod exports;
 pub mod metrics;
 pub mod routers;
 pub mod settings;

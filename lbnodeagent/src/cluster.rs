@@ -14,9 +14,11 @@
 //! | [`lease`], [`members`] | one Lease; all members, known by their Leases |
 //! | [`reports`] | what agents report in their Leases of addresses that they hold |
 //! | [`reserved`] | addresses that other nodes, or their gateways, have |
+//! | [`agent_object`] | what of an LBNodeAgent its status depends on |
 //! | [`selector`], [`configuration`] | node selectors; which LBNodeAgent applies to this node |
 //! | [`keys`] | the gossip keys, from their Secret |
 
+pub mod agent_object;
 pub mod announcer;
 pub mod configuration;
 pub mod endpoints;

@@ -11,6 +11,7 @@
 //! | [`default_interfaces`] | the interfaces for local addresses that a node uses by default |
 //! | [`networks`] | the networks that interfaces are part of |
 //! | `reserved` | addresses that are somebody else's |
+//! | [`source`] | an address of ours that the kernel gives to the node's own packets |
 //! | `unused` | an address that nobody uses, to recognize proxy ARP |
 //! | [`unusable`] | interfaces of the configuration that cannot be used |
 //! | [`traffic_policy`] | what traffic policies and affinities require of a node |
@@ -24,6 +25,7 @@ pub mod networks;
 pub mod reason;
 mod reserved;
 pub mod rights;
+pub mod source;
 pub mod traffic_policy;
 pub mod unusable;
 mod unused;

@@ -78,13 +78,13 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let agent = Agent::new(settings, outside)?;
 
     let server = Server::bind(flags.host, flags.port).await?;
-    let mut server = Task::spawn(server.run(registry, readiness, state::router(requests), stop.token()));
+    let mut server = Task::spawn(server.run(registry, readiness.clone(), state::router(requests), stop.token()));
     let lease_gone = Arc::new(Notify::new());
     let default_announcer = flags.is_default_announcer();
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::renewal::start(client, identity, contents, all_entries, lease_gone, metrics);
+    let renewals = lease::renewal::start(client, identity, contents, all_entries, lease_gone, (metrics, readiness));
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());

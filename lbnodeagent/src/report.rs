@@ -13,8 +13,11 @@
 //! | [`annotation`] | the text of the annotations that say who announces an address |
 //! | [`annotation_queue`] | which Services' annotations are to be written, and when |
 //! | [`annotation_writer`] | writing them |
+//! | [`agent_status`], [`agent_status_writer`] | the status of LBNodeAgents; writing it |
 //! | [`lease`] | this node's Lease |
 
+pub mod agent_status;
+pub mod agent_status_writer;
 pub mod annotation;
 pub mod annotation_queue;
 pub mod annotation_writer;

@@ -116,7 +116,7 @@ fn agents_may_read_calicos_peers_and_share_a_directory_with_the_speaker() {
     for directory in ["manifests", "manifests/overlays/purelb-system"] {
         let role = object(directory, "ClusterRole", "purelb:lbnodeagent-bfd");
         let rules = serde_json::json!([{"apiGroups": ["crd.projectcalico.org", "projectcalico.org"],
-            "resources": ["bgppeers"], "verbs": ["get", "list", "watch"]}]);
+            "resources": ["bgppeers", "bgpconfigurations", "bgpfilters"], "verbs": ["get", "list", "watch"]}]);
         assert_eq!(role["rules"], rules);
         for name in ["lbnodeagent", "bfd-speaker"] {
             let spec = &object(directory, "DaemonSet", name)["spec"]["template"]["spec"];

@@ -96,6 +96,15 @@ impl Agent {
         self.publish_subnets();
     }
 
+    /// Writes the status of LBNodeAgents, if this node is the first by name of those that live.
+    pub(super) fn write_agent_statuses(&mut self) {
+        let node = self.settings.node.as_str();
+        let is_first = self.local.members.is_some() && self.local.live().all(|member| node < member.node.as_str());
+        if self.first_pass_done && is_first && self.cluster.watches_current() {
+            self.config_status.write_due(&self.cluster.agent_objects, &self.outside.metrics.writes);
+        }
+    }
+
     /// Reports interfaces of the configuration that cannot be used, on the Node and on the LBNodeAgent.
     fn report_unusable(&mut self) {
         let present = self.mode.config().map(|config| unusable(config, self.host.observed(), &self.selection));

@@ -28,10 +28,10 @@ impl Agent {
         self.note_affected(&affected);
         // Lifetimes run down without a notification, and an address that was never added cannot be reported as gone.
         let addresses = &self.host.observed().addresses;
-        let due = self.remote.desired.iter().filter(|(_, placement)| {
+        let due = self.remote.wanted().filter(|placement| {
             placement.attributes.valid_lifetime.is_some() || !addresses.contains_key(&placement.key)
         });
-        let due: Vec<IpAddr> = due.map(|(ip, _)| *ip).collect();
+        let due: Vec<IpAddr> = due.map(|placement| placement.key.ip).collect();
         self.cluster.mark(due);
         runtime::memory::trim();
     }
@@ -41,6 +41,7 @@ impl Agent {
         if affected.is_empty() {
             return;
         }
+        self.source_changed = true;
         self.interfaces_changed |= affected.links || affected.routes;
         for ip in &affected.addresses {
             // Of addresses that are not ours only those matter that make the host part of a network.
@@ -51,7 +52,8 @@ impl Agent {
         // An address of ours may be reported after its Service is gone.
         let (plan, observed) = (self.plan(BootTime::now()), self.host.observed());
         let ours = |ip: IpAddr| observed.of(ip).any(|(key, found)| plan.is_ours(key, found));
-        let concerned = affected.addresses.iter().filter(|ip| self.status.contains_key(*ip) || ours(**ip));
+        let known = |ip: &IpAddr| self.status.contains_key(ip) || self.remote.anchors().contains_key(ip);
+        let concerned = affected.addresses.iter().filter(|ip| known(ip) || ours(**ip));
         let concerned: Vec<IpAddr> = concerned.copied().collect();
         self.cluster.mark(concerned);
     }
@@ -59,7 +61,8 @@ impl Agent {
     /// Whether the address is, or may become, one that we put somewhere.
     fn is_placed_by_us(&self, ip: IpAddr) -> bool {
         let placed = self.status.get(&ip).is_some_and(|status| status.placed.is_some());
-        placed || self.remote.desired.contains_key(&ip) || self.local.candidacies.contains_key(&ip)
+        let remote = self.remote.desired().contains_key(&ip) || self.remote.anchors().contains_key(&ip);
+        placed || remote || self.local.candidacies.contains_key(&ip)
     }
 
     /// Whether somebody else has a Service's address on another interface than the dummy one, or the decision refused it

@@ -65,7 +65,7 @@ impl Agent {
 
     /// Removes the remote addresses, so that routers send nothing here any more.
     async fn withdraw_remote(&mut self) {
-        self.remote.desired.clear();
+        self.remote.clear();
         let plan = Plan { writer: Writer::Remote, sweep: true, ..self.plan(BootTime::now()) };
         let operations: Vec<Operation> = plan.operations(plan.ours_in_kernel());
         for batch in operations.chunks(BATCH) {

@@ -53,7 +53,8 @@ impl Agent {
             self.update_protocol();
         }
         self.send_members();
-        self.decide(&dirty.addresses);
+        let anchors = self.decide(&dirty.addresses);
+        dirty.addresses.extend(anchors);
         if protocol {
             self.narrow_interfaces();
         }
@@ -68,7 +69,7 @@ impl Agent {
             // The first lists need much memory while they are read.
             runtime::memory::trim();
             self.outside.readiness.ready();
-            tracing::info!(op = "start", remoteAddresses = self.remote.desired.len(), "first pass done");
+            tracing::info!(op = "start", remoteAddresses = self.remote.desired().len(), "first pass done");
         }
     }
 
@@ -93,8 +94,10 @@ impl Agent {
         }
     }
 
-    fn decide(&mut self, addresses: &BTreeSet<IpAddr>) {
+    /// Decides about addresses; returns the anchors of aggregates that change with them.
+    fn decide(&mut self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
         let now = BootTime::now();
+        let mut anchors = BTreeSet::new();
         for ip in addresses {
             let context = Context {
                 mode: &self.mode,
@@ -111,7 +114,7 @@ impl Agent {
                 ours: self.ours(),
                 gateways: &self.gateways,
                 held: &self.local.held,
-                remote: &self.remote.desired,
+                remote: self.remote.desired(),
                 witnesses: Witnesses {
                     reports: &self.cluster.reports,
                     holders: self.holders.uids(),
@@ -130,14 +133,13 @@ impl Agent {
             let served = uids(&serving);
             note_uids(&mut self.unmarked, *ip, unmarked);
             note_uids(&mut self.served, *ip, served);
-            match decision.placement.filter(|placement| placement.kind == Kind::Remote) {
-                Some(placement) => self.remote.desired.insert(*ip, placement),
-                None => self.remote.desired.remove(ip),
-            };
+            let remote = decision.placement.filter(|placement| placement.kind == Kind::Remote);
+            anchors.extend(self.remote.set(*ip, remote));
             self.send_participation(*ip, participation);
             self.note_decision(*ip, decision);
             self.report_traffic_policy(*ip);
         }
+        anchors
     }
 
     /// Notes a decision, and reports it if it is a new one.
@@ -201,9 +203,11 @@ impl Agent {
     /// Takes over what the kernel has of an address; `marked_again` says that it had lost its mark.
     fn settle(&mut self, ip: IpAddr, purpose: Option<Purpose>, marked_again: bool) {
         self.remote.retries.remove(ip);
-        let desired = self.remote.desired.get(&ip).copied();
+        let desired = self.remote.desired().get(&ip).copied();
         let seen = desired.is_some_and(|placement| self.observes(&placement.key));
         self.record_placement(desired);
+        self.record_placement(desired.and_then(|placement| placement.aggregate_beside()));
+        self.settle_anchor(ip, purpose);
         let applied = self.local.applied.remove(&ip);
         let purpose = purpose.or_else(|| applied.as_ref().and_then(|applied| applied.purpose));
         // An IPv6 address is reported some milliseconds after the kernel has accepted it.
@@ -237,6 +241,16 @@ impl Agent {
         let left = observed.of(ip).next().is_some();
         if unused && (!left || desired.is_none()) && held.is_none() {
             self.status.remove(&ip);
+        }
+    }
+
+    /// Takes over what the kernel has of an anchor of an aggregate. Nothing reports it, so what limits repairs is counted
+    /// here.
+    fn settle_anchor(&mut self, ip: IpAddr, purpose: Option<Purpose>) {
+        let Some(anchor) = self.remote.anchors().get(&ip).copied() else { return };
+        self.record_placement(Some(anchor));
+        if purpose == Some(Purpose::Add) {
+            self.remote.repair_limit.repaired(ip, BootTime::now());
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is reported of addresses beside their state: for whom they are here, what the Lease says of them, and what traffic
 //! policies make of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::names::reason;
@@ -11,11 +11,11 @@ use runtime::events::Kind as Severity;
 use super::Agent;
 use crate::cluster::service::{ServiceName, ServiceView};
 use crate::decide::reason::Reason;
-use crate::decide::traffic_policy::{dark, nameless};
+use crate::decide::traffic_policy::{announcers, dark, dark_ports, nameless};
 use crate::model::placement::Placement;
 use crate::model::uids::Uids;
 use crate::report::lease::entries::Entries;
-use crate::report::traffic_policy::{PolicyReport, dark_text, nameless_text};
+use crate::report::traffic_policy::{PolicyReport, dark_text, nameless_text, ports_text};
 
 impl Agent {
     /// Notes where an address is, or that it is not here any more.
@@ -75,7 +75,7 @@ impl Agent {
     }
 
     /// Reports once which Services with the policy `Local` get nothing because no node has an endpoint of each Service
-    /// that shares the address, and which have endpoints that name no node.
+    /// that shares the address, which have ports that get nothing, and which have endpoints that name no node.
     pub(super) fn report_traffic_policy(&mut self, ip: IpAddr) {
         let users = self.serving(ip);
         if !users.iter().any(|user| user.traffic_local) {
@@ -94,12 +94,18 @@ impl Agent {
         if self.is_responsible(ip) {
             report.nameless = names(&nameless(&self.cluster.endpoints, ip, &users));
         }
+        report.ports = self.dark_ports(ip, &users);
         let nobody = BTreeSet::new();
-        report.here = self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip);
+        report.here = self.local.held.contains_key(&ip) || self.remote.desired().contains_key(&ip);
         let before = self.policy_reports.get(&ip);
         let new = before.is_none_or(|before| (&before.dark, before.here) != (&report.dark, report.here));
         let nameless_before: BTreeSet<ServiceName> = before.map(|before| before.nameless.clone()).unwrap_or_default();
+        let ports_before = before.map(|before| before.ports.clone()).unwrap_or_default();
         for user in users {
+            if let Some(text) = report.ports.get(&user.name).filter(|text| ports_before.get(&user.name) != Some(*text))
+            {
+                self.reporter.service(user, Severity::Warning, reason::PORT_UNSERVED, text.clone());
+            }
             if let Some(consequence) = consequence.as_deref().filter(|_| new) {
                 let text = dark_text(ip, consequence, &user.name, if report.here { &report.dark } else { &nobody });
                 self.reporter.service(user, Severity::Warning, reason::NO_ELIGIBLE_NODES, text);
@@ -112,6 +118,26 @@ impl Agent {
         self.policy_reports.insert(ip, report);
     }
 
+    /// What is to be reported of ports that get nothing on nodes that announce the address: by its owner, or of all nodes
+    /// with a remote address by the first by name.
+    fn dark_ports(&self, ip: IpAddr, users: &[&ServiceView]) -> BTreeMap<ServiceName, String> {
+        let (endpoints, node) = (&self.cluster.endpoints, self.settings.node.as_str());
+        let announcers = if self.local.held.contains_key(&ip) {
+            BTreeSet::from([node])
+        } else if self.remote.desired().contains_key(&ip) {
+            let mut all = announcers(endpoints, ip, users, &self.cluster.members);
+            all.retain(|name| *name == node || self.local.live().any(|member| member.node.as_str() == *name));
+            if all.first() == Some(&node) { all } else { BTreeSet::new() }
+        } else {
+            BTreeSet::new()
+        };
+        let texts = users.iter().filter_map(|user| {
+            let ports = dark_ports(endpoints, ip, user, &announcers);
+            (!ports.is_empty()).then(|| (user.name.clone(), ports_text(ip, &ports)))
+        });
+        texts.collect()
+    }
+
     /// The Services on whose behalf this node takes part in the address.
     fn serving(&self, ip: IpAddr) -> Vec<&ServiceView> {
         let uids = self.served.get(&ip);
@@ -122,7 +148,7 @@ impl Agent {
     fn dark_everywhere<'a>(&self, ip: IpAddr, users: &[&'a ServiceView]) -> Option<Vec<&'a ServiceView>> {
         let dark = |node: &str| dark(&self.cluster.endpoints, ip, users, node);
         let here = dark(&self.settings.node);
-        let remote = self.remote.desired.contains_key(&ip);
+        let remote = self.remote.desired().contains_key(&ip);
         let mut others = self.local.live().map(|member| member.node.as_str());
         let serves_all = |node: &str| (remote || self.cluster.members.reaches(node, ip)) && dark(node).is_empty();
         (!here.is_empty() && !others.any(serves_all)).then_some(here)
@@ -134,7 +160,7 @@ impl Agent {
         let node = &self.settings.node;
         if self.local.held.contains_key(&ip) {
             Some(format!("node {node} keeps it"))
-        } else if self.remote.desired.contains_key(&ip) {
+        } else if self.remote.desired().contains_key(&ip) {
             self.is_responsible(ip).then(|| "the nodes with endpoints of most of them have it".to_owned())
         } else {
             let local = users.iter().filter(|user| user.traffic_local).count();
@@ -150,7 +176,7 @@ impl Agent {
     /// remote address the first by name.
     fn is_responsible(&self, ip: IpAddr) -> bool {
         let first = || self.local.live().all(|member| self.settings.node.as_str() < member.node.as_str());
-        self.local.held.contains_key(&ip) || self.remote.desired.contains_key(&ip) && first()
+        self.local.held.contains_key(&ip) || self.remote.desired().contains_key(&ip) && first()
     }
 
     /// Whether the annotation of a Service names a live node that announces the address.

@@ -1,6 +1,7 @@
 //! What the task for BFD needs of the agent.
 
 use super::Agent;
+use crate::bfd::exports::Routed;
 use crate::bfd::settings::Settings;
 use crate::cluster::configuration::Mode;
 
@@ -14,11 +15,13 @@ impl Agent {
             Mode::Deselected => Some(api_types::BfdConfig::default()),
             Mode::Invalid(_) => None,
         };
+        let routed = self.cluster.groups.routed().into_iter().map(|(route, subnet)| Routed { route, subnet });
         self.outside.bfd.set(Settings {
             config,
             uid: node.uid.clone(),
             labels: node.labels.clone(),
             calico: node.calico.clone(),
+            routed: routed.collect(),
             shutting_down: node.shutting_down,
         });
     }

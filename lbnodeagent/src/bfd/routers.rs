@@ -1,8 +1,9 @@
-//! The `BGPPeers` of Calico, as last read.
+//! Calico's objects about BGP, as last read.
 
 use std::collections::BTreeMap;
 
-use calico::{BgpPeer, GROUPS, Labels, Router};
+use calico::bgp_configuration::DEFAULT;
+use calico::{BgpConfiguration, BgpFilter, BgpPeer, GROUPS, Labels, Router};
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
@@ -15,13 +16,60 @@ pub struct Object {
     pub spec: Value,
 }
 
+/// The kinds of objects that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// `BGPPeer`.
+    Peers,
+    /// `BGPConfiguration`.
+    Configurations,
+    /// `BGPFilter`.
+    Filters,
+}
+
+/// The objects of one kind and API group.
+#[derive(Debug)]
+struct Listed<T> {
+    objects: BTreeMap<String, T>,
+    /// The list in progress. Its objects count when it is complete.
+    listing: BTreeMap<String, T>,
+    complete: bool,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), listing: BTreeMap::new(), complete: false }
+    }
+}
+
+impl<T> Listed<T> {
+    /// Takes an event over. `read` gives nothing of an object that does not count, perhaps not any more.
+    fn apply(&mut self, event: Event<Object>, read: impl Fn(&Object) -> Option<T>) {
+        let insert = |objects: &mut BTreeMap<String, T>, object: Object| match read(&object) {
+            Some(value) => drop(objects.insert(object.name, value)),
+            None => drop(objects.remove(&object.name)),
+        };
+        match event {
+            Event::Init => self.listing.clear(),
+            Event::InitApply(object) => insert(&mut self.listing, object),
+            Event::InitDone => {
+                self.objects = std::mem::take(&mut self.listing);
+                self.complete = true;
+            }
+            Event::Apply(object) => insert(&mut self.objects, object),
+            Event::Delete(object) => {
+                self.objects.remove(&object.name);
+            }
+        }
+    }
+}
+
 /// The objects of one API group.
 #[derive(Debug, Default)]
 struct Group {
-    peers: BTreeMap<String, BgpPeer>,
-    /// The list in progress. Its objects count when it is complete.
-    listing: BTreeMap<String, BgpPeer>,
-    complete: bool,
+    peers: Listed<BgpPeer>,
+    configurations: Listed<BgpConfiguration>,
+    filters: Listed<BgpFilter>,
 }
 
 /// The objects of both API groups.
@@ -34,45 +82,54 @@ pub struct Routers {
 }
 
 impl Routers {
-    /// Takes over what the watch of an API group, by its place in [`GROUPS`], delivers.
-    pub fn apply(&mut self, group: usize, event: Event<Object>) {
+    /// Takes over what the watch of a kind and an API group, by its place in [`GROUPS`], delivers.
+    pub fn apply(&mut self, what: What, group: usize, event: Event<Object>) {
         let Some(group) = self.groups.get_mut(group) else { return };
-        match event {
-            Event::Init => group.listing.clear(),
-            Event::InitApply(object) => insert(&mut group.listing, object),
-            Event::InitDone => {
-                group.peers = std::mem::take(&mut group.listing);
-                group.complete = true;
+        match what {
+            What::Peers => group.peers.apply(event, peer),
+            What::Configurations => {
+                group.configurations.apply(event, |object| Some(BgpConfiguration::new(&object.spec)));
             }
-            Event::Apply(object) => insert(&mut group.peers, object),
-            Event::Delete(object) => {
-                group.peers.remove(&object.name);
-            }
+            What::Filters => group.filters.apply(event, |object| Some(BgpFilter::new(&object.spec))),
         }
     }
 
-    /// The routers of this node; nothing before a list was read.
+    /// The routers of this node, each with the name of its object; nothing before a list was read.
     #[must_use]
-    pub fn of(&self, node: &str, labels: &Labels) -> Option<Vec<&Router>> {
-        if !self.groups.iter().any(|group| group.complete) {
+    pub fn of(&self, node: &str, labels: &Labels) -> Option<Vec<(&str, &Router)>> {
+        if !self.groups.iter().any(|group| group.peers.complete) {
             return None;
         }
-        let peers = self.groups.iter().flat_map(|group| group.peers.values());
-        Some(peers.filter(|peer| peer.applies_to(node, labels)).map(|peer| &peer.router).collect())
+        let peers = self.groups.iter().flat_map(|group| &group.peers.objects);
+        let applying = peers.filter(|(_, peer)| peer.applies_to(node, labels));
+        Some(applying.map(|(name, peer)| (name.as_str(), &peer.router)).collect())
+    }
+
+    /// What holds for all nodes; nothing before a list was read.
+    #[must_use]
+    pub fn configuration(&self) -> Option<BgpConfiguration> {
+        let mut complete =
+            self.groups.iter().map(|group| &group.configurations).filter(|listed| listed.complete).peekable();
+        complete.peek()?;
+        Some(complete.find_map(|listed| listed.objects.get(DEFAULT)).copied().unwrap_or_default())
+    }
+
+    /// The filter of this name, if it exists; nothing before a list was read.
+    #[must_use]
+    pub fn filter(&self, name: &str) -> Option<Option<&BgpFilter>> {
+        let mut complete = self.groups.iter().map(|group| &group.filters).filter(|listed| listed.complete).peekable();
+        complete.peek()?;
+        Some(complete.find_map(|listed| listed.objects.get(name)))
     }
 }
 
-/// Adds what names a router. An object that has become something else is not that router's any more.
-fn insert(peers: &mut BTreeMap<String, BgpPeer>, object: Object) {
-    match BgpPeer::new(&object.spec) {
-        Ok(peer) => {
-            peers.insert(object.name, peer);
-        }
-        Err(error) => {
-            tracing::info!(op = "bfd", bgpPeer = object.name, %error, "the BGPPeer names no router");
-            peers.remove(&object.name);
-        }
+/// What of an object names a router. One that has become something else is not that router's any more.
+fn peer(object: &Object) -> Option<BgpPeer> {
+    let peer = BgpPeer::new(&object.spec);
+    if let Err(error) = &peer {
+        tracing::info!(op = "bfd", bgpPeer = object.name, %error, "the BGPPeer names no router");
     }
+    peer.ok()
 }
 
 #[cfg(test)]
@@ -87,27 +144,27 @@ mod tests {
 
     fn addresses(routers: &Routers) -> Option<Vec<String>> {
         let all = routers.of("n1", &Labels::new())?;
-        Some(all.iter().map(|router| router.address.to_string()).collect())
+        Some(all.iter().map(|(_, router)| router.address.to_string()).collect())
     }
 
     fn list(routers: &mut Routers, group: usize, objects: &[Object]) {
-        routers.apply(group, Event::Init);
+        routers.apply(What::Peers, group, Event::Init);
         for object in objects {
-            routers.apply(group, Event::InitApply(object.clone()));
+            routers.apply(What::Peers, group, Event::InitApply(object.clone()));
         }
-        routers.apply(group, Event::InitDone);
+        routers.apply(What::Peers, group, Event::InitDone);
     }
 
     #[test]
     fn a_list_counts_when_it_is_complete() {
         let mut routers = Routers::default();
-        routers.apply(0, Event::Init);
-        routers.apply(0, Event::InitApply(object("a", "192.0.2.1")));
+        routers.apply(What::Peers, 0, Event::Init);
+        routers.apply(What::Peers, 0, Event::InitApply(object("a", "192.0.2.1")));
         assert_eq!(addresses(&routers), None);
-        routers.apply(0, Event::InitDone);
+        routers.apply(What::Peers, 0, Event::InitDone);
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.1"]);
         // The next list fails halfway.
-        routers.apply(0, Event::Init);
+        routers.apply(What::Peers, 0, Event::Init);
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.1"]);
         list(&mut routers, 0, &[]);
         assert_eq!(addresses(&routers).unwrap(), Vec::<String>::new());
@@ -119,7 +176,7 @@ mod tests {
         list(&mut routers, 0, &[object("a", "192.0.2.1")]);
         list(&mut routers, 1, &[object("a", "192.0.2.2")]);
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.1", "192.0.2.2"]);
-        routers.apply(0, Event::Delete(object("a", "192.0.2.1")));
+        routers.apply(What::Peers, 0, Event::Delete(object("a", "192.0.2.1")));
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.2"]);
     }
 
@@ -127,7 +184,11 @@ mod tests {
     fn an_object_that_names_nodes_is_no_router() {
         let mut routers = Routers::default();
         list(&mut routers, 0, &[object("a", "192.0.2.1")]);
-        routers.apply(0, Event::Apply(Object { name: "a".into(), spec: json!({"peerSelector": "all()"}) }));
+        routers.apply(
+            What::Peers,
+            0,
+            Event::Apply(Object { name: "a".into(), spec: json!({"peerSelector": "all()"}) }),
+        );
         assert_eq!(addresses(&routers).unwrap(), Vec::<String>::new());
     }
 }

@@ -4,6 +4,7 @@ use api_types::BfdConfig;
 use calico::Labels;
 use tokio::sync::watch;
 
+use super::exports::Routed;
 use super::view::PeerEntry;
 
 /// This node and its configuration.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub labels: Labels,
     /// The annotations of calico-node.
     pub calico: Labels,
+    /// The routes of the groups' addresses that nodes announce.
+    pub routed: Vec<Routed>,
     /// The host is shut down.
     pub shutting_down: bool,
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ::bfd::Wanted;
 use ::bfd::report::Report;
 use api_types::CalicoBfd;
+use api_types::names::reason;
+use calico::Router;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use nix::time::{ClockId, clock_gettime};
@@ -16,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::changes::{Changes, Notice};
 use super::directory::Directory;
+use super::exports::problem;
 use super::metrics::BfdMetrics;
 use super::routers::Routers;
 use super::settings::{Settings, TaskEnd};
@@ -53,6 +56,7 @@ pub fn start(node: String, directory: PathBuf, outside: Outside, end: TaskEnd) -
         report: None,
         changes: Changes::default(),
         write_error: String::new(),
+        exports: String::new(),
     };
     Task::spawn(worker.run())
 }
@@ -71,6 +75,8 @@ struct Worker {
     report: Option<Report>,
     changes: Changes,
     write_error: String,
+    /// What is wrong with what this node passes on to routers.
+    exports: String,
 }
 
 impl Worker {
@@ -83,7 +89,7 @@ impl Worker {
                     Ok(()) => self.settings.clone_from(&self.end.settings.borrow_and_update()),
                     Err(_) => return,
                 },
-                Some((group, event)) = next(&mut self.watches) => self.routers.apply(group, event),
+                Some((what, group, event)) = next(&mut self.watches) => self.routers.apply(what, group, event),
                 _ = tick.tick() => self.look(),
             }
             self.watch();
@@ -111,6 +117,8 @@ impl Worker {
         let Some(settings) = &self.settings else { return };
         if let Some(config) = &settings.config {
             let routers = self.routers.of(&self.node, &settings.labels);
+            let routers: Option<Vec<&Router>> =
+                routers.map(|routers| routers.into_iter().map(|(_, router)| router).collect());
             self.peers.update(config, routers.as_deref(), &settings.calico, BootTime::now());
         }
         let wanted = self.peers.wanted(settings.shutting_down);
@@ -140,6 +148,18 @@ impl Worker {
         for notice in notices {
             self.publish(notice);
         }
+        self.look_at_exports();
+    }
+
+    /// Reports if what this node passes on to routers has begun to be wrong, or in another way.
+    fn look_at_exports(&mut self) {
+        let Some(settings) = &self.settings else { return };
+        let problem = problem(&self.routers, &self.node, &settings.labels, &settings.calico, &settings.routed)
+            .unwrap_or_default();
+        if problem != self.exports && !problem.is_empty() {
+            self.publish(Notice { kind: Kind::Warning, reason: reason::CALICO_EXPORTS, text: problem.clone() });
+        }
+        self.exports = problem;
     }
 
     fn show(&self) {

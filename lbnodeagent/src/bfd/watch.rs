@@ -1,12 +1,11 @@
-//! Reading the `BGPPeers` of Calico.
+//! Reading Calico's objects about BGP.
 //!
 //! The cluster may have no such objects, and the agent may not be allowed to read them. Both are usual, so an attempt that
 //! fails is repeated at growing distances, and only a change of the error is logged.
 
 use std::time::Duration;
 
-use ::calico::GROUPS;
-use ::calico::bgp_peer::{KIND, PLURAL};
+use ::calico::{GROUPS, bgp_configuration, bgp_filter, bgp_peer};
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
@@ -19,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::routers::Object;
+use super::routers::{Object, What};
 
 /// The first pause after a failed attempt.
 const FIRST: Duration = Duration::from_secs(5);
@@ -28,21 +27,37 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How long a page of a list may take.
 const PAGE: Duration = Duration::from_secs(60);
 
-/// What the watch of an API group, by its place in [`GROUPS`], has delivered.
-pub type Update = (usize, Event<Object>);
+/// The kinds, with their plurals.
+const KINDS: [(What, &str, &str); 3] = [
+    (What::Peers, bgp_peer::KIND, bgp_peer::PLURAL),
+    (What::Configurations, bgp_configuration::KIND, bgp_configuration::PLURAL),
+    (What::Filters, bgp_filter::KIND, bgp_filter::PLURAL),
+];
 
-/// Starts a watch for each API group. They end when the result is dropped.
+/// What the watch of a kind and an API group, by its place in [`GROUPS`], has delivered.
+pub type Update = (What, usize, Event<Object>);
+
+/// Starts a watch for each kind and API group. They end when the result is dropped.
 #[must_use]
 pub fn start(client: &Client, updates: &mpsc::Sender<Update>) -> Vec<Task> {
-    let each = |(place, (group, version)): (usize, &(&'static str, &'static str))| {
-        let kind = GroupVersionKind::gvk(group, version, KIND);
-        let resource = ApiResource::from_gvk_with_plural(&kind, PLURAL);
-        Task::spawn(follow(place, Api::all_with(client.clone(), &resource), group, updates.clone()))
-    };
-    GROUPS.iter().enumerate().map(each).collect()
+    let mut watches = Vec::new();
+    for (place, (group, version)) in GROUPS.iter().enumerate() {
+        for (what, kind, plural) in KINDS {
+            let kind = GroupVersionKind::gvk(group, version, kind);
+            let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+            let api = Api::all_with(client.clone(), &resource);
+            watches.push(Task::spawn(follow((what, place), api, format!("{plural}.{group}"), updates.clone())));
+        }
+    }
+    watches
 }
 
-async fn follow(place: usize, api: Api<DynamicObject>, group: &'static str, updates: mpsc::Sender<Update>) {
+async fn follow(
+    (what, place): (What, usize),
+    api: Api<DynamicObject>,
+    resource: String,
+    updates: mpsc::Sender<Update>,
+) {
     let mut backoff = Backoff::new(FIRST, LONGEST);
     let mut reported = String::new();
     loop {
@@ -62,7 +77,7 @@ async fn follow(place: usize, api: Api<DynamicObject>, group: &'static str, upda
                         }
                         _ => {}
                     }
-                    if updates.send((place, reduced(event))).await.is_err() {
+                    if updates.send((what, place, reduced(event))).await.is_err() {
                         return;
                     }
                     continue;
@@ -73,7 +88,12 @@ async fn follow(place: usize, api: Api<DynamicObject>, group: &'static str, upda
             };
             // A watch that the server ends is opened again by a list.
             if listing && error != reported {
-                tracing::info!(op = "bfd", group, error, "cannot read Calico's BGPPeers: what they said before stays");
+                tracing::info!(
+                    op = "bfd",
+                    resource,
+                    error,
+                    "cannot read Calico's objects: what they said before stays"
+                );
                 reported = error;
             }
             break;

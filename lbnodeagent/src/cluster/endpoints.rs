@@ -1,4 +1,4 @@
-//! The nodes with endpoints of a Service.
+//! The nodes with endpoints of a Service, and of each of its ports.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::cluster::service::ServiceName;
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// The part of an EndpointSlice that matters here: the nodes of its endpoints.
+/// The part of an EndpointSlice that matters here: the nodes of its endpoints, and their ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SliceView {
     /// Name of the slice.
@@ -19,6 +19,9 @@ pub struct SliceView {
     pub service: ServiceName,
     /// The family of its addresses (`addressType`).
     pub family: Family,
+    /// The names of the ports that each of its endpoints serves; one without a name has an empty one. A Service has
+    /// several slices if its pods serve different ports.
+    pub ports: BTreeSet<Box<str>>,
     /// Nodes with a ready endpoint.
     pub ready: BTreeSet<Box<str>>,
     /// Nodes with an endpoint that terminates and still serves.
@@ -34,7 +37,9 @@ impl SliceView {
         let labels = slice.metadata.labels.as_ref()?;
         let namespace = slice.metadata.namespace.as_deref()?;
         let service = ServiceName::new(namespace, labels.get(SERVICE_LABEL)?);
+        let ports = slice.ports.iter().flatten().map(|port| port.name.as_deref().unwrap_or_default().into());
         let mut view = Self {
+            ports: ports.collect(),
             name: slice.metadata.name.as_deref()?.into(),
             service,
             family: Family::from_api(&slice.address_type)?,
@@ -113,10 +118,7 @@ impl Endpoints {
         if !self.complete {
             return None;
         }
-        let slices = || {
-            let all = self.slices.get(service).into_iter().flat_map(BTreeMap::values);
-            all.filter(move |slice| slice.family == family)
-        };
+        let slices = || self.of(service, family);
         let ready: BTreeSet<&str> = slices().flat_map(|slice| &slice.ready).map(|node| &**node).collect();
         let serving = slices().flat_map(|slice| &slice.serving).map(|node| &**node);
         let either: BTreeSet<&str> = serving.chain(ready.iter().copied()).collect();
@@ -125,7 +127,30 @@ impl Endpoints {
         }
         Some(Places::Nodes { ready, either })
     }
+
+    /// The nodes of each port that has endpoints with a node.
+    #[must_use]
+    pub fn ports(&self, service: &ServiceName, family: Family) -> BTreeMap<&str, Nodes<'_>> {
+        let mut ports: BTreeMap<&str, Nodes<'_>> = BTreeMap::new();
+        for slice in self.of(service, family).filter(|slice| !slice.ready.is_empty() || !slice.serving.is_empty()) {
+            let nameless = slice.ports.is_empty().then_some("");
+            for port in slice.ports.iter().map(|port| &**port).chain(nameless) {
+                let [ready, either] = ports.entry(port).or_default();
+                ready.extend(slice.ready.iter().map(|node| &**node));
+                either.extend(slice.ready.iter().chain(&slice.serving).map(|node| &**node));
+            }
+        }
+        ports
+    }
+
+    fn of(&self, service: &ServiceName, family: Family) -> impl Iterator<Item = &SliceView> {
+        let all = self.slices.get(service).into_iter().flat_map(BTreeMap::values);
+        all.filter(move |slice| slice.family == family)
+    }
 }
+
+/// The nodes with a ready endpoint, and those with one that is ready or serves.
+pub type Nodes<'a> = [BTreeSet<&'a str>; 2];
 
 /// Where the endpoints of one family of a Service are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +179,7 @@ pub(crate) mod testing {
             name: name.into(),
             service: ServiceName::new("shop", service),
             family: Family::V4,
+            ports: BTreeSet::new(),
             ready: set(ready),
             serving: set(serving),
             nameless: false,
@@ -173,6 +199,7 @@ mod tests {
         let object: EndpointSlice = serde_json::from_value(json!({
             "addressType": "IPv4",
             "metadata": {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"port": 80}, {"port": 443, "name": "https"}],
             "endpoints": [
                 {"addresses": ["10.0.0.1"], "nodeName": "a"},
                 {"addresses": ["10.0.0.2"], "nodeName": "b", "conditions": {"ready": false, "serving": true, "terminating": true}},
@@ -182,7 +209,8 @@ mod tests {
         }))
         .unwrap();
         let view = SliceView::new(&object).unwrap();
-        assert_eq!(view, SliceView { nameless: true, ..slice("web", "web-1", &["a"], &["b"]) });
+        let ports = ["".into(), "https".into()].into();
+        assert_eq!(view, SliceView { nameless: true, ports, ..slice("web", "web-1", &["a"], &["b"]) });
         let of_type = |kind: &str| SliceView::new(&EndpointSlice { address_type: kind.to_owned(), ..object.clone() });
         assert_eq!(of_type("IPv6").map(|view| view.family), Some(Family::V6));
         assert_eq!(of_type("FQDN"), None);
@@ -217,6 +245,22 @@ mod tests {
         let web = ServiceName::new("shop", "web");
         assert_eq!(endpoints.places(&web, Family::V4), Some(nodes(&["a"], &["a"])));
         assert_eq!(endpoints.places(&web, Family::V6), Some(nodes(&["b"], &["b"])));
+    }
+
+    #[test]
+    fn case_94_each_port_has_its_own_nodes() {
+        let mut endpoints = Endpoints::default();
+        endpoints.set_complete();
+        let web = ServiceName::new("shop", "web");
+        endpoints.apply(SliceView { ports: ["http".into()].into(), ..slice("web", "1", &["a"], &[]) });
+        let both = ["http".into(), "https".into()].into();
+        endpoints.apply(SliceView { ports: both, ..slice("web", "2", &["b"], &["c"]) });
+        endpoints.apply(SliceView { ports: ["old".into()].into(), ..slice("web", "3", &[], &[]) });
+        let set = |nodes: &[&'static str]| nodes.iter().copied().collect::<BTreeSet<&str>>();
+        let http = [set(&["a", "b"]), set(&["a", "b", "c"])];
+        let https = [set(&["b"]), set(&["b", "c"])];
+        assert_eq!(endpoints.ports(&web, Family::V4), [("http", http), ("https", https)].into());
+        assert!(endpoints.ports(&web, Family::V6).is_empty());
     }
 
     #[test]

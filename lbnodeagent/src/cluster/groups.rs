@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api_types::{Contender, Group, GroupError, GroupsInForce, Pool, ServiceGroup, Standing, Unreadable, Watched};
+use api_types::{
+    Announce, Contender, Group, GroupError, GroupsInForce, Pool, ServiceGroup, Standing, Unreadable, Watched,
+};
+use ipnetwork::IpNetwork;
 use kube::Resource;
 use thiserror::Error;
 
@@ -73,6 +76,14 @@ impl Groups {
     /// The names of all valid groups.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.valid.keys().map(String::as_str)
+    }
+
+    /// A route for each pool whose addresses nodes announce by routing, with the subnet of the pool.
+    #[must_use]
+    pub fn routed(&self) -> Vec<(IpNetwork, IpNetwork)> {
+        let remote = self.valid.values().map(|valid| &valid.group).filter(|group| group.announce != Announce::Local);
+        let route = |pool: &Pool| Some((IpNetwork::new(pool.range.first(), pool.prefix_len()).ok()?, pool.subnet));
+        remote.flat_map(|group| &group.pools).filter_map(route).collect()
     }
 
     /// The group in force that has the address in a range, and the pool.

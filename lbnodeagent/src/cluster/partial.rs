@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec, ServiceStatus};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -122,6 +122,12 @@ pub struct SliceFields {
     #[serde(default)]
     address_type: String,
     endpoints: Option<Vec<EndpointFields>>,
+    ports: Option<Vec<PortFields>>,
+}
+
+#[derive(Deserialize)]
+struct PortFields {
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,11 +140,13 @@ struct EndpointFields {
 impl ReadInPart for EndpointSlice {
     type Fields = SliceFields;
 
-    fn from_fields(SliceFields { metadata, address_type, endpoints }: SliceFields) -> Self {
+    fn from_fields(SliceFields { metadata, address_type, endpoints, ports }: SliceFields) -> Self {
         let endpoint =
             |EndpointFields { conditions, node_name }| Endpoint { conditions, node_name, ..Endpoint::default() };
         let endpoints = endpoints.into_iter().flatten().map(endpoint).collect();
-        Self { metadata: metadata.into(), address_type, endpoints, ..Self::default() }
+        let port = |PortFields { name }| EndpointPort { name, ..EndpointPort::default() };
+        let ports = ports.map(|ports| ports.into_iter().map(port).collect());
+        Self { metadata: metadata.into(), address_type, endpoints, ports }
     }
 }
 
@@ -196,7 +204,7 @@ mod tests {
                 {"addresses": ["10.0.0.1"], "nodeName": "a", "targetRef": {"kind": "Pod", "name": "web-1"}},
                 {"addresses": ["10.0.0.2"], "nodeName": "b", "conditions": {"ready": false, "serving": true}}
             ],
-            "ports": [{"port": 80}]
+            "ports": [{"port": 80, "name": "http", "protocol": "TCP"}, {"port": 81}]
         });
         let whole: EndpointSlice = serde_json::from_value(object.clone()).unwrap();
         let Partial(partial): Partial<EndpointSlice> = serde_json::from_str(&object.to_string()).unwrap();

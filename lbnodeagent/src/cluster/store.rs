@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use runtime::BootTime;
 
 use self::listing::Listings;
+use crate::cluster::agent_object::AgentObject;
 use crate::cluster::configuration;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::endpoints::Endpoints;
@@ -63,6 +64,8 @@ pub struct Store {
     members_changed: bool,
     watches: BTreeMap<&'static str, bool>,
     agents: BTreeMap<(String, String), LBNodeAgent>,
+    /// What of the LBNodeAgents their status depends on.
+    pub agent_objects: BTreeMap<(String, String), AgentObject>,
     /// The LBNodeAgents that this build cannot read, and why.
     unreadable: BTreeMap<(String, String), Unreadable>,
     /// The version of the marks that the leading allocator writes, once known.
@@ -87,6 +90,7 @@ impl Store {
             members_changed: true,
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
+            agent_objects: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             leader: None,
             dirty: Dirty::default(),

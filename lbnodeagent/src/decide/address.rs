@@ -54,7 +54,8 @@ pub fn decide(context: &Context<'_>, address: IpAddr, users: &[&ServiceView]) ->
     if local {
         decide_local(context, address, users, pool, config.local)
     } else {
-        let found = on_dummy.map(|key| key.prefix_len);
+        let before = context.remote.get(&address).and_then(|placement| placement.aggregate);
+        let found = before.or(on_dummy.map(|key| key.prefix_len));
         let prefix_len = pool.map(Pool::prefix_len).or(found).unwrap_or(Family::of(address).bits());
         (decide_remote(context, address, users, prefix_len, config.remote), Participation::No)
     }
@@ -111,7 +112,7 @@ fn decide_local(
         skip_probe: users.iter().any(|user| user.skip_dad),
         announced_by,
     };
-    let placement = Placement { kind: Kind::Local, key, attributes };
+    let placement = Placement { kind: Kind::Local, key, aggregate: None, attributes };
     let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
     (decision, Participation::Yes(Box::new(Candidacy { want, placement, requests })))
 }
@@ -145,30 +146,32 @@ fn decide_remote(
         let text = format!("{address} needs the dummy interface, which is missing and cannot be created");
         return Decision::new(None, Reason::Refused(text));
     };
-    let key = AddressKey { ip: address, index, prefix_len };
+    // Whatever its prefix length, which may have changed.
+    let is_here = context.observed.of(address).any(|(key, _)| key.index == index);
     match context.exclusion {
         Exclusion::Yes => return Decision::new(None, Reason::Excluded),
-        Exclusion::Unknown if !context.observed.addresses.contains_key(&key) => {
-            return Decision::new(None, Reason::Undecided);
-        }
+        Exclusion::Unknown if !is_here => return Decision::new(None, Reason::Undecided),
         _ => {}
     }
     match TrafficPolicy::of(context.endpoints, address, users, Present { owner: None, members: context.members }) {
-        TrafficPolicy::LocalUnknown if !context.observed.addresses.contains_key(&key) => {
-            return Decision::new(None, Reason::Undecided);
-        }
+        TrafficPolicy::LocalUnknown if !is_here => return Decision::new(None, Reason::Undecided),
         TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => {
             return Decision::new(None, Reason::NoEndpoints);
         }
         _ => {}
     }
-    let placement = Placement { kind: Kind::Remote, key, attributes: remote_attributes(address, attributes) };
-    let overlap = key.network().and_then(|network| context.connected.overlapping(network, index));
+    let bits = Family::of(address).bits();
+    let aggregate = users.iter().any(|user| user.traffic_local).then_some(prefix_len).filter(|length| *length < bits);
+    let announced = AddressKey { ip: address, index, prefix_len };
+    let key = AddressKey { prefix_len: if aggregate.is_some() { bits } else { prefix_len }, ..announced };
+    let attributes = remote_attributes(address, attributes);
+    let placement = Placement { kind: Kind::Remote, key, aggregate, attributes };
+    let overlap = announced.network().and_then(|network| context.connected.overlapping(network, index));
     let Some((network, other)) = overlap else {
         return Decision::new(Some(placement), Reason::Remote);
     };
     let name = context.observed.name_of(other);
-    if prefix_len < Family::of(address).bits() {
+    if prefix_len < bits {
         let text = format!("{address}/{prefix_len} on the dummy interface would overlap network {network} of {name}");
         return Decision::new(None, Reason::Refused(text));
     }

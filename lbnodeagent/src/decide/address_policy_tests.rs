@@ -1,4 +1,4 @@
-//! Addresses of Services with `externalTrafficPolicy: Local`.
+//! What the traffic policy `Local` makes of an address.
 
 use ownership::NodeId;
 
@@ -7,6 +7,35 @@ use crate::cluster::endpoints::testing::slice;
 use crate::decide::traffic_policy::{dark, nameless};
 
 use super::*;
+
+/// Each address under `Local` has its host route; where the endpoints are, decides who has it.
+#[test]
+fn case_83_a_local_address_of_an_aggregate_has_a_host_route() {
+    let mut cluster = Cluster::new(&seed());
+    cluster.endpoints.apply(slice("web", "1", &["me"], &[]));
+    let local = |address: &str| ServiceView { traffic_local: true, ..service(address) };
+    let placement = cluster.decide("10.9.0.7", &[local("10.9.0.7")]).0.placement.unwrap();
+    assert_eq!((placement.key, placement.aggregate), (key(3, "10.9.0.7/32"), Some(16)));
+    let placement = cluster.decide("172.30.200.155", &[local("172.30.200.155")]).0.placement.unwrap();
+    assert_eq!((placement.key, placement.aggregate), (key(3, "172.30.200.155/32"), None));
+    // The group is gone: the address keeps what it has.
+    cluster.remote.insert("10.9.0.7".parse().unwrap(), Placement { aggregate: Some(16), ..placement });
+    cluster.groups = groups(&[]);
+    let kept = ServiceView { traffic_local: true, ..view("web", &["10.9.0.7"], Some("remote")) };
+    let placement = cluster.decide("10.9.0.7", &[kept]).0.placement.unwrap();
+    assert_eq!((placement.key, placement.aggregate), (key(3, "10.9.0.7/32"), Some(16)));
+}
+
+/// An earlier release left the address with the prefix of the aggregate. It stays until the endpoints are known.
+#[test]
+fn case_83_an_upgrade_takes_no_address_off() {
+    let mut cluster = Cluster::new(&seed());
+    let users = [ServiceView { traffic_local: true, ..service("10.9.0.7") }];
+    cluster.endpoints = Endpoints::default();
+    assert_eq!(cluster.line("10.9.0.7", &users), "nothing: undecided");
+    cluster.observed.apply(Change::Address(key(3, "10.9.0.7/16"), ours()));
+    assert_eq!(cluster.line("10.9.0.7", &users), "Remote kube-lb0/32: announcingNonLocal");
+}
 
 #[test]
 fn traffic_policy_local() {

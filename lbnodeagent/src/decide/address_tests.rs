@@ -23,6 +23,9 @@ use crate::model::observed::{Change, Observed};
 use crate::model::ours::Ours;
 use crate::model::testing::{key, node, ours, plain};
 
+#[path = "address_policy_tests.rs"]
+mod traffic_policy;
+
 /// A cluster seen from node `me`, which is in `192.168.50.0/24` and `fd00:50::/64`.
 struct Cluster {
     mode: Mode,
@@ -347,6 +350,3 @@ fn a_node_without_configuration_announces_nothing() {
 fn an_address_without_users_is_not_candidacy() {
     assert_eq!(Cluster::new(&seed()).line("172.30.200.155", &[]), "nothing: notWanted");
 }
-
-#[path = "address_policy_tests.rs"]
-mod traffic_policy_local;

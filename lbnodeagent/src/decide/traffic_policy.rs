@@ -1,7 +1,8 @@
 //! What traffic policies and affinities require of the node that announces an address.
 //!
 //! Endpoints count for the family of the address only. Services that share an address under the policy `Local` are best
-//! served by a node with endpoints of each of them; where there is none, by one with endpoints of as many as possible.
+//! served by a node with endpoints of each of them; where there is none, by one with endpoints of as many as possible. So
+//! are the ports of one Service, whose pods may serve different ones.
 //!
 //! A node counts while it has an endpoint that is ready, or that ends and still serves: connections live as long as their
 //! pod. A new owner is chosen among nodes with ready endpoints first. Agents of an earlier release leave a node when no
@@ -13,12 +14,9 @@ use std::net::IpAddr;
 use api_types::Family;
 use ownership::{NodeId, Qualified};
 
-use crate::cluster::endpoints::{Endpoints, Places};
+use crate::cluster::endpoints::{Endpoints, Nodes, Places};
 use crate::cluster::members::Members;
 use crate::cluster::service::ServiceView;
-
-/// The nodes with a ready endpoint of a Service, and those with one that is ready or serves.
-type Nodes<'a> = [BTreeSet<&'a str>; 2];
 
 /// What the choice depends on besides the endpoints.
 #[derive(Clone, Copy)]
@@ -59,26 +57,29 @@ pub(super) fn qualified(
     }
 }
 
-/// The nodes of each Service with the policy `Local`, without those whose endpoints name no node. Nothing as long as they
-/// are not known.
+/// The nodes of each port of the Services with the policy `Local`, without those whose endpoints name no node. A Service
+/// without endpoints counts as one port. Nothing as long as they are not known.
 fn named<'a>(endpoints: &'a Endpoints, family: Family, users: &[&ServiceView]) -> Option<Vec<Nodes<'a>>> {
-    let places = users.iter().filter(|user| user.traffic_local).map(|user| endpoints.places(&user.name, family));
-    let places: Vec<Places<'a>> = places.collect::<Option<_>>()?;
-    let nodes = places.into_iter().filter_map(|places| match places {
-        Places::Everywhere => None,
-        Places::Nodes { ready, either } => Some([ready, either]),
-    });
-    Some(nodes.collect())
+    let mut named = Vec::new();
+    for user in users.iter().filter(|user| user.traffic_local) {
+        if let Places::Nodes { ready, either } = endpoints.places(&user.name, family)? {
+            // A port without endpoints anywhere says nothing about nodes.
+            let ports = endpoints.ports(&user.name, family);
+            let none = ports.is_empty().then_some([ready, either]);
+            named.extend(ports.into_values().chain(none));
+        }
+    }
+    Some(named)
 }
 
-/// The nodes that serve all Services, ready ones before those whose endpoints end; then those that serve all but one, and
+/// The nodes that serve all ports, ready ones before those whose endpoints end; then those that serve all but one, and
 /// so on. The owner is in the first tier while it serves as many.
-fn tiers(services: &[Nodes<'_>], present: Present<'_>) -> Vec<BTreeSet<NodeId>> {
-    let [ready, either] = [0, 1].map(|which| counts(services.iter().filter_map(|nodes| nodes.get(which))));
+fn tiers(ports: &[Nodes<'_>], present: Present<'_>) -> Vec<BTreeSet<NodeId>> {
+    let [ready, either] = [0, 1].map(|which| counts(ports.iter().filter_map(|nodes| nodes.get(which))));
     let mut tiers: Vec<BTreeSet<NodeId>> = Vec::new();
-    let old_rule = services.iter().any(|[ready, _]| present.is_old_rule(ready));
+    let old_rule = ports.iter().any(|[ready, _]| present.is_old_rule(ready));
     let owner = present.owner.filter(|_| !old_rule);
-    for least in (1..=services.len()).rev() {
+    for least in (1..=ports.len()).rev() {
         let owner = owner.filter(|owner| either.get(owner).is_some_and(|count| *count >= least));
         for counts in [&ready, &either] {
             let mut tier = ids(counts.iter().filter(|(_, count)| **count >= least).map(|(node, _)| *node));
@@ -86,7 +87,7 @@ fn tiers(services: &[Nodes<'_>], present: Present<'_>) -> Vec<BTreeSet<NodeId>> 
                 tier.extend(owner.and_then(NodeId::new));
             }
             // The first two say whether any node serves all, even if they are empty.
-            if least == services.len() || !tier.is_empty() && tiers.last() != Some(&tier) {
+            if least == ports.len() || !tier.is_empty() && !tiers.contains(&tier) {
                 tiers.push(tier);
             }
         }
@@ -114,8 +115,8 @@ fn ids<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<NodeId> {
 pub(super) enum TrafficPolicy<'a> {
     /// No policy is `Local`, or the endpoints name no nodes.
     Cluster,
-    /// Some policies are `Local`: the nodes with endpoints of each of these Services, or of as many as possible if no
-    /// node has endpoints of all.
+    /// Some policies are `Local`: the nodes with endpoints of each port of these Services, or of as many as possible if
+    /// no node has endpoints of all.
     Local(BTreeSet<&'a str>),
     /// Some policies are `Local`, and the endpoints are not known yet.
     LocalUnknown,
@@ -138,6 +139,48 @@ impl<'a> TrafficPolicy<'a> {
     }
 }
 
+/// The nodes that announce a remote address, by the policies `Local` of its Services; none if these do not decide.
+#[must_use]
+pub fn announcers<'a>(
+    endpoints: &'a Endpoints,
+    address: IpAddr,
+    users: &[&ServiceView],
+    members: &Members,
+) -> BTreeSet<&'a str> {
+    match TrafficPolicy::of(endpoints, address, users, Present { owner: None, members }) {
+        TrafficPolicy::Local(nodes) => nodes,
+        TrafficPolicy::Cluster | TrafficPolicy::LocalUnknown => BTreeSet::new(),
+    }
+}
+
+/// A port that gets nothing on nodes that announce the address of its Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DarkPort<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The nodes that have endpoints of the Service and none of the port.
+    pub dark: Vec<&'a str>,
+    /// The nodes with endpoints of the port.
+    pub served: BTreeSet<&'a str>,
+}
+
+/// The ports of a Service with the policy `Local` that get nothing on some of the nodes that announce its address.
+#[must_use]
+pub fn dark_ports<'a>(
+    endpoints: &'a Endpoints,
+    address: IpAddr,
+    user: &ServiceView,
+    announcers: &BTreeSet<&'a str>,
+) -> Vec<DarkPort<'a>> {
+    let ports = endpoints.ports(&user.name, Family::of(address));
+    let any: BTreeSet<&str> = ports.values().flat_map(|[_, either]| either).copied().collect();
+    let dark = |(name, [_, served]): (&'a str, Nodes<'a>)| {
+        let dark: Vec<&str> = announcers.intersection(&any).filter(|node| !served.contains(*node)).copied().collect();
+        (!dark.is_empty()).then_some(DarkPort { name, dark, served })
+    };
+    ports.into_iter().filter(|_| user.traffic_local).filter_map(dark).collect()
+}
+
 /// The Services among `users` with the policy `Local` that get nothing from a node: it has no endpoint of theirs.
 #[must_use]
 pub fn dark<'a>(endpoints: &Endpoints, address: IpAddr, users: &[&'a ServiceView], node: &str) -> Vec<&'a ServiceView> {
@@ -158,10 +201,51 @@ pub fn nameless<'a>(endpoints: &Endpoints, address: IpAddr, users: &[&'a Service
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::endpoints::SliceView;
     use crate::cluster::endpoints::testing::slice;
     use crate::cluster::service::testing::view;
 
     const ADDRESS: &str = "192.0.2.1";
+
+    /// Two `EndpointSlices`, as when the pods of a Service serve different ports.
+    fn endpoints_by_port(of_ports: &[(&[&str], &[&str])]) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        endpoints.set_complete();
+        for (nth, (ports, nodes)) in of_ports.iter().enumerate() {
+            let ports = ports.iter().map(|port| Box::from(*port)).collect();
+            endpoints.apply(SliceView { ports, ..slice("web", &nth.to_string(), nodes, &[]) });
+        }
+        endpoints
+    }
+
+    #[test]
+    fn case_94_nodes_that_serve_all_ports_come_first() {
+        let endpoints = endpoints_by_port(&[(&["http"], &["a", "b"]), (&["https", "http"], &["c"])]);
+        assert_eq!(first_tier(&endpoints, None), ["c"]);
+        assert_eq!(first_tier(&endpoints, Some("a")), ["c"], "the owner hands it over");
+        // No node serves all: any that serves most.
+        let endpoints = endpoints_by_port(&[(&["http"], &["a"]), (&["https", "quic"], &["b"])]);
+        assert_eq!(first_tier(&endpoints, Some("a")), ["b"]);
+        // All pods serve all ports.
+        let endpoints = endpoints_by_port(&[(&["http", "https"], &["a", "b"])]);
+        assert_eq!(first_tier(&endpoints, Some("a")), ["a", "b"]);
+    }
+
+    #[test]
+    fn case_94_routed_addresses_are_where_all_ports_are_served_or_else_most() {
+        let address = ADDRESS.parse().unwrap();
+        let (members, user) = (Members::new("me"), local());
+        let endpoints = endpoints_by_port(&[(&["http"], &["a"]), (&["https", "http"], &["b"])]);
+        assert_eq!(announcers(&endpoints, address, &[&user], &members), ["b"].into());
+        let endpoints = endpoints_by_port(&[(&["http"], &["a"]), (&["https"], &["b"])]);
+        let both = announcers(&endpoints, address, &[&user], &members);
+        assert_eq!(both, ["a", "b"].into());
+        let dark = dark_ports(&endpoints, address, &user, &both);
+        let http = DarkPort { name: "http", dark: vec!["b"], served: ["a"].into() };
+        let https = DarkPort { name: "https", dark: vec!["a"], served: ["b"].into() };
+        assert_eq!(dark, [http, https]);
+        assert!(dark_ports(&endpoints, address, &view("web", &[ADDRESS], None), &both).is_empty(), "not Local");
+    }
 
     fn endpoints(ready: &[&str], serving: &[&str]) -> Endpoints {
         let mut endpoints = Endpoints::default();

@@ -8,6 +8,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`requests`] | dumps, operations, the dummy interface |
+//! | `source` | which source address the kernel gives to packets |
 //! | [`monitor`] | notifications |
 //! | [`error`] | why a request failed |
 //! | `encode` | operations to messages |
@@ -24,3 +25,4 @@ pub mod monitor;
 pub mod requests;
 mod routes;
 mod socket;
+mod source;

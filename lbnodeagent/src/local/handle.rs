@@ -253,7 +253,7 @@ mod tests {
             skip_probe: false,
             announced_by: None,
         };
-        let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
+        let placement = Placement { kind: Kind::Local, key, aggregate: None, attributes: AddressAttributes::LOCAL };
         Candidacy { want, placement, requests: requests.iter().copied().collect() }
     }
 

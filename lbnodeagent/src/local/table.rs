@@ -37,7 +37,7 @@ use crate::model::operation::Operation;
 use crate::model::ours::Ours;
 use crate::model::placement::Placement;
 use crate::model::writer::Writer;
-use crate::plan::operations::Plan;
+use crate::plan::operations::{NO_ANCHORS, Plan};
 use crate::plan::repair_limit::RepairLimit;
 use crate::report::metrics::Metrics;
 
@@ -208,6 +208,7 @@ impl Table {
     fn plan(&self) -> Plan<'_> {
         Plan {
             desired: &self.held,
+            anchors: &NO_ANCHORS,
             observed: self.observed(),
             ours: self.ours(),
             remote_links: &self.remote_links,

@@ -89,7 +89,7 @@ mod tests {
             skip_probe: false,
             announced_by: None,
         };
-        let placement = Placement { kind: Kind::Local, key, attributes: AddressAttributes::LOCAL };
+        let placement = Placement { kind: Kind::Local, key, aggregate: None, attributes: AddressAttributes::LOCAL };
         let candidacies = [(key.ip, Candidacy { want, placement, requests: BTreeSet::new() })].into();
         let recorded = BTreeSet::new();
         let ours = |marks| Ours::new(&recorded, marks).or_candidate(&candidacies);

@@ -19,8 +19,10 @@ use crate::model::writer::Writer;
 /// What a plan is made from.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// Where addresses should be.
+    /// Where addresses should be. One with an aggregate beside it has two places.
     pub desired: &'a BTreeMap<IpAddr, Placement>,
+    /// Where addresses that are no Service's should be: the anchors of aggregates.
+    pub anchors: &'a BTreeMap<IpAddr, Placement>,
     /// The kernel's state as last heard.
     pub observed: &'a Observed,
     /// Which addresses in the kernel are ours.
@@ -50,20 +52,26 @@ impl Plan<'_> {
             addresses.extend(self.desired.values().map(|desired| desired.key).filter(there).map(|key| key.ip));
         }
         for ip in addresses {
-            let desired = self.desired.get(&ip);
-            if let Some(placement) = desired {
-                self.put(placement, &usurped, &mut puts, &mut deletes);
+            for placement in self.wanted(ip) {
+                self.put(&placement, &usurped, &mut puts, &mut deletes);
             }
-            if desired.is_none() && !self.sweep {
+            if self.wanted(ip).next().is_none() && !self.sweep {
                 continue;
             }
             let superfluous = self.observed.of(ip).filter(|(key, found)| {
-                let elsewhere = |placement: &Placement| placement.key != **key && !self.waits(key, placement);
-                desired.is_none_or(elsewhere) && self.is_ours(key, found)
+                let elsewhere = |placement: Placement| placement.key != **key && !self.waits(key, &placement);
+                self.wanted(ip).all(elsewhere) && self.is_ours(key, found)
             });
             deletes.extend(superfluous.map(|(key, _)| *key));
         }
         self.ordered(puts, deletes)
+    }
+
+    /// Where an address should be.
+    pub(super) fn wanted(&self, ip: IpAddr) -> impl Iterator<Item = Placement> {
+        let desired = self.desired.get(&ip).copied();
+        let beside = desired.and_then(|placement| placement.aggregate_beside());
+        [desired, beside, self.anchors.get(&ip).copied()].into_iter().flatten()
     }
 
     /// All addresses of ours in the kernel, whether they are desired or not.
@@ -189,6 +197,9 @@ impl Plan<'_> {
     }
 }
 
+/// For a writer that has no aggregates.
+pub static NO_ANCHORS: BTreeMap<IpAddr, Placement> = BTreeMap::new();
+
 /// The interface and network that an IPv4 address shares with others. A host route shares its network with none.
 pub(super) fn network(key: &AddressKey) -> Option<(u32, IpNetwork)> {
     (key.ip.is_ipv4() && key.prefix_len < 32).then(|| key.network().map(|network| (key.index, network)))?
@@ -197,3 +208,7 @@ pub(super) fn network(key: &AddressKey) -> Option<(u32, IpNetwork)> {
 #[cfg(test)]
 #[path = "operations_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "operations_properties.rs"]
+mod properties;

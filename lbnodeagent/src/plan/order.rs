@@ -40,8 +40,8 @@ impl Plan<'_> {
         }
         for key in restored.iter().filter(|key| !put_again.contains(key)) {
             if let Some(found) = self.observed.addresses.get(key) {
-                let desired = self.desired.get(&key.ip).filter(|placement| placement.key == *key);
-                let entry = desired.map_or_else(|| Entry::found(*key, found, self.now), Entry::ours);
+                let wanted = self.wanted(key.ip).find(|placement| placement.key == *key);
+                let entry = wanted.map_or_else(|| Entry::found(*key, found, self.now), |wanted| Entry::ours(&wanted));
                 operations.push(Operation::Put(entry, Purpose::Restore));
             }
         }

@@ -14,13 +14,14 @@ use crate::model::placement::Placement;
 use crate::plan::record::Record;
 use crate::plan::repair_limit::RepairLimit;
 use crate::plan::retries::Retries;
+use crate::remote::aggregates::Aggregates;
 use crate::report::metrics::Metrics;
 
 /// The remote addresses of this node.
 #[derive(Debug, Default)]
 pub struct Remote {
-    /// Where they should be.
-    pub desired: BTreeMap<IpAddr, Placement>,
+    desired: BTreeMap<IpAddr, Placement>,
+    aggregates: Aggregates,
     /// Those whose operation failed.
     pub retries: Retries,
     /// Those that somebody keeps removing.
@@ -39,11 +40,50 @@ pub struct Written {
 }
 
 impl Remote {
+    /// Where the addresses of Services should be.
+    #[must_use]
+    pub const fn desired(&self) -> &BTreeMap<IpAddr, Placement> {
+        &self.desired
+    }
+
+    /// Where the anchors of aggregates should be.
+    #[must_use]
+    pub const fn anchors(&self) -> &BTreeMap<IpAddr, Placement> {
+        self.aggregates.anchors()
+    }
+
+    /// Every place where the kernel should have an address.
+    pub fn wanted(&self) -> impl Iterator<Item = Placement> {
+        let desired = self.desired.values();
+        desired
+            .flat_map(|placement| [Some(*placement), placement.aggregate_beside()])
+            .flatten()
+            .chain(self.anchors().values().copied())
+    }
+
+    /// Sets where the address of a Service should be; returns the anchors of aggregates that change with it.
+    pub fn set(&mut self, ip: IpAddr, placement: Option<Placement>) -> BTreeSet<IpAddr> {
+        let before = match placement {
+            Some(placement) => self.desired.insert(ip, placement),
+            None => self.desired.remove(&ip),
+        };
+        if before == placement {
+            return BTreeSet::new();
+        }
+        self.aggregates.update(ip, before.as_ref(), &self.desired)
+    }
+
+    /// No address should be here any more.
+    pub fn clear(&mut self) {
+        self.desired.clear();
+        self.aggregates = Aggregates::default();
+    }
+
     /// Leaves out the desired addresses that have been repaired too often; they are tried again later.
     #[must_use]
     pub fn without_limited(&mut self, mut addresses: BTreeSet<IpAddr>, now: BootTime) -> BTreeSet<IpAddr> {
         addresses.retain(|ip| match self.repair_limit.until(*ip, now) {
-            Some(at) if self.desired.contains_key(ip) => {
+            Some(at) if self.desired.contains_key(ip) || self.anchors().contains_key(ip) => {
                 self.retries.postpone(*ip, at);
                 false
             }

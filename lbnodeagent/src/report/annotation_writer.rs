@@ -22,8 +22,8 @@ use super::reporter::Reporter;
 use crate::cluster::service::{ServiceName, ServiceView};
 use crate::cluster::services::Services;
 
-/// How long one write may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long one write may take: longer than an admission webhook, which has 10 s by default.
+const DEADLINE: Duration = Duration::from_secs(12);
 
 /// Writes the announcing annotations, one Service at a time.
 pub struct AnnotationWriter {

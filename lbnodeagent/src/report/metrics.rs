@@ -26,6 +26,8 @@ pub struct Metrics {
     pub renewals: IntCounter,
     /// Renewals that failed.
     pub renewal_failures: IntCounter,
+    /// When it was last renewed, in seconds since 1970.
+    pub renewed: IntGauge,
     /// Live members.
     pub members: IntGauge,
     /// Distinct subnets of the live members.
@@ -90,6 +92,10 @@ impl Metrics {
             renewal_failures: count(
                 "purelb_election_lease_renewal_failures_total",
                 "Renewals of the own Lease that failed",
+            )?,
+            renewed: level(
+                "purelb_election_lease_renewed_timestamp_seconds",
+                "When the own Lease was last renewed, in seconds since 1970; 0 before the first time",
             )?,
             members: level("purelb_election_member_count", "Live members")?,
             subnets: level("purelb_election_subnet_count", "Distinct subnets of the live members")?,

@@ -2,8 +2,10 @@
 //! once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use api_types::Family;
 use runtime::BootTime;
 
 /// How often it is reported that a node answers ARP for addresses that it does not own.
@@ -15,6 +17,8 @@ pub struct NodeProblems {
     selection: BTreeSet<String>,
     no_ipv6: BTreeSet<u32>,
     unwritable: bool,
+    /// The addresses of ours that the kernel gives to the node's own packets.
+    sources: BTreeMap<Family, IpAddr>,
     /// Nodes that answer ARP for addresses that they do not own, and whether they have these as routes.
     strict_arp: BTreeMap<(String, bool), BootTime>,
 }
@@ -31,6 +35,16 @@ impl NodeProblems {
     /// Whether the state files could not be written; returns whether that is new.
     pub const fn note_unwritable(&mut self, unwritable: bool) -> bool {
         !std::mem::replace(&mut self.unwritable, unwritable) && unwritable
+    }
+
+    /// The address of ours that the kernel gives to the node's own packets of a family; returns whether there is one and it
+    /// is new.
+    pub fn note_source(&mut self, family: Family, source: Option<IpAddr>) -> bool {
+        let before = match source {
+            Some(source) => self.sources.insert(family, source),
+            None => self.sources.remove(&family),
+        };
+        source.is_some() && before != source
     }
 
     /// The node answered ARP for an address that it does not own; returns whether that is to be reported. It does so for

@@ -316,7 +316,8 @@ fn a_removal_whose_notification_is_lost_is_repaired() {
         let index = kernel.dump().unwrap().index_of("busy").unwrap();
         let key =
             |n: u32| AddressKey { ip: std::net::Ipv4Addr::from_bits(0x0a40_0000 + n).into(), index, prefix_len: 32 };
-        let put = |n| Placement { kind: Kind::Remote, key: key(n), attributes: AddressAttributes::REMOTE };
+        let put =
+            |n| Placement { kind: Kind::Remote, key: key(n), aggregate: None, attributes: AddressAttributes::REMOTE };
         let puts: Vec<Operation> =
             (0..5_000).map(|n| Operation::Put(Entry { mark: None, ..Entry::ours(&put(n)) }, Purpose::Add)).collect();
         let deletes: Vec<Operation> = (0..5_000).map(|n| Operation::Delete(key(n))).collect();

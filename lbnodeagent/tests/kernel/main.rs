@@ -20,7 +20,9 @@
 //! | `restarts` | start, stop and outages |
 //! | `routing` | BIRD beside the agent |
 //! | `scale` | many addresses |
+//! | `sources` | which source the kernel gives to the node's own packets |
 //! | `stacked_interfaces` | VRFs, bonds and VLANs |
+//! | `traffic_policy` | what the agent reports about the traffic policy `Local` |
 //! | `node`, `objects`, `interfaces`, `support`, `uml`, `wire` | helpers |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -46,7 +48,9 @@ mod rights;
 mod routes;
 mod routing;
 mod scale;
+mod sources;
 mod stacked_interfaces;
 mod support;
+mod traffic_policy;
 mod uml;
 mod wire;

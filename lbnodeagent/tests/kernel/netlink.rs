@@ -12,7 +12,7 @@ use lbnodeagent::model::operation::{Entry, Operation, Purpose};
 use lbnodeagent::model::ours::Ours;
 use lbnodeagent::model::placement::{Kind, Placement};
 use lbnodeagent::model::writer::Writer;
-use lbnodeagent::plan::operations::Plan;
+use lbnodeagent::plan::operations::{NO_ANCHORS, Plan};
 use nix::errno::Errno;
 use runtime::BootTime;
 
@@ -24,7 +24,7 @@ fn key(index: u32, cidr: &str) -> AddressKey {
 }
 
 fn placement(index: u32, cidr: &str, attributes: AddressAttributes) -> Placement {
-    Placement { kind: Kind::Remote, key: key(index, cidr), attributes }
+    Placement { kind: Kind::Remote, key: key(index, cidr), aggregate: None, attributes }
 }
 
 fn put(index: u32, cidr: &str, attributes: AddressAttributes) -> Operation {
@@ -157,6 +157,7 @@ fn apply_plan(kernel: &mut Kernel, index: u32, cidr: &[&str]) -> usize {
     let observed = kernel.dump().unwrap();
     let none = BTreeSet::new();
     let plan = Plan {
+        anchors: &NO_ANCHORS,
         desired: &desired,
         observed: &observed,
         ours: Ours::new(&none, true),

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::node::works;
 use crate::support::{eventually, in_namespace, ip, ip_batch};
 
-/// Two interfaces with neighbours, about which there is nothing more to say.
-async fn two_nics() {
+/// Two interfaces with neighbours, about which there is nothing more to say, and what the kernel has then.
+async fn two_nics() -> (Monitor, Kernel, Observed) {
     std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
     ip_batch(
         "link add eth0 type veth peer name far0\n\
@@ -25,6 +25,10 @@ async fn two_nics() {
     );
     eventually("links", || works("eth0") && works("eth1")).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
+    let (mut monitor, mut kernel) = (Monitor::open().unwrap(), Kernel::open().unwrap());
+    let observed = kernel.dump().unwrap();
+    heard(&mut monitor).await;
+    (monitor, kernel, observed)
 }
 
 /// What comes until nothing comes for a moment.
@@ -55,11 +59,7 @@ fn default_interfaces(observed: &Observed) -> BTreeSet<&str> {
 #[test]
 fn on_link_routes_are_noticed_and_others_wake_nobody() {
     in_namespace(|| async {
-        two_nics().await;
-        let mut monitor = Monitor::open().unwrap();
-        let mut kernel = Kernel::open().unwrap();
-        let mut observed = kernel.dump().unwrap();
-        heard(&mut monitor).await;
+        let (mut monitor, mut kernel, mut observed) = two_nics().await;
         ip_batch(
             "route add 10.0.0.7/32 dev eth1\n\
              route add 10.1.0.0/16 via 192.0.2.254\n\
@@ -93,11 +93,7 @@ fn on_link_routes_are_noticed_and_others_wake_nobody() {
 #[test]
 fn every_next_hop_of_a_default_route_is_noticed() {
     in_namespace(|| async {
-        two_nics().await;
-        let mut monitor = Monitor::open().unwrap();
-        let mut kernel = Kernel::open().unwrap();
-        let mut observed = kernel.dump().unwrap();
-        heard(&mut monitor).await;
+        let (mut monitor, mut kernel, mut observed) = two_nics().await;
         let both: BTreeSet<&str> = ["eth0", "eth1"].into();
         for (family, hops) in [("", ["192.0.2.254", "198.51.100.254"]), ("-6", ["2001:db8::2", "2001:db8:1::2"])] {
             let [one, other] = hops;

@@ -4,9 +4,18 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use api_types::AddressAttributes;
+use kube::runtime::watcher::Event;
+use lbnodeagent::cluster::input::Input;
+use lbnodeagent::kernel::netlink::requests::Kernel;
+use lbnodeagent::model::address::AddressKey;
+use lbnodeagent::model::operation::{Entry, Operation, Purpose};
+use lbnodeagent::model::placement::{Kind, Placement};
+use serde_json::Value;
+
 use crate::node::{Node, interfaces};
-use crate::objects::{service, service_group};
-use crate::support::{cidrs, eventually, in_namespace};
+use crate::objects::{endpoints_of, service, service_group, slice};
+use crate::support::{cidrs, eventually, in_namespace, ip};
 
 /// A BIRD of one family that imports the networks connected to `kube-lb0`. It learns of changes from notifications
 /// only, because it scans once in ten minutes.
@@ -134,6 +143,90 @@ fn bird_keeps_the_route_of_an_aggregated_prefix() {
     in_namespace(|| async {
         interfaces();
         check_aggregated_route("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2", "10.9.0.3"], "10.9.7.7").await;
+    });
+}
+
+/// Puts addresses onto `kube-lb0` as a release without host routes did.
+fn put_by_earlier_release(addresses: &[&str], prefix_len: u8) {
+    let mut kernel = Kernel::open().unwrap();
+    let index = kernel.dump().unwrap().index_of("kube-lb0").unwrap();
+    let put = |address: &&str| {
+        let key = AddressKey { ip: address.parse().unwrap(), index, prefix_len };
+        let attributes = AddressAttributes::REMOTE;
+        let placement = Placement { kind: Kind::Remote, key, aggregate: None, attributes };
+        Operation::Put(Entry::ours(&placement), Purpose::Add)
+    };
+    let results = kernel.apply(&addresses.iter().map(put).collect::<Vec<_>>()).unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// Two Services under the policy `Local` in a group with an aggregate: routers get the aggregate and a host route for each.
+/// An agent of a release without host routes has left them with the prefix of the aggregate.
+async fn check_host_routes(program: &str, subnet: &str, addresses: [&str; 2], anchor: Option<&str>) {
+    let bird = Bird::start(program).await;
+    let (bits, length) = (if anchor.is_some() { 128 } else { 32 }, subnet.split('/').nth(1).unwrap());
+    ip("link set kube-lb0 up");
+    put_by_earlier_release(&addresses, length.parse().unwrap());
+    eventually("BIRD has the aggregate", || bird.routes() == [subnet]).await;
+    let group = service_group("wide", "remote", &format!("{}-{}", addresses[0], addresses[1]), subnet, "default");
+    let services = addresses.map(|address| {
+        let mut service = service(&format!("s{}", address.replace([':', '.'], "-")), &[address]);
+        service["spec"]["externalTrafficPolicy"] = "Local".into();
+        service
+    });
+    let name = |service: &Value| service["metadata"]["name"].as_str().unwrap().to_owned();
+    let node = Node::start().await;
+    node.deliver_lists(&[group], &services).await;
+    let expected = |hosts: &[&str]| {
+        let mut all: Vec<String> = hosts.iter().map(|host| format!("{host}/{bits}")).collect();
+        all.extend((!hosts.is_empty()).then(|| subnet.to_owned()));
+        all.sort_unstable();
+        all
+    };
+    // Already while the endpoints are not known.
+    eventually("BIRD has the host routes", || bird.routes() == expected(&addresses)).await;
+    for service in &services {
+        for address_type in ["IPv4", "IPv6"] {
+            let endpoints = slice(&endpoints_of(&name(service), address_type, &["n1"]));
+            node.send(Input::Slice(Event::InitApply(endpoints))).await;
+        }
+    }
+    node.send(Input::Slice(Event::InitDone)).await;
+    node.wait_until_idle().await;
+    assert_eq!(bird.routes(), expected(&addresses), "{}", bird.log());
+    assert!(anchor.is_some() || !bird.log().contains("removed"), "no IPv4 address was taken off: {}", bird.log());
+    // Whoever removes the aggregate alone does not get far.
+    let aggregate = anchor.unwrap_or(addresses[0]);
+    ip(&format!("address del {aggregate}/{length} dev kube-lb0"));
+    eventually("repaired", || {
+        cidrs("kube-lb0").contains(&format!("{aggregate}/{length}")) && bird.routes() == expected(&addresses)
+    })
+    .await;
+    // The endpoints of one Service move away.
+    for address_type in ["IPv4", "IPv6"] {
+        node.apply_object(&endpoints_of(&name(&services[0]), address_type, &["n2"])).await;
+    }
+    eventually("one host route goes", || bird.routes() == expected(&addresses[1..])).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bird.routes(), expected(&addresses[1..]), "{}", bird.log());
+    node.delete(&services[1]).await;
+    eventually("nothing is left", || bird.routes().is_empty() && cidrs("kube-lb0").is_empty()).await;
+}
+
+#[test]
+fn case_83_bird_has_host_routes_beside_the_aggregate() {
+    in_namespace(|| async {
+        interfaces();
+        check_host_routes("bird", "10.9.0.0/16", ["10.9.0.1", "10.9.0.2"], None).await;
+    });
+}
+
+#[test]
+fn case_83_bird6_has_host_routes_beside_the_aggregate() {
+    in_namespace(|| async {
+        interfaces();
+        let addresses = ["2001:db8:9::1", "2001:db8:9::2"];
+        check_host_routes("bird6", "2001:db8:9::/64", addresses, Some("2001:db8:9::")).await;
     });
 }
 

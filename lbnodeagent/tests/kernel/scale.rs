@@ -65,7 +65,7 @@ fn lost_notifications_are_noticed() {
             prefix_len: 32,
         });
         let puts: Vec<Operation> = keys
-            .map(|key| Placement { kind: Kind::Remote, key, attributes: AddressAttributes::REMOTE })
+            .map(|key| Placement { kind: Kind::Remote, key, aggregate: None, attributes: AddressAttributes::REMOTE })
             .map(|placement| Operation::Put(Entry::ours(&placement), Purpose::Add))
             .collect();
         let deletes: Vec<Operation> = puts.iter().map(|put| Operation::Delete(*put.key())).collect();

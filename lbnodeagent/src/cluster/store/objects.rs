@@ -7,6 +7,7 @@ use kube::runtime::watcher::Event;
 use runtime::BootTime;
 
 use super::Store;
+use crate::cluster::agent_object::AgentObject;
 use crate::cluster::endpoints::SliceView;
 use crate::cluster::lease::LeaseView;
 use crate::cluster::node::NodeView;
@@ -97,7 +98,9 @@ impl Store {
     /// Takes an LBNodeAgent over. Of one that this build cannot read, the last readable form stays.
     fn apply_agent(&mut self, watched: &Watched<LBNodeAgent>) {
         let key = watched.id();
-        match watched.spec() {
+        let spec = watched.spec();
+        self.agent_objects.insert(key.clone(), AgentObject::new(watched, spec.as_ref()));
+        match spec {
             Ok(spec) => {
                 let known = self.agents.get(&key).is_some_and(|known| known.spec == spec);
                 self.dirty.config |= self.unreadable.remove(&key).is_some() || !known;
@@ -115,6 +118,7 @@ impl Store {
     fn remove_agent(&mut self, key: &(String, String)) {
         self.agents.remove(key);
         self.unreadable.remove(key);
+        self.agent_objects.remove(key);
         self.dirty.config = true;
     }
 

@@ -184,6 +184,21 @@ impl Kernel {
         }
     }
 
+    /// Sends a request that has one answer, and waits for that.
+    pub(super) fn ask(
+        &mut self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<NetlinkPayload<RouteNetlinkMessage>, KernelError> {
+        let sequence = self.send(vec![(request, flags)])?;
+        loop {
+            let mut messages = self.socket.receive()?.into_iter();
+            if let Some(answer) = messages.find(|message| message.header.sequence_number == sequence) {
+                return Ok(answer.payload);
+            }
+        }
+    }
+
     /// Sends requests and waits for the acknowledgement of each. 0 (`UnknownErrno`) means success.
     fn transact(&mut self, requests: Vec<(RouteNetlinkMessage, u16)>) -> Result<Vec<Errno>, KernelError> {
         let count = requests.len();

@@ -9,6 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use runtime::log::ErrorChain;
+use runtime::server::Readiness;
 use runtime::write::{Next, WriteError, within};
 use runtime::{BootTime, Task};
 use serde_json::Value;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use super::body::body;
 use super::content::{Content, FIELD_MANAGER, Identity};
 use super::entries::{Entries, first_turn};
+use super::health::Health;
 use super::schedule::{self, Schedule};
 use crate::report::metrics::Metrics;
 
@@ -24,18 +26,18 @@ use crate::report::metrics::Metrics;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Renews the Lease regularly, and at once when its content changes or when `gone` reports that somebody deleted
-/// it.
+/// it. While that fails for so long that the others do not know this agent any more, it is not ready.
 pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
     entries: watch::Receiver<Entries>,
     gone: Arc<Notify>,
-    metrics: Metrics,
+    outside: (Metrics, Readiness),
 ) -> Task {
     let turn = first_turn(&identity.node);
     let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-    Task::spawn(renewer.run(Schedule::new(content, entries, turn, gone), metrics))
+    Task::spawn(renewer.run(Schedule::new(content, entries, turn, gone), outside))
 }
 
 struct Renewer {
@@ -44,22 +46,29 @@ struct Renewer {
 }
 
 impl Renewer {
-    async fn run(self, mut schedule: Schedule, metrics: Metrics) {
-        // Until when the Lease is valid.
-        let mut valid = BootTime::now();
+    async fn run(self, mut schedule: Schedule, (metrics, readiness): (Metrics, Readiness)) {
+        let mut health = Health::new(BootTime::now());
         while let Some((content, report)) = schedule.next().await {
             let sent = BootTime::now();
             let result = metrics.writes.count("lease", self.renew(&content, &report).await);
             if let Err(error) = &result {
                 metrics.renewal_failures.inc();
-                if schedule.failures() == 0 {
-                    tracing::warn!(op = "lease", error = %ErrorChain(error), "cannot renew the Lease, trying again");
+                let consequences = health.failed(BootTime::now(), error, &ErrorChain(error).to_string());
+                if let Some(text) = consequences.log {
+                    tracing::warn!(op = "lease", "{text}");
+                }
+                if let Some(text) = consequences.unready {
+                    readiness.unready(text);
                 }
             } else {
                 metrics.renewals.inc();
-                valid = sent + schedule::duration(content.gossip_silent);
+                metrics.renewed.set(Timestamp::now().as_second());
+                if health.succeeded(sent, schedule::duration(content.gossip_silent)) {
+                    tracing::info!(op = "lease", "the Lease is renewed again");
+                    readiness.ready();
+                }
             }
-            metrics.client.lease_healthy.set(i64::from(BootTime::now() < valid));
+            metrics.client.lease_healthy.set(i64::from(health.is_valid(BootTime::now())));
             schedule.written(result.is_ok(), content.gossip_silent);
         }
     }

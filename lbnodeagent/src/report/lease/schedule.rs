@@ -112,11 +112,6 @@ impl Schedule {
         }
     }
 
-    /// How many attempts have failed since the last success.
-    pub(super) const fn failures(&self) -> u32 {
-        self.backoff.failures()
-    }
-
     /// The outcome of the last attempt.
     pub(super) fn written(&mut self, succeeded: bool, gossip_silent: bool) {
         let pause = if succeeded {
