@@ -8,8 +8,10 @@
 //! | `unannounced` | addresses that nobody can announce |
 //! | `endpoints` | endpoints that are odd, and shared addresses |
 //! | `classes` | whose a Service is, and objects of a later release |
+//! | `announced` | two Services that such things happen to |
 //! | `careful` | being careful never takes an address away that works |
 
+pub(crate) mod announced;
 mod careful;
 mod classes;
 mod endpoints;
