@@ -8,6 +8,8 @@
 //! | `unannounced` | addresses that nobody can announce |
 //! | `endpoints` | endpoints that are odd, and shared addresses |
 //! | `classes` | whose a Service is, and objects of a later release |
+//! | `groups` | groups that overlap |
+//! | `stripped` | annotations that an operator deletes for ever |
 //! | `announced` | two Services that such things happen to |
 //! | `careful` | being careful never takes an address away that works |
 
@@ -15,7 +17,9 @@ pub(crate) mod announced;
 mod careful;
 mod classes;
 mod endpoints;
+mod groups;
 mod networks;
 mod node_addresses;
 mod status;
+mod stripped;
 mod unannounced;
