@@ -14,6 +14,7 @@
 //! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
 //! | `failover` | local addresses while something fails |
 //! | `field` | what happened to users of such software, each with its right answer |
+//! | `bad_habits` | programs that share the cluster and do not behave |
 //! | `outage`, `restart`, `repair` | an API server out of reach, restarts, addresses removed by hand |
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod bad_habits;
 mod bad_input;
 mod bfd;
 mod configuration;
