@@ -10,6 +10,7 @@
 //! | `classes` | whose a Service is, and objects of a later release |
 //! | `groups` | groups that overlap |
 //! | `stripped` | annotations that an operator deletes for ever |
+//! | `host_addresses` | nodes whose own addresses have the full prefix length |
 //! | `announced` | two Services that such things happen to |
 //! | `careful` | being careful never takes an address away that works |
 
@@ -18,6 +19,7 @@ mod careful;
 mod classes;
 mod endpoints;
 mod groups;
+mod host_addresses;
 mod networks;
 mod node_addresses;
 mod status;
