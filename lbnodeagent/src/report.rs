@@ -11,11 +11,13 @@
 //! | [`node_problems`] | what is wrong with interfaces, each cause once |
 //! | [`state`] | the page `/state` |
 //! | [`annotation`] | the text of the annotations that say who announces an address |
+//! | [`annotation_budget`] | how often a node writes them |
 //! | [`annotation_queue`] | which Services' annotations are to be written, and when |
 //! | [`annotation_writer`] | writing them |
 //! | [`lease`] | this node's Lease |
 
 pub mod annotation;
+pub mod annotation_budget;
 pub mod annotation_queue;
 pub mod annotation_writer;
 pub mod facts;
