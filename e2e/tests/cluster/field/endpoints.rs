@@ -5,10 +5,11 @@ use std::{iter, net::IpAddr};
 use e2e::{
     Cluster, Family, Node,
     testing::{
-        Applied, ROUTED_GROUPS, Watched, delete_events, endpoint_slice, installed, service_object,
+        Applied, ROUTED_GROUPS, Watched, delete_events, endpoint_slice, group_object, installed, service_object,
         wait_for_event_among, wait_for_next_hops,
     },
 };
+use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 
 use crate::failover::local_service::pair;
@@ -128,4 +129,38 @@ async fn case_11_who_serves_most_of_the_sharers_answers_when_the_owner_dies() {
     .await;
     all.rejoin().unwrap();
     watched.answered_by(|[mac]| mac == all.mac()).await;
+}
+
+/// A group of routed addresses that the router learns as one prefix.
+const AGGREGATE: &str = "172.30.200.32/28";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_83_each_address_under_the_policy_local_has_its_host_route_beside_the_aggregate() {
+    let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let mut group = group_object("aggregated", "remote", &[(AGGREGATE, "172.30.200.0/24")]);
+    group["spec"]["remote"]["v4pools"][0]["aggregation"] = json!("/28");
+    let _group = Applied::yaml(&cluster, &group.to_string());
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let [one, two, third] = nodes.as_slice() else { panic!("three nodes") };
+    let policy = json!({"externalTrafficPolicy": LOCAL});
+    let annotations = [("service-group", "aggregated")];
+    let mut applied = Vec::new();
+    let mut given = Vec::new();
+    for (name, node) in [("aggregated-one", one), ("aggregated-two", two)] {
+        applied.push(Applied::yaml(&cluster, &endpoint_slice(name, Family::V4, &[Some(node)]).to_string()));
+        let (service, addresses) = with_addresses(&cluster, name, &annotations, &policy).await;
+        applied.push(service);
+        given.extend(addresses);
+    }
+    wait_for_next_hops(&cluster, given[0], [one]).await;
+    wait_for_next_hops(&cluster, given[1], [two]).await;
+    let aggregate: IpNetwork = AGGREGATE.parse().unwrap();
+    let hops = cluster.router().route(aggregate).unwrap().map(|route| route.next_hops).unwrap_or_default();
+    assert_eq!(hops, [one, two].map(|node| node.id().address(Family::V4)).into());
+
+    // It goes where the endpoint goes.
+    cluster.apply(&endpoint_slice("aggregated-one", Family::V4, &[Some(third)]).to_string()).unwrap();
+    wait_for_next_hops(&cluster, given[0], [third]).await;
+    wait_for_next_hops(&cluster, given[1], [two]).await;
 }
