@@ -10,6 +10,7 @@
 //! | `classes` | whose a Service is, and objects of a later release |
 //! | `groups` | groups that overlap |
 //! | `stripped` | annotations that an operator deletes for ever |
+//! | `webhooks` | admission webhooks that say nothing |
 //! | `host_addresses` | nodes whose own addresses have the full prefix length |
 //! | `announced` | two Services that such things happen to |
 //! | `careful` | being careful never takes an address away that works |
@@ -25,3 +26,4 @@ mod node_addresses;
 mod status;
 mod stripped;
 mod unannounced;
+mod webhooks;
