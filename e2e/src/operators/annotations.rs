@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::operators::operator::{Operator, Targets};
 
-/// The annotation that it writes itself. By what it deletes alone nobody could tell who it is: managed fields name those
-/// who have set a field.
+/// The annotation that it writes itself. By what it deletes alone nobody could tell who it is: managed fields name
+/// those who have set a field.
 const OWN: &str = "example.com/seen";
 
 impl Operator {

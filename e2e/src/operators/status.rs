@@ -1,5 +1,5 @@
-//! An operator that copies the status of one Service to another, as a syncer between clusters does that has mixed up its
-//! keys.
+//! An operator that copies the status of one Service to another, as a syncer between clusters does that has mixed up
+//! its keys.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;

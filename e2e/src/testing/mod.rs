@@ -4,8 +4,8 @@
 //! - [`installed`]: the same with the load balancer in it; [`WithoutAgents`],
 //!   [`WithoutAllocator`]: without one of its programs for a while; [`restart_agents`]: new agents on all nodes;
 //!   [`change_leader`]: another allocator leads.
-//! - [`Applied`], [`object`], [`group_object`], [`host_routes_object`], [`endpoint_slice`], [`node_agent_yaml`]: objects; [`overwrite_status`],
-//!   [`delete_events`]: changes to them.
+//! - [`Applied`], [`object`], [`group_object`], [`host_routes_object`], [`endpoint_slice`], [`node_agent_yaml`]:
+//!   objects; [`overwrite_status`], [`delete_events`]: changes to them.
 //! - [`EchoNamespace`], [`BareService`], [`service_object`]: backends and Services.
 //! - [`wait_for_next_hops`], [`wait_for_address`], [`wait_for_event`], [`wait_for_condition`]: what to wait for.
 //! - [`Watched`]: addresses that the client asks for each millisecond.

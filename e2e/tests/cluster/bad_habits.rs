@@ -45,8 +45,8 @@ const MOST: usize = 8;
 /// What is put back is so within the rest of the minute in which it was put back twice, and then some.
 const REST: Duration = Duration::from_secs(90);
 
-/// A group: its name, its kind, its ranges, and the part of them that it has for a second now and then. The Services have
-/// the first addresses, so most are outside of that part.
+/// A group: its name, its kind, its ranges, and the part of them that it has for a second now and then. The Services
+/// have the first addresses, so most are outside of that part.
 struct Group {
     name: &'static str,
     kind: &'static str,
