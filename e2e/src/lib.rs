@@ -25,6 +25,7 @@
 //! | `cluster` | a whole cluster: what its hosts consist of, its start, the installation in it, its end |
 //! | `faults` | lost frames, foreign hosts, frozen agents, forged datagrams, a blocked API server |
 //! | `measurement` | many Services at once, memory and processor time |
+//! | `operators` | programs with bad habits that share the cluster |
 //! | [`testing`] | the shared clusters, and helpers of the tests |
 //!
 //! What a test uses:
@@ -35,6 +36,7 @@
 //! - [`ArpMonitor`], [`Connector`], [`KernelLog`]: observers.
 //! - [`Fault`], [`ForeignHost`], [`FrozenAgent`], [`Datagram`], [`ApiProxy`], [`SpareLink`]: what a test changes.
 //! - [`eventually`]: wait for a condition.
+//! - [`Operator`], [`OurWrites`]: programs with bad habits, and what ours write meanwhile.
 //! - [`BulkServices`], [`AddressWatch`], [`Memory`], [`processor_time`]: measurement.
 
 mod base;
@@ -45,6 +47,7 @@ mod kubernetes;
 mod measurement;
 mod nodes;
 mod observers;
+mod operators;
 mod routing;
 pub mod testing;
 mod topology;
@@ -90,6 +93,11 @@ pub use observers::{
         monitor::ArpMonitor,
         observations::Observations,
     },
+};
+pub use operators::{
+    groups::EditedGroup,
+    operator::{Operator, Targets},
+    our_writes::OurWrites,
 };
 pub use routing::{
     calico,

@@ -11,6 +11,7 @@
 //! | [`node_problems`] | what is wrong with interfaces, each cause once |
 //! | [`state`] | the page `/state` |
 //! | [`annotation`] | the text of the annotations that say who announces an address |
+//! | [`annotation_budget`] | how often a node writes them |
 //! | [`annotation_queue`] | which Services' annotations are to be written, and when |
 //! | [`annotation_writer`] | writing them |
 //! | [`agent_status`], [`agent_status_writer`] | the status of LBNodeAgents; writing it |
@@ -19,6 +20,7 @@
 pub mod agent_status;
 pub mod agent_status_writer;
 pub mod annotation;
+pub mod annotation_budget;
 pub mod annotation_queue;
 pub mod annotation_writer;
 pub mod facts;

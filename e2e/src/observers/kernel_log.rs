@@ -142,6 +142,19 @@ impl KernelLog {
         };
         changes.iter().enumerate().filter(bad).map(|(_, change)| change.clone()).collect()
     }
+
+    /// When the route to an address was gone altogether. One that is exchanged for another counts as little as in
+    /// [`Self::interruptions`].
+    #[must_use]
+    pub fn absences(&self, address: IpAddr) -> Vec<KernelChange> {
+        let changes = self.about(&[address]);
+        let gone = |(place, change): &(usize, &KernelChange)| {
+            let next = changes.get(place + 1);
+            let back = next.is_some_and(|next| !next.is_removal() && next.at.duration_since(change.at) <= EXCHANGE);
+            change.is_removal() && !back
+        };
+        changes.iter().enumerate().filter(gone).map(|(_, change)| change.clone()).collect()
+    }
 }
 
 impl Drop for KernelLog {
@@ -184,13 +197,14 @@ mod tests {
             let changes = texts.iter().map(|text| change(text)).collect::<Vec<_>>();
             let monitor = Command::new("true").spawn().unwrap();
             let log = KernelLog { monitor, changes: Arc::new(Mutex::new(changes)) };
-            log.interruptions("2001:db8::1".parse().unwrap(), 2).len()
+            let address = "2001:db8::1".parse().unwrap();
+            (log.interruptions(address, 2).len(), log.absences(address).len())
         };
         let (there, gone) = (text.to_owned(), format!("Deleted {text}"));
         let half = "2001:db8::1 proto bgp via fe80::1 dev eth0".to_owned();
-        assert_eq!(log(&[gone.clone(), there.clone()]), 0);
-        assert_eq!(log(std::slice::from_ref(&gone)), 1);
-        assert_eq!(log(&[gone, half.clone(), there]), 2);
-        assert_eq!(log(&[half]), 1);
+        assert_eq!(log(&[gone.clone(), there.clone()]), (0, 0));
+        assert_eq!(log(std::slice::from_ref(&gone)), (1, 1));
+        assert_eq!(log(&[gone, half.clone(), there]), (2, 0));
+        assert_eq!(log(&[half]), (1, 0));
     }
 }

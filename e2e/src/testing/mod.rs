@@ -2,9 +2,10 @@
 //!
 //! - [`Cluster::shared`](crate::Cluster::shared): a cluster for one test at a time.
 //! - [`installed`]: the same with the load balancer in it; [`WithoutAgents`],
-//!   [`WithoutAllocator`]: without one of its programs for a while; [`restart_agents`]: new agents on all nodes.
-//! - [`Applied`], [`object`], [`group_object`], [`endpoint_slice`], [`node_agent_yaml`]: objects; [`overwrite_status`],
-//!   [`delete_events`]: changes to them.
+//!   [`WithoutAllocator`]: without one of its programs for a while; [`restart_agents`]: new agents on all nodes;
+//!   [`change_leader`]: another allocator leads.
+//! - [`Applied`], [`object`], [`group_object`], [`host_routes_object`], [`endpoint_slice`], [`node_agent_yaml`]:
+//!   objects; [`overwrite_status`], [`delete_events`]: changes to them.
 //! - [`EchoNamespace`], [`BareService`], [`service_object`]: backends and Services.
 //! - [`wait_for_next_hops`], [`wait_for_address`], [`wait_for_event`], [`wait_for_condition`]: what to wait for.
 //! - [`Watched`]: addresses that the client asks for each millisecond.
@@ -23,6 +24,7 @@
 
 pub mod audit;
 mod installation;
+mod leader;
 mod objects;
 mod replica;
 mod shared;
@@ -32,7 +34,10 @@ mod watched;
 mod workloads;
 
 pub use installation::{WithoutAgents, WithoutAllocator, installed, restart_agents};
-pub use objects::{Applied, delete_events, endpoint_slice, group_object, node_agent_yaml, object, overwrite_status};
+pub use leader::change_leader;
+pub use objects::{
+    Applied, delete_events, endpoint_slice, group_object, host_routes_object, node_agent_yaml, object, overwrite_status,
+};
 pub use replica::Replica;
 pub use undo::Undo;
 pub use waits::{

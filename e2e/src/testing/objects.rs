@@ -84,6 +84,17 @@ pub fn group_object(name: &str, kind: &str, pools: &[(&str, &str)]) -> Value {
     })
 }
 
+/// A `remote` ServiceGroup with these ranges, each address of which is a route of its own.
+pub fn host_routes_object(name: &str, pools: &[(&str, &str)]) -> Value {
+    let mut group = group_object(name, "remote", pools);
+    for (field, aggregation) in [("v4pools", "/32"), ("v6pools", "/128")] {
+        for pool in group["spec"]["remote"][field].as_array_mut().into_iter().flatten() {
+            pool["aggregation"] = json!(aggregation);
+        }
+    }
+    group
+}
+
 /// The EndpointSlice of a Service in the namespace `default`, without pods: a ready endpoint for each of these nodes,
 /// and for each `None` one that names no node.
 pub fn endpoint_slice(service: &str, family: Family, nodes: &[Option<&Node>]) -> Value {

@@ -12,8 +12,10 @@
 //! | `bfd` | routers that notice the death of a node by BFD |
 //! | `local`, `many_addresses` | local addresses, one and a thousand |
 //! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
+//! | `rolling_update` | connections under `externalTrafficPolicy: Local` while a Deployment is updated |
 //! | `failover` | local addresses while something fails |
 //! | `field` | what happened to users of such software, each with its right answer |
+//! | `bad_habits` | programs that share the cluster and do not behave |
 //! | `outage`, `restart`, `repair` | an API server out of reach, restarts, addresses removed by hand |
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +25,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod bad_habits;
 mod bad_input;
 mod bfd;
 mod configuration;
@@ -36,6 +39,7 @@ mod many_addresses;
 mod outage;
 mod repair;
 mod restart;
+mod rolling_update;
 mod routed;
 mod security;
 mod traffic_policy;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use e2e::{
     NAMESPACE, Node, eventually,
     testing::{
-        Applied, BareService, DEADLINE, EchoNamespace, ROUTED_GROUPS, SETTLE_TIME, WithoutAgents, installed,
-        node_agent_yaml, object, wait_for_address, wait_for_next_hops,
+        Applied, BareService, DEADLINE, EchoNamespace, ROUTED_GROUPS, SETTLE_TIME, WithoutAgents, change_leader,
+        installed, node_agent_yaml, object, wait_for_address, wait_for_next_hops,
     },
 };
 use serde_json::Value;
@@ -58,24 +58,8 @@ async fn when_the_leader_dies_the_other_replica_allocates() {
     let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
     let space = EchoNamespace::new(&cluster, "leader-death");
     routed(&space, "before").await;
-    let holder =
-        || object(&cluster, &["lease", "purelb-allocator", "--namespace", NAMESPACE])["spec"]["holderIdentity"].clone();
-    let pod = |holder: &Value| holder.as_str().unwrap_or_default().split('_').next().unwrap_or_default().to_owned();
-    let leader = pod(&holder());
-    // Without giving up the Lease, and for good: another pod replaces it.
-    let arguments = ["delete", "pod", &leader, "--namespace", NAMESPACE, "--grace-period=0", "--force"];
-    let node = object(&cluster, &["pod", &leader, "--namespace", NAMESPACE])["spec"]["nodeName"].clone();
-    let node = cluster.nodes().find(|host| host.name() == node.as_str().unwrap()).unwrap();
-    let environment = format!("HOSTNAME={leader}");
-    for pid in node.processes("allocator").unwrap() {
-        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environ.split(|byte| *byte == 0).any(|variable| variable == environment.as_bytes()) {
-            node.kill(pid, e2e::Signal::SIGKILL).unwrap();
-        }
-    }
-    cluster.kubectl(&arguments).unwrap();
+    change_leader(&cluster).await;
     routed(&space, "after").await;
-    assert_ne!(pod(&holder()), leader);
 }
 
 #[tokio::test(flavor = "multi_thread")]

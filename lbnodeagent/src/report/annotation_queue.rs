@@ -37,7 +37,16 @@ pub struct AnnotationQueue {
 impl AnnotationQueue {
     /// The annotations of this Service may need a change, to be looked at after `delay`.
     pub fn note(&mut self, name: &ServiceName, now: BootTime, delay: Duration) {
-        self.waiting.entry(name.clone()).or_insert(Waiting { due: now + delay, failures: 0 });
+        let due = now + delay;
+        let waiting = self.waiting.entry(name.clone()).or_insert(Waiting { due, failures: 0 });
+        if waiting.failures == 0 {
+            waiting.due = waiting.due.min(due);
+        }
+    }
+
+    /// What is to be written for this Service may not be written before then, unless something else is noted.
+    pub fn postpone(&mut self, name: &ServiceName, due: BootTime) {
+        self.waiting.insert(name.clone(), Waiting { due, failures: 0 });
     }
 
     /// When the next Service is due; nothing while none waits or a write is under way.
@@ -106,6 +115,17 @@ mod tests {
         assert!(queue.due(at(1010)).is_empty());
         assert_eq!(queue.wake(), Some(at(1051)));
         assert_eq!(queue.due(at(1051)), [b]);
+    }
+
+    #[test]
+    fn what_is_postponed_is_looked_at_again_when_something_is_noted() {
+        let mut queue = AnnotationQueue::default();
+        let a = ServiceName::new("x", "a");
+        queue.note(&a, at(0), Duration::ZERO);
+        queue.postpone(&a, at(60_000));
+        assert_eq!((queue.due(at(1)), queue.wake()), (Vec::new(), Some(at(60_000))));
+        queue.note(&a, at(2000), Duration::from_millis(10));
+        assert_eq!(queue.wake(), Some(at(2010)));
     }
 
     #[test]

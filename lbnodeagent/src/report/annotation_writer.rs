@@ -16,6 +16,7 @@ use runtime::{BootTime, Task};
 use serde_json::{Map, Value, json};
 
 use super::annotation::{Edit, Role, edit};
+use super::annotation_budget::AnnotationBudget;
 use super::annotation_queue::AnnotationQueue;
 use super::lease::content::FIELD_MANAGER;
 use super::reporter::Reporter;
@@ -29,15 +30,27 @@ const DEADLINE: Duration = Duration::from_secs(12);
 pub struct AnnotationWriter {
     client: Client,
     queue: AnnotationQueue,
-    /// The write under way; it returns whether it succeeded.
-    write: Option<Task<bool>>,
+    budget: AnnotationBudget,
+    /// The write under way.
+    write: Option<Write>,
+}
+
+/// A write under way.
+struct Write {
+    service: ServiceName,
+    uid: String,
+    families: Vec<Family>,
+    /// When the rest may be written.
+    rest: Option<BootTime>,
+    /// It returns whether it succeeded.
+    task: Task<bool>,
 }
 
 impl AnnotationWriter {
     /// Without anything to write.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, queue: AnnotationQueue::default(), write: None }
+        Self { client, queue: AnnotationQueue::default(), budget: AnnotationBudget::default(), write: None }
     }
 
     /// The annotations of the Services with this address may need a change. `local` says whether this node answers for it
@@ -73,9 +86,16 @@ impl AnnotationWriter {
     /// Waits for the end of the write under way; forever, if there is none.
     pub async fn written(&mut self) {
         let Some(write) = &mut self.write else { return std::future::pending().await };
-        let succeeded = write.join().await.unwrap_or(false);
-        self.write = None;
-        self.queue.end(succeeded, BootTime::now());
+        let succeeded = write.task.join().await.unwrap_or(false);
+        let (written, now) = (self.write.take(), BootTime::now());
+        self.queue.end(succeeded, now);
+        let Some(Write { service, uid, families, rest, .. }) = written.filter(|_| succeeded) else { return };
+        for family in families {
+            self.budget.written(&uid, family, now);
+        }
+        if let Some(rest) = rest {
+            self.queue.postpone(&service, rest);
+        }
     }
 
     /// Starts the write of a Service's annotations; returns whether there is anything to write.
@@ -96,6 +116,13 @@ impl AnnotationWriter {
             self.queue.forget(name);
             return false;
         };
+        let ready_at = |(family, _): &(Family, Edit)| self.budget.ready_at(&service.uid, *family, now);
+        let rest = edits.iter().map(ready_at).filter(|at| *at > now).min();
+        let edits: Vec<(Family, Edit)> = edits.into_iter().filter(|edit| ready_at(edit) <= now).collect();
+        if let Some(rest) = rest.filter(|_| edits.is_empty()) {
+            self.queue.postpone(name, rest);
+            return false;
+        }
         let mut annotations = Map::new();
         for (family, edit) in &edits {
             let key = if *family == Family::V4 { keys::ANNOUNCING_IPV4 } else { keys::ANNOUNCING_IPV6 };
@@ -107,9 +134,10 @@ impl AnnotationWriter {
             "resourceVersion": service.resource_version, "uid": service.uid, "annotations": annotations
         }}));
         let api: Api<Service> = Api::namespaced(self.client.clone(), &name.namespace);
+        let uid = service.uid.to_string();
         let (writes, service) = (reporter.metrics.writes.clone(), name.clone());
         self.queue.begin(name, now);
-        self.write = Some(Task::spawn(async move {
+        let task = Task::spawn(async move {
             let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let request = api.patch_status(&service.name, &parameters, &patch);
             match writes.count("service", within(DEADLINE, request).await) {
@@ -120,7 +148,9 @@ impl AnnotationWriter {
                     false
                 }
             }
-        }));
+        });
+        let families = edits.into_iter().map(|(family, _)| family).collect();
+        self.write = Some(Write { service: name.clone(), uid, families, rest, task });
         true
     }
 }

@@ -8,5 +8,5 @@ mod foreign_hosts;
 pub(crate) mod local_service;
 mod outages;
 mod planned_moves;
-mod reboot;
+pub(crate) mod reboot;
 mod traffic_policy;

@@ -1,19 +1,18 @@
 //! Being careful never takes an address away that works, and never touches what is another program's.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e::{
-    Cluster, NAMESPACE, Node, SpareLink, eventually,
+    Cluster, NAMESPACE, Node, SpareLink,
     testing::{
-        Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, WithoutAllocator, delete_events,
-        installed, nodes_with, object, overwrite_status, restart_agents, service_object, wait_for_event,
-        wait_for_next_hops,
+        Applied, SETTLE_TIME, Undo, Watched, WithoutAllocator, delete_events, installed, nodes_with, object,
+        overwrite_status, restart_agents, service_object, wait_for_event,
     },
 };
 use serde_json::{Value, json};
 
-use crate::failover::local_service::LocalService;
+use crate::{failover::local_service::LocalService, field::announced::Announced};
 
 /// What another load balancer looks at: everything but the version.
 fn seen_by_its_owner(cluster: &Cluster, name: &str) -> [Value; 3] {
@@ -67,53 +66,18 @@ async fn a_service_of_another_load_balancer_is_never_touched_nor_answered_for() 
     local.assert_undisturbed(from);
 }
 
-/// Takes all annotations that our programs write off a Service, as one does who does not know them.
-fn without_our_annotations(cluster: &Cluster, name: &str) {
-    let annotations = object(cluster, &["service", name])["metadata"]["annotations"].clone();
-    let users = ["purelb.io/service-group", "purelb.io/addresses"];
-    let all = annotations.as_object().unwrap().keys().filter(|key| key.starts_with("purelb.io/"));
-    let ours: Vec<String> = all.filter(|key| !users.contains(&key.as_str())).map(|key| format!("{key}-")).collect();
-    let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
-    cluster.kubectl(&[&["annotate", "service", name][..], &ours].concat()).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn annotations_removed_while_no_allocator_runs_and_all_agents_restart_withdraw_nothing() {
     let cluster = installed().await;
-    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let remote = BareService::new(&cluster, "unmarked-remote", ROUTED_GROUPS).await;
-    let local = LocalService::new(&cluster, "unmarked").await;
-    let owner = local.owner();
-    for address in &remote.addresses {
-        wait_for_next_hops(&cluster, *address, cluster.nodes()).await;
-    }
-    let at_router = cluster.router().log_routes().unwrap();
-    let undisturbed = |from: Instant| {
-        local.assert_only(owner.mac(), from);
-        let changes = at_router.about(&remote.addresses);
-        assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
-    };
-    let from = Instant::now();
+    let announced = Announced::new(&cluster, "unmarked-remote", "unmarked").await;
     let stopped = WithoutAllocator::new(&cluster).await;
-    for name in [remote.name, local.name] {
-        without_our_annotations(&cluster, name);
-    }
+    announced.without_our_annotations();
     restart_agents(&cluster).await;
-    undisturbed(from);
+    announced.assert_undisturbed();
     drop(stopped);
     cluster.installation_ready().unwrap();
-    for (name, addresses) in [(remote.name, &remote.addresses[..]), (local.name, &local.addresses[..])] {
-        let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        // A new leader leaves it alone for the rest of the minute in which its predecessor wrote it.
-        eventually(DEADLINE + Duration::from_secs(60), format!("the marks of {name}"), async || {
-            let annotations = object(&cluster, &["service", name])["metadata"]["annotations"].clone();
-            let back = annotations["purelb.io/allocated-addresses"] == *list;
-            if back { Ok(()) } else { Err(annotations.to_string()) }
-        })
-        .await
-        .unwrap();
-    }
-    undisturbed(from);
+    announced.marked().await;
+    announced.assert_undisturbed();
 }
 
 /// A node whose service proxy keeps these addresses on an interface of its own, with strict ARP, until this is dropped.
@@ -142,13 +106,8 @@ fn host(address: IpAddr) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_proxy_keeps_on_its_own_interface_stays_available_and_announced() {
     let cluster = installed().await;
-    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let remote = BareService::new(&cluster, "ipvs-remote", ROUTED_GROUPS).await;
-    let local = LocalService::new(&cluster, "ipvs").await;
-    let owner = local.owner();
-    for address in &remote.addresses {
-        wait_for_next_hops(&cluster, *address, cluster.nodes()).await;
-    }
+    let announced = Announced::new(&cluster, "ipvs-remote", "ipvs").await;
+    let Announced { local, remote, owner, .. } = &announced;
     // Where the address is announced, and where it is not.
     let other = cluster.nodes().find(|node| node.id() != owner.id()).unwrap();
     let v4 = (200..230).map(|last| IpAddr::from([192, 168, 50, last]));
@@ -156,9 +115,7 @@ async fn what_a_service_proxy_keeps_on_its_own_interface_stays_available_and_ann
     let mut vips: Vec<IpAddr> = v4.chain(v6).chain(remote.addresses.iter().copied()).chain(local.addresses).collect();
     vips.sort();
     vips.dedup();
-    let at_router = cluster.router().log_routes().unwrap();
-    let from = Instant::now();
-    let _proxies = [&owner, &other].map(|node| service_proxy(node, &vips));
+    let _proxies = [owner, &other].map(|node| service_proxy(node, &vips));
     tokio::time::sleep(SETTLE_TIME).await;
     restart_agents(&cluster).await;
 
@@ -171,9 +128,7 @@ async fn what_a_service_proxy_keeps_on_its_own_interface_stays_available_and_ann
     let macs: Vec<_> = cluster.nodes().map(|node| node.mac()).collect();
     watched.answered_by(|found| found.iter().all(|mac| macs.contains(mac))).await;
 
-    local.assert_only(owner.mac(), from);
-    let changes = at_router.about(&remote.addresses);
-    assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
+    announced.assert_undisturbed();
     let group = object(&cluster, &["servicegroup", "default", "--namespace", NAMESPACE]);
     let conditions = group["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let reserved = |condition: &Value| {

@@ -5,13 +5,16 @@ use std::time::Instant;
 use e2e::{
     Cluster, NAMESPACE, Node, Result,
     testing::{
-        Applied, BareService, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed, object,
-        restart_agents, service_object, wait_for_event, wait_for_next_hops,
+        Applied, SETTLE_TIME, Undo, Watched, delete_events, installed, object, overwrite_status, restart_agents,
+        service_object, wait_for_address, wait_for_event, wait_for_next_hops,
     },
 };
 use serde_json::{Value, json};
 
-use crate::failover::local_service::{LocalService, SOON};
+use crate::{
+    failover::local_service::{LocalService, SOON},
+    field::announced::Announced,
+};
 
 /// Both programs with this setting of `DEFAULT_ANNOUNCER`, a removal if it ends with `-`.
 fn announcer(cluster: &Cluster, setting: &str) -> Result<()> {
@@ -24,21 +27,12 @@ fn announcer(cluster: &Cluster, setting: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_72_the_default_announcer_is_taken_away() {
     let cluster = installed().await;
-    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
-    let remote = BareService::new(&cluster, "classless-remote", ROUTED_GROUPS).await;
-    let local = LocalService::new(&cluster, "classless").await;
-    let owner = local.owner();
-    for address in &remote.addresses {
-        wait_for_next_hops(&cluster, *address, cluster.nodes()).await;
-    }
-    let at_router = cluster.router().log_routes().unwrap();
-    let from = Instant::now();
+    let announced = Announced::new(&cluster, "classless-remote", "classless").await;
+    let Announced { local, owner, .. } = &announced;
     let _back = Undo::new(|| announcer(&cluster, "DEFAULT_ANNOUNCER=PureLB"));
     announcer(&cluster, "DEFAULT_ANNOUNCER-").unwrap();
     tokio::time::sleep(SETTLE_TIME).await;
-    local.assert_only(owner.mac(), from);
-    let changes = at_router.about(&remote.addresses);
-    assert!(changes.is_empty(), "the router's routes changed: {changes:?}");
+    announced.assert_undisturbed();
 
     // Failover goes on as well.
     let cut = local.answers().await;
@@ -55,6 +49,44 @@ async fn case_72_the_default_announcer_is_taken_away() {
     let none = object(&cluster, &["service", "classless-new"]);
     assert_eq!(none["status"]["loadBalancer"], json!({}));
     assert_eq!(none["metadata"]["annotations"]["purelb.io/allocated-by"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_72_services_are_released_to_another_load_balancer() {
+    let cluster = installed().await;
+    delete_events(&cluster, "default", "class-released");
+    let announced = Announced::new(&cluster, "released-remote", "not-released").await;
+    let Announced { local, remote, owner, .. } = &announced;
+    let class = json!({"loadBalancerClass": "purelb.io/purelb"});
+    let _ours = Applied::yaml(&cluster, &service_object("class-released", &[], &class).to_string());
+    let ours = cluster.service_addresses("default", "class-released", 1).await.unwrap();
+    for name in [remote.name, "class-released"] {
+        cluster.kubectl(&["annotate", "service", name, "purelb.io/release=true"]).unwrap();
+    }
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    for address in &remote.addresses {
+        wait_for_address(&nodes, "kube-lb0", *address, false).await;
+        wait_for_next_hops(&cluster, *address, None::<Node>).await;
+    }
+    let released = object(&cluster, &["service", remote.name]);
+    assert_eq!(released["status"]["loadBalancer"], json!({}));
+    let annotations = released["metadata"]["annotations"].as_object().unwrap();
+    let left: Vec<_> =
+        annotations.keys().filter(|key| key.contains("allocated") || key.contains("pool-type")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // What the other load balancer gives is not touched.
+    let foreign = ["198.51.100.7".parse().unwrap()];
+    overwrite_status(&cluster, "default", remote.name, "other-lb", &foreign);
+    tokio::time::sleep(SETTLE_TIME).await;
+    assert_eq!(cluster.service_addresses("default", remote.name, 1).await.unwrap(), foreign);
+    for node in &nodes {
+        let found = node.addresses("kube-lb0").unwrap();
+        assert!(found.iter().all(|found| found.address != foreign[0]), "{found:?}");
+    }
+    // With a class of ours there is nobody to whom a Service could be released.
+    assert_eq!(cluster.service_addresses("default", "class-released", 1).await.unwrap(), ours);
+    wait_for_event(&cluster, "default", "class-released", "ConfigurationWarning", "purelb.io/release").await;
+    local.assert_only(owner.mac(), announced.from);
 }
 
 /// Adds a value to each enumeration of this field in the CRD of LBNodeAgents, as a later release does.

@@ -3,12 +3,13 @@
 use std::{iter, net::IpAddr};
 
 use e2e::{
-    Cluster, Family, Node,
+    Cluster, Family, Node, eventually,
     testing::{
-        Applied, ROUTED_GROUPS, Watched, delete_events, endpoint_slice, installed, service_object,
-        wait_for_event_among, wait_for_next_hops,
+        Applied, DEADLINE, ROUTED_GROUPS, Watched, delete_events, endpoint_slice, events, group_object, installed,
+        service_object, wait_for_event_among, wait_for_next_hops,
     },
 };
+use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 
 use crate::failover::local_service::pair;
@@ -128,4 +129,78 @@ async fn case_11_who_serves_most_of_the_sharers_answers_when_the_owner_dies() {
     .await;
     all.rejoin().unwrap();
     watched.answered_by(|[mac]| mac == all.mac()).await;
+}
+
+/// A group of routed addresses that the router learns as one prefix.
+const AGGREGATE: &str = "172.30.200.32/28";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_83_each_address_under_the_policy_local_has_its_host_route_beside_the_aggregate() {
+    let cluster = installed().await;
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let mut group = group_object("aggregated", "remote", &[(AGGREGATE, "172.30.200.0/24")]);
+    group["spec"]["remote"]["v4pools"][0]["aggregation"] = json!("/28");
+    let _group = Applied::yaml(&cluster, &group.to_string());
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let [one, two, third] = nodes.as_slice() else { panic!("three nodes") };
+    let policy = json!({"externalTrafficPolicy": LOCAL});
+    let annotations = [("service-group", "aggregated")];
+    let mut applied = Vec::new();
+    let mut given = Vec::new();
+    for (name, node) in [("aggregated-one", one), ("aggregated-two", two)] {
+        applied.push(Applied::yaml(&cluster, &endpoint_slice(name, Family::V4, &[Some(node)]).to_string()));
+        let (service, addresses) = with_addresses(&cluster, name, &annotations, &policy).await;
+        applied.push(service);
+        given.extend(addresses);
+    }
+    wait_for_next_hops(&cluster, given[0], [one]).await;
+    wait_for_next_hops(&cluster, given[1], [two]).await;
+    let aggregate: IpNetwork = AGGREGATE.parse().unwrap();
+    let hops = cluster.router().route(aggregate).unwrap().map(|route| route.next_hops).unwrap_or_default();
+    assert_eq!(hops, [one, two].map(|node| node.id().address(Family::V4)).into());
+
+    // It goes where the endpoint goes.
+    cluster.apply(&endpoint_slice("aggregated-one", Family::V4, &[Some(third)]).to_string()).unwrap();
+    wait_for_next_hops(&cluster, given[0], [third]).await;
+    wait_for_next_hops(&cluster, given[1], [two]).await;
+}
+
+/// The endpoints of one port of a Service.
+fn of_port(service: &str, port: &str, nodes: &[&Node]) -> String {
+    let nodes: Vec<Option<&Node>> = nodes.iter().copied().map(Some).collect();
+    let mut slice = endpoint_slice(service, Family::V4, &nodes);
+    slice["metadata"]["name"] = json!(format!("{service}-{port}"));
+    slice["ports"][0]["name"] = json!(port);
+    slice.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_94_nodes_that_serve_all_ports_are_preferred_and_a_dark_port_is_told() {
+    let cluster = installed().await;
+    let name = "two-ports";
+    delete_events(&cluster, "default", name);
+    let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    let [address, _] = pair(&cluster, 223);
+    // The first candidate lacks a port.
+    let order = cluster.order(address);
+    let [first, second, third] = order.as_slice() else { panic!("three nodes") };
+    let _http = Applied::yaml(&cluster, &of_port(name, "http", &[first, second]));
+    let _https = Applied::yaml(&cluster, &of_port(name, "https", &[second]));
+    let pin = address.to_string();
+    let ports = json!([{"name": "http", "port": 80}, {"name": "https", "port": 443}]);
+    let spec = json!({"externalTrafficPolicy": LOCAL, "ports": ports});
+    let _service = with_addresses(&cluster, name, &[("addresses", &*pin)], &spec).await;
+    let watched = Watched::new(&cluster, [address]);
+    watched.answered_by(|[mac]| mac == second.mac()).await;
+
+    // No node serves both any more.
+    cluster.apply(&of_port(name, "https", &[third])).unwrap();
+    watched.answered_by(|[mac]| order.iter().any(|node| node.mac() == mac)).await;
+    eventually(DEADLINE, "an event that names the dark port", async || {
+        let events = events(&cluster, "default", name).map_err(|error| error.to_string())?;
+        let tells = |(_, message): &(String, String)| message.contains("https") && message.contains("node");
+        if events.iter().any(tells) { Ok(()) } else { Err(format!("{events:?}")) }
+    })
+    .await
+    .unwrap();
 }

@@ -6,8 +6,9 @@ use api_types::service::ingress_addresses;
 use e2e::{
     Cluster, Family, Node, eventually,
     testing::{
-        Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, delete_events, installed,
-        nodes_with, object, overwrite_status, service_object, wait_for_address, wait_for_event, wait_for_next_hops,
+        Applied, BareService, DEADLINE, ROUTED_GROUPS, SETTLE_TIME, Undo, Watched, WithoutAllocator, delete_events,
+        installed, nodes_with, object, overwrite_status, service_object, wait_for_address, wait_for_event,
+        wait_for_next_hops,
     },
 };
 use k8s_openapi::api::core::v1::Service;
@@ -165,5 +166,50 @@ async fn case_73_a_service_is_restored_with_marks_and_status_of_another_cluster(
             let ours = found.iter().find(|found| [stray, pooled].contains(&found.address));
             assert!(ours.is_none(), "{} announces {ours:?}", node.name());
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_73_a_restored_service_and_its_copy_are_served_for_the_objects_they_are() {
+    let cluster = installed().await;
+    let names = ["restored-here", "restored-copy"];
+    for name in names {
+        delete_events(&cluster, "default", name);
+    }
+    let _seed = Applied::kustomization(&cluster, "manifests/samples/calico");
+    let before: IpAddr = "172.30.200.158".parse().unwrap();
+    let marks = [
+        ("service-group", "ipv4-routed"),
+        ("allocated-by", "PureLB"),
+        ("allocated-from", "ipv4-routed"),
+        ("pool-type", "remote"),
+        ("allocated-addresses", "172.30.200.158"),
+        ("allocated-to", "00000000-0000-0000-0000-000000000001"),
+    ];
+    let nodes: Vec<Node> = cluster.nodes().collect();
+    let logs: Vec<_> = nodes.iter().map(|node| node.log_addresses().unwrap()).collect();
+    let stopped = WithoutAllocator::new(&cluster).await;
+    let object = |name: &str| service_object(name, &marks, &json!({})).to_string();
+    let _restored = Applied::yaml(&cluster, &object(names[0]));
+    overwrite_status(&cluster, "default", names[0], "velero", &[before]);
+    tokio::time::sleep(SETTLE_TIME).await;
+    for log in &logs {
+        let started = log.about(&[before]);
+        assert!(started.is_empty(), "announced before the allocator gave it: {started:?}");
+    }
+    drop(stopped);
+    cluster.installation_ready().unwrap();
+    is_marked(&cluster, names[0], &[before]).await;
+    has(&cluster, names[0], &[before]).await;
+    wait_for_event(&cluster, "default", names[0], "ConfigurationWarning", "another object").await;
+
+    // A copy of it gets an address of its own.
+    let _copy = Applied::yaml(&cluster, &object(names[1]));
+    wait_for_event(&cluster, "default", names[1], "ConfigurationWarning", "another object").await;
+    let copy = cluster.service_addresses("default", names[1], 1).await.unwrap();
+    assert_ne!(copy, [before]);
+    is_marked(&cluster, names[1], &copy).await;
+    for address in [before, copy[0]] {
+        wait_for_next_hops(&cluster, address, &nodes).await;
     }
 }

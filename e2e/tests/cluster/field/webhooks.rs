@@ -1,0 +1,84 @@
+//! Admission webhooks whose server says nothing.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use api_types::service::ingress_addresses;
+use e2e::{
+    Cluster, eventually,
+    testing::{Applied, delete_events, events, installed, object, service_object},
+};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::json;
+
+/// Where the silent server is, on the client.
+const PORT: u16 = 8443;
+
+/// What a webhook of Kubernetes' own default costs, and another attempt.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Webhooks of a silent server on the status of Services, each of which costs ten seconds. Validating ones are asked all
+/// at once, mutating ones one after the other.
+fn silent(kind: &str, name: &str, webhooks: &[&str]) -> String {
+    let webhooks = webhooks.iter().map(|webhook| {
+        json!({
+            "name": webhook,
+            "clientConfig": {"url": format!("https://192.168.50.99:{PORT}/")},
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["services/status"],
+            }],
+            "failurePolicy": "Ignore", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 10,
+        })
+    });
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name},
+        "webhooks": webhooks.collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+/// Waits until a Service in `default` has an address.
+async fn allocated(cluster: &Cluster, name: &str) {
+    eventually(PATIENCE, format!("an address of {name}"), async || {
+        let service: Service = serde_json::from_value(object(cluster, &["service", name])).unwrap();
+        if ingress_addresses(&service).is_empty() {
+            Err(format!("{:?}", events(cluster, "default", name)))
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
+    let cluster = installed().await;
+    for name in ["delayed", "blocked"] {
+        delete_events(&cluster, "default", name);
+    }
+    let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
+    // Its kernel accepts connections, and nobody reads them.
+    let _server = cluster.client().in_network(|| TcpListener::bind(("::", PORT))).unwrap().unwrap();
+    let one = Applied::yaml(&cluster, &silent("ValidatingWebhookConfiguration", "silent-one", &["one.example.com"]));
+    let begin = Instant::now();
+    let _delayed = Applied::yaml(&cluster, &service_object("delayed", &[], &json!({})).to_string());
+    allocated(&cluster, "delayed").await;
+    println!("allocated after {:?}", begin.elapsed());
+    drop(one);
+
+    let chain = ["first.example.com", "second.example.com"];
+    let two = Applied::yaml(&cluster, &silent("MutatingWebhookConfiguration", "silent-chain", &chain));
+    let _blocked = Applied::yaml(&cluster, &service_object("blocked", &[], &json!({})).to_string());
+    eventually(PATIENCE, "an event that names the webhooks", async || {
+        let events = events(&cluster, "default", "blocked").map_err(|error| error.to_string())?;
+        let names = |(_, message): &(String, String)| message.contains("silent-chain");
+        if events.iter().any(names) { Ok(()) } else { Err(format!("{events:?}")) }
+    })
+    .await
+    .unwrap();
+    drop(two);
+    allocated(&cluster, "blocked").await;
+}
