@@ -119,10 +119,12 @@ impl Probe {
         match &self.answer {
             Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE + late => Next::Silent(node.clone()),
             Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
-            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => Next::Foreign(*mac),
+            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => {
+                Next::Foreign(*mac)
+            }
             Some(Answer::Unknown { .. }) => Next::Send,
             None if self.sent >= self.total && late > self.prolonged => {
-                self.next = now + (late - self.prolonged);
+                self.next = now + late.saturating_sub(self.prolonged);
                 self.prolonged = late;
                 Next::Wait
             }
@@ -153,8 +155,11 @@ mod tests {
     fn three_probes_and_a_decision_at_30_ms() {
         let start = Time::from_micros(1000);
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
-        let steps: Vec<_> =
-            (0..=30).map(|at| probe.step(start + ms(at), ms(0))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
+        let steps: Vec<_> = (0..=30)
+            .map(|at| probe.step(start + ms(at), ms(0)))
+            .enumerate()
+            .filter(|(_, n)| *n != Next::Wait)
+            .collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
     }
 

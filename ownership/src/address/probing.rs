@@ -127,7 +127,10 @@ impl Step<'_, '_> {
         let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
         let answers = answer.is_some_and(|at| at >= probe.began);
         let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
-        if probe.cause == ClaimReason::AgentSilent && !gone && now.since(probe.began) < self.patience() + self.context.gossip.late {
+        if probe.cause == ClaimReason::AgentSilent
+            && !gone
+            && now.since(probe.began) < self.patience() + self.context.gossip.late
+        {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
             probe.next = now + probe.interval;
             return State::Probing(probe);
