@@ -20,6 +20,7 @@
 //! | `held_reports` | what the agents' kernels have and what agents refuse, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
 //! | `missing_groups` | Services with addresses of groups that are gone |
+//! | `unanswered` | writes to Services that the API server does not answer in time |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
 //! | `group_status`, `group_view`, `coverage`, `aggregates` | which group statuses are due, and what they say |
@@ -31,7 +32,7 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
-//! | `unanswered` | tells who keeps the API server from answering writes to Services |
+//! | `slow_writes` | tells who keeps the API server from answering writes to Services |
 //! | `announcements` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
@@ -70,6 +71,7 @@ mod service_conditions;
 mod services;
 mod sharing;
 mod sidecars;
+mod slow_writes;
 mod unannounced;
 mod unanswered;
 

@@ -33,7 +33,7 @@ use crate::{BootTime, Task};
 use candidate::Candidate;
 use election::{Election, Timing};
 
-pub use leadership::{Ability, Leadership, Term};
+pub use leadership::{Ability, Leadership, Term, Unwritable};
 
 /// A candidate in the election, until it is dropped or [released](Leader::release).
 #[derive(Debug)]
@@ -47,15 +47,6 @@ pub struct Leader {
     quiet: Arc<AtomicBool>,
     task: Task,
     deadline: Duration,
-}
-
-/// Why the Lease cannot be written: the API server did not answer several attempts in a row in time.
-///
-/// No replica can then become the leader or stay it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unwritable {
-    /// How long each attempt waited for its answer.
-    pub deadline: Duration,
 }
 
 /// What a candidate writes to the Lease.

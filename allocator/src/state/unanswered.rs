@@ -8,17 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api_types::names::reason::API_SERVER_SLOW;
-use tracing::warn;
-
-use super::index::Index;
-use crate::model::{Service, ServiceName};
-use crate::plan::Notice;
+use crate::model::ServiceName;
 
 /// The number of writes in a row without an answer after which it is told.
 const TOLD_AFTER: u32 = 2;
-/// An answer that takes longer is told as well.
-const SLOW: Duration = Duration::from_secs(5);
 /// The most Services that are told one by one, until all are answered.
 const MOST_TOLD: usize = 50;
 
@@ -26,12 +19,12 @@ const MOST_TOLD: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
     /// How many writes in a row had no answer.
-    in_a_row: BTreeMap<ServiceName, u32>,
+    pub(super) in_a_row: BTreeMap<ServiceName, u32>,
     /// Services to tell, each with what happened to its write.
-    untold: BTreeMap<ServiceName, String>,
-    told: BTreeSet<ServiceName>,
+    pub(super) untold: BTreeMap<ServiceName, String>,
+    pub(super) told: BTreeSet<ServiceName>,
     /// Which webhooks it may be, as last read.
-    cause: Option<String>,
+    pub(super) cause: Option<String>,
 }
 
 impl Unanswered {
@@ -42,7 +35,7 @@ impl Unanswered {
     }
 
     /// A write had no answer within this time.
-    fn add(&mut self, name: &ServiceName, took: Duration) {
+    pub(super) fn add(&mut self, name: &ServiceName, took: Duration) {
         let writes = self.in_a_row.entry(name.clone()).or_default();
         *writes = writes.saturating_add(1);
         if *writes >= TOLD_AFTER {
@@ -54,62 +47,15 @@ impl Unanswered {
         }
     }
 
-    fn tell(&mut self, name: &ServiceName, text: String) {
+    pub(super) fn tell(&mut self, name: &ServiceName, text: String) {
         if !self.told.contains(name) && self.told.len() + self.untold.len() < MOST_TOLD {
             self.untold.insert(name.clone(), text);
         }
     }
 
     /// The last write was carried out, or there is none any more. Returns whether the summary changes.
-    fn end(&mut self, name: &ServiceName) -> bool {
+    pub(super) fn end(&mut self, name: &ServiceName) -> bool {
         self.in_a_row.remove(name).is_some_and(|writes| writes >= TOLD_AFTER)
-    }
-}
-
-impl Index {
-    /// The API server did not carry out a write to the Service within this time. It is sent again.
-    pub fn write_failed(&mut self, name: &ServiceName, took: Duration) {
-        if took >= SLOW {
-            self.unanswered.add(name, took);
-        } else {
-            self.end_unanswered(name);
-        }
-    }
-
-    /// A write to the Service was answered after this time.
-    pub fn write_answered(&mut self, name: &ServiceName, took: Duration) {
-        self.end_unanswered(name);
-        if took >= SLOW {
-            let text = format!("the API server took {} s to write this Service's status", took.as_secs());
-            self.unanswered.tell(name, text);
-        } else if self.unanswered.in_a_row.is_empty() {
-            self.unanswered.told.clear();
-        }
-    }
-
-    /// Nothing is written to the Service any more, or the last write was answered.
-    pub(super) fn end_unanswered(&mut self, name: &ServiceName) {
-        if self.unanswered.end(name) {
-            self.status.touch_all();
-        }
-    }
-
-    /// Whether Services are to be told which webhooks the API server asks.
-    #[must_use]
-    pub fn wants_webhooks(&self) -> bool {
-        !self.unanswered.untold.is_empty()
-    }
-
-    /// Tells which webhooks the API server asks before it answers.
-    pub fn tell_webhooks(&mut self, cause: &str) {
-        self.unanswered.cause = Some(cause.to_owned());
-        self.status.touch_all();
-        for (name, text) in std::mem::take(&mut self.unanswered.untold) {
-            self.unanswered.told.insert(name.clone());
-            warn!(op = "write", service = %name, "{text}: {cause}");
-            let Some(reference) = self.services.get(&name).map(Service::reference) else { continue };
-            self.publish(reference, Notice::warning(API_SERVER_SLOW, format!("{text}: {cause}")));
-        }
     }
 }
 

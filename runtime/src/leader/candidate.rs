@@ -17,9 +17,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Unwritable;
 use super::election::{Decision, Election, Record, Timing};
-use super::leadership::{Ability, Leadership, Term};
+use super::leadership::{Ability, Leadership, Term, Unwritable};
 use crate::BootTime;
 use crate::backoff::random_unit;
 use crate::log::ErrorChain;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::BootTime;
 
@@ -65,4 +66,13 @@ pub struct Term {
     pub number: u64,
     /// Whether no write of the previous leader can still arrive: it released the Lease, or there was none.
     pub clean: bool,
+}
+
+/// Why the Lease cannot be written: the API server did not answer several attempts in a row in time.
+///
+/// No replica can then become the leader or stay it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritable {
+    /// How long each attempt waited for its answer.
+    pub deadline: Duration,
 }
