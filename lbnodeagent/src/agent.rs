@@ -15,17 +15,17 @@
 //! | `source` | whether the kernel gives an address of ours to the node's own packets |
 //! | `routers` | what the task for BFD is told |
 //! | `queries` | answers for `/state` |
-//! | `lifetime` | start and stop: addresses while nobody knows what the cluster wants |
+//! | `start_and_stop` | start and stop: addresses while nobody knows what the cluster wants |
 
 mod configuration;
 mod kernel;
-mod lifetime;
 mod pass;
 mod protocol;
 mod queries;
 mod reporting;
 mod routers;
 mod source;
+mod start_and_stop;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};

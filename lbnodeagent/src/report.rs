@@ -6,7 +6,7 @@
 //! | [`reporter`] | Kubernetes events |
 //! | [`status`] | what is known of one address |
 //! | [`outcomes`] | decisions about addresses and what became of them |
-//! | [`facts`] | what the protocol for local addresses notices |
+//! | [`protocol_notifications`] | what the protocol for local addresses notices |
 //! | [`traffic_policy`] | texts about the traffic policy `Local` |
 //! | [`node_problems`] | what is wrong with interfaces, each cause once |
 //! | [`state`] | the page `/state` |
@@ -23,11 +23,11 @@ pub mod annotation;
 pub mod annotation_budget;
 pub mod annotation_queue;
 pub mod annotation_writer;
-pub mod facts;
 pub mod lease;
 pub mod metrics;
 pub mod node_problems;
 pub mod outcomes;
+pub mod protocol_notifications;
 pub mod reporter;
 pub mod state;
 pub mod status;

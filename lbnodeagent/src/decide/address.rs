@@ -168,7 +168,14 @@ fn decide_remote(
     let placement = Placement { kind: Kind::Remote, key, aggregate, attributes };
     let overlap = announced.network().and_then(|network| context.connected.overlapping(network, index));
     let Some((network, other)) = overlap else {
-        return Decision::new(Some(placement), Reason::Remote);
+        // A node whose own address has the full prefix length is in no network, and reaches its gateway all the same.
+        let network = announced.network().filter(|_| prefix_len < bits);
+        let hidden = network.and_then(|network| context.gateways.iter().find(|gateway| network.contains(**gateway)));
+        let Some(gateway) = hidden else { return Decision::new(Some(placement), Reason::Remote) };
+        let text = format!(
+            "{address}/{prefix_len} on the dummy interface would overlap the network of this node's gateway {gateway}. Set aggregation to /{bits}, or use addresses outside of that network"
+        );
+        return Decision::new(None, Reason::Refused(text));
     };
     let name = context.observed.name_of(other);
     if prefix_len < bits {

@@ -278,6 +278,14 @@ fn case_23_only_prefixes_that_hide_others_are_refused() {
     let Reason::RemoteInside(text) = &decision.reason else { panic!("{decision:?}") };
     assert!(text.contains("network 10.1.0.0/24 of interface eth1"), "{text}");
     assert_eq!(decision.placement.unwrap().key, key(3, "10.1.0.50/32"));
+    // A node with a host address is in no network, and would lose its gateway's all the same.
+    cluster.observed.apply(Change::NoAddress(key(2, "192.168.50.11/24")));
+    cluster.observed.apply(Change::Address(key(2, "192.168.50.11/32"), plain()));
+    cluster.groups = groups(&[group("near", "remote", "192.168.50.240/28", "192.168.50.0/24", "default")]);
+    let decision = cluster.decide("192.168.50.241", &[service("192.168.50.241")]).0;
+    let Reason::Refused(text) = &decision.reason else { panic!("{decision:?}") };
+    assert!(text.contains("the network of this node's gateway 192.168.50.1"), "{text}");
+    cluster.groups = groups(&all);
     // kube-proxy's IPVS interface has every address as a host route.
     let link = Link { name: "kube-ipvs0".to_owned(), resolves: false, ..cluster.observed.links[&2].clone() };
     cluster.observed.apply(Change::Link(5, link));

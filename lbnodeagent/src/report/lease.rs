@@ -8,12 +8,12 @@
 //! | [`own`] | the node's own addresses and gateways |
 //! | `schedule` | when it is written |
 //! | `health` | how long it could not be written, and what is reported of that |
-//! | [`renewal`] | writing it |
+//! | [`writer`] | writing it |
 
 mod body;
 pub mod content;
 pub mod entries;
 mod health;
 pub mod own;
-pub mod renewal;
 mod schedule;
+pub mod writer;

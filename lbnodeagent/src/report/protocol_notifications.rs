@@ -1,4 +1,4 @@
-//! Facts that the protocol for local addresses notices, as logs and Kubernetes events.
+//! What the protocol for local addresses notices, as logs and Kubernetes events.
 
 use std::net::IpAddr;
 
