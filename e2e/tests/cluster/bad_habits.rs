@@ -38,10 +38,10 @@ const SPACE: &str = "bad-habits";
 /// How many Services there are.
 const COUNT: usize = 50;
 
-/// The most writes of ours to a Service in a minute: two of each of two leaders, two of each node that announces an
-/// address in its status, be it one that was copied there, and two more of the agent that starts again. A leader and an
-/// agent that start do not know what was written before them.
-const MOST: usize = 12;
+/// The most writes of ours to a Service in a minute: two of each of two leaders; two for each family of each of the three
+/// nodes, for a copied status may show addresses of all of them; and as many of the agent that starts again. A leader and
+/// an agent that start do not know what was written before them.
+const MOST: usize = 4 + 12 + 4;
 
 /// What is put back is so within the rest of the minute in which it was put back twice, and then some.
 const REST: Duration = Duration::from_secs(90);
