@@ -12,7 +12,6 @@ mod row;
 mod sim;
 
 mod agents;
-mod busy;
 mod conflicts;
 mod control_plane;
 mod crashes;
