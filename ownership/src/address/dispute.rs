@@ -81,14 +81,15 @@ impl Step<'_, '_> {
             owned.dispute = Dispute::Stronger(Contest { rival, epoch, until: now + CONTEST, next: now, remind });
         }
         let Dispute::Stronger(contest) = &mut owned.dispute else { return };
-        if now >= contest.until {
+        let until = contest.until + self.context.gossip.late;
+        if now >= until {
             owned.epoch = contest.epoch.saturating_add(1);
             owned.dispute.end_contest();
             owned.announce_again(now);
             self.context.claims.own.set(self.address, Some(owned.epoch));
             self.note_epoch(owned.epoch);
         } else if now >= contest.next {
-            contest.next = contest.until.min(now + ASK);
+            contest.next = until.min(now + ASK);
             self.context.gossip.send(&contest.rival, Frame::ClaimQuery(self.address));
         }
     }

@@ -64,6 +64,8 @@ pub struct Probe {
     pub interval: Duration,
     /// When the next is due, or the decision.
     pub next: Time,
+    /// By how much the wait for answers was prolonged since the last one was sent, because this node runs late.
+    pub prolonged: Duration,
     /// What came.
     pub answer: Option<Answer>,
     /// Since when this node hears nothing on the link, if the questions of this attempt met that.
@@ -93,24 +95,41 @@ impl Probe {
     /// Begins now.
     #[must_use]
     pub const fn new(cause: ClaimReason, total: u8, interval: Duration, now: Time) -> Self {
-        Self { cause, began: now, sent: 0, total, interval, next: now, answer: None, deaf: None, ignored: Vec::new() }
+        Self {
+            cause,
+            began: now,
+            sent: 0,
+            total,
+            interval,
+            next: now,
+            prolonged: Duration::ZERO,
+            answer: None,
+            deaf: None,
+            ignored: Vec::new(),
+        }
     }
 
-    /// What is due.
-    pub fn step(&mut self, now: Time) -> Next {
+    /// What is due. If this node runs late, it waits for answers longer by as much.
+    pub fn step(&mut self, now: Time, late: Duration) -> Next {
         if now < self.next {
             return Next::Wait;
         }
         // In step with the beginning, so that a timer that is late each time does not make the whole later.
         self.next = (self.next + self.interval).max(now + self.interval / 2);
         match &self.answer {
-            Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE => Next::Silent(node.clone()),
+            Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE + late => Next::Silent(node.clone()),
             Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
-            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 => Next::Foreign(*mac),
+            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => Next::Foreign(*mac),
             Some(Answer::Unknown { .. }) => Next::Send,
+            None if self.sent >= self.total && late > self.prolonged => {
+                self.next = now + (late - self.prolonged);
+                self.prolonged = late;
+                Next::Wait
+            }
             None if self.sent >= self.total => Next::Free,
             None => {
                 self.sent += 1;
+                self.prolonged = Duration::ZERO;
                 Next::Send
             }
         }
@@ -135,7 +154,7 @@ mod tests {
         let start = Time::from_micros(1000);
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         let steps: Vec<_> =
-            (0..=30).map(|at| probe.step(start + ms(at))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
+            (0..=30).map(|at| probe.step(start + ms(at), ms(0))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
     }
 
@@ -144,11 +163,11 @@ mod tests {
         let start = Time::from_micros(1000);
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         for (at, expected) in [(0, Next::Send), (11, Next::Send), (21, Next::Send), (30, Next::Free)] {
-            assert_eq!(probe.step(start + ms(at)), expected, "{at}");
+            assert_eq!(probe.step(start + ms(at), ms(0)), expected, "{at}");
         }
         // One that comes very late leaves time for an answer all the same.
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
-        assert_eq!(probe.step(start + ms(40)), Next::Send);
+        assert_eq!(probe.step(start + ms(40), ms(0)), Next::Send);
         assert_eq!(probe.next, start + ms(45));
     }
 
@@ -157,10 +176,10 @@ mod tests {
         let start = Time::from_micros(0);
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         for at in [0, 10, 20] {
-            assert_eq!(probe.step(start + ms(at)), Next::Send);
+            assert_eq!(probe.step(start + ms(at), ms(0)), Next::Send);
         }
         probe.dismiss([Mac([2, 0, 0, 0, 0, 1])], start + ms(25));
-        let steps: Vec<_> = [25, 35, 45].into_iter().map(|at| probe.step(start + ms(at))).collect();
+        let steps: Vec<_> = [25, 35, 45].into_iter().map(|at| probe.step(start + ms(at), ms(0))).collect();
         assert_eq!(steps, [Next::Send, Next::Send, Next::Free]);
     }
 
@@ -170,7 +189,22 @@ mod tests {
         let node = NodeId::new("a").unwrap();
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
         probe.answer = Some(Answer::Member { node: node.clone(), since: start });
-        assert_eq!(probe.step(start), Next::Ask(node.clone()));
-        assert_eq!(probe.step(start + ms(100)), Next::Silent(node));
+        assert_eq!(probe.step(start, ms(0)), Next::Ask(node.clone()));
+        assert_eq!(probe.step(start + ms(100), ms(20)), Next::Ask(node.clone()));
+        assert_eq!(probe.step(start + ms(120), ms(20)), Next::Silent(node));
+    }
+
+    #[test]
+    fn a_node_that_runs_late_waits_longer_by_as_much() {
+        let start = Time::from_micros(0);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, 1, ms(10), start);
+        assert_eq!(probe.step(start, ms(0)), Next::Send);
+        // The decision at 10 ms comes at 90 ms.
+        assert_eq!(probe.step(start + ms(90), ms(80)), Next::Wait);
+        assert_eq!(probe.next, start + ms(170));
+        // That step is later still; the one after it decides, however late it is.
+        assert_eq!(probe.step(start + ms(370), ms(200)), Next::Wait);
+        assert_eq!(probe.next, start + ms(490));
+        assert_eq!(probe.step(start + ms(690), ms(200)), Next::Free);
     }
 }

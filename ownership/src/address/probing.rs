@@ -43,7 +43,7 @@ impl Step<'_, '_> {
         if self.decide() == Decision::None && probe.cause != ClaimReason::Move {
             return State::Idle;
         }
-        match probe.step(self.context.now()) {
+        match probe.step(self.context.now(), self.context.gossip.late) {
             Next::Wait => {}
             Next::Send => self.send_probe(&spec, &probe),
             Next::Ask(node) if self.speaks_other_version(&node) => return self.silent_holder(&spec, &node, probe),
@@ -127,7 +127,7 @@ impl Step<'_, '_> {
         let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
         let answers = answer.is_some_and(|at| at >= probe.began);
         let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
-        if probe.cause == ClaimReason::AgentSilent && !gone && now.since(probe.began) < self.patience() {
+        if probe.cause == ClaimReason::AgentSilent && !gone && now.since(probe.began) < self.patience() + self.context.gossip.late {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
             probe.next = now + probe.interval;
             return State::Probing(probe);

@@ -126,7 +126,7 @@ impl Detector {
 
     /// Does what is due on a link; returns whether the link is broken from now on.
     pub fn check_link(&mut self, id: LinkId, gossip: &mut Gossip<'_>) -> bool {
-        match self.links.get_mut(&id).map(|state| state.check(gossip.now)) {
+        match self.links.get_mut(&id).map(|state| state.check(gossip.now, gossip.late)) {
             Some(CheckResult::Ask) => {
                 self.ask_witnesses(id, None, gossip);
                 false

@@ -126,8 +126,8 @@ impl LinkState {
         [lapse, self.check.map(|check| check.next)].into_iter().flatten().min()
     }
 
-    /// Does what is due.
-    pub(super) fn check(&mut self, now: Time) -> CheckResult {
+    /// Does what is due. A node that runs late waits longer for answers by as much.
+    pub(super) fn check(&mut self, now: Time, late: Duration) -> CheckResult {
         if !self.link.carrier && !self.broken && now.since(self.since) >= CARRIER {
             self.check = None;
             self.broken = true;
@@ -137,7 +137,7 @@ impl LinkState {
         if self.answer.is_some_and(|answer| answer > check.began) {
             self.check = None;
             CheckResult::Fine
-        } else if now.since(check.began) >= CHECK {
+        } else if now.since(check.began) >= CHECK + late {
             self.check = None;
             self.broken = true;
             CheckResult::Broken

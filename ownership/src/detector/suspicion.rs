@@ -68,7 +68,7 @@ impl Detector {
 
     /// Who is silent, and how.
     fn suspect(&mut self, gossip: &mut Gossip<'_>) {
-        let now = gossip.now;
+        let (now, silent) = (gossip.now, self.times.silent + gossip.late);
         let mut off_link = Vec::new();
         for index in 0..self.watches.len() {
             let Some(watch) = self.watches.get(index) else { break };
@@ -80,7 +80,7 @@ impl Detector {
             let carrier = self.links.get(&watch.link).is_some_and(|state| state.link.carrier);
             let suspected = if self.has_alarm(&watch.node, watch.link) || !carrier {
                 None
-            } else if now.since(last) >= self.times.silent {
+            } else if now.since(last) >= silent {
                 if watch.suspected.is_none() {
                     self.next_burst = Some(now);
                 }
@@ -88,7 +88,7 @@ impl Detector {
             } else {
                 let unanswered = watch.unanswered.filter(|since| link.is_some_and(|link| link < *since));
                 if now.is_within(ack, self.times.silent)
-                    && unanswered.is_some_and(|since| now.since(since) >= self.times.silent)
+                    && unanswered.is_some_and(|since| now.since(since) >= silent)
                 {
                     let Watch { node, link, address, subnet, .. } = watch;
                     let node = node.clone();
@@ -131,9 +131,9 @@ impl Detector {
             let Some(member) = gossip.members.get(&watch.node) else { continue };
             let presence = self.presences.get(&watch.node, watch.link);
             let last = member.last_ack().max(presence.answer).max(presence.indirect);
-            if last.is_some_and(|last| now.since(last) < self.times.silent) {
+            if last.is_some_and(|last| now.since(last) < self.times.silent + gossip.late) {
                 watch.suspected = None;
-            } else if now.since(suspected) >= self.times.burst {
+            } else if now.since(suspected) >= self.times.burst + gossip.late {
                 watch.suspected = None;
                 silent.push((watch.node.clone(), watch.link, watch.subnet));
             } else {

@@ -68,7 +68,7 @@ impl Node {
             assert!(self.detector.note_answer(&node(name), LINK, address(name), mac, &self.members, self.now));
         }
         let (members, rng, out) = (&mut self.members, &mut self.rng, &mut self.out);
-        let mut gossip = Gossip { now: self.now, members, rng, out };
+        let mut gossip = Gossip { now: self.now, late: ms(0), members, rng, out };
         if self.detector.is_round_due(self.now) {
             self.detector.begin_round(&mut gossip);
             self.detector.watch(&mut gossip);

@@ -1,6 +1,7 @@
 //! Agents: they start, stop and pause, give events to their machines, and carry out the actions.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, Stop};
@@ -8,6 +9,9 @@ use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFr
 use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
 use super::setup::Setup;
+
+/// How late the agent of a busy node runs, in milliseconds.
+const BUSY: Range<usize> = 50..401;
 
 impl Cluster {
     pub fn power_on(&mut self, node: usize) {
@@ -33,6 +37,7 @@ impl Cluster {
         let node = &mut self.nodes[node];
         node.machine = None;
         node.paused = false;
+        node.awaited = false;
         node.buffered.clear();
         node.wake = None;
         node.specs.clear();
@@ -137,37 +142,56 @@ impl Cluster {
     }
 
     pub fn handle(&mut self, node: usize, event: Event) {
-        let now = self.now;
         let state = &mut self.nodes[node];
-        if state.paused {
+        if state.paused || state.busy {
             // A socket's buffer overflows; a watch does not.
             let packet = matches!(event, Event::Datagram { .. } | Event::Seen { .. });
             if !matches!(event, Event::Tick) && (!packet || state.buffered.len() < 200) {
                 state.buffered.push_back(event);
             }
+            if !state.paused && !std::mem::replace(&mut state.awaited, true) {
+                let delay = u64::try_from(BUSY.start + self.rng.below(BUSY.len())).unwrap();
+                self.schedule(Duration::from_millis(delay), Scheduled::Run(node));
+            }
             return;
         }
-        let Some(machine) = state.machine.as_mut() else { return };
-        if let Event::Members(peers) = &event {
-            state.remembered.clone_from(peers);
+        self.handle_all(node, vec![event]);
+    }
+
+    /// The agent of a busy node runs: what has come by now is handled, and then what is due.
+    pub fn run_agent(&mut self, node: usize) {
+        let state = &mut self.nodes[node];
+        state.awaited = false;
+        if !state.paused {
+            let events = std::mem::take(&mut state.buffered).into_iter().chain([Event::Tick]).collect();
+            self.handle_all(node, events);
         }
-        let text = match &event {
-            Event::Tick
-            | Event::Datagram { .. }
-            | Event::Seen { .. }
-            | Event::Members(_)
-            | Event::Remembered(_)
-            | Event::ApplyAddress(_) => None,
-            other => Some(format!("{other:?}")),
-        };
-        let actions = machine.handle(event, now);
+    }
+
+    fn handle_all(&mut self, node: usize, events: Vec<Event>) {
+        let now = self.now;
+        let state = &mut self.nodes[node];
+        let Some(machine) = state.machine.as_mut() else { return };
+        let mut texts = Vec::new();
+        for event in &events {
+            match event {
+                Event::Members(peers) => state.remembered.clone_from(peers),
+                Event::Tick
+                | Event::Datagram { .. }
+                | Event::Seen { .. }
+                | Event::Remembered(_)
+                | Event::ApplyAddress(_) => {}
+                other => texts.push(format!("{other:?}")),
+            }
+        }
+        let actions = machine.handle_all(events, now);
         if machine.version() != state.version {
             state.version = machine.version();
             state.file = machine.claims().collect();
         }
         let next = machine.next_deadline().max(now + Duration::from_micros(100));
         let wake = (state.wake != Some(next)).then_some(next);
-        if let Some(text) = text {
+        for text in texts {
             self.note(format!("{node}: event {text}"));
         }
         if let Some(next) = wake {

@@ -26,6 +26,10 @@ pub struct Node {
     /// Its agent has another gossip key than the others.
     pub wrong_key: bool,
     pub paused: bool,
+    /// Its processors are busy: its agent runs 50 to 400 ms after something happens.
+    pub busy: bool,
+    /// The agent of a busy node is to run.
+    pub awaited: bool,
     pub buffered: VecDeque<Event>,
     pub kernel: BTreeSet<IpAddr>,
     pub file: BTreeMap<IpAddr, Epoch>,
@@ -82,6 +86,8 @@ pub enum Scheduled {
         segment: usize,
     },
     Pause(usize, bool),
+    /// The agent of a busy node runs.
+    Run(usize),
     /// The annotations of an address's Service name this node.
     Named(IpAddr, usize),
 }
@@ -133,6 +139,8 @@ impl Cluster {
             powered: false,
             wrong_key: false,
             paused: false,
+            busy: false,
+            awaited: false,
             buffered: VecDeque::new(),
             kernel: BTreeSet::new(),
             file: BTreeMap::new(),
