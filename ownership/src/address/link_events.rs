@@ -33,11 +33,13 @@ impl Addresses {
             return;
         }
         match (&probe.answer, member) {
-            (Some(Answer::Member { .. }), _) | (Some(Answer::Unknown { .. }), None) => return,
-            (_, Some(node)) => probe.answer = Some(Answer::Member { node, since: now }),
-            (None, None) => probe.answer = Some(Answer::Unknown { mac, since: now }),
+            (_, Some(node)) => probe.answered_by(node, mac, now),
+            (Some(_), None) => return,
+            (None, None) => {
+                probe.answer = Some(Answer::Unknown { mac, since: now });
+                probe.next = now;
+            }
         }
-        probe.next = now;
         self.mark(address);
     }
 

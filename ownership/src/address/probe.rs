@@ -13,8 +13,13 @@
 //! | it claims the address | respected |
 //! | its kernel has it on the dummy interface, or nothing (`kube-ipvs0` answers on the wire) | claim, with a report |
 //! | its kernel has it from somebody else | a conflict, as with a foreign host |
-//! | nothing: its agent is silent, or speaks another version | module `unasked`: its kernel serves and is looked at again, or its answer does not count |
+//! | nothing: its agent is silent, or speaks another version | its hardware address alone is asked, see below; then module `unasked`: its kernel serves and is looked at again, or its answer does not count |
+//!
+//! All members that answer are asked at the same time. The answer of a member that cannot be asked counts only if it also
+//! answers a question that goes to its hardware address alone: a switch that suppresses broadcasts answers them from its
+//! cache, also for a node that is dead.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::io::ClaimReason;
@@ -29,17 +34,38 @@ pub const MANY: u8 = 5;
 pub const EXTRA: u8 = 12;
 /// How long a member may take to say what it holds.
 pub const PATIENCE: Duration = ms(100);
+/// How long its kernel may take to answer a question to it alone, unless the member is silent in every way.
+const ALONE: Duration = ms(600);
+
+/// A member that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Since when it is asked.
+    pub since: Time,
+    /// The hardware address that it answered with.
+    pub mac: Mac,
+    /// Whether its hardware address alone was asked,
+    pub alone: bool,
+    /// and whether an answer came after that.
+    pub confirmed: bool,
+}
+
+/// What is known of a member that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is being asked.
+    Open,
+    /// Its agent does not speak, and its kernel answers.
+    Silent,
+    /// Its agent does not speak, and nobody answers at its hardware address.
+    Absent,
+}
 
 /// Who answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// A member: it is being asked.
-    Member {
-        /// Who.
-        node: NodeId,
-        /// Since when it is asked.
-        since: Time,
-    },
+    /// Members: each is being asked.
+    Members(BTreeMap<NodeId, Asked>),
     /// A MAC that no Lease lists: the free address is being probed.
     Unknown {
         /// Which.
@@ -81,12 +107,10 @@ pub enum Next {
     Wait,
     /// Send one.
     Send,
-    /// Ask the member again.
-    Ask(NodeId),
+    /// Ask the members again.
+    Ask,
     /// Nobody answered: decide.
     Free,
-    /// A member answers whose agent does not speak.
-    Silent(NodeId),
     /// Not ours to take, nor proxy ARP.
     Foreign(Mac),
 }
@@ -117,8 +141,7 @@ impl Probe {
         // In step with the beginning, so that a timer that is late each time does not make the whole later.
         self.next = (self.next + self.interval).max(now + self.interval / 2);
         match &self.answer {
-            Some(Answer::Member { node, since }) if now.since(*since) >= PATIENCE + late => Next::Silent(node.clone()),
-            Some(Answer::Member { node, .. }) => Next::Ask(node.clone()),
+            Some(Answer::Members(_)) => Next::Ask,
             Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => Next::Foreign(*mac),
             Some(Answer::Unknown { .. }) => Next::Send,
             None if self.sent >= self.total && late > self.prolonged => {
@@ -135,13 +158,67 @@ impl Probe {
         }
     }
 
-    /// Answers of these hardware addresses do not count: go on as if none had come. What others answered meanwhile did
-    /// not count, so the link is asked again at least twice.
+    /// A member answered. One that answers before and after its hardware address alone was asked is there.
+    pub fn answered_by(&mut self, node: NodeId, mac: Mac, now: Time) {
+        if !matches!(self.answer, Some(Answer::Members(_))) {
+            self.answer = Some(Answer::Members(BTreeMap::new()));
+        }
+        let Some(Answer::Members(members)) = &mut self.answer else { return };
+        let known = members.entry(node).or_insert_with(|| {
+            self.next = now;
+            Asked { since: now, mac, alone: false, confirmed: false }
+        });
+        known.confirmed |= known.alone;
+    }
+
+    /// The members that are being asked.
+    pub fn members(&self) -> Vec<(NodeId, Asked)> {
+        match &self.answer {
+            Some(Answer::Members(members)) => members.iter().map(|(node, asked)| (node.clone(), asked.clone())).collect(),
+            Some(Answer::Unknown { .. }) | None => Vec::new(),
+        }
+    }
+
+    /// A member's hardware address alone is asked.
+    pub fn note_alone(&mut self, node: &NodeId) {
+        if let Some(Answer::Members(members)) = &mut self.answer
+            && let Some(asked) = members.get_mut(node)
+        {
+            asked.alone = true;
+        }
+    }
+
+    /// Answers of these hardware addresses do not count. If nobody else has answered, go on as if none had come: what
+    /// others answered meanwhile may not have been heard, so the link is asked again at least twice.
     pub fn dismiss(&mut self, macs: impl IntoIterator<Item = Mac>, now: Time) {
         self.ignored.extend(macs);
+        if let Some(Answer::Members(members)) = &mut self.answer {
+            members.retain(|_, asked| !self.ignored.contains(&asked.mac));
+            if !members.is_empty() {
+                return;
+            }
+        }
         self.answer = None;
         self.sent = self.sent.min(self.total.saturating_sub(2));
         self.next = now;
+    }
+}
+
+impl Asked {
+    /// What is known of the member by now.
+    ///
+    /// `asked` says that its agent can be asked, `gone` that it is silent in every way on the link.
+    pub fn standing(&self, asked: bool, gone: bool, late: Duration, now: Time) -> Standing {
+        let since = now.since(self.since);
+        let spoken = if asked { PATIENCE + late } else { Duration::ZERO };
+        let alone = if gone { PATIENCE } else { ALONE };
+        if self.confirmed && since >= spoken {
+            Standing::Silent
+        } else if !self.confirmed && since >= alone + late {
+            Standing::Absent
+        } else {
+            Standing::Open
+        }
     }
 }
 
@@ -186,12 +263,53 @@ mod tests {
     #[test]
     fn a_member_is_asked_for_100_ms() {
         let start = Time::from_micros(0);
-        let node = NodeId::new("a").unwrap();
+        let (node, mac) = (NodeId::new("a").unwrap(), Mac([2, 0, 0, 0, 0, 1]));
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
-        probe.answer = Some(Answer::Member { node: node.clone(), since: start });
-        assert_eq!(probe.step(start, ms(0)), Next::Ask(node.clone()));
-        assert_eq!(probe.step(start + ms(100), ms(20)), Next::Ask(node.clone()));
-        assert_eq!(probe.step(start + ms(120), ms(20)), Next::Silent(node));
+        probe.answered_by(node.clone(), mac, start);
+        assert_eq!(probe.step(start, ms(0)), Next::Ask);
+        probe.note_alone(&node);
+        probe.answered_by(node.clone(), mac, start + ms(12));
+        let [(_, asked)] = probe.members().try_into().unwrap();
+        for (at, late, standing) in
+            [(99, 0, Standing::Open), (100, 0, Standing::Silent), (100, 20, Standing::Open), (120, 20, Standing::Silent)]
+        {
+            assert_eq!(asked.standing(true, false, ms(late), start + ms(at)), standing, "{at} {late}");
+        }
+        // One that speaks another version is not asked.
+        assert_eq!(asked.standing(false, false, ms(0), start + ms(12)), Standing::Silent);
+    }
+
+    #[test]
+    fn an_answer_of_a_switch_for_a_dead_node_does_not_count() {
+        let start = Time::from_micros(0);
+        let (node, mac) = (NodeId::new("a").unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+        let mut probe = Probe::new(ClaimReason::OwnerGone, MANY, ms(10), start);
+        // All of these answer questions to everybody.
+        for at in [0, 3, 9] {
+            probe.answered_by(node.clone(), mac, start + ms(at));
+        }
+        probe.note_alone(&node);
+        let [(_, asked)] = probe.members().try_into().unwrap();
+        assert_eq!(asked.standing(true, true, ms(0), start + ms(99)), Standing::Open);
+        assert_eq!(asked.standing(true, true, ms(0), start + ms(100)), Standing::Absent);
+        assert_eq!(asked.standing(true, false, ms(0), start + ms(100)), Standing::Open, "it may be slow");
+    }
+
+    #[test]
+    fn members_are_asked_together() {
+        let start = Time::from_micros(0);
+        let mac = |number| Mac([2, 0, 0, 0, 0, number]);
+        let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        probe.sent = FEW;
+        for number in 0..50 {
+            probe.answered_by(NodeId::new(&number.to_string()).unwrap(), mac(number), start);
+        }
+        for number in 0..49 {
+            probe.dismiss([mac(number)], start + ms(1));
+            assert_eq!(probe.sent, FEW, "the last one is still being asked");
+        }
+        probe.dismiss([mac(49)], start + ms(1));
+        assert_eq!((probe.sent, &probe.answer), (FEW - 2, &None));
     }
 
     #[test]

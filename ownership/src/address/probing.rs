@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::address::context::Context;
 use crate::address::decision::Decision;
-use crate::address::probe::{Answer, EXTRA, Next, Probe};
+use crate::address::probe::{Answer, EXTRA, Next, Probe, Standing};
 use crate::address::state::State;
 use crate::address::step::Step;
 use crate::detector::HEARING;
@@ -46,11 +46,35 @@ impl Step<'_, '_> {
         match probe.step(self.context.now(), self.context.gossip.late) {
             Next::Wait => {}
             Next::Send => self.send_probe(&spec, &probe),
-            Next::Ask(node) if self.speaks_other_version(&node) => return self.silent_holder(&spec, &node, probe),
-            Next::Ask(node) => self.context.gossip.send(&node, Frame::ClaimQuery(self.address)),
+            Next::Ask => return self.ask_members(&spec, probe),
             Next::Free => return self.probes_unanswered(&spec, probe),
-            Next::Silent(node) => return self.silent_holder(&spec, &node, probe),
             Next::Foreign(mac) => return self.foreign_host(mac, probe),
+        }
+        State::Probing(probe)
+    }
+
+    /// Asks the members that answered, and their hardware addresses alone if they do not say at once what they hold.
+    fn ask_members(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
+        let (now, late) = (self.context.now(), self.context.gossip.late);
+        for (node, asked) in probe.members() {
+            let speaks = !self.speaks_other_version(&node);
+            let gone = self.context.detector.has_alarm(&node, spec.link);
+            match asked.standing(speaks, gone, late, now) {
+                Standing::Open => {
+                    if speaks {
+                        self.context.gossip.send(&node, Frame::ClaimQuery(self.address));
+                    }
+                    if !asked.confirmed && now.since(asked.since) >= probe.interval {
+                        self.probe(spec.link, self.address, Some(asked.mac));
+                        probe.note_alone(&node);
+                    }
+                }
+                Standing::Absent => probe.dismiss([asked.mac], now),
+                Standing::Silent => match self.silent_holder(spec, &node, probe) {
+                    State::Probing(next) => probe = next,
+                    other => return other,
+                },
+            }
         }
         State::Probing(probe)
     }
@@ -154,7 +178,7 @@ impl Step<'_, '_> {
         let now = self.context.now();
         let member = self.context.gossip.members.get(node);
         let silent = member.is_some_and(|member| !now.is_within(member.last_ack(), OVERRIDE));
-        if silent && !could_own(spec, node) && !self.speaks_other_version(node) {
+        if silent && !could_own(spec, node) && self.is_silence_of_agent(node) {
             probe.dismiss(self.context.gossip.members.macs_of(node), now);
             probe.sent = 0;
             return State::Probing(probe);
@@ -162,8 +186,8 @@ impl Step<'_, '_> {
         if !self.serves_unasked(spec, node) {
             return self.strict_arp_needed(node, false, probe);
         }
-        if let Some(Answer::Member { since, .. }) = &probe.answer {
-            self.entry.round_trip = Some(since.since(probe.began));
+        if let Some(Answer::Members(members)) = &probe.answer {
+            self.entry.round_trip = members.get(node).map(|asked| asked.since.since(probe.began));
         }
         self.report_probe(ProbeResult::KernelServes);
         self.back_off(self.look_interval(node))
@@ -217,7 +241,7 @@ impl Step<'_, '_> {
 
     /// A member said what it has to do with the address.
     pub fn claim_reply_while_probing(&mut self, node: &NodeId, answer: ClaimAnswer, probe: Probe) -> State {
-        let asked = matches!(&probe.answer, Some(Answer::Member { node: asked, .. }) if asked == node);
+        let asked = matches!(&probe.answer, Some(Answer::Members(members)) if members.contains_key(node));
         match answer {
             ClaimAnswer::Claimed(_) => {
                 self.report_probe(ProbeResult::Held);

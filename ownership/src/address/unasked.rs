@@ -63,6 +63,16 @@ impl Step<'_, '_> {
         peer.is_some_and(|peer| peer.places.iter().any(|place| place.address == self.address))
     }
 
+    /// Whether the silence of a member is its agent's, and not that of the network between the agents: its Lease has run
+    /// out, or it speaks this version and others are heard.
+    pub fn is_silence_of_agent(&self, node: &NodeId) -> bool {
+        let members = &*self.context.gossip.members;
+        let Some(member) = members.get(node) else { return false };
+        let ends = member.peer.as_ref().is_some_and(|peer| !peer.lease_alive) && self.context.eligibility.is_current();
+        let others = || members.iter().any(|(other, member)| other != node && member.liveness == Liveness::Alive);
+        ends || !member.speaks_other_version() && !members.is_gossip_silent() && others()
+    }
+
     /// Whether the answer of this member's kernel, whose agent cannot be asked, is an owner's.
     pub fn serves_unasked(&mut self, spec: &AddressSpec, node: &NodeId) -> bool {
         let now = self.context.now();

@@ -256,6 +256,7 @@ impl Cluster {
             Action::Renew => {}
             Action::Announce { address, .. } => {
                 self.announced += 1;
+                self.cache.insert(address, node);
                 self.count_announcement(node);
                 for other in 0..self.nodes.len() {
                     if other != node {

@@ -123,6 +123,8 @@ pub struct Cluster {
     pub announced: u64,
     /// What each node sent, by second.
     pub frames: BTreeMap<(usize, u64), Frames>,
+    /// Which host a suppressing switch believes to have an address on segment 0.
+    pub cache: BTreeMap<IpAddr, usize>,
     /// No datagram passes anywhere.
     pub block_udp: bool,
     /// Only where somebody asks for it: it reads every byte that is sent.
@@ -194,6 +196,7 @@ impl Cluster {
             unlisted: BTreeSet::new(),
             announced: 0,
             frames: BTreeMap::new(),
+            cache: BTreeMap::new(),
             block_udp: false,
             digest: None,
             setup,

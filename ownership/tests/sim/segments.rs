@@ -54,6 +54,10 @@ impl Cluster {
         if self.setup.snooping && target.is_ipv6() && to.is_none() && self.locate(target).is_none() {
             return;
         }
+        if let Some(host) = self.cache.get(&target).filter(|_| self.setup.suppressing && to.is_none() && segment == 0) {
+            let (link, mac) = (LinkId(1), mac(*host, segment));
+            return self.transmit(node, node, segment, Event::Seen { link, mac, frame: NeighborFrame::Reply(target) });
+        }
         for holder in self.holders(target, segment) {
             if holder == node || to.is_some_and(|to| to != mac(holder, segment)) {
                 continue;
@@ -101,6 +105,9 @@ impl Cluster {
         if self.has(to, target, segment) {
             let link = LinkId(u32::try_from(segment).unwrap() + 1);
             let event = Event::Seen { link, mac: mac(to, segment), frame: NeighborFrame::Reply(target) };
+            if segment == 0 {
+                self.cache.insert(target, to);
+            }
             self.transmit(to, by, segment, event);
         }
     }

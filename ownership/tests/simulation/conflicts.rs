@@ -122,3 +122,29 @@ fn taken_out_by_hand() {
     })
     .bounds(50, 50, 0);
 }
+
+/// All of fifty nodes answer for what they do not hold, ten of them without an agent: each is asked, and all at the same
+/// time.
+#[test]
+fn case_29_fifty_kernels_that_answer_are_asked_together() {
+    for seed in 1..=seeds(3) {
+        let setup = Setup { seed, nodes: 50, vips: 1, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let address = cluster.vip(9);
+        for node in 0..50 {
+            cluster.nodes[node].ipvs.insert(address);
+            if node % 5 == 0 {
+                cluster.kill_agent(node);
+            }
+        }
+        cluster.run(ms(8000));
+        let start = cluster.now;
+        cluster.serve(address, Qualified::All, 0);
+        cluster.run(ms(3000));
+        let (at, node) = cluster.measure.addresses[&address].owners[0];
+        let asked: u32 = cluster.sent_by(node, start - ms(1000)).iter().map(|frames| frames.asked_all).sum();
+        println!("fifty kernels: {:?}, {asked} questions", at.since(start));
+        assert!(at.since(start) < ms(300), "seed {seed}: {:?}", at.since(start));
+        assert!(asked <= 12, "seed {seed}: {asked} questions");
+    }
+}

@@ -1,7 +1,6 @@
 //! Kernels that answer while their agents are silent.
 
-use ownership::ClaimReason;
-use ownership::Notification;
+use ownership::{ClaimReason, Notification, Qualified};
 
 use crate::row::{ms, owner, row, seeds};
 use crate::sim::{Cluster, Family, Setup};
@@ -44,4 +43,58 @@ fn case_s2_a_kernel_that_comes_back_without_its_agent_gets_its_addresses_back() 
         start
     })
     .bounds(0, 0, 3200);
+}
+
+/// The switch answers questions to everybody from its cache: what is dead is taken over all the same, and a kernel that
+/// serves without its agent keeps what it has.
+#[test]
+fn a_switch_that_answers_for_a_dead_node() {
+    let setup = Setup { suppressing: true, ..Setup::default() };
+    row("suppressing switch, cut", &setup, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(6000));
+        assert_ne!(owner(cluster, 0), node);
+        start
+    })
+    .bounds(600, 999, 0);
+    row("suppressing switch, agent dead", &setup, |cluster| {
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.kill_agent(node);
+        cluster.run(ms(15_000));
+        assert_eq!(owner(cluster, 0), node);
+        start
+    })
+    .bounds(0, 0, 0);
+}
+
+/// Traffic policy Local: an agent that is not heard because gossip is blocked has not stopped. Where others are heard, a
+/// silent one loses what its node does not qualify for any more.
+#[test]
+fn gossip_that_is_blocked_is_no_silent_agent() {
+    for seed in 1..=seeds(10) {
+        for nodes in [2, 3] {
+            let setup = Setup { seed, nodes, vips: 1, family: Family::of(seed), ..Setup::default() };
+            let mut cluster = Cluster::settled(setup);
+            let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+            let other = cluster.nodes[(node + 1) % nodes].id.clone();
+            cluster.block_udp = true;
+            cluster.run(ms(8000));
+            let start = cluster.now;
+            cluster.serve(address, Qualified::Tiers(vec![[other.clone()].into()]), 0);
+            cluster.run(ms(30_000));
+            assert!(cluster.double(address, start).is_zero(), "seed {seed}: {:?}", cluster.answers(address));
+            cluster.block_udp = false;
+            cluster.run(ms(3000));
+            assert_eq!(cluster.answers(address), [(node + 1) % nodes], "seed {seed}, {nodes} nodes");
+        }
+        let mut cluster = Cluster::settled(Setup { seed, vips: 1, family: Family::of(seed), ..Setup::default() });
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        let other = cluster.nodes[(node + 1) % 3].id.clone();
+        cluster.kill_agent(node);
+        cluster.run(ms(5000));
+        cluster.serve(address, Qualified::Tiers(vec![[other].into()]), 0);
+        cluster.run(ms(15_000));
+        assert!(cluster.nodes[(node + 1) % 3].kernel.contains(&address), "seed {seed}");
+    }
 }
