@@ -38,6 +38,11 @@ impl Budget {
         self.takeovers.entry(link).or_default().reserve(frames, self.frames_per_second, now)
     }
 
+    /// So many frames are sent that were not foreseen: what comes later waits for them.
+    pub fn charge(&mut self, link: LinkId, frames: u32, now: Time) {
+        let _sent_at_once = self.first(link, frames, now);
+    }
+
     /// When a further look may begin that asks so many questions.
     pub fn further(&mut self, link: LinkId, questions: u32, now: Time) -> Time {
         self.looks.entry(link).or_default().reserve(questions, LOOKS, now)

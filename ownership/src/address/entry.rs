@@ -51,6 +51,8 @@ pub(super) struct Look {
     pub cause: ClaimReason,
     /// How many questions it has sent to everybody on the link.
     pub asked: u32,
+    /// For how many it had its turn.
+    pub granted: u32,
     /// When the next one with this cause has its turn; nothing if it has not asked for one.
     pub turn: Option<Time>,
 }

@@ -80,11 +80,11 @@ impl Step<'_, '_> {
     }
 
     fn send_probe(&mut self, spec: &AddressSpec, probe: &Probe) {
-        let target = match probe.answer {
-            Some(Answer::Unknown { .. }) => spec.free.unwrap_or(self.address),
-            _ => self.address,
-        };
-        self.probe(spec.link, target, None);
+        let (now, free) = (self.context.now(), spec.free.filter(|_| matches!(probe.answer, Some(Answer::Unknown { .. }))));
+        // The answer to one question for a free address counts for all addresses for which the same host answered.
+        if free.is_none_or(|free| self.context.detector.may_ask_free(spec.link, free, probe.interval, now)) {
+            self.probe(spec.link, free.unwrap_or(self.address), None);
+        }
         self.ask_owner(spec.link);
         // Whether this node hears must be known at the decision, an interval from here.
         let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
@@ -97,6 +97,9 @@ impl Step<'_, '_> {
     fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
         if let Some(look) = self.entry.look.as_mut().filter(|_| to.is_none()) {
             look.asked = look.asked.saturating_add(1);
+            if look.asked > look.granted {
+                self.context.budget.charge(link, 1, self.context.gossip.now);
+            }
         }
         self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
     }

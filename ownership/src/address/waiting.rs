@@ -45,18 +45,20 @@ impl Step<'_, '_> {
             Some(look) if look.cause == cause => (Some(look.asked), look.turn),
             Some(_) | None => (None, None),
         };
+        let granted = asked.map_or(u32::from(probes), |asked| asked.max(1));
         let turn = turn.unwrap_or_else(|| match asked {
-            None => self.context.budget.first(link, u32::from(probes) + ANNOUNCED, now),
-            Some(asked) => self.context.budget.further(link, asked.max(1), now),
+            None => self.context.budget.first(link, granted + ANNOUNCED, now),
+            Some(_) => self.context.budget.further(link, granted, now),
         });
-        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), turn: Some(turn) });
+        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), granted, turn: Some(turn) });
         turn
     }
 
     /// Begins to ask the link.
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
-        self.entry.look = Some(Look { cause, asked: 0, turn: None });
+        let granted = self.entry.look.as_ref().map_or(0, |look| look.granted);
+        self.entry.look = Some(Look { cause, asked: 0, granted, turn: None });
         let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that
         // nobody claims the address may mean that it has not heard of the owner yet, which takes some rumours in a large

@@ -109,6 +109,11 @@ impl Detector {
         }
     }
 
+    /// Whether a free address of a link may be asked for, to tell proxy ARP from a foreign host: one question in so long.
+    pub fn may_ask_free(&mut self, id: LinkId, free: IpAddr, interval: Duration, now: Time) -> bool {
+        self.links.get_mut(&id).is_some_and(|state| state.may_ask_free(free, interval, now))
+    }
+
     /// Another member says that this node does not answer on a subnet, though its agent does.
     pub fn begin_check(&mut self, subnet: IpNetwork, now: Time) {
         let on_subnet = |state: &&mut LinkState| state.link.places.iter().any(|place| place.subnet == subnet);

@@ -58,6 +58,8 @@ pub struct LinkState {
     /// Whether it was reported that nothing answers.
     pub(super) deaf_reported: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
+    /// The free address that was last asked for, and when.
+    free_asked: Option<(IpAddr, Time)>,
     check: Option<Check>,
 }
 
@@ -73,6 +75,7 @@ impl LinkState {
             unanswered: None,
             deaf_reported: false,
             witnesses: VecDeque::new(),
+            free_asked: None,
             check: None,
         }
     }
@@ -111,6 +114,15 @@ impl LinkState {
     /// Hosts that asked something lately, the latest first.
     pub(super) fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
         self.witnesses.iter().filter(move |(_, at)| now.is_within(Some(*at), WITNESS)).map(|(host, _)| *host)
+    }
+
+    /// Whether a free address may be asked for; it was not within so long.
+    pub(super) fn may_ask_free(&mut self, free: IpAddr, interval: Duration, now: Time) -> bool {
+        if self.free_asked.is_some_and(|(asked, at)| asked == free && now.since(at) < interval) {
+            return false;
+        }
+        self.free_asked = Some((free, now));
+        true
     }
 
     /// Another member said that this node does not answer here.

@@ -132,3 +132,49 @@ fn a_takeover_is_no_storm() {
         assert!(without <= ms(last), "{without:?}");
     }
 }
+
+/// A router answers for every address of the subnet (proxy ARP).
+#[test]
+fn case_05_a_router_with_proxy_arp() {
+    for (vips, last) in [(200, 2000), (1000, 6000)] {
+        let mut cluster = Cluster::new(Setup { nodes: 1, vips, ..Setup::default() });
+        let host = cluster.add_foreign(Cluster::unused(cluster.vip(0)));
+        let addresses: Vec<_> = cluster.specs.keys().copied().collect();
+        let index = host - cluster.nodes.len();
+        cluster.hosts[index].addresses.extend(addresses);
+        let start = cluster.now;
+        cluster.power_on(0);
+        cluster.run(ms(last));
+        assert!(cluster.specs.keys().all(|address| cluster.nodes[0].kernel.contains(address)), "{vips}: not all served");
+        cluster.run(ms(20_000));
+        let most = worst(&cluster, &[0], start - ms(1000), Frames::broadcasts);
+        println!("proxy ARP, {vips} addresses: {most} frames a second");
+        assert!(most <= 2000 + 50, "{most}");
+        cluster.run(ms(5000));
+        let rest = worst(&cluster, &[0], cluster.now - ms(5000), Frames::broadcasts);
+        assert!(rest <= LOOKS, "at rest {rest}");
+    }
+}
+
+/// kube-proxy in IPVS mode, without strict ARP, on a machine that has no agent and no Lease: it answers for every VIP.
+#[test]
+fn case_29_an_ipvs_node_without_an_agent() {
+    for seed in 1..=seeds(3) {
+        let setup = Setup { seed, nodes: 3, vips: 200, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::new(setup);
+        let addresses: Vec<_> = cluster.specs.keys().copied().collect();
+        cluster.nodes[2].powered = true;
+        cluster.nodes[2].ipvs.extend(addresses);
+        let start = cluster.now;
+        cluster.power_on(0);
+        cluster.power_on(1);
+        cluster.run(ms(8000));
+        let first = worst(&cluster, &[0, 1], start - ms(1000), Frames::broadcasts);
+        let after = cluster.now;
+        cluster.run(ms(20_000));
+        let most = worst(&cluster, &[0, 1], after, Frames::broadcasts);
+        println!("an IPVS node without agent: {first} frames in the first second, then {most}");
+        assert!(first <= 2000 + 50, "seed {seed}: {first}");
+        assert!(most <= LOOKS + 2, "seed {seed}: {most}");
+    }
+}
