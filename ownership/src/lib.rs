@@ -32,6 +32,7 @@
 //! | a member asked what it holds | every 10 ms, for 100 ms |
 //! | loser of a contention | 500 ms |
 //! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
+//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements |
 //! | further looks at addresses that this node does not get, all together | 10 questions a second and link |
 //! | probes and announcements of first looks and takeovers | 2,000 frames a second and link ([`Config::frames_per_second`]) |
 //! | witnesses asked, none of whom has answered for 1 s | every 400 ms |
@@ -158,7 +159,7 @@
 //! | Edge | Events | Actions |
 //! |---|---|---|
 //! | UDP 7475, one socket, `IP_PKTINFO` not needed | [`Event::Datagram`] | [`Action::Send`]; errors are ignored and counted |
-//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
+//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`], [`Action::Introduce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
 //! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun, [`Event::KernelHolds`] | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
 //! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs, [`wire::VERSION`] |
 //! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | the annotations `announcing-*` |

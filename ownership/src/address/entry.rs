@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::introduction::Askers;
 use crate::address::state::State;
 use crate::io::ClaimReason;
 use crate::model::node::NodeId;
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     pub foreign: Option<NodeId>,
     /// How long the kernel of a silent agent took to answer for it at the last look.
     pub round_trip: Option<Duration>,
+    /// The hosts that asked for it.
+    pub askers: Askers,
     /// Whether it was reported that exclusion is ignored for it.
     pub exclusion_ignored: bool,
     /// The value of the rebalance annotation that was dealt with.

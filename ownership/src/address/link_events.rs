@@ -10,6 +10,7 @@ use crate::address::table::Addresses;
 use crate::io::{ConflictPolicy, Notification};
 use crate::model::link::LinkId;
 use crate::model::node::{Mac, NodeId};
+use crate::model::time::Time;
 use crate::wire::Frame;
 
 impl Addresses {
@@ -60,6 +61,13 @@ impl Addresses {
         if !proxies.is_empty() {
             self.mark_each(proxies);
             context.gossip.out.report(Notification::ProxyArp { link, mac });
+        }
+    }
+
+    /// A host that is no member asks for an address: if this node takes the address, it lets the host know.
+    pub fn asked_for(&mut self, address: IpAddr, host: IpAddr, mac: Mac, now: Time) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.askers.note(host, mac, now);
         }
     }
 

@@ -37,6 +37,7 @@ impl Step<'_, '_> {
         self.context.gossip.out.report(Notification::Claimed { address, epoch, cause, from, without });
         let mut owned = Owned::new(epoch, now, true);
         self.announce(spec.link, &mut owned);
+        self.introduce(spec.link, &mut owned);
         State::Owned(owned)
     }
 
@@ -46,19 +47,19 @@ impl Step<'_, '_> {
         if owned.announcing.next.is_none_or(|at| at > now) {
             return;
         }
-        // The first announcement belongs to the claim; the others wait where a takeover uses up what the link may get.
-        if owned.announcing.made > 0 {
-            let granted = owned.announcing.granted.take();
-            let turn = granted.unwrap_or_else(|| self.context.budget.first(link, ANNOUNCED, now));
-            if turn > now {
-                (owned.announcing.granted, owned.announcing.next) = (Some(turn), Some(turn));
-                return;
-            }
+        // It waits where a takeover uses up what the link may get.
+        let granted = owned.announcing.granted.take();
+        let turn = granted.unwrap_or_else(|| self.context.budget.first(link, ANNOUNCED, now));
+        if turn > now {
+            (owned.announcing.granted, owned.announcing.next) = (Some(turn), Some(turn));
+            return;
         }
         let schedule = &self.context.policy.announcements;
         if !owned.is_gone() && !schedule.is_empty() {
             self.context.gossip.out.act(Action::Announce { address: self.address, link });
+            self.plan_introduction(link, owned);
         }
+        let schedule = &self.context.policy.announcements;
         let announcing = &mut owned.announcing;
         announcing.made += 1;
         announcing.next = schedule.get(announcing.made).map(|after| (announcing.since + *after).max(now + ms(1)));
@@ -101,8 +102,11 @@ impl Step<'_, '_> {
         let Some(spec) = spec else {
             // Adopted, and not yet known whether it is wanted: kept as it is, unless another claim is stronger.
             match self.context.detector.link_with(self.address) {
-                Some(link) => self.announce(link, &mut owned),
-                None => owned.announcing.next = None,
+                Some(link) => {
+                    self.announce(link, &mut owned);
+                    self.introduce(link, &mut owned);
+                }
+                None => (owned.announcing.next, owned.announcing.introduce) = (None, None),
             }
             return State::Owned(owned);
         };
@@ -111,6 +115,7 @@ impl Step<'_, '_> {
         }
         self.handover(&spec, &mut owned);
         self.announce(spec.link, &mut owned);
+        self.introduce(spec.link, &mut owned);
         State::Owned(owned)
     }
 
@@ -130,6 +135,8 @@ impl Step<'_, '_> {
             State::Owned(mut owned) => {
                 owned.handover.cancel();
                 owned.dispute.end_contest();
+                // Whoever heard of another owner meanwhile is to hear of this one again.
+                owned.announce_again(self.context.now());
                 State::Owned(owned)
             }
             State::Idle | State::Waiting { .. } | State::Probing(_) | State::Accepted(_) => State::Idle,

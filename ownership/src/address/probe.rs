@@ -142,7 +142,9 @@ impl Probe {
         self.next = (self.next + self.interval).max(now + self.interval / 2);
         match &self.answer {
             Some(Answer::Members(_)) => Next::Ask,
-            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => Next::Foreign(*mac),
+            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => {
+                Next::Foreign(*mac)
+            }
             Some(Answer::Unknown { .. }) => Next::Send,
             None if self.sent >= self.total && late > self.prolonged => {
                 self.next = now + (late - self.prolonged);
@@ -174,7 +176,9 @@ impl Probe {
     /// The members that are being asked.
     pub fn members(&self) -> Vec<(NodeId, Asked)> {
         match &self.answer {
-            Some(Answer::Members(members)) => members.iter().map(|(node, asked)| (node.clone(), asked.clone())).collect(),
+            Some(Answer::Members(members)) => {
+                members.iter().map(|(node, asked)| (node.clone(), asked.clone())).collect()
+            }
             Some(Answer::Unknown { .. }) | None => Vec::new(),
         }
     }
@@ -230,8 +234,11 @@ mod tests {
     fn three_probes_and_a_decision_at_30_ms() {
         let start = Time::from_micros(1000);
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
-        let steps: Vec<_> =
-            (0..=30).map(|at| probe.step(start + ms(at), ms(0))).enumerate().filter(|(_, n)| *n != Next::Wait).collect();
+        let steps: Vec<_> = (0..=30)
+            .map(|at| probe.step(start + ms(at), ms(0)))
+            .enumerate()
+            .filter(|(_, n)| *n != Next::Wait)
+            .collect();
         assert_eq!(steps, [(0, Next::Send), (10, Next::Send), (20, Next::Send), (30, Next::Free)]);
     }
 
@@ -270,9 +277,12 @@ mod tests {
         probe.note_alone(&node);
         probe.answered_by(node.clone(), mac, start + ms(12));
         let [(_, asked)] = probe.members().try_into().unwrap();
-        for (at, late, standing) in
-            [(99, 0, Standing::Open), (100, 0, Standing::Silent), (100, 20, Standing::Open), (120, 20, Standing::Silent)]
-        {
+        for (at, late, standing) in [
+            (99, 0, Standing::Open),
+            (100, 0, Standing::Silent),
+            (100, 20, Standing::Open),
+            (120, 20, Standing::Silent),
+        ] {
             assert_eq!(asked.standing(true, false, ms(late), start + ms(at)), standing, "{at} {late}");
         }
         // One that speaks another version is not asked.

@@ -80,7 +80,8 @@ impl Step<'_, '_> {
     }
 
     fn send_probe(&mut self, spec: &AddressSpec, probe: &Probe) {
-        let (now, free) = (self.context.now(), spec.free.filter(|_| matches!(probe.answer, Some(Answer::Unknown { .. }))));
+        let (now, free) =
+            (self.context.now(), spec.free.filter(|_| matches!(probe.answer, Some(Answer::Unknown { .. }))));
         // The answer to one question for a free address counts for all addresses for which the same host answered.
         if free.is_none_or(|free| self.context.detector.may_ask_free(spec.link, free, probe.interval, now)) {
             self.probe(spec.link, free.unwrap_or(self.address), None);
@@ -154,7 +155,10 @@ impl Step<'_, '_> {
         let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
         let answers = answer.is_some_and(|at| at >= probe.began);
         let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
-        if probe.cause == ClaimReason::AgentSilent && !gone && now.since(probe.began) < self.patience() + self.context.gossip.late {
+        if probe.cause == ClaimReason::AgentSilent
+            && !gone
+            && now.since(probe.began) < self.patience() + self.context.gossip.late
+        {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
             probe.next = now + probe.interval;
             return State::Probing(probe);

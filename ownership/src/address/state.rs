@@ -117,8 +117,10 @@ pub(super) struct Announcing {
     pub made: usize,
     /// When the next is due.
     pub next: Option<Time>,
-    /// When the next has its turn on the link, if it was late for that.
+    /// When the next has its turn on the link, if it has asked for one.
     pub granted: Option<Time>,
+    /// When hosts that may ignore announcements are asked from the address.
+    pub introduce: Option<Time>,
 }
 
 /// Whether others claim an address of this node.
@@ -190,7 +192,8 @@ impl State {
             Self::Owned(owned) => {
                 let contest = owned.dispute.contest().map(|contest| contest.next);
                 let foreign = owned.foreign.as_ref().map(|holder| holder.next);
-                [owned.announcing.next, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
+                let announcing = [owned.announcing.next, owned.announcing.introduce].into_iter().flatten().min();
+                [announcing, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
                     .into_iter()
                     .flatten()
                     .min()
@@ -200,12 +203,13 @@ impl State {
 }
 
 impl Owned {
-    /// Owned from now on; an adopted address is not announced.
+    /// Owned from now on; an adopted address is not announced. The first announcement belongs to the claim, which has had
+    /// its turn on the link.
     pub const fn new(epoch: Epoch, now: Time, announce: bool) -> Self {
         let next = if announce { Some(now) } else { None };
         Self {
             epoch,
-            announcing: Announcing { since: now, made: 0, next, granted: None },
+            announcing: Announcing { since: now, made: 0, next, granted: next, introduce: None },
             dispute: Dispute::None,
             handover: Handover::None,
             defended: None,
@@ -215,7 +219,7 @@ impl Owned {
 
     /// Begins the announcements anew.
     pub const fn announce_again(&mut self, now: Time) {
-        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None };
+        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None, introduce: None };
     }
 
     /// Whether it is out of this node's kernel, on its way to a successor.

@@ -251,6 +251,17 @@ impl Addresses {
         }
     }
 
+    /// The hardware address of a link changed: the neighbours are to learn of it.
+    pub fn announce_on(&mut self, link: LinkId, now: Time) {
+        let here = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.link == link);
+        for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| here(entry)) {
+            if let State::Owned(owned) = &mut entry.state {
+                owned.announce_again(now);
+                self.changed.insert(*address);
+            }
+        }
+    }
+
     /// This node did not run for a while.
     pub fn pause(&mut self, context: &mut Context<'_>) {
         for address in self.entries.keys().copied().collect::<Vec<_>>() {

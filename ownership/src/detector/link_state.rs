@@ -112,7 +112,7 @@ impl LinkState {
     }
 
     /// Hosts that asked something lately, the latest first.
-    pub(super) fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
+    pub fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
         self.witnesses.iter().filter(move |(_, at)| now.is_within(Some(*at), WITNESS)).map(|(host, _)| *host)
     }
 

@@ -87,9 +87,7 @@ impl Detector {
                 watch.suspected.or(Some(now))
             } else {
                 let unanswered = watch.unanswered.filter(|since| link.is_some_and(|link| link < *since));
-                if now.is_within(ack, self.times.silent)
-                    && unanswered.is_some_and(|since| now.since(since) >= silent)
-                {
+                if now.is_within(ack, self.times.silent) && unanswered.is_some_and(|since| now.since(since) >= silent) {
                     let Watch { node, link, address, subnet, .. } = watch;
                     let node = node.clone();
                     off_link.push(OffLink { node, link: *link, address: *address, subnet: *subnet });

@@ -10,7 +10,7 @@ use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
 use super::setup::Setup;
 
-/// How late the agent of a busy node runs, in milliseconds.
+/// How late the agent of a busy node runs each second time, in milliseconds.
 const BUSY: Range<usize> = 50..401;
 
 impl Cluster {
@@ -150,7 +150,9 @@ impl Cluster {
                 state.buffered.push_back(event);
             }
             if !state.paused && !std::mem::replace(&mut state.awaited, true) {
-                let delay = u64::try_from(BUSY.start + self.rng.below(BUSY.len())).unwrap();
+                let late = self.rng.below(2) == 0;
+                let delay = if late { BUSY.start + self.rng.below(BUSY.len()) } else { 0 };
+                let delay = u64::try_from(delay).unwrap();
                 self.schedule(Duration::from_millis(delay), Scheduled::Run(node));
             }
             return;
@@ -261,6 +263,16 @@ impl Cluster {
                 for other in 0..self.nodes.len() {
                     if other != node {
                         let frame = NeighborFrame::Announcement(address);
+                        self.transmit(node, other, 0, Event::Seen { link: LinkId(1), mac: mac(node, 0), frame });
+                    }
+                }
+            }
+            Action::Introduce { address, host, to, .. } => {
+                self.count_question(node, to);
+                self.introduced.push((self.now, node, address, host));
+                for other in (0..self.nodes.len()).filter(|other| *other != node && to.is_none()) {
+                    let request = NeighborFrame::Request { target: host, sender: Some(address) };
+                    for frame in [request, NeighborFrame::Announcement(address)] {
                         self.transmit(node, other, 0, Event::Seen { link: LinkId(1), mac: mac(node, 0), frame });
                     }
                 }

@@ -26,7 +26,7 @@ pub struct Node {
     /// Its agent has another gossip key than the others.
     pub wrong_key: bool,
     pub paused: bool,
-    /// Its processors are busy: its agent runs 50 to 400 ms after something happens.
+    /// Its processors are busy: its agent runs at once, or 50 to 400 ms after something happens.
     pub busy: bool,
     /// The agent of a busy node is to run.
     pub awaited: bool,
@@ -121,6 +121,8 @@ pub struct Cluster {
     pub unlisted: BTreeSet<(usize, NodeId)>,
     /// Announcements made.
     pub announced: u64,
+    /// Hosts that were asked from an address, by whom and when.
+    pub introduced: Vec<(Time, usize, IpAddr, IpAddr)>,
     /// What each node sent, by second.
     pub frames: BTreeMap<(usize, u64), Frames>,
     /// Which host a suppressing switch believes to have an address on segment 0.
@@ -195,6 +197,7 @@ impl Cluster {
             most_adds: 0,
             unlisted: BTreeSet::new(),
             announced: 0,
+            introduced: Vec::new(),
             frames: BTreeMap::new(),
             cache: BTreeMap::new(),
             block_udp: false,

@@ -1,4 +1,4 @@
-//! Agents that run 50 to 400 ms late, because their processors are busy: they take nothing from a kernel that lives.
+//! Agents that run 50 to 400 ms late each second time, because their processors are busy: they take nothing from a kernel that lives.
 
 use ownership::{Notification, Qualified, Time};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{FailureDetection, Notification};
+use ownership::{Event, FailureDetection, Link, LinkId, Mac, Notification};
 
 use crate::row::{ms, owner, row, seeds, wait};
 use crate::sim::{Cluster, Family, Setup};
@@ -176,6 +176,50 @@ fn hundreds_of_addresses() {
         for number in 0..1200 {
             owner(&cluster, number);
         }
+    }
+}
+
+/// A host that ignores announcements asked for an address once; its router ignores them too. Who takes the address over
+/// asks both from the address.
+#[test]
+fn case_50_hosts_that_ignore_announcements_are_asked() {
+    for seed in 1..=seeds(10) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        cluster.client_asks(address);
+        cluster.run(ms(600_000));
+        let start = cluster.now;
+        cluster.cut(node);
+        cluster.run(ms(3000));
+        let heir = owner(&cluster, 0);
+        let taken = cluster.measure.addresses[&address].owners.last().unwrap().0;
+        for host in cluster.hosts[..2].iter().flat_map(|host| &host.addresses) {
+            let asked =
+                |(at, by, from, to): &&(_, _, _, _)| *at >= start && *by == heir && *from == address && to == host;
+            let times: Vec<_> = cluster.introduced.iter().filter(asked).map(|(at, ..)| at.since(taken)).collect();
+            let expected = if host.is_ipv4() == address.is_ipv4() { 2 } else { 0 };
+            assert_eq!(times.len(), expected, "seed {seed}: {host} {times:?}");
+            assert!(times.iter().all(|at| *at < ms(150)), "seed {seed}: {times:?}");
+        }
+    }
+}
+
+/// The NIC gets another hardware address (a bridge that takes over a port's): everything held is announced with it.
+#[test]
+fn case_52_another_hardware_address_is_announced() {
+    for seed in 1..=seeds(10) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
+        cluster.run(ms(12_000));
+        let node = owner(&cluster, 0);
+        let held = u64::try_from(cluster.nodes[node].kernel.len()).unwrap();
+        let before = cluster.announced;
+        let places = cluster.places(node, 0).collect();
+        let mac = Mac([2, 0, 0, 0, 9, 9]);
+        cluster.deliver(node, Event::Link(Link { id: LinkId(1), mac, carrier: true, places, gateways: Vec::new() }));
+        cluster.run(ms(50));
+        assert_eq!(cluster.announced, before + held, "seed {seed}");
+        cluster.run(ms(3000));
+        assert_eq!(owner(&cluster, 0), node);
     }
 }
 

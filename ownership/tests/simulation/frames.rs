@@ -145,7 +145,10 @@ fn case_05_a_router_with_proxy_arp() {
         let start = cluster.now;
         cluster.power_on(0);
         cluster.run(ms(last));
-        assert!(cluster.specs.keys().all(|address| cluster.nodes[0].kernel.contains(address)), "{vips}: not all served");
+        assert!(
+            cluster.specs.keys().all(|address| cluster.nodes[0].kernel.contains(address)),
+            "{vips}: not all served"
+        );
         cluster.run(ms(20_000));
         let most = worst(&cluster, &[0], start - ms(1000), Frames::broadcasts);
         println!("proxy ARP, {vips} addresses: {most} frames a second");
