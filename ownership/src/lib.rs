@@ -26,7 +26,7 @@
 //! |---|---|
 //! | round of the detector: ping to each watched member | 100 ms ([`FailureDetection`]: 50 or 200 ms) |
 //! | link question to it: pings cross the link and are answered, or it is given up / else | 2 s / 100 ms |
-//! | suspicion: both silent | 3 rounds (of 200 ms: 5); then everything is asked every 15 ms for 60 ms, helpers included |
+//! | suspicion: both silent | 285 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself |
 //! | delay per rank: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
@@ -45,7 +45,7 @@
 //! | SWIM period, direct wait, grace | 500 ms, 200 ms, 2 s + 0.5 s log2 n |
 //! | carrier lost; another member says that this node does not answer | 250 ms; 80 ms of checking |
 //! | pause: a gap past the deadline | 500 ms; then 300 ms of listening |
-//! | watches of the API stale | 10 s: no new claims; 30 s while others are current: hands over |
+//! | watches of the API stale | 10 s: no new claims, but takes over from an owner that is gone if all others are stale too; 30 s while others are current: hands over |
 //!
 //! # Why it holds
 //!
@@ -103,7 +103,8 @@
 //! claimant is under alarm (silent to ping and link, for its watcher and the helpers) or its agent is silent, and even
 //! then an answer on the link or of the owner itself ends the attempt. The owner offers its address only if it is no
 //! candidate any more, or rebalance was asked for. Silence of the agent alone, of gossip, or of the API server moves
-//! nothing. Only a node that is answered by others raises an alarm.
+//! nothing. Only a node that is answered by others raises an alarm. While this node suspects a claimant it may ask the
+//! link, but the claim waits for the alarm (`Step::probes_unanswered`).
 //! *Checked by `schedules` (`QUIET`: without a fault for 9 s nothing changes), `agent_killed_and_restarted`,
 //! `rolling_update`, `api_server_stopped`, `gossip_network_fails`, `gossip_is_blocked_everywhere`,
 //! `a_fifth_of_all_packets_lost`.*
@@ -128,6 +129,10 @@
 //! steps of the last second came later than planned, it waits as much longer for every answer, once for each attempt; so do
 //! the suspicion of members, the check of a link and the contest with a stronger claim. *Checked by
 //! `tests/simulation/busy.rs`.*
+//!
+//! **A switch that answers from its cache keeps nobody from taking over what is dead.** An answer of a member that cannot be
+//! asked counts only if its hardware address alone, asked by unicast, answers too. *Checked by
+//! `a_switch_that_answers_for_a_dead_node`.*
 //!
 //! **A silent agent's kernel keeps what it answers for.** Its answers may be slow, and may come after a claim: then the
 //! claim ends. *Checked by `tests/simulation/silent.rs`.*

@@ -6,6 +6,7 @@ use crate::address::candidates::Rank;
 use crate::address::probe::{FEW, MANY};
 use crate::address::step::Step;
 use crate::io::{ClaimReason, Notification};
+use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::spec::AddressSpec;
 use crate::model::time::{Time, ms};
@@ -51,7 +52,7 @@ impl Step<'_, '_> {
         if self.context.holdings.is_foreign(self.address) {
             return Decision::None;
         }
-        if self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, spec.link).is_none()) {
+        if self.context.claims.rivals(self.address).any(|(node, _)| view.doubted(node, spec.link).is_none()) {
             self.entry.unclaimed_since = None;
             return Decision::None;
         }
@@ -61,9 +62,15 @@ impl Step<'_, '_> {
             self.context.gossip.out.report(Notification::ExclusionIgnored { address: self.address });
         }
         let Some(rank) = place else { return Decision::None };
-        let claimed = self.rival().and_then(|(node, _)| Some((self.context.view().gone(&node, spec.link)?, node)));
+        // Until the alarm only the first heir asks.
+        if rank > 0 && self.is_claimed_by_living(spec.link) {
+            return Decision::None;
+        }
+        let claimed = self.rival().and_then(|(node, _)| Some((self.context.view().doubted(&node, spec.link)?, node)));
         let owner = claimed.or_else(|| self.unasked_owner_gone(&spec));
         Decision::Claim(match owner {
+            // What nobody has may not be wanted any more.
+            None if self.context.eligibility.is_stale(self.context.gossip.members) => return Decision::None,
             None => {
                 let since = *self.entry.unclaimed_since.get_or_insert(now);
                 // Of a member that cannot be asked only its kernel knows whether it has the address.
@@ -78,6 +85,12 @@ impl Step<'_, '_> {
                 Attempt { at: now + delay * rank, cause, probes: MANY, from: Some(from) }
             }
         })
+    }
+
+    /// Whether anybody claims the address who need not be assumed gone.
+    pub fn is_claimed_by_living(&self, link: LinkId) -> bool {
+        let view = self.context.view();
+        self.context.claims.rivals(self.address).any(|(node, _)| view.gone(node, link).is_none())
     }
 
     /// The member that cannot be asked and has the address as `announcing-*` says, if it is silent in every way.

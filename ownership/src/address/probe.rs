@@ -34,6 +34,8 @@ pub const MANY: u8 = 5;
 pub const EXTRA: u8 = 12;
 /// How long a member may take to say what it holds.
 pub const PATIENCE: Duration = ms(100);
+/// What was asked before the alarm counts for so long.
+const HELD: Duration = ms(100);
 /// How long its kernel may take to answer a question to it alone, unless the member is silent in every way.
 const ALONE: Duration = ms(600);
 
@@ -92,6 +94,8 @@ pub struct Probe {
     pub next: Time,
     /// By how much the wait for answers was prolonged since the last one was sent, because this node runs late.
     pub prolonged: Duration,
+    /// Nobody answered, and the owner is only suspected: the claim waits for the alarm.
+    pub held: bool,
     /// What came.
     pub answer: Option<Answer>,
     /// Since when this node hears nothing on the link, if the questions of this attempt met that.
@@ -127,9 +131,24 @@ impl Probe {
             interval,
             next: now,
             prolonged: Duration::ZERO,
+            held: false,
             answer: None,
             deaf: None,
             ignored: Vec::new(),
+        }
+    }
+
+    /// Nobody answered: what was asked counts until then, if the claim must wait.
+    pub fn hold(&mut self, now: Time) {
+        self.held = true;
+        self.next = now + HELD;
+        self.sent = self.sent.min(self.total.saturating_sub(2));
+    }
+
+    /// What the claim waited for has come.
+    pub const fn end_hold(&mut self, now: Time) {
+        if self.held {
+            (self.held, self.sent, self.next) = (false, self.total, now);
         }
     }
 
@@ -154,6 +173,7 @@ impl Probe {
             None if self.sent >= self.total => Next::Free,
             None => {
                 self.sent += 1;
+                self.held = false;
                 self.prolonged = Duration::ZERO;
                 Next::Send
             }
@@ -196,6 +216,7 @@ impl Probe {
     /// others answered meanwhile may not have been heard, so the link is asked again at least twice.
     pub fn dismiss(&mut self, macs: impl IntoIterator<Item = Mac>, now: Time) {
         self.ignored.extend(macs);
+        self.held = false;
         if let Some(Answer::Members(members)) = &mut self.answer {
             members.retain(|_, asked| !self.ignored.contains(&asked.mac));
             if !members.is_empty() {

@@ -43,6 +43,9 @@ impl Step<'_, '_> {
         if self.decide() == Decision::None && probe.cause != ClaimReason::Move {
             return State::Idle;
         }
+        if probe.held && !self.is_claimed_by_living(spec.link) {
+            probe.end_hold(self.context.now());
+        }
         match probe.step(self.context.now(), self.context.gossip.late) {
             Next::Wait => {}
             Next::Send => self.send_probe(&spec, &probe),
@@ -161,6 +164,10 @@ impl Step<'_, '_> {
         {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
             probe.next = now + probe.interval;
+            return State::Probing(probe);
+        }
+        if probe.cause != ClaimReason::Move && self.is_claimed_by_living(spec.link) {
+            probe.hold(now);
             return State::Probing(probe);
         }
         if answers && probe.total < EXTRA {

@@ -9,7 +9,7 @@ use crate::model::node::NodeId;
 use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
 use crate::this_node::Eligibility;
-use crate::wire::{BROKEN, Liveness};
+use crate::wire::{BROKEN, Liveness, STALE};
 
 /// Whether candidates are sought for an address that has an owner here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,22 +55,26 @@ impl View<'_> {
             let other = purpose == For::Claiming && member.speaks_other_version();
             let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive || other;
             let able = alive
-                && member.is_able()
+                && (purpose == For::Claiming && member.may_own() || member.is_able())
                 && !self.detector.has_alarm(node, spec.link)
+                && !self.detector.is_suspected(node, spec.link)
                 && !(member.has(BROKEN) && self.detector.is_silent_on(node, spec.link, self.now));
             // Of a member that was never heard nothing is known; it counts as excluded if this node is. One that speaks
             // another version serves what this node is excluded from.
             let unknown = member.heard.is_none() && !other;
             let excluded = member.is_excluded() || unknown && self.eligibility.excluded;
-            contenders.push(Contender { node: node.clone(), able, excluded });
+            let stale = member.has(STALE);
+            contenders.push(Contender { node: node.clone(), able, stale, excluded });
         }
         if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {
             let may = match purpose {
                 For::Keeping => self.eligibility.may_keep(self.members),
-                For::Claiming => self.eligibility.may_claim(self.members),
+                For::Claiming => self.eligibility.may_claim(),
             };
             let able = may && link.link.carrier && !link.broken;
-            contenders.push(Contender { node: self.members.own().clone(), able, excluded: self.eligibility.excluded });
+            let stale = purpose == For::Claiming && self.eligibility.is_stale(self.members);
+            let (node, excluded) = (self.members.own().clone(), self.eligibility.excluded);
+            contenders.push(Contender { node, able, stale, excluded });
         }
         contenders
     }
@@ -84,5 +88,12 @@ impl View<'_> {
             Some(member) if member.liveness == Liveness::Silent => Some(ClaimReason::AgentSilent),
             Some(_) => None,
         }
+    }
+
+    /// Why a claimant is assumed gone, or will be if nothing contradicts: then the link may be asked, and no more.
+    #[must_use]
+    pub fn doubted(&self, owner: &NodeId, link: LinkId) -> Option<ClaimReason> {
+        let suspected = self.detector.is_suspected(owner, link).then_some(ClaimReason::OwnerGone);
+        self.gone(owner, link).or(suspected)
     }
 }

@@ -33,6 +33,8 @@ pub struct Detector {
     next_round: Time,
     /// When everything that could contradict a suspicion is asked next.
     pub(super) next_burst: Option<Time>,
+    /// When the silence of a watched member will have lasted long enough to suspect it.
+    pub(super) next_judgement: Option<Time>,
     /// Counts the pings of those rounds.
     lonely: usize,
 }
@@ -50,6 +52,7 @@ impl Detector {
             times: Times::of(FailureDetection::Normal),
             next_round: now,
             next_burst: None,
+            next_judgement: None,
             lonely: 0,
         }
     }
@@ -167,6 +170,12 @@ impl Detector {
         self.alarms.is_raised(node, link)
     }
 
+    /// Whether this node suspects a member on a link: it is silent in every way, and the last questions are out.
+    #[must_use]
+    pub fn is_suspected(&self, node: &NodeId, link: LinkId) -> bool {
+        self.watches.iter().any(|watch| watch.suspected.is_some() && watch.node == *node && watch.link == link)
+    }
+
     /// Members, or their addresses, changed.
     pub const fn change_ring(&mut self) {
         self.ring_changed = true;
@@ -227,7 +236,8 @@ impl Detector {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let check = self.links.values().filter_map(LinkState::deadline).min();
-        [check, self.next_burst].into_iter().flatten().min().map_or(self.next_round, |at| at.min(self.next_round))
+        let other = [check, self.next_burst, self.next_judgement].into_iter().flatten().min();
+        other.map_or(self.next_round, |at| at.min(self.next_round))
     }
 
     /// Whether a round is due.
@@ -262,7 +272,7 @@ impl Detector {
         for watch in &mut self.watches {
             watch.suspected = None;
         }
-        self.next_burst = None;
+        (self.next_burst, self.next_judgement) = (None, None);
         for state in self.links.values_mut() {
             state.answer = None;
         }

@@ -30,14 +30,19 @@ struct OffLink {
 }
 
 impl Detector {
-    /// The rest of a round: asks the watched members on their links, and suspects those that are silent.
+    /// The rest of a round: asks the watched members on their links.
     pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
         self.ask_watched(gossip);
         let broken = self.links.iter().filter(|(_, state)| state.broken && state.link.carrier);
         for link in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.ask_witnesses(link, None, gossip);
         }
-        self.suspect(gossip);
+    }
+
+    /// Whether the silence of watched members is to be judged.
+    #[must_use]
+    pub fn is_judgement_due(&self, now: Time) -> bool {
+        self.next_judgement.is_some_and(|next| now >= next)
     }
 
     /// Asks the watched members on their links: in each round as long as an answer is missing there, or a ping that
@@ -66,10 +71,11 @@ impl Detector {
         }
     }
 
-    /// Who is silent, and how.
-    fn suspect(&mut self, gossip: &mut Gossip<'_>) {
+    /// Suspects members that are silent, and tells those that do not reach their link. Returns who is suspected from now on.
+    pub fn judge(&mut self, gossip: &mut Gossip<'_>) -> Vec<NodeId> {
         let (now, silent) = (gossip.now, self.times.silent + gossip.late);
-        let mut off_link = Vec::new();
+        let (mut off_link, mut suspects) = (Vec::new(), Vec::new());
+        self.next_judgement = None;
         for index in 0..self.watches.len() {
             let Some(watch) = self.watches.get(index) else { break };
             let Some(member) = gossip.members.get(&watch.node) else { continue };
@@ -83,9 +89,12 @@ impl Detector {
             } else if now.since(last) >= silent {
                 if watch.suspected.is_none() {
                     self.next_burst = Some(now);
+                    suspects.push(watch.node.clone());
                 }
                 watch.suspected.or(Some(now))
             } else {
+                let due = last + silent;
+                self.next_judgement = Some(self.next_judgement.map_or(due, |next| next.min(due)));
                 let unanswered = watch.unanswered.filter(|since| link.is_some_and(|link| link < *since));
                 if now.is_within(ack, self.times.silent) && unanswered.is_some_and(|since| now.since(since) >= silent) {
                     let Watch { node, link, address, subnet, .. } = watch;
@@ -109,6 +118,7 @@ impl Detector {
                 self.ask_witnesses(link, Some(&node), gossip);
             }
         }
+        suspects
     }
 
     /// Whether a burst is due.

@@ -72,6 +72,10 @@ impl Node {
         if self.detector.is_round_due(self.now) {
             self.detector.begin_round(&mut gossip);
             self.detector.watch(&mut gossip);
+            self.detector.judge(&mut gossip);
+        }
+        if self.detector.is_judgement_due(self.now) {
+            self.detector.judge(&mut gossip);
         }
         if self.detector.is_burst_due(self.now) { self.detector.burst(&mut gossip) } else { Vec::new() }
     }

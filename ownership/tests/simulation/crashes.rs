@@ -46,6 +46,20 @@ fn cut_during_an_outage_of_the_api_server() {
     .bounds(500, 999, 0);
 }
 
+/// It lasts so long that what all nodes know is old: who had an address is known all the same.
+#[test]
+fn case_s5_cut_in_a_long_outage_of_the_api_server() {
+    row("cut in a long outage of the API server", &Setup::default(), |cluster| {
+        cluster.set_api(false);
+        cluster.run(ms(45_000));
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(5000));
+        start
+    })
+    .bounds(500, 999, 0);
+}
+
 #[test]
 fn power_off_with_five_nodes() {
     row("power off", &Setup { nodes: 5, vips: 10, ..Setup::default() }, |cluster| {
