@@ -45,7 +45,7 @@ impl Askers {
 impl Step<'_, '_> {
     /// The address was announced: the questions follow when the link has room for them.
     pub fn plan_introduction(&mut self, link: LinkId, owned: &mut Owned) {
-        if owned.announcing.made >= TIMES {
+        if owned.announcing.made >= TIMES || owned.announcing.introduce.is_some() {
             return;
         }
         let frames = u32::try_from(self.hosts(link).len()).unwrap_or(u32::MAX);

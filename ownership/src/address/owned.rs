@@ -135,8 +135,10 @@ impl Step<'_, '_> {
             State::Owned(mut owned) => {
                 owned.handover.cancel();
                 owned.dispute.end_contest();
-                // Whoever heard of another owner meanwhile is to hear of this one again.
-                owned.announce_again(self.context.now());
+                // Whoever heard of another owner meanwhile is to hear of this one again, if it still is the owner when the
+                // news has come in.
+                let now = self.context.now();
+                owned.announce_again(self.context.startup.quiet_until(now).unwrap_or(now));
                 State::Owned(owned)
             }
             State::Idle | State::Waiting { .. } | State::Probing(_) | State::Accepted(_) => State::Idle,

@@ -15,7 +15,7 @@ use crate::model::node::{Mac, NodeId};
 use crate::model::order::precedes;
 use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::ms;
-use crate::wire::{ClaimAnswer, Frame};
+use crate::wire::{ClaimAnswer, Frame, Liveness};
 
 /// If this node does not hear, how often to look again,
 const DEAF: Duration = ms(20);
@@ -40,8 +40,14 @@ const MACS: usize = 4;
 impl Step<'_, '_> {
     pub fn probing(&mut self, mut probe: Probe) -> State {
         let Some(spec) = self.spec() else { return State::Idle };
-        if self.decide() == Decision::None && probe.cause != ClaimReason::Move {
-            return State::Idle;
+        match self.decide() {
+            Decision::None if probe.cause != ClaimReason::Move => return State::Idle,
+            // What was asked while the owner was suspected is no look at the kernel of a silent agent.
+            Decision::Claim(attempt) if probe.held && attempt.cause != probe.cause => {
+                self.entry.look_again = true;
+                return State::Idle;
+            }
+            Decision::None | Decision::Claim(_) => {}
         }
         if probe.held && !self.is_claimed_by_living(spec.link) {
             probe.end_hold(self.context.now());
@@ -62,6 +68,8 @@ impl Step<'_, '_> {
         for (node, asked) in probe.members() {
             let speaks = !self.speaks_other_version(&node);
             let gone = self.context.detector.has_alarm(&node, spec.link);
+            let member = self.context.gossip.members.get(&node);
+            let lives = !gone && member.is_some_and(|member| member.liveness == Liveness::Alive);
             match asked.standing(speaks, gone, late, now) {
                 Standing::Open => {
                     if speaks {
@@ -72,8 +80,8 @@ impl Step<'_, '_> {
                         probe.note_alone(&node);
                     }
                 }
-                Standing::Absent => probe.dismiss([asked.mac], now),
-                Standing::Silent => match self.silent_holder(spec, &node, probe) {
+                Standing::Absent if !lives => probe.dismiss([asked.mac], now),
+                Standing::Absent | Standing::Silent => match self.silent_holder(spec, &node, probe) {
                     State::Probing(next) => probe = next,
                     other => return other,
                 },
