@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ownership::Time;
 
-use crate::sim::{Cluster, Digest, Family, Setup};
+use crate::sim::{Cluster, Digest, Family, Setup, cluster};
 
 /// What a seed chooses from. A new kind of cluster or fault makes a new draw, so that seeds that failed stay what
 /// they were.
@@ -18,6 +18,8 @@ pub enum Draw {
     Third,
     /// And 27 kinds of faults: agents of the earlier release, addresses that a kernel has from somebody else, IPVS.
     Fourth,
+    /// And 29 kinds of faults: busy nodes; switches that answer from their cache.
+    Fifth,
 }
 
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
@@ -60,8 +62,11 @@ impl Schedule {
             setup.snooping = rng.below(6) == 0;
             setup.skip_probe = rng.below(6) == 0;
         }
-        if matches!(draw, Draw::Third | Draw::Fourth) {
+        if matches!(draw, Draw::Third | Draw::Fourth | Draw::Fifth) {
             setup.probe_interval = ms([5, 10, 10, 10, 30, 100][rng.below(6)]);
+        }
+        if draw == Draw::Fifth {
+            setup.suppressing = rng.below(6) == 0;
         }
         let mut cluster = Cluster::settled(setup);
         if cluster.rng.below(3) == 0 {
@@ -97,9 +102,9 @@ impl Schedule {
         let mut owners = Vec::new();
         for address in cluster.specs.keys() {
             let answers = cluster.answers(*address);
-            let speaking =
-                answers.iter().all(|node| cluster.nodes[*node].machine.is_some() && !cluster.nodes[*node].paused);
-            let unasked = cluster.setup.skip_probe || cluster.setup.snooping;
+            let speaks = |node: &cluster::Node| node.machine.is_some() && !node.paused && !node.busy;
+            let speaking = answers.iter().all(|node| speaks(&cluster.nodes[*node]));
+            let unasked = cluster.setup.skip_probe || cluster.setup.snooping || cluster.setup.suppressing;
             let allowed = unasked && cluster.now.since(cluster.measure.addresses[address].since) <= UNASKED;
             let foreign = answers.iter().any(|node| cluster.nodes[*node].holdings.contains_key(address));
             let settled = if foreign { YIELDED } else { SETTLED };

@@ -160,6 +160,14 @@ impl Cluster {
         self.handle_all(node, vec![event]);
     }
 
+    /// The processors of a node are busy from now on, or not any more.
+    pub fn set_busy(&mut self, node: usize, busy: bool) {
+        if std::mem::replace(&mut self.nodes[node].busy, busy) != busy {
+            self.note(format!("{node} is busy: {busy}"));
+            self.run_agent(node);
+        }
+    }
+
     /// The agent of a busy node runs: what has come by now is handled, and then what is due.
     pub fn run_agent(&mut self, node: usize) {
         let state = &mut self.nodes[node];
@@ -258,7 +266,9 @@ impl Cluster {
             Action::Renew => {}
             Action::Announce { address, .. } => {
                 self.announced += 1;
-                self.cache.insert(address, node);
+                if !self.net.mute.contains(&self.port(node, 0)) {
+                    self.cache.insert(address, node);
+                }
                 self.count_announcement(node);
                 for other in 0..self.nodes.len() {
                     if other != node {

@@ -105,7 +105,7 @@ impl Cluster {
         if self.has(to, target, segment) {
             let link = LinkId(u32::try_from(segment).unwrap() + 1);
             let event = Event::Seen { link, mac: mac(to, segment), frame: NeighborFrame::Reply(target) };
-            if segment == 0 {
+            if segment == 0 && !self.net.mute.contains(&self.port(to, segment)) {
                 self.cache.insert(target, to);
             }
             self.transmit(to, by, segment, event);

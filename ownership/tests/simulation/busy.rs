@@ -7,7 +7,7 @@ use crate::sim::{Cluster, Family, Setup};
 
 fn busy(cluster: &mut Cluster, nodes: &[usize]) {
     for node in nodes {
-        cluster.nodes[*node].busy = true;
+        cluster.set_busy(*node, true);
     }
     cluster.run(ms(3000));
 }
