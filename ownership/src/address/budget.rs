@@ -38,9 +38,9 @@ impl Budget {
         self.takeovers.entry(link).or_default().reserve(frames, self.frames_per_second, now)
     }
 
-    /// So many frames are sent that were not foreseen: what comes later waits for them.
-    pub fn charge(&mut self, link: LinkId, frames: u32, now: Time) {
-        let _sent_at_once = self.first(link, frames, now);
+    /// A question is sent that the turn of its look did not foresee: later ones wait for it.
+    pub fn charge(&mut self, link: LinkId, further: bool, now: Time) {
+        let _sent_at_once = if further { self.further(link, 1, now) } else { self.first(link, 1, now) };
     }
 
     /// When a further look may begin that asks so many questions.

@@ -56,6 +56,8 @@ pub(super) struct Look {
     pub asked: u32,
     /// For how many it had its turn.
     pub granted: u32,
+    /// Whether it is a repeated one.
+    pub further: bool,
     /// When the next one with this cause has its turn; nothing if it has not asked for one.
     pub turn: Option<Time>,
 }

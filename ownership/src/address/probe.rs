@@ -90,6 +90,8 @@ pub struct Probe {
     pub total: u8,
     /// Between two of them.
     pub interval: Duration,
+    /// When the last one was sent.
+    pub asked: Option<Time>,
     /// When the next is due, or the decision.
     pub next: Time,
     /// By how much the wait for answers was prolonged since the last one was sent, because this node runs late.
@@ -129,6 +131,7 @@ impl Probe {
             sent: 0,
             total,
             interval,
+            asked: None,
             next: now,
             prolonged: Duration::ZERO,
             held: false,
@@ -173,6 +176,7 @@ impl Probe {
             None if self.sent >= self.total => Next::Free,
             None => {
                 self.sent += 1;
+                self.asked = Some(now);
                 self.held = false;
                 self.prolonged = Duration::ZERO;
                 Next::Send

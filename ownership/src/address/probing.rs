@@ -30,8 +30,6 @@ const CONTENTION: Duration = ms(500);
 const CONTENTION_SPREAD: usize = 500;
 /// The longest wait after a foreign host answered.
 const BACKOFF: Duration = ms(5000);
-/// An agent that is silent for so long, on a node that does not qualify any more, loses the address.
-const OVERRIDE: Duration = ms(10_000);
 /// The kernel of a silent agent may take so long to answer, where no shorter time is known.
 const ROUND_TRIP: Duration = ms(500);
 /// An owner whose hardware address on the link was not heard is asked at so many of those in its Lease.
@@ -101,7 +99,8 @@ impl Step<'_, '_> {
         // Whether this node hears must be known at the decision, an interval from here.
         let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
         let recently = HEARING.saturating_sub(probe.interval * 2);
-        if probe.sent >= probe.total && !self.context.now().is_within(heard, recently) {
+        let late = !self.context.gossip.late.is_zero();
+        if probe.sent >= probe.total && (late || !self.context.now().is_within(heard, recently)) {
             self.context.ask_witnesses(spec.link);
         }
     }
@@ -110,7 +109,7 @@ impl Step<'_, '_> {
         if let Some(look) = self.entry.look.as_mut().filter(|_| to.is_none()) {
             look.asked = look.asked.saturating_add(1);
             if look.asked > look.granted {
-                self.context.budget.charge(link, 1, self.context.gossip.now);
+                self.context.budget.charge(link, look.further, self.context.gossip.now);
             }
         }
         self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
@@ -150,7 +149,10 @@ impl Step<'_, '_> {
     /// Nobody answered.
     fn probes_unanswered(&mut self, spec: &AddressSpec, mut probe: Probe) -> State {
         let now = self.context.now();
-        if !self.context.hears(spec.link, HEARING) {
+        // A node that runs late may have heard an answer long ago, but after its last question.
+        let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
+        let after_last = probe.asked.is_some_and(|asked| heard >= Some(asked));
+        if !after_last && !self.context.hears(spec.link, HEARING) {
             // The fault may be on this side. What was asked so far proves nothing; as long as nothing is heard, only
             // witnesses are asked.
             self.context.ask_witnesses(spec.link);
@@ -198,9 +200,7 @@ impl Step<'_, '_> {
             return self.conflict_on_node(node, probe);
         }
         let now = self.context.now();
-        let member = self.context.gossip.members.get(node);
-        let silent = member.is_some_and(|member| !now.is_within(member.last_ack(), OVERRIDE));
-        if silent && !could_own(spec, node) && self.is_silence_of_agent(node) {
+        if self.is_overridden(node) {
             probe.dismiss(self.context.gossip.members.macs_of(node), now);
             probe.sent = 0;
             return State::Probing(probe);
@@ -208,8 +208,12 @@ impl Step<'_, '_> {
         if !self.serves_unasked(spec, node) {
             return self.strict_arp_needed(node, false, probe);
         }
-        if let Some(Answer::Members(members)) = &probe.answer {
-            self.entry.round_trip = members.get(node).map(|asked| asked.since.since(probe.began));
+        if let Some(Answer::Members(members)) = &probe.answer
+            && let Some(asked) = members.get(node)
+        {
+            // What came may answer a question of an earlier look: a shorter time counts by and by.
+            let known = self.entry.round_trip.map_or(Duration::ZERO, |known| known - known / 8);
+            self.entry.round_trip = Some(asked.since.since(probe.began).max(known));
         }
         self.report_probe(ProbeResult::KernelServes);
         self.back_off(self.look_interval(node))

@@ -28,7 +28,7 @@ impl Step<'_, '_> {
     pub fn ask_kernel(&mut self, node: &NodeId, owned: &Owned) {
         let Some(link) = self.link().filter(|link| !self.context.detector.has_alarm(node, *link)) else { return };
         let mac = self.context.detector.presence(node, link).mac;
-        if mac.is_some() && !owned.is_gone() {
+        if mac.is_some() && !owned.is_gone() && !self.is_overridden(node) {
             let (target, kind) = (self.address, ProbeKind::Duplicate);
             self.context.gossip.out.act(Action::Probe { link, target, to: mac, kind });
         }
@@ -38,7 +38,7 @@ impl Step<'_, '_> {
     pub fn kernel_answers_while_owned(&mut self, node: &NodeId, state: State) -> State {
         let State::Owned(owned) = state else { return state };
         let claims = self.context.claims.rivals(self.address).any(|(rival, _)| rival == node);
-        if owned.is_gone() || !claims || !self.is_silent(node) {
+        if owned.is_gone() || !claims || !self.is_silent(node) || self.is_overridden(node) {
             return State::Owned(owned);
         }
         self.entry.round_trip = None;

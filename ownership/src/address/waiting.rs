@@ -50,15 +50,16 @@ impl Step<'_, '_> {
             None => self.context.budget.first(link, granted + ANNOUNCED, now),
             Some(_) => self.context.budget.further(link, granted, now),
         });
-        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), granted, turn: Some(turn) });
+        let further = asked.is_some();
+        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), granted, further, turn: Some(turn) });
         turn
     }
 
     /// Begins to ask the link.
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
-        let granted = self.entry.look.as_ref().map_or(0, |look| look.granted);
-        self.entry.look = Some(Look { cause, asked: 0, granted, turn: None });
+        let (granted, further) = self.entry.look.as_ref().map_or((0, false), |look| (look.granted, look.further));
+        self.entry.look = Some(Look { cause, asked: 0, granted, further, turn: None });
         let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that
         // nobody claims the address may mean that it has not heard of the owner yet, which takes some rumours in a large
