@@ -26,7 +26,7 @@
 //! |---|---|
 //! | round of the detector: ping to each watched member | 100 ms ([`FailureDetection`]: 50 or 200 ms) |
 //! | link question to it: pings cross the link and are answered, or it is given up / else | 2 s / 100 ms |
-//! | suspicion: both silent | 285 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself |
+//! | suspicion: both silent since the last answer | 235 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself |
 //! | delay per rank: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |

@@ -1,4 +1,4 @@
-//! From silence to alarm: a member that is silent in every way for three rounds is suspected; everything that could
+//! From silence to alarm: a member that is silent in every way for more than two rounds is suspected; everything that could
 //! contradict is asked for 60 ms; then the alarm is raised and sent to all members of the link.
 
 use std::net::IpAddr;

@@ -243,7 +243,7 @@ fn case_52_another_hardware_address_is_announced() {
 #[test]
 fn failure_detection_settings() {
     use FailureDetection::{Fast, Normal, Relaxed};
-    for (setting, median, worst) in [(Fast, 260, 400), (Normal, 450, 650), (Relaxed, 1500, 1900)] {
+    for (setting, median, worst) in [(Fast, 180, 250), (Normal, 250, 400), (Relaxed, 1100, 1300)] {
         let mut times = Vec::new();
         for seed in 1..=seeds(20) {
             let setup = Setup { seed, failure_detection: setting, family: Family::of(seed), ..Setup::default() };
