@@ -26,6 +26,7 @@ impl Addresses {
         self.free_answered(address, link, mac, context);
         let now = context.now();
         let Some(entry) = self.entries.get_mut(&address) else { return };
+        let free = entry.spec.as_ref().and_then(|spec| spec.free);
         if let (State::Owned(_), Some(node)) = (&entry.state, &member) {
             return self.transition(address, context, |step, state| step.kernel_answers_while_owned(node, state));
         }
@@ -37,7 +38,8 @@ impl Addresses {
             (_, Some(node)) => probe.answered_by(node, mac, now),
             (Some(_), None) => return,
             (None, None) => {
-                probe.answer = Some(Answer::Unknown { mac, since: now });
+                let foreign = context.detector.link(link).is_some_and(|state| state.is_foreign(mac, free, now));
+                probe.answer = Some(Answer::Unknown { mac, since: now, foreign });
                 probe.next = now;
             }
         }

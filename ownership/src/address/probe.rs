@@ -74,6 +74,8 @@ pub enum Answer {
         mac: Mac,
         /// Since when.
         since: Time,
+        /// Whether it is known not to answer for the free address.
+        foreign: bool,
     },
 }
 
@@ -164,7 +166,9 @@ impl Probe {
         self.next = (self.next + self.interval).max(now + self.interval / 2);
         match &self.answer {
             Some(Answer::Members(_)) => Next::Ask,
-            Some(Answer::Unknown { mac, since }) if now.since(*since) >= self.interval * 3 + late => {
+            Some(Answer::Unknown { mac, since, foreign })
+                if *foreign || now.since(*since) >= self.interval * 3 + late =>
+            {
                 Next::Foreign(*mac)
             }
             Some(Answer::Unknown { .. }) => Next::Send,

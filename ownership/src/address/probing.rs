@@ -55,7 +55,10 @@ impl Step<'_, '_> {
             Next::Send => self.send_probe(&spec, &probe),
             Next::Ask => return self.ask_members(&spec, probe),
             Next::Free => return self.probes_unanswered(&spec, probe),
-            Next::Foreign(mac) => return self.foreign_host(mac, probe),
+            Next::Foreign(mac) => {
+                self.context.detector.note_foreign(spec.link, mac, spec.free, self.context.gossip.now);
+                return self.foreign_host(mac, probe);
+            }
         }
         State::Probing(probe)
     }

@@ -117,6 +117,13 @@ impl Detector {
         self.links.get_mut(&id).is_some_and(|state| state.may_ask_free(free, interval, now))
     }
 
+    /// A host that is no member answers for an address, and not for this free one: it has the address for itself.
+    pub fn note_foreign(&mut self, id: LinkId, mac: Mac, free: Option<IpAddr>, now: Time) {
+        if let Some(state) = self.links.get_mut(&id) {
+            state.note_foreign(mac, free, now);
+        }
+    }
+
     /// Another member says that this node does not answer on a subnet, though its agent does.
     pub fn begin_check(&mut self, subnet: IpNetwork, now: Time) {
         let on_subnet = |state: &&mut LinkState| state.link.places.iter().any(|place| place.subnet == subnet);

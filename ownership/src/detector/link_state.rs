@@ -1,10 +1,11 @@
 //! One interface of this node: its carrier, who may bear witness that it works, and whether it is broken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::link::Link;
+use crate::model::node::Mac;
 use crate::model::time::{Time, ms};
 
 /// How old the last answer on a link may be.
@@ -17,6 +18,10 @@ const CHECK: Duration = ms(80);
 const CHECK_INTERVAL: Duration = ms(20);
 /// A host that asked is a witness for so long.
 const WITNESS: Duration = ms(60_000);
+/// A host that did not answer for a free address is no proxy for so long.
+const FOREIGN: Duration = ms(10_000);
+/// So many such hosts are remembered.
+const MAX_FOREIGN: usize = 64;
 /// The most hosts that are remembered as witnesses.
 const MAX_WITNESSES: usize = 4;
 
@@ -60,6 +65,8 @@ pub struct LinkState {
     witnesses: VecDeque<(IpAddr, Time)>,
     /// The free address that was last asked for, and when.
     free_asked: Option<(IpAddr, Time)>,
+    /// Hosts that did not answer for a free address, and when that was seen.
+    foreign: BTreeMap<(Mac, Option<IpAddr>), Time>,
     check: Option<Check>,
 }
 
@@ -76,6 +83,7 @@ impl LinkState {
             deaf_reported: false,
             witnesses: VecDeque::new(),
             free_asked: None,
+            foreign: BTreeMap::new(),
             check: None,
         }
     }
@@ -123,6 +131,19 @@ impl LinkState {
         }
         self.free_asked = Some((free, now));
         true
+    }
+
+    /// A host does not answer for a free address. It need not be asked again for a while.
+    pub(super) fn note_foreign(&mut self, mac: Mac, free: Option<IpAddr>, now: Time) {
+        self.foreign.retain(|_, at| now.since(*at) < FOREIGN);
+        if self.foreign.len() < MAX_FOREIGN {
+            self.foreign.entry((mac, free)).or_insert(now);
+        }
+    }
+
+    /// Whether a host is known not to answer for a free address.
+    pub(crate) fn is_foreign(&self, mac: Mac, free: Option<IpAddr>, now: Time) -> bool {
+        self.foreign.get(&(mac, free)).is_some_and(|at| now.since(*at) < FOREIGN)
     }
 
     /// Another member said that this node does not answer here.
