@@ -125,8 +125,8 @@
 //! hears nothing asks only witnesses, ever less often; a watched member is asked on the link only when its pings do not
 //! show the same. *Checked by `tests/simulation/frames.rs`.*
 //!
-//! **A busy node claims nothing that it has not asked for long enough.** Its answers may be late as it is itself: if one of its
-//! steps of the last second came later than planned, it waits as much longer for every answer, once for each attempt; so do
+//! **A busy node claims nothing that it has not asked for long enough.** Its answers may be late as it is itself: if it was
+//! woken late in the last second, it waits as much longer for every answer, once for each attempt; so do
 //! the suspicion of members, the check of a link and the contest with a stronger claim. *Checked by
 //! `tests/simulation/busy.rs`.*
 //!
@@ -153,7 +153,7 @@
 //!
 //! **Time.** `CLOCK_BOOTTIME` in microseconds. Give [`Event::Tick`] at [`Machine::next_deadline`]; being late by
 //! up to 5 ms costs only that, more than 500 ms counts as a pause; an edge that was busy with the machine's own actions
-//! for so long says so ([`Machine::excuse`]). What has arrived by then is given first and
+//! for so long says so ([`Machine::excuse`]). One that was woken late says by how much ([`Machine::ran_late`]). What has arrived by then is given first and
 //! together ([`Machine::handle_all`]), so that an answer that is there counts before the deadline for it. Probes have 10 ms each as a rule, so netlink and sockets must not block the loop; its
 //! thread should not be shared with watches of the API.
 //!

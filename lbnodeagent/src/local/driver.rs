@@ -187,6 +187,7 @@ impl Driver {
                 },
                 () = sleep_until(wake) => {}
             }
+            self.machine.ran_late(Instant::now().duration_since(wake), clock());
         }
     }
 

@@ -93,7 +93,7 @@ impl Machine {
     /// has passed. Returns what to do, in order.
     pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Time) -> Vec<Action> {
         let now = now.max(self.now);
-        self.late = self.lateness.note(self.next_deadline(), now);
+        self.late = self.lateness.recent(now);
         if now.since(self.now) > PAUSE && now.since(self.next_deadline()) > PAUSE {
             let gap = now.since(self.now);
             self.now = now;
@@ -107,6 +107,12 @@ impl Machine {
         self.with_addresses(Addresses::run_changed);
         self.flush();
         self.out.take_actions()
+    }
+
+    /// The edge wanted to run so much earlier: its processors are busy with something else. Time that it spends on its own
+    /// work does not count.
+    pub fn ran_late(&mut self, late: Duration, now: Time) {
+        self.lateness.note(late, now);
     }
 
     /// It is later because the edge was busy with actions of this machine: that is no pause.

@@ -23,17 +23,21 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    /// A step comes now that was due at this time; returns by how much waits for answers are longer from now on.
-    pub fn note(&mut self, due: Time, now: Time) -> Duration {
-        while self.steps.front().is_some_and(|(at, _)| now.since(*at) >= RECENT) {
-            self.steps.pop_front();
-        }
-        let late = now.since(due).min(LONGEST);
+    /// A step comes now, so late.
+    pub fn note(&mut self, late: Duration, now: Time) {
+        let late = late.min(LONGEST);
         if late > TOLERATED {
             while self.steps.back().is_some_and(|(_, shorter)| *shorter <= late) {
                 self.steps.pop_back();
             }
             self.steps.push_back((now, late));
+        }
+    }
+
+    /// By how much waits for answers are longer now.
+    pub fn recent(&mut self, now: Time) -> Duration {
+        while self.steps.front().is_some_and(|(at, _)| now.since(*at) >= RECENT) {
+            self.steps.pop_front();
         }
         self.steps.front().map(|(_, longest)| *longest).unwrap_or_default()
     }
@@ -47,7 +51,10 @@ mod tests {
     fn the_latest_step_of_a_second_counts() {
         let start = Time::from_micros(1_000_000);
         let mut lateness = Lateness::default();
-        let mut note = |at: u64, late: u64| lateness.note(start + ms(at), start + ms(at + late)).as_millis();
+        let mut note = |at: u64, late: u64| {
+            lateness.note(ms(late), start + ms(at + late));
+            lateness.recent(start + ms(at + late)).as_millis()
+        };
         assert_eq!(note(0, 5), 0, "tolerated");
         assert_eq!(note(100, 80), 80);
         assert_eq!(note(200, 30), 80);

@@ -38,6 +38,7 @@ impl Cluster {
         node.machine = None;
         node.paused = false;
         node.awaited = false;
+        node.due = None;
         node.buffered.clear();
         node.wake = None;
         node.specs.clear();
@@ -142,8 +143,12 @@ impl Cluster {
     }
 
     pub fn handle(&mut self, node: usize, event: Event) {
+        let now = self.now;
         let state = &mut self.nodes[node];
         if state.paused || state.busy {
+            if matches!(event, Event::Tick) {
+                state.due = state.due.or(Some(now));
+            }
             // A socket's buffer overflows; a watch does not.
             let packet = matches!(event, Event::Datagram { .. } | Event::Seen { .. });
             if !matches!(event, Event::Tick) && (!packet || state.buffered.len() < 200) {
@@ -170,9 +175,13 @@ impl Cluster {
 
     /// The agent of a busy node runs: what has come by now is handled, and then what is due.
     pub fn run_agent(&mut self, node: usize) {
+        let now = self.now;
         let state = &mut self.nodes[node];
         state.awaited = false;
         if !state.paused {
+            if let (Some(due), Some(machine)) = (state.due.take(), &mut state.machine) {
+                machine.ran_late(now.since(due), now);
+            }
             let events = std::mem::take(&mut state.buffered).into_iter().chain([Event::Tick]).collect();
             self.handle_all(node, events);
         }

@@ -30,6 +30,8 @@ pub struct Node {
     pub busy: bool,
     /// The agent of a busy node is to run.
     pub awaited: bool,
+    /// Since when, if its timer says so.
+    pub due: Option<Time>,
     pub buffered: VecDeque<Event>,
     pub kernel: BTreeSet<IpAddr>,
     pub file: BTreeMap<IpAddr, Epoch>,
@@ -145,6 +147,7 @@ impl Cluster {
             paused: false,
             busy: false,
             awaited: false,
+            due: None,
             buffered: VecDeque::new(),
             kernel: BTreeSet::new(),
             file: BTreeMap::new(),
