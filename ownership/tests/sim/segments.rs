@@ -10,6 +10,8 @@ use super::cluster::{Cluster, Scheduled};
 
 /// An agent leaves the solicited-node group of an address so long after it first asked for it.
 const GROUP: Duration = Duration::from_secs(2);
+/// A switch answers from its cache within so long.
+const SWITCH: Duration = Duration::from_micros(100);
 
 impl Cluster {
     pub fn locate(&self, address: IpAddr) -> Option<(usize, usize)> {
@@ -55,8 +57,12 @@ impl Cluster {
             return;
         }
         if let Some(host) = self.cache.get(&target).filter(|_| self.setup.suppressing && to.is_none() && segment == 0) {
-            let (link, mac) = (LinkId(1), mac(*host, segment));
-            return self.transmit(node, node, segment, Event::Seen { link, mac, frame: NeighborFrame::Reply(target) });
+            let event = Event::Seen { link: LinkId(1), mac: mac(*host, segment), frame: NeighborFrame::Reply(target) };
+            let port = self.port(node, segment);
+            if !self.net.mute.contains(&port) && !self.net.deaf.contains(&port) {
+                self.schedule(SWITCH, Scheduled::Deliver(node, event));
+            }
+            return;
         }
         for holder in self.holders(target, segment) {
             if holder == node || to.is_some_and(|to| to != mac(holder, segment)) {
