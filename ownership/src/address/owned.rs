@@ -101,12 +101,11 @@ impl Step<'_, '_> {
         self.ask_foreign_holder(&mut owned);
         let Some(spec) = spec else {
             // Adopted, and not yet known whether it is wanted: kept as it is, unless another claim is stronger.
-            match self.context.detector.link_with(self.address) {
-                Some(link) => {
-                    self.announce(link, &mut owned);
-                    self.introduce(link, &mut owned);
-                }
-                None => (owned.announcing.next, owned.announcing.introduce) = (None, None),
+            if let Some(link) = self.context.detector.link_with(self.address) {
+                self.announce(link, &mut owned);
+                self.introduce(link, &mut owned);
+            } else {
+                (owned.announcing.next, owned.announcing.introduce) = (None, None);
             }
             return State::Owned(owned);
         };

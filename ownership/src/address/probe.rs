@@ -173,7 +173,7 @@ impl Probe {
             }
             Some(Answer::Unknown { .. }) => Next::Send,
             None if self.sent >= self.total && late > self.prolonged => {
-                self.next = now + (late - self.prolonged);
+                self.next = now + late.saturating_sub(self.prolonged);
                 self.prolonged = late;
                 Next::Wait
             }

@@ -215,7 +215,7 @@ impl Step<'_, '_> {
             && let Some(asked) = members.get(node)
         {
             // What came may answer a question of an earlier look: a shorter time counts by and by.
-            let known = self.entry.round_trip.map_or(Duration::ZERO, |known| known - known / 8);
+            let known = self.entry.round_trip.map_or(Duration::ZERO, |known| known.saturating_sub(known / 8));
             self.entry.round_trip = Some(asked.since.since(probe.began).max(known));
         }
         self.report_probe(ProbeResult::KernelServes);
