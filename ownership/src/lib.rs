@@ -26,17 +26,20 @@
 //! |---|---|
 //! | round of the detector: ping to each watched member | 100 ms ([`FailureDetection`]: 50 or 200 ms) |
 //! | link question to it: pings cross the link and are answered, or it is given up / else | 2 s / 100 ms |
-//! | suspicion: both silent since the last answer | 235 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself |
+//! | an alarm is said again by those who raised it, as long as it stands | in the next two rounds |
+//! | suspicion: both silent since the last answer | 235 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself and the link has room |
 //! | delay per rank: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
-//! | loser of a contention | 500 ms |
+//! | its hardware address alone, if it does not say / given up | after 10, 30, 70, 150, 310 ms / 100 ms under alarm, else 600 ms |
+//! | loser of a contention | 500 ms; with a member once in 3 s |
+//! | a host that did not answer for a free address, in two looks, is not asked again | 10 s |
 //! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
-//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements |
+//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements; a fifth of [`Config::frames_per_second`] |
 //! | further looks at addresses that this node does not get, all together | 10 questions a second and link |
-//! | probes and announcements of first looks and takeovers | 2,000 frames a second and link ([`Config::frames_per_second`]) |
+//! | probes and announcements of first looks and takeovers | 1,600 a second and link, four fifths of [`Config::frames_per_second`] |
 //! | witnesses asked, none of whom has answered for 1 s | every 400 ms |
-//! | kernel of a silent agent with a weaker claim asked | every second; its answer ends the claim of this node |
+//! | kernel of a silent agent with a weaker claim asked | every second, as far as further looks have room; its answer ends the claim of this node |
 //! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
 //! | claimants of an address that this kernel has from somebody else are told, and 16 others in turn / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |

@@ -1,9 +1,13 @@
-//! How many questions this node sends on a link.
+//! How many frames this node sends on a link.
 //!
-//! A first look at an address, and a takeover, ask at once, as long as the link gets no more than
-//! [`Config::frames_per_second`](crate::Config::frames_per_second) frames in any second: more would meet a switch's
-//! storm control. Further looks at an address that this node does not get, for whatever reason, wait for their turn:
-//! all of them together ask [`LOOKS`] questions a second.
+//! | What | In any second |
+//! |---|---|
+//! | first looks and takeovers: probes and announcements | four fifths of [`Config::frames_per_second`](crate::Config::frames_per_second), at once |
+//! | questions from an address to hosts that may ignore announcements | one fifth |
+//! | further looks at addresses that this node does not get, for whatever reason, all together | [`LOOKS`] |
+//!
+//! More than the first two together would meet a switch's storm control. They are apart because a takeover must not wait
+//! for what another one still has to say.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -21,21 +25,42 @@ const SECOND: Duration = ms(1000);
 /// The limits of all links.
 #[derive(Debug)]
 pub struct Budget {
-    frames_per_second: u32,
+    takeovers_per_second: u32,
+    introductions_per_second: u32,
     takeovers: BTreeMap<LinkId, Rate>,
+    introductions: BTreeMap<LinkId, Rate>,
     looks: BTreeMap<LinkId, Rate>,
 }
 
 impl Budget {
-    /// With this limit for first looks and takeovers.
+    /// With this limit for everything but further looks.
     #[must_use]
-    pub const fn new(frames_per_second: u32) -> Self {
-        Self { frames_per_second, takeovers: BTreeMap::new(), looks: BTreeMap::new() }
+    pub fn new(frames_per_second: u32) -> Self {
+        let introductions_per_second = (frames_per_second / 5).max(1);
+        Self {
+            takeovers_per_second: frames_per_second.saturating_sub(introductions_per_second).max(1),
+            introductions_per_second,
+            takeovers: BTreeMap::new(),
+            introductions: BTreeMap::new(),
+            looks: BTreeMap::new(),
+        }
     }
 
     /// When a first look may begin that sends so many frames, announcements included.
     pub fn first(&mut self, link: LinkId, frames: u32, now: Time) -> Time {
-        self.takeovers.entry(link).or_default().reserve(frames, self.frames_per_second, now)
+        self.takeovers.entry(link).or_default().reserve(frames, self.takeovers_per_second, now)
+    }
+
+    /// Whether a first look may begin now; if it may not, nothing is kept free for it.
+    pub fn has_room_for_first(&mut self, link: LinkId, frames: u32, now: Time) -> bool {
+        self.takeovers.entry(link).or_default().reserve_now(frames, self.takeovers_per_second, now)
+    }
+
+    /// When hosts may be asked from an address, and how many of them at once.
+    pub fn introduce(&mut self, link: LinkId, hosts: u32, now: Time) -> (Time, u32) {
+        let slice = hosts.min(self.introductions_per_second);
+        let rate = self.introductions.entry(link).or_default();
+        (rate.reserve(slice, self.introductions_per_second, now), slice)
     }
 
     /// A question is sent that the turn of its look did not foresee: later ones wait for it.
@@ -46,6 +71,11 @@ impl Budget {
     /// When a further look may begin that asks so many questions.
     pub fn further(&mut self, link: LinkId, questions: u32, now: Time) -> Time {
         self.looks.entry(link).or_default().reserve(questions, LOOKS, now)
+    }
+
+    /// Whether a further look may begin now; if it may not, nothing is kept free for it.
+    pub fn has_room_for_further(&mut self, link: LinkId, questions: u32, now: Time) -> bool {
+        self.looks.entry(link).or_default().reserve_now(questions, LOOKS, now)
     }
 }
 
@@ -76,6 +106,17 @@ impl Rate {
         self.granted.push_back((at, count));
         self.sum += count;
         at
+    }
+
+    /// Whether so much may be sent now, and is.
+    fn reserve_now(&mut self, count: u32, limit: u32, now: Time) -> bool {
+        while let Some((_, sent)) = self.granted.front().copied().filter(|(granted, _)| *granted + SECOND <= now) {
+            self.granted.pop_front();
+            self.sum -= sent;
+        }
+        let idle = self.granted.back().is_none_or(|(last, _)| *last <= now);
+        let free = idle && self.sum + count.min(limit) <= limit;
+        free && self.reserve(count, limit, now) == now
     }
 }
 
@@ -108,6 +149,32 @@ mod tests {
         let mut budget = Budget::new(2000);
         assert!((0..200).all(|_| budget.first(LINK, 7, start) == start));
         let last = (0..1000).map(|_| budget.first(LINK, 7, start)).last();
-        assert_eq!(last, Some(start + ms(4000)));
+        assert_eq!(last, Some(start + ms(5000)));
+    }
+
+    #[test]
+    fn introductions_hold_no_takeover_up() {
+        let start = Time::from_micros(0);
+        let mut budget = Budget::new(2000);
+        let turns: Vec<_> = (0..100).map(|_| budget.introduce(LINK, 20, start)).collect();
+        assert_eq!((turns[0], turns[99]), ((start, 20), (start + ms(4000), 20)));
+        assert_eq!(budget.first(LINK, 7, start), start);
+        // A small limit is kept by slices.
+        let mut budget = Budget::new(15);
+        assert_eq!(budget.introduce(LINK, 20, start), (start, 3));
+        assert_eq!(budget.introduce(LINK, 17, start), (start + ms(1000), 3));
+        let turns: Vec<_> = (0..3).map(|_| budget.first(LINK, 6, start).since(start)).collect();
+        assert_eq!(turns, [0, 0, 1000].map(ms));
+    }
+
+    #[test]
+    fn what_may_not_be_sent_now_keeps_nothing_free() {
+        let start = Time::from_micros(0);
+        let mut budget = Budget::new(2000);
+        assert_eq!((0..1000).filter(|_| budget.has_room_for_first(LINK, 7, start)).count(), 228);
+        assert_eq!(budget.first(LINK, 4, start), start);
+        assert!(!budget.has_room_for_further(LINK, LOOKS, start) || !budget.has_room_for_further(LINK, 1, start));
+        assert_eq!(budget.further(LINK, 1, start), start + ms(1000));
+        assert!(!budget.has_room_for_further(LINK, 1, start + ms(500)), "another one waits");
     }
 }

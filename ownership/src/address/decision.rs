@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::address::candidates::Rank;
 use crate::address::probe::{FEW, MANY};
 use crate::address::step::Step;
+use crate::address::view::For;
 use crate::io::{ClaimReason, Notification};
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
@@ -35,6 +36,8 @@ pub(super) struct Attempt {
     pub cause: ClaimReason,
     /// The number of probes.
     pub probes: u8,
+    /// The owner is only suspected: the link is asked if it has room, and no more before the alarm.
+    pub early: bool,
     /// Who had the address.
     pub from: Option<NodeId>,
 }
@@ -56,16 +59,18 @@ impl Step<'_, '_> {
             self.entry.unclaimed_since = None;
             return Decision::None;
         }
-        let Rank { place, exclusion_ignored } = self.context.view().rank(&spec);
+        let early = self.is_claimed_by_living(spec.link);
+        let purpose = if early { For::Asking } else { For::Claiming };
+        let Rank { place, exclusion_ignored } = self.context.view().rank(&spec, purpose);
+        // Until the alarm only the first heir asks.
+        if early && (place != Some(0) || exclusion_ignored) {
+            return Decision::None;
+        }
         let reported = std::mem::replace(&mut self.entry.exclusion_ignored, exclusion_ignored);
         if exclusion_ignored && !reported {
             self.context.gossip.out.report(Notification::ExclusionIgnored { address: self.address });
         }
         let Some(rank) = place else { return Decision::None };
-        // Until the alarm only the first heir asks.
-        if rank > 0 && self.is_claimed_by_living(spec.link) {
-            return Decision::None;
-        }
         let claimed = self.rival().and_then(|(node, _)| Some((self.context.view().doubted(&node, spec.link)?, node)));
         let owner = claimed.or_else(|| self.unasked_owner_gone(&spec));
         Decision::Claim(match owner {
@@ -76,13 +81,13 @@ impl Step<'_, '_> {
                 // Of a member that cannot be asked only its kernel knows whether it has the address.
                 let from = self.unasked_owner();
                 let probes = if from.is_some() { MANY } else { FEW };
-                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes, from }
+                Attempt { at: since + RANK * rank, cause: ClaimReason::Unclaimed, probes, early, from }
             }
             Some((ClaimReason::AgentSilent, _)) if rank >= LOOKERS => return Decision::None,
             Some((cause, from)) => {
                 self.entry.unclaimed_since = None;
                 let delay = if cause == ClaimReason::OwnerGone { ALARM_RANK } else { RANK };
-                Attempt { at: now + delay * rank, cause, probes: MANY, from: Some(from) }
+                Attempt { at: now + delay * rank, cause, probes: MANY, early, from: Some(from) }
             }
         })
     }
@@ -101,6 +106,6 @@ impl Step<'_, '_> {
 
     /// Whether this node is the first choice for what it does not have.
     pub fn is_first_choice(&self) -> bool {
-        self.entry.spec.as_ref().is_some_and(|spec| self.context.view().rank(spec).place == Some(0))
+        self.entry.spec.as_ref().is_some_and(|spec| self.context.view().rank(spec, For::Claiming).place == Some(0))
     }
 }

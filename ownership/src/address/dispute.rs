@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use crate::address::silent::ASK_KERNEL;
 use crate::address::state::{Contest, Dispute, Owned, State};
 use crate::address::step::Step;
 use crate::claims::beats;
@@ -61,8 +60,8 @@ impl Step<'_, '_> {
             return;
         }
         if self.is_silent(rival) {
-            owned.dispute = Dispute::Weaker { remind: now + ASK_KERNEL };
-            return self.ask_kernel(rival, owned);
+            owned.dispute = Dispute::Weaker { remind: self.ask_kernel(rival, owned) };
+            return;
         }
         owned.dispute = Dispute::Weaker { remind: now + REMIND };
         let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.liveness == Liveness::Alive);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::introduction::Askers;
+use crate::address::askers::Askers;
 use crate::address::state::State;
 use crate::io::ClaimReason;
-use crate::model::node::NodeId;
+use crate::model::node::{Mac, NodeId};
 use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
 use crate::wire::Epoch;
@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub backoff: Backoff,
     /// The last look at the address, if this node did not get it.
     pub look: Option<Look>,
+    /// When it was last asked for before an alarm.
+    pub asked_early: Option<Time>,
     /// A kernel that answers for it, whose agent cannot be asked and may have it.
     pub unnamed: Option<Unnamed>,
     /// The member that said last that its kernel has the address from somebody else.
@@ -46,6 +48,23 @@ pub(super) struct Entry {
     pub wake: Option<Time>,
     /// It is to be looked at once more before the call of the machine ends.
     pub look_again: bool,
+}
+
+impl Entry {
+    /// The next look is a first one, and comes at once.
+    pub fn forget_look(&mut self) {
+        match self.state {
+            // This one still counts its questions.
+            State::Probing(_) => {}
+            State::Waiting { .. } => {
+                self.look = None;
+                if self.backoff.until.is_none() {
+                    self.state = State::Idle;
+                }
+            }
+            State::Idle | State::Accepted(_) | State::Owned(_) => self.look = None,
+        }
+    }
 }
 
 /// A look at an address: the questions of one attempt to claim it.
@@ -77,6 +96,10 @@ pub(super) struct Unnamed {
 pub(super) struct Backoff {
     /// Nothing is begun before this time.
     pub until: Option<Time>,
-    /// Consecutive refusals by a foreign host.
+    /// Consecutive refusals by a foreign host,
     pub conflicts: u32,
+    /// and the last one's hardware address.
+    pub host: Option<Mac>,
+    /// When this node last stepped back from a member that asked for the address too.
+    pub contended: Option<Time>,
 }

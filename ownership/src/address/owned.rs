@@ -19,7 +19,7 @@ impl Step<'_, '_> {
         self.entry.in_kernel = true;
         self.entry.unclaimed_since = None;
         self.entry.look = None;
-        self.entry.backoff.conflicts = 0;
+        (self.entry.backoff.conflicts, self.entry.backoff.host) = (0, None);
         self.entry.rebalanced = spec.rebalance;
         self.entry.last = "claimed";
         self.context.claims.own.set(address, Some(epoch));

@@ -17,7 +17,7 @@
 //!
 //! All members that answer are asked at the same time. The answer of a member that cannot be asked counts only if it also
 //! answers a question that goes to its hardware address alone: a switch that suppresses broadcasts answers them from its
-//! cache, also for a node that is dead.
+//! cache, also for a node that is dead. Its answers may be late, so there must be more than there were broadcasts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,10 +46,16 @@ pub struct Asked {
     pub since: Time,
     /// The hardware address that it answered with.
     pub mac: Mac,
+    /// How often it answered.
+    answers: u32,
     /// Whether its hardware address alone was asked,
-    pub alone: bool,
+    alone: bool,
     /// and whether an answer came after that.
-    pub confirmed: bool,
+    answered_since: bool,
+    /// When its hardware address alone is asked next,
+    next: Time,
+    /// and how long after that again.
+    gap: Duration,
 }
 
 /// What is known of a member that answered.
@@ -88,6 +94,10 @@ pub struct Probe {
     pub began: Time,
     /// How many were sent.
     pub sent: u8,
+    /// How many questions for the address went to everybody.
+    pub to_all: u32,
+    /// Whether the first question went to one hardware address alone.
+    pub alone: bool,
     /// How many are to be sent.
     pub total: u8,
     /// Between two of them.
@@ -131,6 +141,8 @@ impl Probe {
             cause,
             began: now,
             sent: 0,
+            to_all: 0,
+            alone: false,
             total,
             interval,
             asked: None,
@@ -145,7 +157,12 @@ impl Probe {
 
     /// Nobody answered: what was asked counts until then, if the claim must wait.
     pub fn hold(&mut self, now: Time) {
+        self.ask_again(now);
         self.held = true;
+    }
+
+    /// Nobody answered, and perhaps nobody heard: the link is asked again.
+    pub fn ask_again(&mut self, now: Time) {
         self.next = now + HELD;
         self.sent = self.sent.min(self.total.saturating_sub(2));
     }
@@ -188,17 +205,20 @@ impl Probe {
         }
     }
 
-    /// A member answered. One that answers before and after its hardware address alone was asked is there.
+    /// A member answered.
     pub fn answered_by(&mut self, node: NodeId, mac: Mac, now: Time) {
         if !matches!(self.answer, Some(Answer::Members(_))) {
             self.answer = Some(Answer::Members(BTreeMap::new()));
         }
+        let (interval, alone) = (self.interval, self.alone);
         let Some(Answer::Members(members)) = &mut self.answer else { return };
         let known = members.entry(node).or_insert_with(|| {
             self.next = now;
-            Asked { since: now, mac, alone: false, confirmed: false }
+            let next = now + interval;
+            Asked { since: now, mac, answers: 0, alone, answered_since: false, next, gap: interval * 2 }
         });
-        known.confirmed |= known.alone;
+        known.answers = known.answers.saturating_add(1);
+        known.answered_since |= known.alone;
     }
 
     /// The members that are being asked.
@@ -211,13 +231,16 @@ impl Probe {
         }
     }
 
-    /// A member's hardware address alone is asked.
-    pub fn note_alone(&mut self, node: &NodeId) {
-        if let Some(Answer::Members(members)) = &mut self.answer
-            && let Some(asked) = members.get_mut(node)
-        {
-            asked.alone = true;
-        }
+    /// Whether a member's hardware address alone is to be asked now: after one interval, and after twice as long each time.
+    pub fn asks_alone(&mut self, node: &NodeId, now: Time) -> bool {
+        let to_all = self.to_all;
+        let Some(Answer::Members(members)) = &mut self.answer else { return false };
+        let due = |asked: &&mut Asked| !asked.is_confirmed(to_all) && now >= asked.next;
+        let Some(asked) = members.get_mut(node).filter(due) else { return false };
+        asked.alone = true;
+        asked.next = now + asked.gap;
+        asked.gap *= 2;
+        true
     }
 
     /// Answers of these hardware addresses do not count. If nobody else has answered, go on as if none had come: what
@@ -238,17 +261,25 @@ impl Probe {
 }
 
 impl Asked {
+    /// Whether the member itself answered. Each question to everybody may still be answered by a switch, also after the
+    /// member's hardware address alone was asked.
+    const fn is_confirmed(&self, to_all: u32) -> bool {
+        self.answered_since && self.answers > to_all
+    }
+
     /// What is known of the member by now.
     ///
-    /// `asked` says that its agent can be asked, `gone` that it is silent in every way on the link.
-    pub fn standing(&self, asked: bool, gone: bool, late: Duration, now: Time) -> Standing {
+    /// `to_all` is how many questions went to everybody, `asked` says that its agent can be asked, `gone` that it is silent
+    /// in every way on the link.
+    pub fn standing(&self, to_all: u32, asked: bool, gone: bool, late: Duration, now: Time) -> Standing {
         let since = now.since(self.since);
         let spoken = if asked { PATIENCE + late } else { Duration::ZERO };
         let alone = if gone { PATIENCE } else { ALONE };
-        if self.confirmed && since >= spoken {
+        if self.is_confirmed(to_all) && since >= spoken {
             Standing::Silent
-        } else if !self.confirmed && since >= alone + late {
-            Standing::Absent
+        } else if !self.is_confirmed(to_all) && since >= alone + late {
+            // Where answers to questions to everybody were lost, there may be too few of them.
+            if self.answered_since && !gone { Standing::Silent } else { Standing::Absent }
         } else {
             Standing::Open
         }
@@ -301,10 +332,13 @@ mod tests {
         let start = Time::from_micros(0);
         let (node, mac) = (NodeId::new("a").unwrap(), Mac([2, 0, 0, 0, 0, 1]));
         let mut probe = Probe::new(ClaimReason::Unclaimed, FEW, ms(10), start);
+        probe.to_all = 1;
         probe.answered_by(node.clone(), mac, start);
         assert_eq!(probe.step(start, ms(0)), Next::Ask);
-        probe.note_alone(&node);
+        let asks: Vec<_> = (0..=400).step_by(10).filter(|at| probe.asks_alone(&node, start + ms(*at))).collect();
+        assert_eq!(asks, [10, 30, 70, 150, 310]);
         probe.answered_by(node.clone(), mac, start + ms(12));
+        assert!(!probe.asks_alone(&node, start + ms(900)), "it has answered");
         let [(_, asked)] = probe.members().try_into().unwrap();
         for (at, late, standing) in [
             (99, 0, Standing::Open),
@@ -312,26 +346,34 @@ mod tests {
             (100, 20, Standing::Open),
             (120, 20, Standing::Silent),
         ] {
-            assert_eq!(asked.standing(true, false, ms(late), start + ms(at)), standing, "{at} {late}");
+            assert_eq!(asked.standing(1, true, false, ms(late), start + ms(at)), standing, "{at} {late}");
         }
         // One that speaks another version is not asked.
-        assert_eq!(asked.standing(false, false, ms(0), start + ms(12)), Standing::Silent);
+        assert_eq!(asked.standing(1, false, false, ms(0), start + ms(12)), Standing::Silent);
     }
 
+    /// The switch answers questions to everybody, the last two of them after the node itself is asked.
     #[test]
     fn an_answer_of_a_switch_for_a_dead_node_does_not_count() {
         let start = Time::from_micros(0);
         let (node, mac) = (NodeId::new("a").unwrap(), Mac([2, 0, 0, 0, 0, 1]));
         let mut probe = Probe::new(ClaimReason::OwnerGone, MANY, ms(10), start);
-        // All of these answer questions to everybody.
-        for at in [0, 3, 9] {
+        probe.to_all = 3;
+        probe.answered_by(node.clone(), mac, start);
+        assert!(probe.asks_alone(&node, start + ms(10)));
+        for at in [12, 20] {
             probe.answered_by(node.clone(), mac, start + ms(at));
         }
-        probe.note_alone(&node);
         let [(_, asked)] = probe.members().try_into().unwrap();
-        assert_eq!(asked.standing(true, true, ms(0), start + ms(99)), Standing::Open);
-        assert_eq!(asked.standing(true, true, ms(0), start + ms(100)), Standing::Absent);
-        assert_eq!(asked.standing(true, false, ms(0), start + ms(100)), Standing::Open, "it may be slow");
+        let standing = |asked: &Asked, gone, at| asked.standing(3, true, gone, ms(0), start + ms(at));
+        assert_eq!(standing(&asked, true, 99), Standing::Open);
+        assert_eq!(standing(&asked, true, 100), Standing::Absent);
+        assert_eq!(standing(&asked, false, 100), Standing::Open, "it may be slow");
+        assert_eq!(standing(&asked, false, 600), Standing::Silent, "answers to the first questions may be lost");
+        // One more than there were questions to everybody.
+        probe.answered_by(node, mac, start + ms(25));
+        let [(_, asked)] = probe.members().try_into().unwrap();
+        assert_eq!(standing(&asked, true, 100), Standing::Silent);
     }
 
     #[test]

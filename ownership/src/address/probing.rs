@@ -10,12 +10,13 @@ use crate::address::state::State;
 use crate::address::step::Step;
 use crate::detector::HEARING;
 use crate::io::{Action, ClaimReason, ConflictPolicy, Notification, ProbeKind, ProbeResult};
+use crate::membership::Member;
 use crate::model::link::LinkId;
 use crate::model::node::{Mac, NodeId};
 use crate::model::order::precedes;
 use crate::model::spec::{AddressSpec, Qualified};
 use crate::model::time::ms;
-use crate::wire::{ClaimAnswer, Frame, Liveness};
+use crate::wire::{ClaimAnswer, Frame};
 
 /// If this node does not hear, how often to look again,
 const DEAF: Duration = ms(20);
@@ -32,6 +33,8 @@ const CONTENTION_SPREAD: usize = 500;
 const BACKOFF: Duration = ms(5000);
 /// The kernel of a silent agent may take so long to answer, where no shorter time is known.
 const ROUND_TRIP: Duration = ms(500);
+/// The kernel of a silent agent is asked again for so long, if not even its own address answers.
+const UNSURE: Duration = ms(3000);
 /// An owner whose hardware address on the link was not heard is asked at so many of those in its Lease.
 const MACS: usize = 4;
 
@@ -40,8 +43,9 @@ impl Step<'_, '_> {
         let Some(spec) = self.spec() else { return State::Idle };
         match self.decide() {
             Decision::None if probe.cause != ClaimReason::Move => return State::Idle,
-            // What was asked while the owner was suspected is no look at the kernel of a silent agent.
-            Decision::Claim(attempt) if probe.held && attempt.cause != probe.cause => {
+            // What was asked while the owner was suspected is no look at the kernel of a silent agent, which has longer to
+            // answer.
+            Decision::Claim(attempt) if probe.is_outdated_by(attempt.cause) => {
                 self.entry.look_again = true;
                 return State::Idle;
             }
@@ -52,11 +56,14 @@ impl Step<'_, '_> {
         }
         match probe.step(self.context.now(), self.context.gossip.late) {
             Next::Wait => {}
-            Next::Send => self.send_probe(&spec, &probe),
+            Next::Send => self.send_probe(&spec, &mut probe),
             Next::Ask => return self.ask_members(&spec, probe),
             Next::Free => return self.probes_unanswered(&spec, probe),
             Next::Foreign(mac) => {
-                self.context.detector.note_foreign(spec.link, mac, spec.free, self.context.gossip.now);
+                if let Some(Answer::Unknown { since, foreign: false, .. }) = probe.answer {
+                    let now = self.context.now();
+                    self.context.detector.note_foreign(spec.link, mac, spec.free, since, now);
+                }
                 return self.foreign_host(mac, probe);
             }
         }
@@ -70,15 +77,15 @@ impl Step<'_, '_> {
             let speaks = !self.speaks_other_version(&node);
             let gone = self.context.detector.has_alarm(&node, spec.link);
             let member = self.context.gossip.members.get(&node);
-            let lives = !gone && member.is_some_and(|member| member.liveness == Liveness::Alive);
-            match asked.standing(speaks, gone, late, now) {
+            let lives = !gone && member.is_some_and(Member::lives);
+            match asked.standing(probe.to_all, speaks, gone, late, now) {
                 Standing::Open => {
                     if speaks {
                         self.context.gossip.send(&node, Frame::ClaimQuery(self.address));
                     }
-                    if !asked.confirmed && now.since(asked.since) >= probe.interval {
+                    if probe.asks_alone(&node, now) {
+                        self.count_question(spec.link);
                         self.probe(spec.link, self.address, Some(asked.mac));
-                        probe.note_alone(&node);
                     }
                 }
                 Standing::Absent if !lives => probe.dismiss([asked.mac], now),
@@ -91,13 +98,31 @@ impl Step<'_, '_> {
         State::Probing(probe)
     }
 
-    fn send_probe(&mut self, spec: &AddressSpec, probe: &Probe) {
+    fn send_probe(&mut self, spec: &AddressSpec, probe: &mut Probe) {
+        if probe.sent == 1
+            && let Some(mac) = self.silent_mac(spec.link, probe.cause)
+        {
+            probe.alone = true;
+            self.count_question(spec.link);
+            self.probe(spec.link, self.address, Some(mac));
+            return self.ask_itself(spec.link);
+        }
+        if probe.sent > 2
+            && probe.alone
+            && probe.answer.is_none()
+            && let Some(look) = &mut self.entry.look
+        {
+            // Neither that question nor one to everybody was answered: this becomes a takeover.
+            look.further = false;
+        }
         let (now, free) =
             (self.context.now(), spec.free.filter(|_| matches!(probe.answer, Some(Answer::Unknown { .. }))));
         // The answer to one question for a free address counts for all addresses for which the same host answered.
         if free.is_none_or(|free| self.context.detector.may_ask_free(spec.link, free, probe.interval, now)) {
+            self.count_question(spec.link);
             self.probe(spec.link, free.unwrap_or(self.address), None);
         }
+        probe.to_all += u32::from(free.is_none());
         self.ask_owner(spec.link);
         // Whether this node hears must be known at the decision, an interval from here.
         let heard = self.context.detector.link(spec.link).and_then(|state| state.answer);
@@ -108,13 +133,25 @@ impl Step<'_, '_> {
         }
     }
 
-    fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
-        if let Some(look) = self.entry.look.as_mut().filter(|_| to.is_none()) {
+    /// The hardware address of a silent agent's node. Who looks at its kernel again begins with a question to it alone, which
+    /// is all it takes as long as it answers.
+    fn silent_mac(&self, link: LinkId, cause: ClaimReason) -> Option<Mac> {
+        let further = self.entry.look.as_ref().is_some_and(|look| look.further);
+        let owner = self.rival().filter(|_| further && cause == ClaimReason::AgentSilent)?.0;
+        self.context.detector.presence(&owner, link).mac
+    }
+
+    /// A question for the address is sent; what the turn of the attempt did not foresee is charged.
+    fn count_question(&mut self, link: LinkId) {
+        if let Some(look) = &mut self.entry.look {
             look.asked = look.asked.saturating_add(1);
             if look.asked > look.granted {
                 self.context.budget.charge(link, look.further, self.context.gossip.now);
             }
         }
+    }
+
+    fn probe(&mut self, link: LinkId, target: IpAddr, to: Option<Mac>) {
         self.context.gossip.out.act(Action::Probe { link, target, to, kind: ProbeKind::Duplicate });
     }
 
@@ -124,13 +161,8 @@ impl Step<'_, '_> {
         if let Some(holder) = &self.entry.foreign {
             self.context.gossip.send(holder, Frame::ClaimQuery(self.address));
         }
+        self.ask_itself(link);
         let Some(owner) = self.former_owner().or_else(|| self.named_other()) else { return };
-        self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
-        let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
-        let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
-        if let Some(place) = place {
-            self.context.detector.reach(link, place.address, Some(&owner), &mut self.context.gossip);
-        }
         // A switch that snoops may not carry the question to the group: it goes to the owner's MAC too.
         if self.address.is_ipv6() {
             let heard = self.context.detector.presence(&owner, link).mac;
@@ -141,6 +173,17 @@ impl Step<'_, '_> {
             for mac in macs {
                 self.probe(link, self.address, Some(mac));
             }
+        }
+    }
+
+    /// An owner that should be gone is asked whether it is.
+    fn ask_itself(&mut self, link: LinkId) {
+        let Some(owner) = self.former_owner().or_else(|| self.named_other()) else { return };
+        self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
+        let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
+        let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
+        if let Some(place) = place {
+            self.context.detector.reach(link, place.address, Some(&owner), &mut self.context.gossip);
         }
     }
 
@@ -171,13 +214,17 @@ impl Step<'_, '_> {
         let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
         let answers = answer.is_some_and(|at| at >= probe.began);
         let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
-        if probe.cause == ClaimReason::AgentSilent
-            && !gone
-            && now.since(probe.began) < self.patience() + self.context.gossip.late
-        {
+        if probe.cause == ClaimReason::AgentSilent && !gone {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
-            probe.next = now + probe.interval;
-            return State::Probing(probe);
+            if now.since(probe.asked.unwrap_or(probe.began)) < self.patience() + self.context.gossip.late {
+                probe.next = now + probe.interval;
+                return State::Probing(probe);
+            }
+            // The questions may be lost, like those to its own address. An alarm will say so if it is gone.
+            if answer < probe.asked && now.since(probe.began) < UNSURE {
+                probe.ask_again(now);
+                return State::Probing(probe);
+            }
         }
         if probe.cause != ClaimReason::Move && self.is_claimed_by_living(spec.link) {
             probe.hold(now);
@@ -231,6 +278,7 @@ impl Step<'_, '_> {
     }
 
     fn foreign_host(&mut self, mac: Mac, probe: Probe) -> State {
+        self.entry.backoff.host = Some(mac);
         let conflict = Notification::AddressConflict { address: self.address, mac, defended: false };
         self.conflict(conflict, vec![mac], probe)
     }
@@ -262,6 +310,9 @@ impl Step<'_, '_> {
     /// Steps back from a contention.
     pub fn contention(&mut self, with_member: bool) -> State {
         self.report_probe(ProbeResult::Contention);
+        if with_member {
+            self.entry.backoff.contended = Some(self.context.now());
+        }
         // The other host may step back too, if it is a member whose Lease has not come yet: by chance the next attempts
         // are apart.
         let spread = if with_member { 0 } else { self.context.gossip.rng.below(CONTENTION_SPREAD) };
@@ -293,6 +344,12 @@ impl Step<'_, '_> {
 }
 
 impl Probe {
+    /// Whether the reason to act is another one now, for which the questions of this attempt do not count.
+    fn is_outdated_by(&self, cause: ClaimReason) -> bool {
+        let silent = cause == ClaimReason::AgentSilent && self.cause != ClaimReason::Move;
+        cause != self.cause && (self.held || silent)
+    }
+
     /// Another host asks for the address that is probed: whether this node is to step back.
     pub fn loses_contention(
         &self,

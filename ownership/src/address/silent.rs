@@ -10,11 +10,14 @@ use crate::address::state::{Owned, State};
 use crate::address::step::Step;
 use crate::io::{Action, ProbeKind, ReleaseReason};
 use crate::model::node::NodeId;
-use crate::model::time::ms;
+use crate::model::time::{Time, ms};
 use crate::wire::Liveness;
 
-/// Between two questions to the kernel of a silent agent.
-pub(super) const ASK_KERNEL: Duration = ms(1000);
+/// Between two questions to the kernel of a silent agent. It is more than the second that the budget is about, so that
+/// addresses that found no room come first.
+const ASK_KERNEL: Duration = ms(1050);
+/// If there was no room.
+const ASK_KERNEL_SOON: Duration = ms(100);
 /// From then on it is looked at like any kernel that serves.
 const LOOK: Duration = ms(250);
 
@@ -24,14 +27,20 @@ impl Step<'_, '_> {
         self.context.gossip.members.get(node).is_some_and(|member| member.liveness == Liveness::Silent)
     }
 
-    /// Asks the kernel of a silent agent, if its node answers on the link.
-    pub fn ask_kernel(&mut self, node: &NodeId, owned: &Owned) {
-        let Some(link) = self.link().filter(|link| !self.context.detector.has_alarm(node, *link)) else { return };
-        let mac = self.context.detector.presence(node, link).mac;
-        if mac.is_some() && !owned.is_gone() && !self.is_overridden(node) {
-            let (target, kind) = (self.address, ProbeKind::Duplicate);
-            self.context.gossip.out.act(Action::Probe { link, target, to: mac, kind });
+    /// Asks the kernel of a silent agent, if its node answers on the link and further looks have room. Returns when to do so
+    /// again.
+    pub fn ask_kernel(&mut self, node: &NodeId, owned: &Owned) -> Time {
+        let now = self.context.now();
+        let link = self.link().filter(|link| !self.context.detector.has_alarm(node, *link));
+        let to = link.and_then(|link| Some((link, self.context.detector.presence(node, link).mac?)));
+        if let Some((link, mac)) = to.filter(|_| !owned.is_gone() && !self.is_overridden(node)) {
+            if !self.context.budget.has_room_for_further(link, 1, now) {
+                return now + ASK_KERNEL_SOON;
+            }
+            let (target, to, kind) = (self.address, Some(mac), ProbeKind::Duplicate);
+            self.context.gossip.out.act(Action::Probe { link, target, to, kind });
         }
+        now + ASK_KERNEL
     }
 
     /// A member's kernel answers for an address of this node.

@@ -55,6 +55,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::address::askers::Introduction;
 use crate::address::probe::Probe;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
@@ -120,7 +121,7 @@ pub(super) struct Announcing {
     /// When the next has its turn on the link, if it has asked for one.
     pub granted: Option<Time>,
     /// When hosts that may ignore announcements are asked from the address.
-    pub introduce: Option<Time>,
+    pub introduce: Option<Introduction>,
 }
 
 /// Whether others claim an address of this node.
@@ -192,7 +193,8 @@ impl State {
             Self::Owned(owned) => {
                 let contest = owned.dispute.contest().map(|contest| contest.next);
                 let foreign = owned.foreign.as_ref().map(|holder| holder.next);
-                let announcing = [owned.announcing.next, owned.announcing.introduce].into_iter().flatten().min();
+                let introduce = owned.announcing.introduce.as_ref().map(|introduction| introduction.at);
+                let announcing = [owned.announcing.next, introduce].into_iter().flatten().min();
                 [announcing, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
                     .into_iter()
                     .flatten()
@@ -218,7 +220,7 @@ impl Owned {
     }
 
     /// Begins the announcements anew.
-    pub const fn announce_again(&mut self, now: Time) {
+    pub fn announce_again(&mut self, now: Time) {
         self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None, introduce: None };
     }
 

@@ -138,15 +138,23 @@ impl Addresses {
         self.mark_if(|_, entry| matches!(entry.state, State::Waiting { .. }));
     }
 
+    /// A claimant is silent in every way: a takeover is no further look, whatever was asked before.
+    pub fn hasten_each(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for address in addresses {
+            if let Some(entry) = self.entries.get_mut(&address) {
+                entry.forget_look();
+                self.changed.insert(address);
+            }
+        }
+    }
+
     /// A member that cannot be asked is silent in every way: the addresses that `announcing-*` gives to it are looked at
     /// at once.
     pub fn hasten(&mut self, node: &NodeId) {
         let given = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.announced_by.as_ref() == Some(node));
         for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| given(entry)) {
             entry.backoff.until = None;
-            if matches!(entry.state, State::Waiting { .. }) {
-                entry.state = State::Idle;
-            }
+            entry.forget_look();
             self.changed.insert(*address);
         }
     }

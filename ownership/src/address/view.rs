@@ -18,6 +18,8 @@ pub enum For {
     Keeping,
     /// This node does not have it.
     Claiming,
+    /// As before, and the owner is suspected: who asks the link meanwhile. Whoever is suspected does not.
+    Asking,
 }
 
 /// What a choice among members needs.
@@ -42,8 +44,8 @@ impl View<'_> {
 
     /// The place of this node among the candidates for what it does not have.
     #[must_use]
-    pub fn rank(&self, spec: &AddressSpec) -> Rank {
-        Rank::new(self.contenders(spec, For::Claiming), &spec.qualified, spec.address, self.members.own())
+    pub fn rank(&self, spec: &AddressSpec, purpose: For) -> Rank {
+        Rank::new(self.contenders(spec, purpose), &spec.qualified, spec.address, self.members.own())
     }
 
     fn contenders(&self, spec: &AddressSpec, purpose: For) -> Vec<Contender> {
@@ -52,12 +54,12 @@ impl View<'_> {
         for (node, member) in self.members.iter() {
             let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(spec.address)) else { continue };
             // A member that speaks another version may claim, and cannot be offered anything.
-            let other = purpose == For::Claiming && member.speaks_other_version();
+            let other = purpose != For::Keeping && member.speaks_other_version();
             let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive || other;
             let able = alive
-                && (purpose == For::Claiming && member.may_own() || member.is_able())
+                && (purpose != For::Keeping && member.may_own() || member.is_able())
                 && !self.detector.has_alarm(node, spec.link)
-                && !self.detector.is_suspected(node, spec.link)
+                && !(purpose == For::Asking && self.detector.is_suspected(node, spec.link))
                 && !(member.has(BROKEN) && self.detector.is_silent_on(node, spec.link, self.now));
             // Of a member that was never heard nothing is known; it counts as excluded if this node is. One that speaks
             // another version serves what this node is excluded from.
@@ -69,10 +71,10 @@ impl View<'_> {
         if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {
             let may = match purpose {
                 For::Keeping => self.eligibility.may_keep(self.members),
-                For::Claiming => self.eligibility.may_claim(),
+                For::Claiming | For::Asking => self.eligibility.may_claim(),
             };
             let able = may && link.link.carrier && !link.broken;
-            let stale = purpose == For::Claiming && self.eligibility.is_stale(self.members);
+            let stale = purpose != For::Keeping && self.eligibility.is_stale(self.members);
             let (node, excluded) = (self.members.own().clone(), self.eligibility.excluded);
             contenders.push(Contender { node, able, stale, excluded });
         }

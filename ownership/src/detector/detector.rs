@@ -117,11 +117,17 @@ impl Detector {
         self.links.get_mut(&id).is_some_and(|state| state.may_ask_free(free, interval, now))
     }
 
-    /// A host that is no member answers for an address, and not for this free one: it has the address for itself.
-    pub fn note_foreign(&mut self, id: LinkId, mac: Mac, free: Option<IpAddr>, now: Time) {
+    /// A host that is no member answers for an address since a time, and not for this free one: it has the address for
+    /// itself.
+    pub fn note_foreign(&mut self, id: LinkId, mac: Mac, free: Option<IpAddr>, since: Time, now: Time) {
         if let Some(state) = self.links.get_mut(&id) {
-            state.note_foreign(mac, free, now);
+            state.note_foreign(mac, free, since, now);
         }
+    }
+
+    /// A host answers for an address of a link; returns whether that is a free one that this node asked for.
+    pub fn note_proxy(&mut self, id: LinkId, mac: Mac, free: IpAddr) -> bool {
+        self.links.get_mut(&id).is_some_and(|state| state.note_proxy(mac, free))
     }
 
     /// Another member says that this node does not answer on a subnet, though its agent does.
@@ -212,6 +218,7 @@ impl Detector {
         presence.answer = Some(now);
         presence.mac = Some(mac);
         self.ring_changed |= self.alarms.clear(node, link);
+        self.end_suspicions(node, Some(link), now);
         true
     }
 
@@ -223,9 +230,23 @@ impl Detector {
         self.clear_alarms(node, now);
     }
 
-    /// A member answered a question of this time: older alarms are over.
+    /// A member answered a question of this time: older alarms and suspicions are over.
     pub fn clear_alarms(&mut self, node: &NodeId, at: Time) {
         self.ring_changed |= self.alarms.clear_older(node, at);
+        self.end_suspicions(node, None, at);
+    }
+
+    /// A member answered a question of this time, on a link or by gossip: suspicions end where the answer comes, or the
+    /// addresses of the member would be asked for once more.
+    fn end_suspicions(&mut self, node: &NodeId, on: Option<LinkId>, at: Time) {
+        let silent = self.times.silent;
+        for watch in self.watches.iter_mut().filter(|watch| watch.node == *node) {
+            // An answer that was known when the suspicion began is no news.
+            let news = watch.suspected.is_some_and(|suspected| at + silent > suspected);
+            if news && on.is_none_or(|link| link == watch.link) {
+                watch.suspected = None;
+            }
+        }
     }
 
     /// This node takes an address over from a member on a link: what others hear of the member there counts from now on,

@@ -32,6 +32,15 @@ struct Check {
     next: Time,
 }
 
+/// A host that did not answer for a free address.
+#[derive(Debug, Clone, Copy)]
+struct Foreign {
+    /// When that was seen.
+    at: Time,
+    /// Whether it was seen twice: all questions of one look may be lost.
+    twice: bool,
+}
+
 /// What a check of a link comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CheckResult {
@@ -63,10 +72,10 @@ pub struct LinkState {
     /// Whether it was reported that nothing answers.
     pub(super) deaf_reported: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
-    /// The free address that was last asked for, and when.
-    free_asked: Option<(IpAddr, Time)>,
-    /// Hosts that did not answer for a free address, and when that was seen.
-    foreign: BTreeMap<(Mac, Option<IpAddr>), Time>,
+    /// The free addresses that were asked for lately, and when.
+    free_asked: BTreeMap<IpAddr, Time>,
+    /// Hosts that did not answer for a free address.
+    foreign: BTreeMap<(Mac, Option<IpAddr>), Foreign>,
     check: Option<Check>,
 }
 
@@ -82,7 +91,7 @@ impl LinkState {
             unanswered: None,
             deaf_reported: false,
             witnesses: VecDeque::new(),
-            free_asked: None,
+            free_asked: BTreeMap::new(),
             foreign: BTreeMap::new(),
             check: None,
         }
@@ -126,24 +135,40 @@ impl LinkState {
 
     /// Whether a free address may be asked for; it was not within so long.
     pub(super) fn may_ask_free(&mut self, free: IpAddr, interval: Duration, now: Time) -> bool {
-        if self.free_asked.is_some_and(|(asked, at)| asked == free && now.since(at) < interval) {
+        if now.is_within(self.free_asked.get(&free).copied(), interval) {
             return false;
         }
-        self.free_asked = Some((free, now));
+        self.free_asked.retain(|_, at| now.since(*at) < FOREIGN);
+        self.free_asked.insert(free, now);
         true
     }
 
-    /// A host does not answer for a free address. It need not be asked again for a while.
-    pub(super) fn note_foreign(&mut self, mac: Mac, free: Option<IpAddr>, now: Time) {
-        self.foreign.retain(|_, at| now.since(*at) < FOREIGN);
-        if self.foreign.len() < MAX_FOREIGN {
-            self.foreign.entry((mac, free)).or_insert(now);
+    /// A host that answers for an address since a time does not answer for a free one. If a later look sees the same, it
+    /// need not be asked again for a while.
+    pub(super) fn note_foreign(&mut self, mac: Mac, free: Option<IpAddr>, since: Time, now: Time) {
+        self.foreign.retain(|_, known| now.since(known.at) < FOREIGN);
+        if let Some(known) = self.foreign.get_mut(&(mac, free)) {
+            // Looks at the same time share their questions.
+            if since > known.at {
+                *known = Foreign { at: now, twice: true };
+            }
+        } else if self.foreign.len() < MAX_FOREIGN {
+            self.foreign.insert((mac, free), Foreign { at: now, twice: false });
         }
+    }
+
+    /// A host answers for an address; returns whether it is a free one that was asked for. The host is a proxy then.
+    pub(super) fn note_proxy(&mut self, mac: Mac, free: IpAddr) -> bool {
+        let asked = self.free_asked.contains_key(&free);
+        if asked {
+            self.foreign.remove(&(mac, Some(free)));
+        }
+        asked
     }
 
     /// Whether a host is known not to answer for a free address.
     pub(crate) fn is_foreign(&self, mac: Mac, free: Option<IpAddr>, now: Time) -> bool {
-        self.foreign.get(&(mac, free)).is_some_and(|at| now.since(*at) < FOREIGN)
+        self.foreign.get(&(mac, free)).is_some_and(|known| known.twice && now.since(known.at) < FOREIGN)
     }
 
     /// Another member said that this node does not answer here.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+use crate::detector::alarms::OwnAlarm;
 use crate::detector::detector::Detector;
 use crate::detector::ring::Watch;
 use crate::io::Notification;
@@ -32,6 +33,9 @@ struct OffLink {
 impl Detector {
     /// The rest of a round: asks the watched members on their links.
     pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
+        for alarm in self.alarms.repeat_own() {
+            self.tell(&alarm, gossip);
+        }
         self.ask_watched(gossip);
         let broken = self.links.iter().filter(|(_, state)| state.broken && state.link.carrier);
         for link in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -169,13 +173,19 @@ impl Detector {
         if !self.hears(link, HEARING, gossip) {
             return false;
         }
-        let others = self.links.get(&link).map(|state| gossip.members.neighbours(&state.link)).unwrap_or_default();
-        for (other, _) in others {
-            if other != *node {
-                gossip.send(&other, Frame::Alarm { owner: node.clone(), subnet });
-            }
-        }
+        let alarm = OwnAlarm { node: node.clone(), link, subnet };
+        self.tell(&alarm, gossip);
+        self.alarms.note_own(alarm);
         self.raise(node, link, true, gossip)
+    }
+
+    /// Tells all members of the link of an alarm.
+    fn tell(&self, alarm: &OwnAlarm, gossip: &mut Gossip<'_>) {
+        let OwnAlarm { node, link, subnet } = alarm;
+        let others = self.links.get(link).map(|state| gossip.members.neighbours(&state.link)).unwrap_or_default();
+        for (other, _) in others.into_iter().filter(|(other, _)| other != node) {
+            gossip.send(&other, Frame::Alarm { owner: node.clone(), subnet: *subnet });
+        }
     }
 
     /// Another member found an owner silent; returns whether the owner is under alarm from now on.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, Stop};
+use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, ProbeKind, Stop};
 
 use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
@@ -252,7 +252,7 @@ impl Cluster {
                 }
             }
             Action::Probe { link, target, to, kind } => {
-                self.count_question(node, to);
+                self.count_question(node, to, kind);
                 self.probe(node, link, target, to, kind);
             }
             Action::Add { address, .. } => {
@@ -287,7 +287,7 @@ impl Cluster {
                 }
             }
             Action::Introduce { address, host, to, .. } => {
-                self.count_question(node, to);
+                self.count_question(node, to, ProbeKind::Reach);
                 self.introduced.push((self.now, node, address, host));
                 for other in (0..self.nodes.len()).filter(|other| *other != node && to.is_none()) {
                     let request = NeighborFrame::Request { target: host, sender: Some(address) };

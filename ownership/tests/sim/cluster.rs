@@ -54,6 +54,8 @@ pub struct Node {
     pub boots: u128,
     pub version: u64,
     pub excluded: bool,
+    /// Its kernel answers questions for VIPs only if they go to everybody (a filter on the way).
+    pub ignores_unicast: bool,
     /// Answered for on the wire, though not held.
     pub ipvs: BTreeSet<IpAddr>,
     /// In its kernel, and not from the machine.
@@ -138,7 +140,7 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(setup: Setup) -> Self {
         let rng = Rng::new(setup.seed);
-        let net = Network { delay_min_us: 50, delay_spread_us: 400, ..Network::default() };
+        let net = Network { delay_min_us: 50, delay_spread_us: 400, cache_us: 100, ..Network::default() };
         let nodes = (0..setup.nodes).map(|number| Node {
             id: NodeId::new(&format!("node-{number}")).unwrap(),
             machine: None,
@@ -163,6 +165,7 @@ impl Cluster {
             boots: 0,
             version: 0,
             excluded: false,
+            ignores_unicast: false,
             ipvs: BTreeSet::new(),
             holdings: BTreeMap::new(),
             own: Vec::new(),

@@ -10,8 +10,6 @@ use super::cluster::{Cluster, Scheduled};
 
 /// An agent leaves the solicited-node group of an address so long after it first asked for it.
 const GROUP: Duration = Duration::from_secs(2);
-/// A switch answers from its cache within so long.
-const SWITCH: Duration = Duration::from_micros(100);
 
 impl Cluster {
     pub fn locate(&self, address: IpAddr) -> Option<(usize, usize)> {
@@ -60,12 +58,15 @@ impl Cluster {
             let event = Event::Seen { link: LinkId(1), mac: mac(*host, segment), frame: NeighborFrame::Reply(target) };
             let port = self.port(node, segment);
             if !self.net.mute.contains(&port) && !self.net.deaf.contains(&port) {
-                self.schedule(SWITCH, Scheduled::Deliver(node, event));
+                self.schedule(Duration::from_micros(self.net.cache_us), Scheduled::Deliver(node, event));
             }
             return;
         }
         for holder in self.holders(target, segment) {
-            if holder == node || to.is_some_and(|to| to != mac(holder, segment)) {
+            let filtered = kind == ProbeKind::Duplicate
+                && to.is_some()
+                && self.nodes.get(holder).is_some_and(|node| node.ignores_unicast);
+            if holder == node || filtered || to.is_some_and(|to| to != mac(holder, segment)) {
                 continue;
             }
             let (a, b) = (self.port(node, segment), self.port(holder, segment));

@@ -82,3 +82,22 @@ fn a_busy_node_takes_over_what_is_gone() {
         assert!(without < ms(6000), "seed {seed}: {without:?}");
     }
 }
+
+/// The first heir is busy: it asks, and takes its time to decide. The second one does not wait for it for ever.
+#[test]
+fn a_busy_first_heir_holds_off_no_other() {
+    let mut worst = ms(0);
+    for seed in 1..=seeds(100) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 1, family: Family::of(seed), ..Setup::default() });
+        let node = owner(&cluster, 0);
+        let state = cluster.nodes[node].machine.as_ref().unwrap().address(cluster.vip(0)).unwrap();
+        let heir = cluster.nodes.iter().position(|other| Some(&other.id) == state.heir.as_ref()).unwrap();
+        busy(&mut cluster, &[heir]);
+        let start = cluster.now;
+        cluster.power_off(node);
+        cluster.run(ms(10_000));
+        worst = worst.max(cluster.without(cluster.vip(0), start));
+    }
+    println!("a busy first heir: {worst:?}");
+    assert!(worst < ms(1000), "{worst:?}");
+}

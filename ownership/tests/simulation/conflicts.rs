@@ -148,3 +148,30 @@ fn case_29_fifty_kernels_that_answer_are_asked_together() {
         assert!(asked <= 12, "seed {seed}: {asked} questions");
     }
 }
+
+/// All questions of the first look for a free address are lost: the router is a proxy all the same as soon as it is heard.
+/// The next look is 300 ms later, at addresses that another node is to have.
+#[test]
+fn case_05_lost_questions_make_a_proxy_no_foreign_host() {
+    for (seed, lost) in (1..=seeds(5)).flat_map(|seed| [35, 60, 250].map(|lost| (seed, lost))) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 1, family: Family::of(seed), ..Setup::default() });
+        let start = cluster.now;
+        let addresses: Vec<_> = (9..59).map(|number| cluster.vip(number)).collect();
+        let host = cluster.add_foreign(addresses[0]);
+        let index = host - cluster.nodes.len();
+        cluster.hosts[index].addresses.extend(addresses.iter().copied());
+        for address in &addresses {
+            cluster.serve(*address, Qualified::All, 0);
+        }
+        cluster.run(ms(lost));
+        cluster.hosts[index].addresses.extend(addresses.iter().map(|address| Cluster::unused(*address)));
+        cluster.run(ms(3000));
+        for address in &addresses {
+            let served = (0..3).any(|node| cluster.nodes[node].kernel.contains(address));
+            if !served {
+                cluster
+                    .fail(&format!("lost for {lost} ms: {address} is not served after {:?}", cluster.now.since(start)));
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Event, FailureDetection, Link, LinkId, Mac, Notification};
+use ownership::{Event, FailureDetection, Link, LinkId, Mac, Notification, Time};
 
 use crate::row::{ms, owner, row, seeds, wait};
 use crate::sim::{Cluster, Family, Setup};
@@ -138,10 +138,13 @@ fn cable_pulled() {
         let (node, start) = (owner(cluster, 0), cluster.now);
         cluster.set_carrier(node, false);
         wait(cluster, 5000);
-        let replugged = cluster.now;
+        let (replugged, heir) = (cluster.now, cluster.owner(cluster.vip(0)));
         cluster.set_carrier(node, true);
         cluster.run(ms(5000));
-        let _ = (replugged, start);
+        // Where it was out for so long that an heir had it, it stays there.
+        if heir.is_some() {
+            assert_eq!((cluster.owner(cluster.vip(0)), cluster.without(cluster.vip(0), replugged)), (heir, ms(0)));
+        }
         start
     })
     .bounds(500, 999, 200);
@@ -256,6 +259,68 @@ fn failure_detection_settings() {
         }
         times.sort();
         println!("{setting:?}: median {:?} worst {:?}", times[times.len() / 2], times[times.len() - 1]);
+        for seed in 1..=seeds(5) {
+            let setup = Setup { seed, failure_detection: setting, family: Family::of(seed), ..Setup::default() };
+            let mut cluster = Cluster::settled(setup);
+            let (owners, start) = ([0, 1, 2].map(|number| owner(&cluster, number)), cluster.now);
+            cluster.change("loss", |net| net.loss = 200);
+            cluster.run(ms(30_000));
+            assert_eq!([0, 1, 2].map(|number| owner(&cluster, number)), owners, "{setting:?}, seed {seed}: moved");
+            assert_eq!(cluster.without(cluster.vip(0), start), Duration::ZERO);
+        }
         assert!(times[times.len() / 2] <= ms(median) && times[times.len() - 1] <= ms(worst), "{setting:?}: {times:?}");
+    }
+}
+
+/// Two nodes, 200 addresses. The owner is silent for 200 ms, so that its heir asks for them, and dies half a second later.
+#[test]
+fn an_owner_that_came_back_and_dies_is_followed_at_once() {
+    let mut asked = 0;
+    for seed in 1..=seeds(20) {
+        let setup = Setup { seed, nodes: 2, vips: 200, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        cluster.run(ms(12_000));
+        wait(&mut cluster, 300);
+        let (node, blink) = (owner(&cluster, 0), cluster.now);
+        cluster.cut(node);
+        cluster.run(ms(200));
+        cluster.heal(node);
+        cluster.run(ms(500));
+        asked += cluster.sent_by(1 - node, blink - ms(1000)).iter().filter(|frames| frames.for_vips > 100).count();
+        let start = cluster.now;
+        cluster.power_off(node);
+        cluster.run(ms(10_000));
+        let without = (0..200).map(|number| cluster.without(cluster.vip(number), start)).max().unwrap();
+        assert!(without < ms(800), "seed {seed}: {without:?}");
+    }
+    assert!(asked > 0, "no suspicion in any blink");
+}
+
+/// An owner comes and goes: its addresses are asked for in full once, then as often as further looks may.
+#[test]
+fn an_owner_that_comes_and_goes_makes_no_storm() {
+    for seed in 1..=seeds(5) {
+        let setup = Setup { seed, nodes: 2, vips: 200, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        cluster.run(ms(12_000));
+        let node = owner(&cluster, 0);
+        let mut blinks = |count: u32| {
+            let start = cluster.now;
+            for _ in 0..count {
+                cluster.cut(node);
+                cluster.run(ms(170));
+                cluster.heal(node);
+                cluster.run(ms(400));
+            }
+            cluster.run(ms(1000));
+            assert_eq!(cluster.double(cluster.vip(0), start), Duration::ZERO);
+            cluster.sent_by(1 - node, start).iter().map(|frames| frames.for_vips).sum::<u32>()
+        };
+        blinks(20);
+        let asked = blinks(40);
+        let alarm = |said: &Notification| matches!(said, Notification::Alarm { .. });
+        assert!(!cluster.notifications(1 - node, Time::default()).any(alarm), "seed {seed}");
+        println!("an owner that comes and goes: {asked} questions in 25 s");
+        assert!(asked <= 25 * 10 + 50, "seed {seed}: {asked}");
     }
 }

@@ -1,6 +1,9 @@
 //! How many frames a node sends: little at rest, a bounded number whatever is broken, and no storm at a takeover.
 
-use ownership::Qualified;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ownership::{Mac, Qualified};
 
 use crate::row::{ms, owner, seeds};
 use crate::sim::{Cluster, Family, Frames, Setup};
@@ -108,8 +111,12 @@ fn agents_are_down_everywhere_but_one() {
         let after = cluster.now;
         cluster.run(ms(20_000));
         let most = worst(&cluster, &[0], after, Frames::broadcasts);
-        println!("other agents down: {most} broadcasts a second");
+        let looks = worst(&cluster, &[0], after, |frames| frames.for_vips);
+        println!(
+            "other agents down: {most} broadcasts a second, {looks} questions for VIPs, those to one host included"
+        );
         assert!(most <= LOOKS + 4, "seed {seed}: {most}");
+        assert!(looks <= LOOKS + 2, "seed {seed}: {looks}");
         assert!((0..200).all(|number| cluster.answers(cluster.vip(number)).len() == 1));
     }
 }
@@ -117,7 +124,7 @@ fn agents_are_down_everywhere_but_one() {
 /// One node takes hundreds of addresses over that another one had.
 #[test]
 fn a_takeover_is_no_storm() {
-    for (vips, last) in [(200, 600), (1000, 2000)] {
+    for (vips, last) in [(200, 600), (1000, 3000)] {
         let mut cluster = settled(1, 2, vips);
         cluster.run(ms(12_000));
         let node = owner(&cluster, 0);
@@ -130,6 +137,86 @@ fn a_takeover_is_no_storm() {
         // And the questions to witnesses and watched members.
         assert!(most <= 2000 + 50, "{most}");
         assert!(without <= ms(last), "{without:?}");
+    }
+}
+
+/// Sixteen hosts ask for each address.
+fn ask_for_all(cluster: &mut Cluster) {
+    for target in cluster.specs.clone().into_keys() {
+        for host in 1..=16 {
+            cluster.host_asks(Ipv4Addr::new(10, 0, 199, 100 + host).into(), Mac([2, 0, 0, 1, 0, host]), target);
+        }
+    }
+}
+
+/// Two nodes die a second apart: what the hosts are still to be told of the first takeover holds up no second one.
+#[test]
+fn introductions_hold_no_takeover_up() {
+    for seed in 1..=seeds(5) {
+        let mut cluster =
+            Cluster::settled(Setup { seed, vips: 100, frames_per_second: 500, client: false, ..Setup::default() });
+        cluster.run(ms(12_000));
+        ask_for_all(&mut cluster);
+        let [first, second] = [owner(&cluster, 0), (owner(&cluster, 0) + 1) % 3];
+        cluster.power_off(first);
+        cluster.run(ms(1000));
+        let after = cluster.now;
+        cluster.power_off(second);
+        cluster.run(ms(4000));
+        let without = (0..100).map(|number| cluster.without(cluster.vip(number), after)).max().unwrap();
+        println!("two takeovers with introductions: {without:?}");
+        assert!(without <= ms(1200), "seed {seed}: {without:?}");
+    }
+}
+
+/// All of them are asked where the limit is small, and no more in any second than it allows.
+#[test]
+fn a_small_limit_is_kept_by_introductions() {
+    for seed in 1..=seeds(5) {
+        let mut cluster =
+            Cluster::settled(Setup { seed, vips: 2, frames_per_second: 15, client: false, ..Setup::default() });
+        cluster.run(ms(20_000));
+        ask_for_all(&mut cluster);
+        let (node, address, after) = (owner(&cluster, 0), cluster.vip(0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(30_000));
+        let heir = owner(&cluster, 0);
+        let asked: Vec<_> =
+            cluster.introduced.iter().filter(|(at, by, ..)| *at >= after && *by == heir).copied().collect();
+        let hosts: BTreeSet<_> = asked.iter().filter(|(.., from, _)| *from == address).map(|(.., to)| *to).collect();
+        assert_eq!(hosts.len(), 17, "seed {seed}: the gateway and sixteen hosts");
+        for (at, ..) in &asked {
+            let within = asked.iter().filter(|(other, ..)| at <= other && other.since(*at) < ms(1000)).count();
+            assert!(within <= 3, "seed {seed}: {within} in a second");
+        }
+    }
+}
+
+/// The kernels of silent agents answer, but not questions to them alone: those are asked ever more seldom, and are looks
+/// too. The addresses are taken over, and what is asked then is bounded too.
+#[test]
+fn questions_to_one_host_are_bounded() {
+    for seed in 1..=seeds(3) {
+        let mut cluster = settled(seed, 2, 3);
+        let start = cluster.now;
+        cluster.nodes[1].ignores_unicast = true;
+        cluster.kill_agent(1);
+        cluster.run(ms(8000));
+        let asked: u32 = cluster.sent_by(0, start - ms(1000)).iter().map(|frames| frames.for_vips).sum();
+        println!("three kernels that do not answer alone: {asked} questions");
+        assert!(asked <= 3 * 30, "seed {seed}: {asked}");
+
+        let mut cluster = settled(seed, 3, 100);
+        for node in 1..3 {
+            cluster.nodes[node].ignores_unicast = true;
+            cluster.kill_agent(node);
+        }
+        cluster.run(ms(12_000));
+        let after = cluster.now;
+        cluster.run(ms(20_000));
+        let most = worst(&cluster, &[0], after, |frames| frames.for_vips);
+        println!("kernels that do not answer alone: {most} questions for VIPs a second");
+        assert!(most <= LOOKS + 2, "seed {seed}: {most}");
     }
 }
 

@@ -68,6 +68,55 @@ fn a_switch_that_answers_for_a_dead_node() {
     .bounds(0, 0, 0);
 }
 
+/// As before, and the switch takes its time: its answers come after the node itself was asked.
+#[test]
+fn a_switch_that_answers_late_for_a_dead_node() {
+    for delay in [15_000, 25_000, 38_000] {
+        row("suppressing switch that is slow, cut", &Setup { suppressing: true, ..Setup::default() }, |cluster| {
+            cluster.change("slow switch", |net| net.cache_us = delay);
+            cluster.run(ms(3000));
+            let (node, start) = (owner(cluster, 0), cluster.now);
+            cluster.cut(node);
+            cluster.run(ms(6000));
+            assert_ne!(owner(cluster, 0), node);
+            start
+        })
+        .bounds(700, 999, 0);
+    }
+}
+
+/// The link of a node whose agent is dead blinks just before its members believe the agent silent: what the first heir
+/// asked while it suspected the node is no look at its kernel, which is slow.
+#[test]
+fn a_suspicion_before_the_agent_is_believed_silent() {
+    let mut quiet = 0;
+    let blinks = [70, 100, 130, 160];
+    let steps = || (0..60).flat_map(|step| blinks.map(|blink| (1800 + step * 40, blink)));
+    for (seed, (before, blink)) in (1..=seeds(2)).flat_map(|seed| steps().map(move |step| (seed, step))) {
+        let setup = Setup { seed, vips: 6, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        cluster.kill_agent(node);
+        cluster.change("slow", |net| net.delay_min_us = 40_000);
+        cluster.run(ms(before));
+        cluster.cut(node);
+        cluster.run(ms(blink));
+        cluster.heal(node);
+        cluster.run(ms(4000));
+        if (0..3)
+            .flat_map(|number| cluster.notifications(number, start))
+            .any(|said| matches!(said, Notification::Alarm { .. }))
+        {
+            continue;
+        }
+        quiet += 1;
+        let taken = (0..3).flat_map(|number| cluster.notifications(number, start));
+        let taken: Vec<_> = taken.filter(|said| matches!(said, Notification::Claimed { .. })).collect();
+        assert!(taken.is_empty(), "seed {seed}, {before} ms, {blink} ms: {taken:?}");
+    }
+    assert!(quiet > 100, "{quiet} blinks without an alarm");
+}
+
 /// Traffic policy Local: an agent that is not heard because gossip is blocked has not stopped. Where others are heard, a
 /// silent one loses what its node does not qualify for any more.
 #[test]
