@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::address::budget::Told;
 use crate::model::node::Mac;
 use crate::model::time::{Time, ms};
 
@@ -20,6 +21,43 @@ pub(super) type Host = (IpAddr, Option<Mac>);
 #[derive(Debug, Default)]
 pub(super) struct Askers(VecDeque<(IpAddr, Mac, Time)>);
 
+/// Whom to ask from an address.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    /// First these,
+    pub gateways: Vec<Host>,
+    /// then these.
+    pub others: Vec<Host>,
+}
+
+impl Hosts {
+    fn contains(&self, host: &Host) -> bool {
+        self.gateways.iter().chain(&self.others).any(|(known, _)| *known == host.0)
+    }
+
+    /// Adds a host that is not among them yet.
+    pub fn add(&mut self, told: Told, host: Host) {
+        if !self.contains(&host) {
+            match told {
+                Told::Gateways => self.gateways.push(host),
+                Told::Hosts => self.others.push(host),
+            }
+        }
+    }
+
+    /// Who is next, and how many of them; nothing if nobody is.
+    pub fn next(&self) -> Option<(Told, usize)> {
+        let gateways = Some((Told::Gateways, self.gateways.len())).filter(|(_, count)| *count > 0);
+        gateways.or_else(|| Some((Told::Hosts, self.others.len())).filter(|(_, count)| *count > 0))
+    }
+
+    /// Takes so many of those who are next.
+    pub fn take(&mut self, count: usize) -> Vec<Host> {
+        let next = if self.gateways.is_empty() { &mut self.others } else { &mut self.gateways };
+        next.drain(..count.min(next.len())).collect()
+    }
+}
+
 /// Hosts that are to be asked from an address.
 #[derive(Debug)]
 pub(super) struct Introduction {
@@ -27,7 +65,7 @@ pub(super) struct Introduction {
     pub at: Time,
     /// and how many.
     pub slice: usize,
-    pub hosts: Vec<Host>,
+    pub hosts: Hosts,
 }
 
 impl Askers {

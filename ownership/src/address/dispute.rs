@@ -55,15 +55,18 @@ impl Step<'_, '_> {
     /// The rival's claim is weaker.
     fn remind(&mut self, rival: &NodeId, owned: &mut Owned) {
         let now = self.context.now();
-        if let Some(remind) = owned.dispute.remind().filter(|at| *at > now) {
-            owned.dispute = Dispute::Weaker { remind };
+        let granted = matches!(owned.dispute, Dispute::Weaker { granted: true, .. });
+        let silent = self.is_silent(rival);
+        // An agent that runs again does not wait for the turn to ask its kernel.
+        if let Some(remind) = owned.dispute.remind().filter(|at| *at > now && (silent || !granted)) {
+            owned.dispute = Dispute::Weaker { remind, granted };
             return;
         }
-        if self.is_silent(rival) {
-            owned.dispute = Dispute::Weaker { remind: self.ask_kernel(rival, owned) };
+        if silent {
+            owned.dispute = self.ask_kernel(rival, owned, granted);
             return;
         }
-        owned.dispute = Dispute::Weaker { remind: now + REMIND };
+        owned.dispute = Dispute::Weaker { remind: now + REMIND, granted: false };
         let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.liveness == Liveness::Alive);
         if alive && !owned.is_gone() {
             let answer = ClaimAnswer::Claimed(owned.epoch);

@@ -77,6 +77,8 @@ pub(super) struct Look {
     pub granted: u32,
     /// Whether it is a repeated one.
     pub further: bool,
+    /// Whether it began before an alarm, so that its turn is none to announce the address.
+    pub early: bool,
     /// When the next one with this cause has its turn; nothing if it has not asked for one.
     pub turn: Option<Time>,
 }

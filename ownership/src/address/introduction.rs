@@ -2,10 +2,13 @@
 //! address: whoever is asked must note who asks.
 //!
 //! The gateways of the link are asked, and hosts that asked for the address or for this node lately. The questions have
-//! a budget of their own: where it is small, the hosts of an address are asked one after the other, gateways first, and
-//! the addresses in turn.
+//! budgets of their own, one for gateways: those are told of all addresses before other hosts are told of most. Where they
+//! are small, the hosts of an address are asked one after the other, and the addresses in turn.
 
-use crate::address::askers::{HOSTS, Host, Introduction};
+use std::net::IpAddr;
+
+use crate::address::askers::{HOSTS, Hosts, Introduction};
+use crate::address::budget::Told;
 use crate::address::state::Owned;
 use crate::address::step::Step;
 use crate::io::Action;
@@ -19,15 +22,23 @@ const TIMES: usize = 2;
 impl Step<'_, '_> {
     /// The address was announced: the questions follow when the link has room for them.
     pub fn plan_introduction(&mut self, link: LinkId, owned: &mut Owned) {
-        if owned.announcing.made < TIMES && owned.announcing.introduce.is_none() {
-            owned.announcing.introduce = self.next_slice(link, self.hosts(link));
+        let made = owned.announcing.made;
+        if made >= TIMES {
+            return;
+        }
+        match &mut owned.announcing.introduce {
+            None => owned.announcing.introduce = self.next_slice(link, self.hosts(link)),
+            // The announcements began anew: so do the questions, when the turn comes that was asked for.
+            Some(introduction) if made == 0 => introduction.hosts = self.hosts(link),
+            Some(_) => {}
         }
     }
 
     /// When some of these hosts are asked.
-    fn next_slice(&mut self, link: LinkId, hosts: Vec<Host>) -> Option<Introduction> {
-        let count = u32::try_from(hosts.len()).ok().filter(|count| *count > 0)?;
-        let (at, slice) = self.context.budget.introduce(link, count, self.context.gossip.now);
+    fn next_slice(&mut self, link: LinkId, hosts: Hosts) -> Option<Introduction> {
+        let (told, count) = hosts.next()?;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let (at, slice) = self.context.budget.introduce(link, told, count, self.context.gossip.now);
         Some(Introduction { at, slice: usize::try_from(slice).unwrap_or(1), hosts })
     }
 
@@ -40,27 +51,31 @@ impl Step<'_, '_> {
         }
         let Introduction { slice, mut hosts, .. } = due;
         let address = self.address;
-        for (host, to) in hosts.drain(..slice.min(hosts.len())) {
+        for (host, to) in hosts.take(slice) {
             self.context.gossip.out.act(Action::Introduce { address, link, host, to });
         }
         owned.announcing.introduce = self.next_slice(link, hosts);
     }
 
-    /// Whom to ask, gateways first.
-    fn hosts(&self, link: LinkId) -> Vec<Host> {
+    /// Whom to ask.
+    fn hosts(&self, link: LinkId) -> Hosts {
         let now = self.context.now();
-        let askers: Vec<Host> = self.entry.askers.lately(now).collect();
-        let Some(state) = self.context.detector.link(link) else { return askers };
-        let mut hosts: Vec<Host> = Vec::new();
-        let gateways = state.link.gateways.iter().copied().filter(|host| host.is_ipv4() == self.address.is_ipv4());
-        let gateways = gateways.take(GATEWAYS).map(|host| (host, None));
-        let witnesses = state.witnesses(now).filter(|host| host.is_ipv4() == self.address.is_ipv4());
-        for (host, to) in gateways.chain(askers).chain(witnesses.map(|host| (host, None))) {
-            if hosts.iter().all(|(known, _)| *known != host) {
-                hosts.push((host, to));
+        let mut hosts = Hosts::default();
+        let alike = |host: &IpAddr| host.is_ipv4() == self.address.is_ipv4();
+        if let Some(state) = self.context.detector.link(link) {
+            for gateway in state.link.gateways.iter().copied().filter(alike).take(GATEWAYS) {
+                hosts.add(Told::Gateways, (gateway, None));
             }
         }
-        hosts.truncate(HOSTS + GATEWAYS);
+        for asker in self.entry.askers.lately(now) {
+            hosts.add(Told::Hosts, asker);
+        }
+        if let Some(state) = self.context.detector.link(link) {
+            for witness in state.witnesses(now).filter(alike) {
+                hosts.add(Told::Hosts, (witness, None));
+            }
+        }
+        hosts.others.truncate(HOSTS);
         hosts
     }
 }

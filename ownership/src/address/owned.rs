@@ -18,7 +18,9 @@ impl Step<'_, '_> {
         self.entry.highest_epoch = epoch;
         self.entry.in_kernel = true;
         self.entry.unclaimed_since = None;
-        self.entry.look = None;
+        if self.entry.look.take().is_some_and(|look| look.early) {
+            self.context.budget.announced(spec.link, ANNOUNCED, now);
+        }
         (self.entry.backoff.conflicts, self.entry.backoff.host) = (0, None);
         self.entry.rebalanced = spec.rebalance;
         self.entry.last = "claimed";
@@ -29,7 +31,7 @@ impl Step<'_, '_> {
         if let Some(node) = &from
             && let Some(member) = self.context.gossip.members.get(node)
         {
-            let gone = cause == ClaimReason::OwnerGone;
+            let gone = cause == ClaimReason::OwnerGone || self.context.detector.has_alarm(node, spec.link);
             let answer = self.context.detector.presence(node, spec.link).answer;
             without = member.ack.max(answer).filter(|_| gone).map(|last| now.since(last));
             self.context.detector.note_former_owner(node, spec.link, gone);

@@ -32,6 +32,8 @@ pub const FEW: u8 = 3;
 pub const MANY: u8 = 5;
 /// Probes when the owner's kernel lives and only the address is silent.
 pub const EXTRA: u8 = 12;
+/// Probes when the link is asked again.
+pub const AGAIN: u8 = 2;
 /// How long a member may take to say what it holds.
 pub const PATIENCE: Duration = ms(100);
 /// What was asked before the alarm counts for so long.
@@ -163,8 +165,13 @@ impl Probe {
 
     /// Nobody answered, and perhaps nobody heard: the link is asked again.
     pub fn ask_again(&mut self, now: Time) {
+        self.wait(now);
+        self.sent = self.sent.min(self.total.saturating_sub(AGAIN));
+    }
+
+    /// Nobody answered: this is decided a little later.
+    pub fn wait(&mut self, now: Time) {
         self.next = now + HELD;
-        self.sent = self.sent.min(self.total.saturating_sub(2));
     }
 
     /// What the claim waited for has come.

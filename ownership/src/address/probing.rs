@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::address::context::Context;
 use crate::address::decision::Decision;
-use crate::address::probe::{Answer, EXTRA, Next, Probe, Standing};
+use crate::address::probe::{AGAIN, Answer, EXTRA, Next, Probe, Standing};
 use crate::address::state::State;
 use crate::address::step::Step;
 use crate::detector::HEARING;
@@ -171,19 +171,24 @@ impl Step<'_, '_> {
                 None => self.context.gossip.members.macs_of(&owner).take(MACS).collect(),
             };
             for mac in macs {
+                self.count_question(link);
                 self.probe(link, self.address, Some(mac));
             }
         }
     }
 
-    /// An owner that should be gone is asked whether it is.
+    /// An owner that should be gone is asked whether it is, on the link once for all its addresses.
     fn ask_itself(&mut self, link: LinkId) {
         let Some(owner) = self.former_owner().or_else(|| self.named_other()) else { return };
         self.context.gossip.send(&owner, Frame::ClaimQuery(self.address));
         let peer = self.context.gossip.members.get(&owner).and_then(|member| member.peer.as_ref());
         let place = self.context.detector.link(link).and_then(|state| peer?.place_on(&state.link));
-        if let Some(place) = place {
-            self.context.detector.reach(link, place.address, Some(&owner), &mut self.context.gossip);
+        let interval = self.context.policy.probe_interval;
+        if let Some(place) = place
+            && self.context.detector.reach_once(link, place.address, &owner, interval, &mut self.context.gossip)
+            && self.entry.look.as_ref().is_none_or(|look| !look.further)
+        {
+            self.context.budget.charge(link, false, self.context.gossip.now);
         }
     }
 
@@ -220,10 +225,11 @@ impl Step<'_, '_> {
                 probe.next = now + probe.interval;
                 return State::Probing(probe);
             }
-            // The questions may be lost, like those to its own address. An alarm will say so if it is gone.
-            if answer < probe.asked && now.since(probe.began) < UNSURE {
-                probe.ask_again(now);
-                return State::Probing(probe);
+            // The questions may be lost, like those to its own address. An alarm will say so if it is gone. An owner that was
+            // never heard on the link says nothing by its silence.
+            let unheard = answer.is_some_and(|at| Some(at + probe.interval) < probe.asked);
+            if unheard && now.since(probe.began) < UNSURE {
+                return self.ask_unheard(spec.link, probe);
             }
         }
         if probe.cause != ClaimReason::Move && self.is_claimed_by_living(spec.link) {
@@ -237,6 +243,22 @@ impl Step<'_, '_> {
         }
         self.report_probe(ProbeResult::Free);
         self.claim(spec, probe.cause)
+    }
+
+    /// The owner does not answer for anything: the link is asked for the address again as far as further looks have room,
+    /// and the owner itself in any case.
+    fn ask_unheard(&mut self, link: LinkId, mut probe: Probe) -> State {
+        let now = self.context.now();
+        if self.context.budget.has_room_for_further(link, AGAIN.into(), now) {
+            if let Some(look) = &mut self.entry.look {
+                look.granted = look.granted.saturating_add(AGAIN.into());
+            }
+            probe.ask_again(now);
+        } else {
+            self.ask_itself(link);
+            probe.wait(now);
+        }
+        State::Probing(probe)
     }
 
     /// How long the kernel of a silent agent has to answer.
@@ -312,6 +334,8 @@ impl Step<'_, '_> {
         self.report_probe(ProbeResult::Contention);
         if with_member {
             self.entry.backoff.contended = Some(self.context.now());
+            // A first look that was broken off is none yet: the member may be too busy to claim.
+            self.entry.look.take_if(|look| !look.further);
         }
         // The other host may step back too, if it is a member whose Lease has not come yet: by chance the next attempts
         // are apart.

@@ -133,6 +133,8 @@ pub(super) enum Dispute {
     Weaker {
         /// When that node is reminded again.
         remind: Time,
+        /// Whether it is then the turn of this address to ask the kernel of that node, whose agent is silent.
+        granted: bool,
     },
     /// The claim of another node is stronger: is that node there?
     Stronger(Contest),
@@ -219,9 +221,10 @@ impl Owned {
         }
     }
 
-    /// Begins the announcements anew.
+    /// Begins the announcements anew. A turn on the link that was asked for is kept, or others would wait for it in vain.
     pub fn announce_again(&mut self, now: Time) {
-        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None, introduce: None };
+        let (granted, introduce) = (self.announcing.granted, self.announcing.introduce.take());
+        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted, introduce };
     }
 
     /// Whether it is out of this node's kernel, on its way to a successor.
@@ -245,14 +248,14 @@ impl Dispute {
     pub const fn remind(&self) -> Option<Time> {
         match self {
             Self::None => None,
-            Self::Weaker { remind } => Some(*remind),
+            Self::Weaker { remind, .. } => Some(*remind),
             Self::Stronger(contest) => contest.remind,
         }
     }
 
     /// The dispute without its contest.
     pub fn end_contest(&mut self) {
-        *self = self.remind().map_or(Self::None, |remind| Self::Weaker { remind });
+        *self = self.remind().map_or(Self::None, |remind| Self::Weaker { remind, granted: false });
     }
 }
 

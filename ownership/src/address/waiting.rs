@@ -60,11 +60,11 @@ impl Step<'_, '_> {
         let granted_now = if further {
             budget.has_room_for_further(link, granted, now)
         } else {
-            budget.has_room_for_first(link, granted + ANNOUNCED, now)
+            budget.has_room_for_early(link, granted, now)
         };
         if granted_now {
             self.entry.asked_early = Some(now);
-            self.entry.look = Some(Look { cause, asked: 0, granted, further, turn: None });
+            self.entry.look = Some(Look { cause, asked: 0, granted, further, early: true, turn: None });
         }
         granted_now
     }
@@ -84,15 +84,18 @@ impl Step<'_, '_> {
             Some(_) => self.context.budget.further(link, granted, now),
         };
         let further = asked.is_some();
-        self.entry.look = Some(Look { cause, asked: asked.unwrap_or(0), granted, further, turn: Some(turn) });
+        let asked = asked.unwrap_or(0);
+        self.entry.look = Some(Look { cause, asked, granted, further, early: false, turn: Some(turn) });
         turn
     }
 
     /// Begins to ask the link.
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
-        let (granted, further) = self.entry.look.as_ref().map_or((0, false), |look| (look.granted, look.further));
-        self.entry.look = Some(Look { cause, asked: 0, granted, further, turn: None });
+        let look = self.entry.look.take();
+        let (granted, further, early) =
+            look.map_or((0, false, false), |look| (look.granted, look.further, look.early));
+        self.entry.look = Some(Look { cause, asked: 0, granted, further, early, turn: None });
         let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that
         // nobody claims the address may mean that it has not heard of the owner yet, which takes some rumours in a large

@@ -72,6 +72,8 @@ pub struct LinkState {
     /// Whether it was reported that nothing answers.
     pub(super) deaf_reported: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
+    /// The own addresses of members that were asked for lately by those who look at what they had, and when.
+    reached: BTreeMap<IpAddr, Time>,
     /// The free addresses that were asked for lately, and when.
     free_asked: BTreeMap<IpAddr, Time>,
     /// Hosts that did not answer for a free address.
@@ -91,6 +93,7 @@ impl LinkState {
             unanswered: None,
             deaf_reported: false,
             witnesses: VecDeque::new(),
+            reached: BTreeMap::new(),
             free_asked: BTreeMap::new(),
             foreign: BTreeMap::new(),
             check: None,
@@ -140,6 +143,16 @@ impl LinkState {
         }
         self.free_asked.retain(|_, at| now.since(*at) < FOREIGN);
         self.free_asked.insert(free, now);
+        true
+    }
+
+    /// Whether a member's own address may be asked for; it was not within so long.
+    pub(super) fn may_reach(&mut self, target: IpAddr, interval: Duration, now: Time) -> bool {
+        if now.is_within(self.reached.get(&target).copied(), interval) {
+            return false;
+        }
+        self.reached.retain(|_, at| now.since(*at) < HEARING);
+        self.reached.insert(target, now);
         true
     }
 

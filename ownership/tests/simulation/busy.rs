@@ -101,3 +101,25 @@ fn a_busy_first_heir_holds_off_no_other() {
     println!("a busy first heir: {worst:?}");
     assert!(worst < ms(1000), "{worst:?}");
 }
+
+/// As before, with many addresses; and the busy one dies before it has decided.
+#[test]
+fn a_busy_first_heir_of_many_addresses_holds_off_no_other() {
+    for (seed, dies) in (1..=seeds(60)).flat_map(|seed| [false, true].map(|dies| (seed, dies))) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 150, family: Family::of(seed), ..Setup::default() });
+        cluster.run(ms(12_000));
+        let node = owner(&cluster, 0);
+        let heir = (node + 1) % 3;
+        busy(&mut cluster, &[heir]);
+        let start = cluster.now;
+        cluster.power_off(node);
+        if dies {
+            cluster.run(ms(700));
+            cluster.power_off(heir);
+        }
+        cluster.run(ms(10_000));
+        let without = cluster.specs.keys().map(|address| cluster.without(*address, start)).max().unwrap();
+        println!("a busy first heir of many addresses, that dies: {dies}: {without:?}");
+        assert!(without < ms(if dies { 2500 } else { 1500 }), "seed {seed}, dies: {dies}: {without:?}");
+    }
+}

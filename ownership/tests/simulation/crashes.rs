@@ -324,3 +324,60 @@ fn an_owner_that_comes_and_goes_makes_no_storm() {
         assert!(asked <= 25 * 10 + 50, "seed {seed}: {asked}");
     }
 }
+
+/// A node is suspected and comes back; what is asked for its many addresses meanwhile holds up no takeover from another.
+#[test]
+fn a_suspicion_holds_no_takeover_up() {
+    let mut quiet = 0;
+    for seed in 1..=seeds(20) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 540, ..Setup::default() });
+        cluster.run(ms(12_000));
+        let first = owner(&cluster, 0);
+        let second = (first + 1) % 3;
+        let held: Vec<_> = cluster.nodes[second].kernel.iter().copied().collect();
+        cluster.cut(first);
+        cluster.run(ms(100));
+        let start = cluster.now;
+        cluster.power_off(second);
+        cluster.run(ms(100));
+        cluster.heal(first);
+        cluster.run(ms(4000));
+        // A takeover of more fills a second of its own.
+        let alarm = |said: &Notification| matches!(said, Notification::Alarm { node, .. } if *node == cluster.nodes[first].id);
+        if held.len() > 190 || (0..3).any(|node| cluster.notifications(node, Time::default()).any(alarm)) {
+            continue;
+        }
+        quiet += 1;
+        let without = held.iter().map(|address| cluster.without(*address, start)).max().unwrap();
+        println!("{} addresses after a suspicion: {without:?}", held.len());
+        assert!(without < ms(900), "seed {seed}: {without:?}");
+    }
+    assert!(quiet > 0, "each suspicion became an alarm");
+}
+
+/// The hardware address of a NIC changes again and again: what is announced each time holds up no takeover, and the last
+/// one is announced.
+#[test]
+fn a_hardware_address_that_changes_often_holds_no_takeover_up() {
+    for seed in 1..=seeds(3) {
+        let mut cluster = Cluster::settled(Setup { seed, nodes: 2, vips: 200, ..Setup::default() });
+        cluster.run(ms(12_000));
+        let node = owner(&cluster, 0);
+        let heir = 1 - node;
+        for number in 0..30 {
+            let (places, mac) = (cluster.places(heir, 0).collect(), Mac([2, 0, 0, 0, 9, number]));
+            let gateways = cluster.hosts[1].addresses.iter().copied().collect();
+            cluster.deliver(heir, Event::Link(Link { id: LinkId(1), mac, carrier: true, places, gateways }));
+            cluster.run(ms(50));
+        }
+        let (start, before) = (cluster.now, cluster.announced);
+        let held = u64::try_from(cluster.nodes[heir].kernel.len()).unwrap();
+        cluster.power_off(node);
+        cluster.run(ms(5000));
+        let without = (0..200).map(|number| cluster.without(cluster.vip(number), start)).max().unwrap();
+        println!("a hardware address that changes often: {without:?}");
+        assert!(without < ms(900), "seed {seed}: {without:?}");
+        // What it has taken over is announced four times in five seconds.
+        assert!(cluster.announced - before >= held + 4 * (200 - held), "seed {seed}: the last one is not announced");
+    }
+}

@@ -192,6 +192,51 @@ fn a_small_limit_is_kept_by_introductions() {
     }
 }
 
+/// Whatever a takeover sends counts, questions to one host too.
+#[test]
+fn a_small_limit_is_kept_by_takeovers() {
+    for family in Family::ALL {
+        let setup = Setup { nodes: 2, vips: 60, family, frames_per_second: 100, client: false, ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        cluster.run(ms(30_000));
+        let (node, after) = (owner(&cluster, 0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(20_000));
+        let sent: Vec<_> = cluster
+            .sent_by(1 - node, after - ms(1000))
+            .iter()
+            .map(|frames| frames.asked_all + frames.asked_one + frames.announced)
+            .collect();
+        println!("{family:?}: a takeover with a small limit: {sent:?}");
+        // Witnesses and the lost owner are asked too. Copies of IPv6 questions to one host are paid for afterwards.
+        let most = *sent.iter().max().unwrap();
+        assert!(most <= if family == Family::V4 { 125 } else { 175 }, "{family:?}: {sent:?}");
+        let in_four: Vec<u32> = sent.windows(4).map(|seconds| seconds.iter().sum()).collect();
+        assert!(in_four.iter().all(|sum| *sum <= 4 * if family == Family::V4 { 105 } else { 125 }), "{family:?}: {in_four:?}");
+    }
+}
+
+/// The gateway is told of all addresses before other hosts are told of any.
+#[test]
+fn gateways_are_asked_first() {
+    let mut cluster = Cluster::settled(Setup { nodes: 2, vips: 200, client: false, ..Setup::default() });
+    cluster.run(ms(12_000));
+    ask_for_all(&mut cluster);
+    let (node, after) = (owner(&cluster, 0), cluster.now);
+    let held = cluster.nodes[node].kernel.clone();
+    cluster.power_off(node);
+    cluster.run(ms(60_000));
+    let first = |address, gateway: bool| {
+        let to = cluster.introduced.iter().filter(|(at, _, from, _)| *at >= after && *from == address);
+        let asked = to.filter(|(.., host)| cluster.hosts[1].addresses.contains(host) == gateway);
+        asked.map(|(at, ..)| at.since(after)).min().unwrap()
+    };
+    let last = held.iter().map(|address| first(*address, true)).max().unwrap();
+    println!("{} addresses: the gateway is told of the last after {last:?}", held.len());
+    assert!(last < ms(1500), "{last:?}");
+    assert!(held.iter().all(|address| first(*address, false) < ms(20_000)), "hosts are not told");
+}
+
 /// The kernels of silent agents answer, but not questions to them alone: those are asked ever more seldom, and are looks
 /// too. The addresses are taken over, and what is asked then is bounded too.
 #[test]

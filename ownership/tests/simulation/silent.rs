@@ -1,6 +1,8 @@
 //! Kernels that answer while their agents are silent.
 
-use ownership::{ClaimReason, Notification, Qualified};
+use std::time::Duration;
+
+use ownership::{ClaimReason, Notification, Qualified, ReleaseReason, Time};
 
 use crate::row::{ms, owner, row, seeds};
 use crate::sim::{Cluster, Family, Setup};
@@ -145,5 +147,113 @@ fn gossip_that_is_blocked_is_no_silent_agent() {
         cluster.serve(address, Qualified::Tiers(vec![[other].into()]), 0);
         cluster.run(ms(15_000));
         assert!(cluster.nodes[(node + 1) % 3].kernel.contains(&address), "seed {seed}");
+    }
+}
+
+/// The longest time for which two kernels answered for an address, of all of them.
+fn longest_double(cluster: &Cluster, after: Time) -> Duration {
+    cluster.specs.keys().map(|address| cluster.double(*address, after)).max().unwrap()
+}
+
+/// A port is down for half a second, behind it a kernel whose agent is dead: what was taken over meanwhile goes back. Ten
+/// kernels are asked in a second.
+#[test]
+fn case_s2_a_kernel_that_comes_back_gets_many_addresses_back() {
+    for (vips, seed) in [(3, 1), (60, 1), (60, 2), (300, 1)] {
+        let mut cluster = Cluster::settled(Setup { seed, vips, family: Family::of(seed), ..Setup::default() });
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        let held = cluster.nodes[node].kernel.len();
+        cluster.kill_agent(node);
+        cluster.run(ms(5000));
+        cluster.cut(node);
+        cluster.run(ms(1000));
+        cluster.heal(node);
+        let back = cluster.now;
+        // Each of the two others asks for its share.
+        let bound = ms(3200 + 100 * u64::try_from(held).unwrap());
+        cluster.run(bound + ms(1000));
+        let double = longest_double(&cluster, start);
+        println!("{held} addresses back without their agent: two answers for {double:?}");
+        assert!(cluster.now.since(back) > bound && double <= bound, "seed {seed}: {double:?}");
+        let taken = (0..3).filter(|other| *other != node).flat_map(|other| cluster.notifications(other, start));
+        assert!(taken.filter(|said| matches!(said, Notification::Claimed { .. })).count() >= held, "not taken over");
+        assert_eq!(owner(&cluster, 0), node);
+    }
+}
+
+/// The kernel of another silent agent is looked at meanwhile, for more addresses than further looks have room for.
+#[test]
+fn case_s2_a_kernel_that_comes_back_is_noticed_whatever_else_is_looked_at() {
+    for seed in 1..=seeds(3) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 30, family: Family::of(seed), ..Setup::default() });
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        let other = owner(&cluster, (0..30).find(|number| owner(&cluster, *number) != node).unwrap());
+        // One address of the first, the others' stay.
+        for number in 1..30 {
+            if owner(&cluster, number) == node {
+                cluster.stop_serving(cluster.vip(number));
+            }
+        }
+        cluster.run(ms(1000));
+        cluster.kill_agent(node);
+        cluster.kill_agent(other);
+        cluster.run(ms(6000));
+        cluster.cut(node);
+        cluster.run(ms(1000));
+        cluster.heal(node);
+        cluster.run(ms(6000));
+        let double = longest_double(&cluster, start);
+        println!("back beside another silent agent: two answers for {double:?}");
+        assert!(double <= ms(3200), "seed {seed}: {double:?}");
+        assert_eq!(owner(&cluster, 0), node);
+    }
+}
+
+/// The agent of the owner is dead, and then its node: a switch answers from its cache after this node has taken over.
+#[test]
+fn a_late_answer_of_a_switch_undoes_no_takeover() {
+    for delay in [15_000, 25_000, 38_000] {
+        let setup = Setup { suppressing: true, ..Setup::default() };
+        row("suppressing switch that is slow, agent dead, then its node", &setup, |cluster| {
+            cluster.change("slow switch", |net| net.cache_us = delay);
+            let node = owner(cluster, 0);
+            cluster.kill_agent(node);
+            cluster.run(ms(5000));
+            let start = cluster.now;
+            cluster.power_off(node);
+            cluster.run(ms(6000));
+            assert_ne!(owner(cluster, 0), node);
+            let undone = (0..3).flat_map(|other| cluster.notifications(other, start));
+            let undone = undone.filter(|said| {
+                matches!(said, Notification::Released { why: ReleaseReason::KernelServes, .. })
+            });
+            assert_eq!(undone.count(), 0, "seed {}", cluster.setup.seed);
+            start
+        })
+        // Where the switch passes no question on, two may claim at the same time.
+        .bounds(700, 999, 10);
+    }
+}
+
+/// One node does not hear a kernel that serves without its agent, and others do: it asks again and again, for a hundred
+/// addresses no more often than looks may.
+#[test]
+fn a_kernel_that_only_others_hear_is_not_asked_without_end() {
+    for seed in 1..=seeds(3) {
+        let setup = Setup { seed, vips: 300, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        cluster.run(ms(12_000));
+        let node = owner(&cluster, 0);
+        let (deaf, start) = ((node + 1) % 3, cluster.now);
+        let (from, to) = (cluster.port(node, 0), cluster.port(deaf, 0));
+        cluster.kill_agent(node);
+        cluster.change("one way", |net| {
+            net.blocked.insert((from, to));
+        });
+        cluster.run(ms(8000));
+        let asked: Vec<_> = cluster.sent_by(deaf, start).iter().map(|frames| frames.asked_all).collect();
+        println!("a kernel that only others hear: {asked:?} questions to everybody");
+        // Five for each address, and then few; in the end they are taken over.
+        assert!(asked.iter().sum::<u32>() <= 1200, "seed {seed}: {asked:?}");
     }
 }
