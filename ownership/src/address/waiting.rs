@@ -93,8 +93,7 @@ impl Step<'_, '_> {
     pub fn begin(&mut self, cause: ClaimReason, probes: u8, from: Option<NodeId>) -> State {
         self.entry.other_owner = from;
         let look = self.entry.look.take();
-        let (granted, further, early) =
-            look.map_or((0, false, false), |look| (look.granted, look.further, look.early));
+        let (granted, further, early) = look.map_or((0, false, false), |look| (look.granted, look.further, look.early));
         self.entry.look = Some(Look { cause, asked: 0, granted, further, early, turn: None });
         let Some(spec) = self.spec() else { return State::Idle };
         // Only the first choice skips the probe, and only where no sign speaks for anybody else. For a later one, that

@@ -13,7 +13,7 @@ impl Schedule {
             Draw::First => 17,
             Draw::Second | Draw::Third => 22,
             Draw::Fourth => 27,
-            Draw::Fifth => 29,
+            Draw::Fifth | Draw::Sixth => 29,
         };
         match cluster.rng.below(kinds) {
             0 => cluster.cut(node),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::Time;
+use ownership::{Liveness, Time};
 
 use crate::sim::{Cluster, Digest, Family, Setup, cluster};
 
@@ -20,6 +20,9 @@ pub enum Draw {
     Fourth,
     /// And 29 kinds of faults: busy nodes; switches that answer from their cache.
     Fifth,
+    /// And up to 30 addresses, more than further looks have room for in a second; pauses so long that kernels without
+    /// agents are noticed.
+    Sixth,
 }
 
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
@@ -28,6 +31,11 @@ pub const SETTLED: Duration = Duration::from_millis(1200);
 pub const YIELDED: Duration = Duration::from_secs(3);
 /// Where agents run up to 400 ms late each second time, all that takes longer by so much at most.
 pub const BUSY: Duration = Duration::from_millis(1800);
+/// A kernel whose agent is dead serves an address beside another node for so long at most: the agent is believed silent,
+/// and the kernel is asked,
+pub const SILENT: Duration = Duration::from_secs(6);
+/// and for so much longer for each address.
+pub const ASKED: Duration = Duration::from_millis(100);
 /// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
 /// they are made.
 pub const UNASKED: Duration = Duration::from_millis(300);
@@ -64,11 +72,14 @@ impl Schedule {
             setup.snooping = rng.below(6) == 0;
             setup.skip_probe = rng.below(6) == 0;
         }
-        if matches!(draw, Draw::Third | Draw::Fourth | Draw::Fifth) {
+        if matches!(draw, Draw::Third | Draw::Fourth | Draw::Fifth | Draw::Sixth) {
             setup.probe_interval = ms([5, 10, 10, 10, 30, 100][rng.below(6)]);
         }
-        if draw == Draw::Fifth {
+        if matches!(draw, Draw::Fifth | Draw::Sixth) {
             setup.suppressing = rng.below(6) == 0;
+        }
+        if draw == Draw::Sixth && rng.below(3) == 0 {
+            setup.vips = 1 + rng.below(30);
         }
         let mut cluster = Cluster::settled(setup);
         if cluster.rng.below(3) == 0 {
@@ -116,12 +127,39 @@ impl Schedule {
             if answers.len() > 1 && speaking && !self.lossy && since > settled && !allowed && self.connected(&answers) {
                 cluster.fail(&format!("{answers:?} both answer for {address}, {since:?} after the last fault"));
             }
+            let noticed =
+                SILENT + ASKED * u32::try_from(cluster.specs.len()).unwrap() + if busy { BUSY } else { ms(0) };
+            if answers.len() > 1
+                && self.is_kernel_known(&answers)
+                && !self.lossy
+                && !foreign
+                && since > noticed
+                && self.connected(&answers)
+            {
+                cluster.fail(&format!(
+                    "{answers:?}, some without agent, answer for {address}, {since:?} after the last fault"
+                ));
+            }
             owners.push(answers);
         }
         if since > QUIET && self.owners.len() == owners.len() && self.owners != owners {
             cluster.fail(&format!("answers changed from {:?} to {owners:?} without a cause", self.owners));
         }
         self.owners = owners;
+    }
+
+    /// Whether one of these nodes has an agent, and another one's agent is dead and known to the first.
+    fn is_kernel_known(&self, answers: &[usize]) -> bool {
+        let nodes = &self.cluster.nodes;
+        let dead = |node: &&usize| nodes[**node].machine.is_none() && !nodes[**node].earlier;
+        let Some(dead) = answers.iter().find(dead) else { return false };
+        answers.iter().filter(|node| !nodes[**node].paused).filter_map(|node| nodes[*node].machine.as_ref()).any(
+            |machine| {
+                machine.snapshot().members.iter().any(|member| {
+                    member.node == nodes[*dead].id && member.liveness == Liveness::Silent && member.claims > 0
+                })
+            },
+        )
     }
 
     /// Whether nodes reach each other on every network.
@@ -169,13 +207,15 @@ pub fn digest(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) -> Dig
 }
 
 fn run(mut schedule: Schedule, faults: usize) -> Cluster {
+    let draw = schedule.draw;
     for _ in 0..faults {
         schedule.disturb();
-        let pause = match schedule.cluster.rng.below(4) {
+        let pause = match schedule.cluster.rng.below(if draw == Draw::Sixth { 5 } else { 4 }) {
             0 => 30,
             1 => 400,
             2 => 1500,
-            _ => 4000,
+            3 => 4000,
+            _ => 15_000,
         };
         let pause = u64::try_from(schedule.cluster.rng.below(pause)).unwrap();
         schedule.run(ms(pause));

@@ -343,7 +343,8 @@ fn a_suspicion_holds_no_takeover_up() {
         cluster.heal(first);
         cluster.run(ms(4000));
         // A takeover of more fills a second of its own.
-        let alarm = |said: &Notification| matches!(said, Notification::Alarm { node, .. } if *node == cluster.nodes[first].id);
+        let alarm =
+            |said: &Notification| matches!(said, Notification::Alarm { node, .. } if *node == cluster.nodes[first].id);
         if held.len() > 190 || (0..3).any(|node| cluster.notifications(node, Time::default()).any(alarm)) {
             continue;
         }

@@ -212,7 +212,10 @@ fn a_small_limit_is_kept_by_takeovers() {
         let most = *sent.iter().max().unwrap();
         assert!(most <= if family == Family::V4 { 125 } else { 175 }, "{family:?}: {sent:?}");
         let in_four: Vec<u32> = sent.windows(4).map(|seconds| seconds.iter().sum()).collect();
-        assert!(in_four.iter().all(|sum| *sum <= 4 * if family == Family::V4 { 105 } else { 125 }), "{family:?}: {in_four:?}");
+        assert!(
+            in_four.iter().all(|sum| *sum <= 4 * if family == Family::V4 { 105 } else { 125 }),
+            "{family:?}: {in_four:?}"
+        );
     }
 }
 

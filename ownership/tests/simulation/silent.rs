@@ -224,9 +224,8 @@ fn a_late_answer_of_a_switch_undoes_no_takeover() {
             cluster.run(ms(6000));
             assert_ne!(owner(cluster, 0), node);
             let undone = (0..3).flat_map(|other| cluster.notifications(other, start));
-            let undone = undone.filter(|said| {
-                matches!(said, Notification::Released { why: ReleaseReason::KernelServes, .. })
-            });
+            let undone =
+                undone.filter(|said| matches!(said, Notification::Released { why: ReleaseReason::KernelServes, .. }));
             assert_eq!(undone.count(), 0, "seed {}", cluster.setup.seed);
             start
         })
