@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::testing::{SETTLE_TIME, installed, wait_for_event, wait_for_next_hops};
-use e2e::{Node, Signal};
+use e2e::{Node, Signal, eventually};
 
 use super::{Followed, INTERVAL};
 
@@ -53,11 +53,16 @@ async fn a_node_that_is_cut_off() {
     for node in cluster.nodes() {
         let words = "would notice this node's death after 0.9 s";
         wait_for_event(&cluster, "default", &node.name(), "SessionUp", words).await;
-        let page = node.agent_page("/state").unwrap();
-        assert_eq!(page.matches("\"wouldNoticeAfterSeconds\":0.9").count(), 2, "{page}");
-        let page = node.agent_page("/metrics").unwrap();
-        let up = page.lines().filter(|line| line.starts_with("purelb_bfd_peer_up") && line.ends_with(" 1"));
-        assert_eq!(up.count(), 2, "{page}");
+        // The event is of one of the two sessions.
+        eventually(START, format!("two sessions on the pages of {}", node.name()), async || {
+            let page = |path| node.agent_page(path).map_err(|error| error.to_string());
+            let (state, metrics) = (page("/state")?, page("/metrics")?);
+            let noticed = state.matches("\"wouldNoticeAfterSeconds\":0.9").count();
+            let up = metrics.lines().filter(|line| line.starts_with("purelb_bfd_peer_up") && line.ends_with(" 1"));
+            if (noticed, up.count()) == (2, 2) { Ok(()) } else { Err(state) }
+        })
+        .await
+        .unwrap();
     }
     dies(&followed, |node| node.isolate().unwrap()).await;
     cluster.node(2).rejoin().unwrap();
