@@ -6,14 +6,14 @@ use api_types::names::LEADER_LEASE;
 use kube::Api;
 use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
+use runtime::webhooks::{self, LEASES, SERVICES, Target};
 use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
-use super::webhooks::{LEASES, SERVICES, Target};
-use super::{gossip_key, watches, webhooks};
+use super::{gossip_key, watches};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
