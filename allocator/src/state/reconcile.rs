@@ -16,8 +16,9 @@ use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
-use crate::model::{Leftover, Scope, Service, ServiceName};
-use crate::plan::{self, Memory, Notice, Plan, reminder};
+use crate::addresses::Taken;
+use crate::model::{Leftover, Scope, Service, ServiceName, TAKES_HIGHEST};
+use crate::plan::{self, Memory, Notice, Plan, counts_as_given, reminder};
 
 /// What became of a write to a Service.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,13 +125,16 @@ impl Index {
         if self.is_withheld(name, &plan) {
             return None;
         }
+        let takes_highest =
+            self.fencing.is_active() && self.gains(name, &plan).any(|address| self.is_beyond_late_writes(address));
         let service = self.services.get(name)?;
-        if needs_mark(service, &plan) {
+        if needs_mark(service, &plan) || takes_highest && !service.written.takes_highest {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
             }
             let service = self.services.get(name)?;
-            let (patch, addresses) = (mark(service, self.fencing.value()), service.addresses.clone());
+            let value = format!("{}{}", self.fencing.value(), if takes_highest { TAKES_HIGHEST } else { "" });
+            let (patch, addresses) = (mark(service, &value), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
         if !plan.restores && self.services.forget_last_given(name) {
@@ -159,8 +163,29 @@ impl Index {
     fn plan(&self, service: &Service) -> Plan {
         let lost = lost_addresses(&self.services, &self.addresses, service);
         let kinds = self.kinds_in_use(service);
-        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name), kinds: &kinds };
+        let before_copies = self.before_copies(service);
+        let last_given = self.services.last_given(&service.name);
+        let memory = Memory { lost: &lost, last_given, kinds: &kinds, before_copies: &before_copies };
         plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// The addresses of the Service's hint that others show as well, all of them copies which come after it. They are
+    /// restored together, in any order, and one of them has the address.
+    fn before_copies(&self, service: &Service) -> Vec<IpAddr> {
+        let snapshot = self.snapshot();
+        let order = |service: &Service| (service.created, service.name.clone());
+        let comes_after = |holder: &ServiceName, address: IpAddr| {
+            let Some(other) = self.services.get(holder) else { return false };
+            let is_copy = other.scope == Scope::Ours && other.provenance.hint.contains(&address);
+            let has_it = self.services.is_reserved(holder, address) || counts_as_given(&snapshot, other, address);
+            is_copy && !has_it && order(other) > order(service)
+        };
+        let only_copies_follow = |address: &IpAddr| {
+            let holders = self.addresses.holders(*address).iter();
+            let mut others = holders.filter(|holder| **holder != service.name).peekable();
+            others.peek().is_some() && others.all(|other| comes_after(other, *address))
+        };
+        service.provenance.hint.iter().copied().filter(only_copies_follow).collect()
     }
 
     /// The addresses that the Service may share, each with the pool type of a Service that has it.
@@ -175,25 +200,46 @@ impl Index {
         shared.filter_map(kind_in_use).collect()
     }
 
-    /// Whether a late write of the predecessor could give another Service what this one would gain.
+    /// Whether a late write of the predecessor could give another Service what this one would gain. It then waits.
     fn is_withheld(&mut self, name: &ServiceName, plan: &Plan) -> bool {
-        if !self.fencing.is_active() {
-            return false;
+        let withheld = self.fencing.is_active()
+            && (self.fencing.is_open(name) || self.gains(name, plan).any(|address| self.may_be_late(address)));
+        if withheld {
+            self.fencing.wait(name);
         }
-        let Some(service) = self.services.get(name) else { return false };
-        let table = self.groups.table();
-        let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
-        let gains = plan.addresses.iter().filter(|address| !has(address));
-        let gains = gains.map(|address| (*address, table.group_of(*address).map(|(group, _)| group.name.as_str())));
-        self.fencing.withholds(name, gains)
+        withheld
+    }
+
+    /// The addresses that the Service would gain.
+    fn gains<'a>(&'a self, name: &ServiceName, plan: &'a Plan) -> impl Iterator<Item = IpAddr> {
+        let service = self.services.get(name);
+        let has = move |address: &IpAddr| {
+            service.is_none_or(|service| service.addresses.contains(address) || service.claimed().contains(address))
+        };
+        plan.addresses.iter().copied().filter(move |address| !has(address))
+    }
+
+    /// Whether a late write of the predecessor could give somebody the address.
+    fn may_be_late(&self, address: IpAddr) -> bool {
+        let late = self.fencing.late();
+        let taken =
+            self.groups.table().group_of(address).map_or(Taken::Nothing, |(group, _)| late.taken_of(&group.name));
+        late.names(address) || taken != Taken::Nothing && !self.is_beyond_late_writes(address)
+    }
+
+    /// Whether the address was chosen because late writes may take others of its range, and not this one.
+    fn is_beyond_late_writes(&self, address: IpAddr) -> bool {
+        let found = self.groups.table().group_of(address);
+        found.is_some_and(|(group, pool)| self.snapshot().beyond_late_writes(&group.name, pool.range) == Some(address))
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
     fn may_repair(&mut self, name: &ServiceName, kind: RepairKind) -> bool {
         let Some(service) = self.services.get(name) else { return false };
         let permitted = self.repairs.permit(service, kind, self.now);
-        if permitted {
-            self.repairs.sent(name, kind, service.writers.name(), self.now);
+        let object = service.reference();
+        if permitted && let Some(message) = self.repairs.sent(name, kind, service.writers.name(), self.now) {
+            self.publish(object, Notice::warning(reason::STATUS_OVERWRITTEN, message));
         }
         permitted
     }
@@ -285,8 +331,8 @@ impl Index {
                 }
             }
             Outcome::Conflict(now) => {
-                if patch.purpose == Purpose::Repair {
-                    self.repairs.not_written(name);
+                if matches!(patch.purpose, Purpose::Repair | Purpose::Mark) {
+                    self.repairs.not_written(name, patch.purpose == Purpose::Mark);
                 }
                 self.apply_service(now);
             }
