@@ -5,7 +5,6 @@
 //! |---|---|
 //! | `table` | every address that a Service holds, and the ranges to allocate from |
 //! | `freed` | addresses that were freed a short time ago |
-//! | `late_writes` | what writes of an earlier leader may still give |
 //! | `reserved` | the addresses that no Service should be given, and whose they are |
 //! | `range_use` | one range, and which of its addresses can be given |
 //! | `refusal` | why a Service may not have an address |
@@ -13,14 +12,12 @@
 
 mod freed;
 mod intervals;
-mod late_writes;
 mod range_use;
 mod refusal;
 mod reserved;
 mod table;
 
-pub use freed::{FreedAddresses, MEMORY as FREED_MEMORY};
-pub use late_writes::{LateWrites, MayGet, Taken};
+pub use freed::FreedAddresses;
 pub use refusal::{OtherService, Refusal};
 pub use reserved::ReservedFor;
 pub use table::AddressTable;

@@ -45,8 +45,7 @@ pub use managed_fields::Writers;
 pub use namespaces::{NamespaceBindings, NamespaceDefault};
 pub use node::{Node, WatchedNode};
 pub use service::{
-    FamilyPolicy, Leftover, MOST_EXTERNAL_IPS, Requested, Scope, Service, ServiceName, TAKES_HIGHEST,
-    WrittenAnnotations,
+    FamilyPolicy, Leftover, MOST_EXTERNAL_IPS, Requested, Scope, Service, ServiceName, WrittenAnnotations,
 };
 pub(crate) use service::{is_our_condition, without_our_conditions};
 pub use service_networks::ServiceNetworks;

@@ -60,15 +60,6 @@ impl Intervals {
         };
         (candidate <= last).then_some(candidate)
     }
-
-    /// The highest number from `first` to `last` that is missing. O(log n).
-    pub(super) fn highest_missing(&self, first: u128, last: u128) -> Option<u128> {
-        let candidate = match self.parts.range(..=last).next_back() {
-            Some((&start, &end)) if end >= last => start.checked_sub(1)?,
-            _ => last,
-        };
-        (candidate >= first).then_some(candidate)
-    }
 }
 
 #[cfg(test)]
@@ -92,10 +83,6 @@ mod tests {
                 prop_assert_eq!(set.len(), u128::try_from(naive.len()).unwrap());
                 let lowest = (0..=39).find(|number| !naive.contains(number));
                 prop_assert_eq!(set.lowest_missing(0, 39), lowest);
-                for last in [39, number] {
-                    let highest = (0..=last).rev().find(|number| !naive.contains(number));
-                    prop_assert_eq!(set.highest_missing(0, last), highest);
-                }
                 let parts: Vec<_> = set.parts.iter().collect();
                 prop_assert!(parts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
             }
@@ -108,9 +95,7 @@ mod tests {
         assert!(set.insert(u128::MAX));
         assert!(set.insert(u128::MAX - 1));
         assert_eq!(set.lowest_missing(u128::MAX - 1, u128::MAX), None);
-        assert_eq!(set.highest_missing(u128::MAX - 1, u128::MAX), None);
         assert!(set.remove(u128::MAX));
-        assert_eq!(set.highest_missing(u128::MAX - 1, u128::MAX), Some(u128::MAX));
         assert_eq!(set.lowest_missing(u128::MAX - 1, u128::MAX), Some(u128::MAX));
     }
 }

@@ -67,17 +67,6 @@ impl RangeUse {
         self.lowest_missing(&self.unavailable)
     }
 
-    /// The number of addresses that can be given and are not reserved at all.
-    pub(super) const fn unreserved(&self) -> u128 {
-        self.range.size().saturating_sub(self.avoided.len())
-    }
-
-    /// The highest address up to this one that can be given and is not reserved at all.
-    pub(super) fn highest_free(&self, up_to: IpAddr) -> Option<IpAddr> {
-        let bits = self.avoided.highest_missing(to_bits(self.range.first()), to_bits(up_to))?;
-        from_bits(self.range.family(), bits)
-    }
-
     fn lowest_missing(&self, set: &Intervals) -> Option<IpAddr> {
         let bits = set.lowest_missing(to_bits(self.range.first()), to_bits(self.range.last()))?;
         from_bits(self.range.family(), bits)

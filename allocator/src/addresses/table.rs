@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use api_types::range::{from_bits, to_bits};
 use api_types::{AddressRange, SharingKey};
 
 use super::range_use::RangeUse;
@@ -206,14 +205,6 @@ impl AddressTable {
             ranges.iter().filter_map(|range| self.range_use(*range)).find_map(lowest)
         };
         found(RangeUse::lowest_free).or_else(|| found(RangeUse::lowest_available))
-    }
-
-    /// The free addresses of the range that are not reserved at all, the highest first, if there are more than `count`.
-    pub fn highest_free(&self, range: AddressRange, count: u128) -> impl Iterator<Item = IpAddr> {
-        let found = self.range_use(range).filter(|found| found.unreserved() > count);
-        let below = move |address: IpAddr| from_bits(range.family(), to_bits(address).checked_sub(1)?);
-        let highest = found.and_then(|found| found.highest_free(range.last()));
-        std::iter::successors(highest, move |address| found?.highest_free(below(*address)?))
     }
 
     /// For whom the address is reserved, apart from a Node whose status lists it while a Service holds it: cloud

@@ -215,7 +215,7 @@ impl Controller {
 
     /// Sends nothing new, and waits for the writes in flight.
     async fn finish(mut self) -> bool {
-        self.quiet &= self.index.is_quiet();
+        self.quiet &= self.index.is_quiet() && !self.awaits_late_writes();
         let ends = async {
             while let Some((_, attempted, ..)) = self.writes.next().await {
                 self.quiet &= !matches!(attempted, Attempted::Again(_));
@@ -227,6 +227,11 @@ impl Controller {
             self.quiet = false;
         }
         self.quiet
+    }
+
+    /// Whether writes of an earlier leader may still arrive. A successor has to fence them in turn.
+    pub(super) fn awaits_late_writes(&self) -> bool {
+        self.index.is_fencing() || matches!(self.role, Role::Reading(term) if !term.clean)
     }
 
     fn input(&mut self, input: Input) {

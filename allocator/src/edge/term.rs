@@ -33,7 +33,7 @@ impl Controller {
 
     /// Drops what is in flight. A new leader fences what may still arrive.
     fn step_down(&mut self) {
-        self.quiet &= self.writes.is_empty() && self.index.is_quiet();
+        self.quiet &= self.writes.is_empty() && self.index.is_quiet() && !self.awaits_late_writes();
         self.writes.clear();
         self.repeated = 0;
         self.retries.clear();

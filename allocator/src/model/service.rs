@@ -111,9 +111,6 @@ fn is_unspecified(text: &str) -> bool {
     text.trim().parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
-/// The end of the value of `leader-fence` before the highest free address of a range is given.
-pub const TAKES_HIGHEST: &str = ":highest";
-
 /// The annotations on a Service that only the allocator writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each stands for one annotation")]
@@ -132,8 +129,6 @@ pub struct WrittenAnnotations {
     pub any: bool,
     /// `leader-fence` is present: a write that assigns an address may be in flight.
     pub leader_fence: bool,
-    /// It says that the write may assign the highest free address of a range.
-    pub takes_highest: bool,
 }
 
 /// A Service of type `LoadBalancer`.

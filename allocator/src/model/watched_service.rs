@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::metadata::Metadata;
 use super::service::{
-    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, TAKES_HIGHEST, WrittenAnnotations, external_ips,
-    is_our_condition, without_our_conditions,
+    FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, external_ips, is_our_condition,
+    without_our_conditions,
 };
 use super::sharing::{Port, Protocol, Sharing};
 
@@ -253,7 +253,6 @@ impl WatchedService {
     }
 
     fn written(&self) -> WrittenAnnotations {
-        let fence = self.annotation(annotation::LEADER_FENCE);
         WrittenAnnotations {
             by_us: self.annotation(annotation::ALLOCATED_BY) == Some(annotation::ALLOCATED_BY_US),
             groups: self.annotation(annotation::ALLOCATED_FROM).map(Into::into),
@@ -263,8 +262,7 @@ impl WatchedService {
                 .any(|key| self.annotation(key).is_some()),
             skip_ipv6_dad: self.annotation(annotation::SKIP_IPV6_DAD).is_some(),
             any: annotation::WRITTEN.iter().any(|key| self.annotation(key).is_some()),
-            leader_fence: fence.is_some(),
-            takes_highest: fence.is_some_and(|value| value.ends_with(TAKES_HIGHEST)),
+            leader_fence: self.annotation(annotation::LEADER_FENCE).is_some(),
         }
     }
 }

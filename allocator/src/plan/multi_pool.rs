@@ -54,7 +54,7 @@ impl<'a> Planner<'a> {
                     continue;
                 }
                 let hinted = self.hinted(group, |address| pool.range.contains(address));
-                match hinted.or_else(|| self.snapshot.next_free(&group.name, &[pool.range])) {
+                match hinted.or_else(|| self.snapshot.addresses.lowest_free(&[pool.range])) {
                     Some(address) => {
                         addresses.push(address);
                         new.push(Assignment { address, group });

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::{AddressRange, Announce};
+use api_types::Announce;
 use ipnetwork::IpNetwork;
 use runtime::BootTime;
 use runtime::events::Kind;
 
-use crate::addresses::{AddressTable, FreedAddresses, LateWrites, Taken};
+use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::{AddressRequest, ExternalAllocations};
 use crate::model::{GroupTable, HeldAddresses, NamespaceBindings, Service, ServiceName};
 
@@ -31,32 +31,8 @@ pub struct Snapshot<'a> {
     pub heard_all: bool,
     /// Which addresses were freed a short time ago.
     pub freed: &'a FreedAddresses,
-    /// What writes of an earlier leader may still give.
-    pub late: &'a LateWrites,
     /// The time.
     pub now: BootTime,
-}
-
-/// How many addresses that were freed a short time ago are passed over.
-const PASSED_OVER: usize = 64;
-
-impl Snapshot<'_> {
-    /// The next free address of these ranges of the group: the lowest, but while late writes may take those, one that they
-    /// cannot take if there is any.
-    #[must_use]
-    pub fn next_free(&self, group: &str, ranges: &[AddressRange]) -> Option<IpAddr> {
-        let untouched = ranges.iter().find_map(|range| self.beyond_late_writes(group, *range));
-        untouched.or_else(|| self.addresses.lowest_free(ranges))
-    }
-
-    /// An address of this range of the group that no late write can take, if some may take others.
-    #[must_use]
-    pub fn beyond_late_writes(&self, group: &str, range: AddressRange) -> Option<IpAddr> {
-        let Taken::Lowest(count) = self.late.taken_of(group) else { return None };
-        let count = count.saturating_add(self.freed.recently_in_use(range, self.now));
-        let may_be_late = |address: &IpAddr| self.late.names(*address) || self.freed.was_in_use(*address, self.now);
-        self.addresses.highest_free(range, count).take(PASSED_OVER).find(|address| !may_be_late(address))
-    }
 }
 
 /// A Kubernetes event to publish about the Service.

@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
         let addresses = self.snapshot.addresses;
         let mut ranges: Vec<AddressRange> = group.pools_of(family).map(|pool| pool.range).collect();
         ranges.sort_by_key(|range| addresses.used(*range));
-        let found = self.next_free(group, &ranges);
+        let found = addresses.lowest_free(&ranges);
         let address = found.ok_or_else(|| self.exhausted(group, family))?;
         self.plan.measurements.push(Measurement::Balanced(group.name.clone()));
         Ok(address)
@@ -140,16 +140,8 @@ impl<'a> Planner<'a> {
 
     fn first_free(&self, group: &Group, family: Family) -> Result<IpAddr, Failure> {
         let ranges: Vec<AddressRange> = group.pools_of(family).map(|pool| pool.range).collect();
-        self.next_free(group, &ranges).ok_or_else(|| self.exhausted(group, family))
-    }
-
-    /// The next free address of these ranges. Late writes for Services with the same key may bind the key to another one,
-    /// so a Service with a key takes the lowest and waits for them.
-    fn next_free(&self, group: &Group, ranges: &[AddressRange]) -> Option<IpAddr> {
-        if self.service.key().is_some() {
-            return self.snapshot.addresses.lowest_free(ranges);
-        }
-        self.snapshot.next_free(&group.name, ranges)
+        let free = self.snapshot.addresses.lowest_free(&ranges);
+        free.ok_or_else(|| self.exhausted(group, family))
     }
 
     /// The failure for a group without a free address of the family.

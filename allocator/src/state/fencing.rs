@@ -4,28 +4,33 @@
 //! still be on its way. The new leader therefore writes to each Service that the predecessor may have been about to give
 //! an address to: the resource version changes, and the late write fails.
 //!
-//! Until such a fence is answered, what the late write could give stays reserved; see
-//! [`LateWrites`](crate::addresses::LateWrites). Services that need none of it are served meanwhile, from the other end of
-//! the ranges if they are of the same group, so that an API server that takes long to answer does not stop everybody.
-//! Which groups may serve a Service is known only if they have not changed for some time: the predecessor may have seen
-//! others.
+//! Until such a fence is answered, what the late write could give stays reserved: the addresses that the Service names,
+//! or else all free addresses of the groups that may serve it. Services that need none of these are served meanwhile, so
+//! that an API server that takes long to answer the fences of one group does not stop all others. Which groups may serve
+//! a Service is known only if they have not changed for some time: the predecessor may have seen others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::addresses::{LateWrites, MayGet};
 use crate::model::{Scope, Service, ServiceName};
 
 /// For how long the groups must not have changed, so that the predecessor knew the same. A write that was prepared
 /// before that has been refused, or has arrived.
-pub(super) const GROUPS_SETTLED: Duration = crate::addresses::FREED_MEMORY;
+pub(super) const GROUPS_SETTLED: Duration = Duration::from_secs(600);
 /// The most fences in flight. What is left of the writes in flight is for Services that need no fence.
 const IN_FLIGHT: usize = 48;
-/// How many waiting Services are planned again when one fence is answered: that may free one address.
-const AGAIN: usize = 2;
 
-/// The order of the fences: first those that keep most back, or are soon over.
-type Turn = (bool, usize, ServiceName);
+/// What a late write could give a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum MayGet {
+    /// Any free address.
+    Anything,
+    /// A free address of these groups, or one of them that it may share.
+    Of(BTreeSet<String>),
+    /// These addresses.
+    These(BTreeSet<IpAddr>),
+}
 
 /// The fences of the present term.
 #[derive(Debug, Default)]
@@ -33,14 +38,16 @@ pub(super) struct Fencing {
     /// The value to write. It differs from that of any other term of any process.
     value: String,
     /// The Services whose fence is not answered yet.
-    open: BTreeMap<ServiceName, (MayGet, Turn)>,
-    in_order: BTreeSet<Turn>,
+    open: BTreeMap<ServiceName, MayGet>,
     in_flight: BTreeSet<ServiceName>,
-    /// What they could get.
-    late: LateWrites,
-    /// Services that wait for what is reserved, in the order in which they are planned again.
-    waiting: VecDeque<ServiceName>,
-    waits: BTreeSet<ServiceName>,
+    /// How many of them could get anything.
+    anything: usize,
+    /// How many of them could get an address of the group.
+    groups: BTreeMap<String, usize>,
+    /// How many of them could get the address.
+    addresses: BTreeMap<IpAddr, usize>,
+    /// Services that wait for what is reserved.
+    waiting: BTreeSet<ServiceName>,
 }
 
 impl Fencing {
@@ -48,15 +55,30 @@ impl Fencing {
     pub(super) fn begin(&mut self, value: &str, services: BTreeMap<ServiceName, MayGet>) {
         *self = Self { value: value.to_owned(), ..Self::default() };
         for may_get in services.values() {
-            self.late.add(may_get);
+            match may_get {
+                MayGet::Anything => self.anything += 1,
+                MayGet::Of(groups) => {
+                    for group in groups {
+                        *self.groups.entry(group.clone()).or_default() += 1;
+                    }
+                }
+                MayGet::These(addresses) => {
+                    for address in addresses {
+                        *self.addresses.entry(*address).or_default() += 1;
+                    }
+                }
+            }
         }
-        for (name, may_get) in services {
-            let of_group = |group: &String| self.late.of_group(group);
-            let others = may_get.groups.iter().map(of_group).max().unwrap_or_default();
-            let turn = (!may_get.any_of_groups, others, name.clone());
-            self.in_order.insert(turn.clone());
-            self.open.insert(name, (may_get, turn));
-        }
+        self.open = services;
+    }
+
+    /// The predecessor knew other groups: one that has gone may have had the range of one that is new. So what it planned for
+    /// Services may be any address.
+    pub(super) fn groups_changed(&mut self) {
+        self.anything = self.open.len();
+        self.groups.clear();
+        self.addresses.clear();
+        self.open.values_mut().for_each(|may_get| *may_get = MayGet::Anything);
     }
 
     /// The term is over.
@@ -84,16 +106,10 @@ impl Fencing {
         self.open.keys()
     }
 
-    /// What late writes could give.
-    pub(super) const fn late(&self) -> &LateWrites {
-        &self.late
-    }
-
     /// The next Services to fence, if another fence may be sent now.
     pub(super) fn unsent(&self) -> impl Iterator<Item = &ServiceName> {
         let room = self.in_flight.len() < IN_FLIGHT;
-        let in_order = self.in_order.iter().map(|(_, _, name)| name);
-        in_order.filter(move |name| room && !self.in_flight.contains(*name))
+        self.open.keys().filter(move |name| room && !self.in_flight.contains(*name))
     }
 
     /// The fence of the Service is sent.
@@ -101,26 +117,56 @@ impl Fencing {
         self.in_flight.insert(name.clone());
     }
 
-    /// The Service waits until what it would gain is not reserved any more. It is then [freed](Self::close).
-    pub(super) fn wait(&mut self, name: &ServiceName) {
-        if self.waits.insert(name.clone()) {
-            self.waiting.push_back(name.clone());
+    /// Whether a late write could give another Service an address that this one would gain. `gains` are addresses with
+    /// their groups. The Service is then [freed](Self::close) when that is over.
+    pub(super) fn withholds<'a>(
+        &mut self,
+        name: &ServiceName,
+        mut gains: impl Iterator<Item = (IpAddr, Option<&'a str>)>,
+    ) -> bool {
+        let is_reserved = |(address, group): (IpAddr, Option<&str>)| {
+            self.anything > 0
+                || self.addresses.contains_key(&address)
+                || group.is_some_and(|group| self.groups.contains_key(group))
+        };
+        let withheld = self.is_open(name) || gains.any(is_reserved);
+        if withheld {
+            self.waiting.insert(name.clone());
         }
+        withheld
     }
 
     /// The fence of a Service is answered, or the Service is gone. Returns Services that waited for it.
     pub(super) fn close(&mut self, name: &ServiceName) -> BTreeSet<ServiceName> {
         self.in_flight.remove(name);
-        let Some((may_get, turn)) = self.open.remove(name) else { return BTreeSet::new() };
-        self.in_order.remove(&turn);
-        let over = self.late.remove(&may_get) || self.open.is_empty();
-        let count = if over { self.waiting.len() } else { AGAIN.min(self.waiting.len()) };
-        let freed: BTreeSet<ServiceName> = self.waiting.drain(..count).collect();
-        for name in &freed {
-            self.waits.remove(name);
-        }
-        freed
+        let over = match self.open.remove(name) {
+            None => false,
+            Some(MayGet::Anything) => {
+                self.anything -= 1;
+                self.anything == 0
+            }
+            Some(MayGet::Of(groups)) => {
+                groups.iter().map(|group| release(&mut self.groups, group)).fold(false, |any, over| any | over)
+            }
+            Some(MayGet::These(addresses)) => addresses
+                .iter()
+                .map(|address| release(&mut self.addresses, address))
+                .fold(false, |any, over| any | over),
+        };
+        let may_go_on = over || self.open.is_empty();
+        if may_go_on { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
     }
+}
+
+/// One Service less could get this. Returns whether none is left.
+fn release<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
+    let Some(count) = counts.get_mut(key) else { return false };
+    *count -= 1;
+    let over = *count == 0;
+    if over {
+        counts.remove(key);
+    }
+    over
 }
 
 /// Whether a new leader must fence the Service.
@@ -140,50 +186,58 @@ pub(super) fn expects_address(service: &Service) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addresses::Taken;
 
     fn name(name: &str) -> ServiceName {
         ServiceName::new("shop", name)
     }
 
     fn of(group: &str) -> MayGet {
-        MayGet { groups: [group.to_owned()].into(), ..MayGet::default() }
+        MayGet::Of([group.to_owned()].into())
     }
 
     #[test]
-    fn case_67_fences_that_keep_most_back_or_are_soon_over_are_sent_first() {
-        let pinned = MayGet { addresses: [[192, 0, 2, 9].into()].into(), ..MayGet::default() };
-        let marked = MayGet { any_of_groups: true, ..of("large") };
-        let mut all: BTreeMap<_, _> = (0..100).map(|number| (name(&format!("a{number:02}")), of("large"))).collect();
-        all.extend([(name("x"), of("small")), (name("y"), pinned), (name("z"), marked)]);
+    fn others_wait_for_what_a_late_write_could_give_and_for_nothing_else() {
+        let address = |last| IpAddr::from([192, 0, 2, last]);
         let mut fencing = Fencing::default();
-        fencing.begin("f", all);
-        let first: Vec<ServiceName> = fencing.unsent().take(4).cloned().collect();
-        assert_eq!(first, ["z", "y", "x", "a00"].map(name));
-        for _ in 0..IN_FLIGHT {
-            let next = fencing.unsent().next().cloned().unwrap();
-            fencing.sent(&next);
+        let pinned = MayGet::These([address(9)].into());
+        fencing.begin("f", [(name("a"), of("x")), (name("b"), of("x")), (name("c"), pinned)].into());
+        assert_eq!(fencing.unsent().count(), 3);
+        let mut withheld = |who: &str, last, group| fencing.withholds(&name(who), [(address(last), group)].into_iter());
+        assert!(withheld("new", 1, Some("x")) && !withheld("other", 1, Some("y")));
+        assert!(withheld("pinned", 9, Some("y")) && withheld("a", 1, Some("y")));
+        assert!(!fencing.withholds(&name("at-rest"), std::iter::empty()));
+        fencing.sent(&name("c"));
+        assert_eq!(fencing.unsent().count(), 2);
+        assert!(fencing.close(&name("a")).is_empty());
+        assert_eq!(fencing.close(&name("c")).len(), 3);
+        assert!(!fencing.withholds(&name("pinned"), [(address(9), Some("y"))].into_iter()));
+        assert!(fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
+        assert_eq!(fencing.close(&name("b")), [name("new")].into());
+        assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
+    }
+
+    #[test]
+    fn a_group_under_another_name_may_have_the_range_of_a_late_write() {
+        let mut fencing = Fencing::default();
+        fencing.begin("f", [(name("a"), of("x")), (name("b"), of("x"))].into());
+        let gain = |group| [(IpAddr::from([192, 0, 2, 1]), Some(group))].into_iter();
+        assert!(!fencing.withholds(&name("new"), gain("y")));
+        fencing.groups_changed();
+        assert!(fencing.withholds(&name("new"), gain("y")));
+        assert!(fencing.close(&name("a")).is_empty());
+        assert_eq!(fencing.close(&name("b")), [name("new")].into());
+        assert!(!fencing.withholds(&name("new"), gain("y")));
+    }
+
+    #[test]
+    fn if_the_groups_were_others_everything_is_reserved() {
+        let mut fencing = Fencing::default();
+        fencing.begin("f", (0..100).map(|number| (name(&number.to_string()), MayGet::Anything)).collect());
+        assert!(fencing.withholds(&name("new"), [(IpAddr::from([192, 0, 2, 1]), None)].into_iter()));
+        for number in 0..IN_FLIGHT {
+            assert!(fencing.unsent().next().is_some());
+            fencing.sent(&name(&number.to_string()));
         }
         assert!(fencing.unsent().next().is_none());
-        assert_eq!(fencing.late().taken_of("large"), Taken::Anything);
-        fencing.close(&name("z"));
-        assert!(matches!(fencing.late().taken_of("large"), Taken::Lowest(_)));
-        assert!(fencing.unsent().next().is_some());
-    }
-
-    #[test]
-    fn who_waits_is_planned_again_one_after_the_other_and_all_when_it_is_over() {
-        let mut fencing = Fencing::default();
-        fencing.begin("f", (0..3).map(|number| (name(&number.to_string()), of("x"))).collect());
-        for number in 0..10 {
-            fencing.wait(&name(&format!("w{number}")));
-            fencing.wait(&name(&format!("w{number}")));
-        }
-        let first = fencing.close(&name("0"));
-        assert_eq!(first, [name("w0"), name("w1")].into());
-        fencing.wait(&name("w0"));
-        assert_eq!(fencing.close(&name("1")), [name("w2"), name("w3")].into());
-        assert_eq!(fencing.close(&name("2")).len(), 7);
-        assert!(!fencing.is_active() && fencing.close(&name("2")).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::announcing::Announcing;
 use super::cluster::Cluster;
-use super::fencing::{Fencing, expects_address};
+use super::fencing::Fencing;
 use super::group_status::{GroupStatuses, StatusPatch};
 use super::group_view::GroupView;
 use super::groups::Groups;
@@ -103,7 +103,6 @@ impl Index {
             held: &self.held,
             heard_all: self.heard_all,
             freed: &self.freed,
-            late: self.fencing.late(),
             now: self.now,
         }
     }
@@ -166,7 +165,6 @@ impl Index {
         };
         self.announcing.touch();
         let external_ips = service.external_ips.clone();
-        self.note_given_up(&service);
         self.services.store(service);
         self.set_own_external_ips(&name, &external_ips);
         self.classify(&name);
@@ -175,14 +173,6 @@ impl Index {
             self.enqueue(&name);
         }
         self.refresh_service_gauges();
-    }
-
-    /// A write under way may have held an address for a Service that does not wait for one any more.
-    fn note_given_up(&mut self, now: &Service) {
-        let Some(before) = self.services.get(&now.name).filter(|before| expects_address(before)) else { return };
-        if !expects_address(now) && now.addresses.len() <= before.addresses.len() {
-            self.freed.note_given_up(self.now);
-        }
     }
 
     /// A Service was deleted, or is no longer of type `LoadBalancer`. The watch does not say which, so our annotations
@@ -217,9 +207,6 @@ impl Index {
 
     fn forget(&mut self, name: &ServiceName) {
         if let Some(service) = self.services.remove(name) {
-            if expects_address(&service) {
-                self.freed.note_given_up(self.now);
-            }
             let groups = service.written.groups.as_deref().filter(|_| service.written.by_us);
             self.release_all_external(name, groups.iter().flat_map(|groups| groups.split(", ")));
         }

@@ -2,10 +2,9 @@
 
 use api_types::names::condition::OVERWRITTEN;
 
-use super::fencing::{GROUPS_SETTLED, needs_fence};
+use super::fencing::{GROUPS_SETTLED, MayGet, needs_fence};
 use super::index::Index;
 use super::unanswered::Unanswered;
-use crate::addresses::MayGet;
 use crate::model::{Service, ServiceName};
 use crate::plan::select_groups;
 
@@ -46,22 +45,16 @@ impl Index {
     /// What a late write of the predecessor could give the Service.
     fn may_get(&self, service: &Service) -> MayGet {
         if self.now.since(self.groups_changed) < GROUPS_SETTLED {
-            return MayGet { anything: true, ..MayGet::default() };
+            return MayGet::Anything;
         }
         if let Some(pins) = service.requested.pins() {
             // If one of them is not an address, nothing is given.
-            let addresses = pins.split(',').filter_map(|pin| pin.trim().parse().ok()).collect();
-            return MayGet { addresses, ..MayGet::default() };
+            return MayGet::These(pins.split(',').filter_map(|pin| pin.trim().parse().ok()).collect());
         }
         let (groups, bindings) = (self.groups.table(), self.groups.bindings());
         let selection = select_groups(groups, bindings, service.name.namespace(), service.requested.groups.as_deref());
         let groups = selection.map(|selection| selection.groups).unwrap_or_default();
-        MayGet {
-            groups: groups.into_iter().map(|group| group.name.clone()).collect(),
-            any_of_groups: service.written.takes_highest,
-            addresses: service.provenance.hint.iter().copied().collect(),
-            anything: false,
-        }
+        MayGet::Of(groups.into_iter().map(|group| group.name.clone()).collect())
     }
 
     /// The Service may have the condition `Overwritten` of an earlier term. It stays for its time.

@@ -16,8 +16,7 @@ use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
-use crate::addresses::Taken;
-use crate::model::{Leftover, Scope, Service, ServiceName, TAKES_HIGHEST};
+use crate::model::{Leftover, Scope, Service, ServiceName};
 use crate::plan::{self, Memory, Notice, Plan, counts_as_given, reminder};
 
 /// What became of a write to a Service.
@@ -125,16 +124,13 @@ impl Index {
         if self.is_withheld(name, &plan) {
             return None;
         }
-        let takes_highest =
-            self.fencing.is_active() && self.gains(name, &plan).any(|address| self.is_beyond_late_writes(address));
         let service = self.services.get(name)?;
-        if needs_mark(service, &plan) || takes_highest && !service.written.takes_highest {
+        if needs_mark(service, &plan) {
             if plan.restores && !self.may_repair(name, RepairKind::Fence) {
                 return None;
             }
             let service = self.services.get(name)?;
-            let value = format!("{}{}", self.fencing.value(), if takes_highest { TAKES_HIGHEST } else { "" });
-            let (patch, addresses) = (mark(service, &value), service.addresses.clone());
+            let (patch, addresses) = (mark(service, self.fencing.value()), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
         if !plan.restores && self.services.forget_last_given(name) {
@@ -200,37 +196,17 @@ impl Index {
         shared.filter_map(kind_in_use).collect()
     }
 
-    /// Whether a late write of the predecessor could give another Service what this one would gain. It then waits.
+    /// Whether a late write of the predecessor could give another Service what this one would gain.
     fn is_withheld(&mut self, name: &ServiceName, plan: &Plan) -> bool {
-        let withheld = self.fencing.is_active()
-            && (self.fencing.is_open(name) || self.gains(name, plan).any(|address| self.may_be_late(address)));
-        if withheld {
-            self.fencing.wait(name);
+        if !self.fencing.is_active() {
+            return false;
         }
-        withheld
-    }
-
-    /// The addresses that the Service would gain.
-    fn gains<'a>(&'a self, name: &ServiceName, plan: &'a Plan) -> impl Iterator<Item = IpAddr> {
-        let service = self.services.get(name);
-        let has = move |address: &IpAddr| {
-            service.is_none_or(|service| service.addresses.contains(address) || service.claimed().contains(address))
-        };
-        plan.addresses.iter().copied().filter(move |address| !has(address))
-    }
-
-    /// Whether a late write of the predecessor could give somebody the address.
-    fn may_be_late(&self, address: IpAddr) -> bool {
-        let late = self.fencing.late();
-        let taken =
-            self.groups.table().group_of(address).map_or(Taken::Nothing, |(group, _)| late.taken_of(&group.name));
-        late.names(address) || taken != Taken::Nothing && !self.is_beyond_late_writes(address)
-    }
-
-    /// Whether the address was chosen because late writes may take others of its range, and not this one.
-    fn is_beyond_late_writes(&self, address: IpAddr) -> bool {
-        let found = self.groups.table().group_of(address);
-        found.is_some_and(|(group, pool)| self.snapshot().beyond_late_writes(&group.name, pool.range) == Some(address))
+        let Some(service) = self.services.get(name) else { return false };
+        let table = self.groups.table();
+        let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
+        let gains = plan.addresses.iter().filter(|address| !has(address));
+        let gains = gains.map(|address| (*address, table.group_of(*address).map(|(group, _)| group.name.as_str())));
+        self.fencing.withholds(name, gains)
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.

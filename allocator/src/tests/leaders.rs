@@ -1,10 +1,7 @@
 //! Leaders that change.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
-use super::api_server::ApiServer;
 use super::fixtures::{both, dual, group, one, start, texts, v4};
 use super::replica::Replica;
 use crate::state::Purpose;
@@ -75,103 +72,6 @@ fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
     assert_eq!((given.len(), distinct.len()), (6, 6), "{given:?}");
     assert_eq!(texts(&server, late.name.name()), "10.1.0.0");
     assert_eq!((texts(&server, "pinned"), texts(&server, "wants-the-same")), ("10.3.0.7".to_owned(), String::new()));
-}
-
-/// The Services by the addresses that they have in their status.
-fn holders(server: &ApiServer) -> BTreeMap<String, Vec<&str>> {
-    let mut holders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for name in server.services.keys() {
-        holders.entry(texts(server, name)).or_default().push(name);
-    }
-    holders.remove("");
-    holders
-}
-
-#[test]
-fn case_67_ten_thousand_waiting_services_and_a_slow_webhook_stop_nobody() {
-    const COUNT: usize = 10_000;
-    let (mut server, mut old) = start(&[("default", v4("10.0.0.0/16")), ("tight", v4("10.1.0.0/24"))]);
-    server.put_service("gone", one("IPv4"), json!({"purelb.io/addresses": "10.0.255.255"}));
-    old.settle(&mut server);
-    for number in 0..COUNT {
-        server.put_service(&format!("w{number:05}"), one("IPv4"), json!({}));
-    }
-    server.put_service("t1", one("IPv4"), group("tight"));
-    while old.deliver(&mut server) {}
-    // The writes of the old leader are all late.
-    for _ in 0..64 {
-        assert!(old.send());
-    }
-    let mut new = Replica::successor(&mut server, "f2");
-    server.delete_service("gone");
-    while new.send() {}
-    assert_eq!((new.in_flight(Purpose::Fence), new.writes.len()), (48, 48));
-    assert_eq!(new.writes[0].name.name(), "t1", "of the small group first");
-    // A new Service of the same group waits for none of the fences, and has an address that no late write gives. Who had
-    // the very last one is gone since a moment.
-    server.put_service("new", one("IPv4"), json!({}));
-    while new.deliver(&mut server) {}
-    assert!(new.send() && new.in_flight(Purpose::Mark) == 1);
-    new.answer(&mut server, 48, false);
-    while new.deliver(&mut server) {}
-    assert!(new.send() && new.in_flight(Purpose::Assign) == 1);
-    new.answer(&mut server, 48, false);
-    assert_eq!(texts(&server, "new"), "10.0.255.254");
-    assert_eq!(server.annotation("new", api_types::names::annotation::LEADER_FENCE), None);
-    // So has one of those that waited, as soon as its own fence is answered.
-    let fenced = new.writes[1].name.name().to_owned();
-    new.answer(&mut server, 1, false);
-    while new.send() {}
-    let mark = new.writes.iter().position(|patch| patch.purpose == Purpose::Mark).unwrap();
-    assert_eq!(new.writes[mark].name.name(), fenced);
-    new.answer(&mut server, mark, false);
-    while new.send() {}
-    let assign = new.writes.iter().position(|patch| patch.purpose == Purpose::Assign).unwrap();
-    new.answer(&mut server, assign, false);
-    assert_eq!(texts(&server, &fenced), "10.0.255.253");
-    // Now the late writes arrive. That for the one that was fenced is refused.
-    let arrived = old.writes.iter().filter(|late| server.patch(late.name.name(), &late.body).is_ok()).count();
-    assert_eq!(arrived, 63);
-    assert!(holders(&server).values().all(|names| names.len() == 1));
-    let mut steps = 0;
-    while new.deliver(&mut server) | new.send() | new.answer(&mut server, 0, false).is_some() {
-        steps += 1;
-        assert!(steps < 100 * COUNT, "there is always something left to do");
-    }
-    let holders = holders(&server);
-    assert!(holders.values().all(|names| names.len() == 1));
-    assert_eq!(holders.len(), COUNT + 2);
-    assert!(!new.take_reports().join("\n").contains("DuplicateAddress"));
-}
-
-#[test]
-fn case_67_who_gets_an_address_from_the_end_is_marked_for_the_next_leader() {
-    let (mut server, mut old) = start(&[("default", v4("10.0.0.0/16"))]);
-    server.put_service("waits", one("IPv4"), json!({}));
-    while old.deliver(&mut server) {}
-    let mut second = Replica::successor(&mut server, "f2");
-    assert!(second.send() && second.in_flight(Purpose::Fence) == 1);
-    server.put_service("new", one("IPv4"), json!({}));
-    while second.deliver(&mut server) {}
-    assert!(second.send() && second.in_flight(Purpose::Mark) == 1);
-    second.answer(&mut server, 1, false);
-    while second.deliver(&mut server) {}
-    // The write that gives the address is late in its turn.
-    assert!(second.send());
-    let late = second.writes.pop().unwrap();
-    assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.0.255.255");
-    let mut third = Replica::successor(&mut server, "f3");
-    server.put_service("other", one("IPv4"), json!({}));
-    while third.deliver(&mut server) {}
-    while third.send() {}
-    let names: Vec<&str> = third.writes.iter().map(|patch| patch.name.name()).collect();
-    assert_eq!(names, ["new", "waits"], "nobody else is served, and who is marked is fenced first");
-    third.answer(&mut server, 0, false);
-    while third.send() {}
-    assert!(third.in_flight(Purpose::Mark) > 0, "now no late write takes the highest any more");
-    assert!(server.patch("new", &late.body).is_err());
-    third.settle(&mut server);
-    assert_eq!(holders(&server).len(), 3);
 }
 
 #[test]
