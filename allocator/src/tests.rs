@@ -16,6 +16,7 @@ mod overwritten;
 mod pinned;
 mod provenance;
 mod replica;
+mod reports;
 mod reserved;
 mod service_networks;
 mod sharing;

@@ -35,6 +35,7 @@ impl Index {
     pub fn delete_lease(&mut self, lease: &Lease) {
         self.cluster.members.delete(lease);
         self.announcing.touch();
+        self.status.touch_all();
         if let Some(node) = api_types::lease::node(lease) {
             self.reserve_of_member(node);
             self.set_node_subnets(self.cluster.members.subnets());

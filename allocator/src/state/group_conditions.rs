@@ -160,8 +160,9 @@ impl<'a> Conditions<'a> {
             return;
         }
         let ends = |part: &AddressRange| format!("{}-{}", part.first(), part.last());
-        let items = found.iter().map(|CutOff { range, length, rest }| {
-            format!("{} (by /{length} for {range})", join_first(rest.iter().map(ends), LISTED, ", "))
+        let items = found.iter().map(|CutOff { range, length, rest, outside }| {
+            let nodes = outside.map(|subnet| format!(", on nodes outside of {subnet}")).unwrap_or_default();
+            format!("{} (by /{length} for {range}{nodes})", join_first(rest.iter().map(ends), LISTED, ", "))
         });
         let message = format!(
             "aggregates are wider than the group's ranges, so nodes and pods do not reach what others have of {}; use a longer aggregation, such as /32 or /128, unless nobody uses these addresses",
