@@ -17,6 +17,7 @@ mod pinned;
 mod provenance;
 mod replica;
 mod reserved;
+mod routers;
 mod service_networks;
 mod sharing;
 mod sidecar;

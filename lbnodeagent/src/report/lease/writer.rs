@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::lease::{Report, name};
+use api_types::lease::{RouterReport, name};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -19,7 +19,7 @@ use super::body::body;
 use super::content::{Content, FIELD_MANAGER, Identity};
 use super::entries::{Entries, first_turn};
 use super::health::Health;
-use super::schedule::{self, Schedule};
+use super::schedule::{self, Due, Schedule};
 use crate::report::metrics::Metrics;
 
 /// How long one renewal may take.
@@ -31,13 +31,14 @@ pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
-    entries: watch::Receiver<Entries>,
+    details: (watch::Receiver<Entries>, watch::Receiver<Vec<RouterReport>>),
     gone: Arc<Notify>,
     outside: (Metrics, Readiness),
 ) -> Task {
     let turn = first_turn(&identity.node);
     let renewer = Renewer { api: Api::namespaced(client, &identity.namespace), identity };
-    Task::spawn(renewer.run(Schedule::new(content, entries, turn, gone), outside))
+    let (entries, routers) = details;
+    Task::spawn(renewer.run(Schedule::new(content, entries, routers, turn, gone), outside))
 }
 
 struct Renewer {
@@ -48,9 +49,10 @@ struct Renewer {
 impl Renewer {
     async fn run(self, mut schedule: Schedule, (metrics, readiness): (Metrics, Readiness)) {
         let mut health = Health::new(BootTime::now());
-        while let Some((content, report)) = schedule.next().await {
+        while let Some(due) = schedule.next().await {
+            let gossip_silent = due.content.gossip_silent;
             let sent = BootTime::now();
-            let result = metrics.writes.count("lease", self.renew(&content, &report).await);
+            let result = metrics.writes.count("lease", self.renew(&due).await);
             if let Err(error) = &result {
                 metrics.renewal_failures.inc();
                 let consequences = health.failed(BootTime::now(), error, &ErrorChain(error).to_string());
@@ -63,18 +65,18 @@ impl Renewer {
             } else {
                 metrics.renewals.inc();
                 metrics.renewed.set(Timestamp::now().as_second());
-                if health.succeeded(sent, schedule::duration(content.gossip_silent)) {
+                if health.succeeded(sent, schedule::duration(gossip_silent)) {
                     tracing::info!(op = "lease", "the Lease is renewed again");
                     readiness.ready();
                 }
             }
             metrics.client.lease_healthy.set(i64::from(health.is_valid(BootTime::now())));
-            schedule.written(result.is_ok(), content.gossip_silent);
+            schedule.written(result.is_ok(), gossip_silent);
         }
     }
 
-    async fn renew(&self, content: &Content, report: &Report) -> Result<(), WriteError> {
-        let mut body = body(&self.identity, content, report, Timestamp::now());
+    async fn renew(&self, due: &Due) -> Result<(), WriteError> {
+        let mut body = body(&self.identity, due, Timestamp::now());
         let name = name(&self.identity.node);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match within(DEADLINE, self.api.patch(&name, &parameters, &Patch::Merge(&body))).await {
