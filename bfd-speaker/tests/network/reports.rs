@@ -148,30 +148,23 @@ fn frr_4202_the_routers_source_port_may_be_any() {
 #[test]
 fn maghemite_789_source_ports_stay_apart_when_peers_come_and_go() {
     let (mut node, router) = cable();
-    for last in 3..9 {
-        router.ip(&format!("addr add 10.77.0.{}/24 dev eth0", 100 + last));
-    }
-    let all: Vec<String> = (3..9).map(|last| format!("10.77.0.{}", 100 + last)).collect();
-    let want = |node: &Node, which: &[&String]| {
-        let peers: Vec<WantedPeer> = which.iter().map(|address| peer(address)).collect();
-        node.want("agent", &peers);
-    };
-    want(&node, &all.iter().collect::<Vec<_>>());
+    let link_local = WantedPeer { interface: Some("eth0".to_owned()), ..peer("fe80::1") };
+    let all = [peer("10.77.0.1"), peer("fd77::1"), link_local];
+    node.want("agent", &all);
     node.start();
-    let peers: String = all.iter().map(|local| format!(" peer 10.77.0.2 local-address {local}\n")).collect();
-    let _router = Router::start(router, &peers);
-    let ports = |node: &Node, of: &[&String]| {
-        let found: std::collections::BTreeSet<u16> =
-            of.iter().map(|address| node.wait_until_up(address).source_port.unwrap()).collect();
-        assert_eq!(found.len(), of.len(), "{found:?}");
+    let configured = " peer 10.77.0.2\n peer fd77::2\n peer fe80::2 local-address fe80::1 interface eth0\n";
+    let _router = Router::start(router, configured);
+    let apart = |node: &Node, peers: &[WantedPeer]| {
+        let port = |peer: &WantedPeer| node.wait_until_up(&peer.address.to_string()).source_port.unwrap();
+        let found: std::collections::BTreeSet<u16> = peers.iter().map(port).collect();
+        assert_eq!(found.len(), peers.len(), "{found:?}");
     };
-    ports(&node, &all.iter().collect::<Vec<_>>());
-    let some: Vec<&String> = all.iter().skip(2).collect();
-    want(&node, &some);
-    until("two are gone", ms(3000), || node.report().unwrap().peers.len() == some.len());
-    ports(&node, &some);
-    want(&node, &all.iter().collect::<Vec<_>>());
-    ports(&node, &all.iter().collect::<Vec<_>>());
+    apart(&node, &all);
+    node.want("agent", &all[1..]);
+    until("one is gone", ms(3000), || node.report().unwrap().peers.len() == 2);
+    apart(&node, &all[1..]);
+    node.want("agent", &all);
+    apart(&node, &all);
 }
 
 /// `GoBGP` 3513: a packet with the state Init or Up that names no session moved one to Up. And a sender without a
@@ -292,17 +285,15 @@ fn keepalived_2267_a_distant_router_on_the_port_of_neighbours_is_refused_with_th
 #[test]
 fn frr_18586_a_discriminator_counts_only_from_its_own_peer() {
     let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1"), peer("10.77.0.9")]);
+    node.want("agent", &[peer("10.77.0.1"), peer("fd77::1")]);
     node.start();
-    router.ip("addr add 10.77.0.9/24 dev eth0");
-    let router =
-        Router::start(router, " peer 10.77.0.2 local-address 10.77.0.1\n peer 10.77.0.2 local-address 10.77.0.9\n");
+    let router = Router::start(router, " peer 10.77.0.2\n peer fd77::2\n");
     let one = node.wait_until_up("10.77.0.1");
-    let other = node.wait_until_up("10.77.0.9");
+    let other = node.wait_until_up("fd77::1");
     assert_ne!(one.local_discriminator, other.local_discriminator);
     forge(&router.namespace, "10.77.0.2:3784", packet(1, 7, other.local_discriminator));
     until("refused", ms(3000), || node.peer("10.77.0.1").unwrap().last_refusal.is_some());
-    for address in ["10.77.0.1", "10.77.0.9"] {
+    for address in ["10.77.0.1", "fd77::1"] {
         let session = node.session(address).unwrap();
         assert_eq!((session.state, session.downs), (State::Up, 0));
     }
