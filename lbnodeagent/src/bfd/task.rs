@@ -95,7 +95,10 @@ impl Worker {
                     Ok(()) => self.settings.clone_from(&self.end.settings.borrow_and_update()),
                     Err(_) => return,
                 },
-                Some((what, group, event)) = next(&mut self.watches) => self.routers.apply(what, group, event),
+                Some((what, group, event)) = next(&mut self.watches) => match event {
+                    Some(event) => self.routers.apply(what, group, event),
+                    None => self.routers.absent(what, group),
+                },
                 _ = tick.tick() => self.look(),
             }
             self.watch();
@@ -122,10 +125,10 @@ impl Worker {
     fn write(&mut self) {
         let Some(settings) = &self.settings else { return };
         if let Some(config) = &settings.config {
-            let routers = self.routers.of(&self.node, &settings.labels);
-            let routers: Option<Vec<&Router>> =
-                routers.map(|routers| routers.into_iter().map(|(_, router)| router).collect());
-            self.peers.update(config, routers.as_deref(), &settings.calico, BootTime::now());
+            let routers = self.routers.of(&self.node, &settings.labels).unwrap_or_default();
+            let routers: Vec<&Router> = routers.into_iter().map(|(_, router)| router).collect();
+            let known = self.routers.are_known();
+            self.peers.update(config, (&routers, known), &settings.calico, BootTime::now());
         }
         let wanted = self.peers.wanted(settings.shutting_down);
         let error = self.directory.write(&wanted).err().map(|error| error.to_string()).unwrap_or_default();
