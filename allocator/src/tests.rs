@@ -18,6 +18,7 @@ mod provenance;
 mod replica;
 mod reports;
 mod reserved;
+mod routers;
 mod service_networks;
 mod sharing;
 mod sidecar;

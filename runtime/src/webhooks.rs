@@ -86,7 +86,8 @@ fn sentence(target: Target, found: &BTreeSet<String>) -> String {
 async fn matching(client: Client, target: Target) -> Result<BTreeSet<String>, WriteError> {
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let mutating: Api<MutatingWebhookConfiguration> = Api::all(client);
-    let all = ListParams::default();
+    // From the cache of the API server: many agents may ask at once, and it is in trouble.
+    let all = ListParams::default().match_any();
     let validating = within(DEADLINE, validating.list(&all)).await?;
     let mutating = within(DEADLINE, mutating.list(&all)).await?;
     let mut found = BTreeSet::new();

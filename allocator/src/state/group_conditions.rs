@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::aggregates::CutOff;
 use super::condition::{join_first, whole_seconds};
+use super::routers::RoutersView;
 use crate::addresses::ReservedFor;
 use crate::external::SidecarState;
 use crate::model::{GroupObject, GroupRefusal, ServiceName};
@@ -194,6 +195,13 @@ impl<'a> Conditions<'a> {
     pub(super) fn no_agent(&mut self) {
         let message = "no agent runs, so no node can announce the group's addresses; check the DaemonSet lbnodeagent";
         self.add("NoAgent", true, "NotAnnounced", message.to_owned());
+    }
+
+    /// `DeadNodesNoticed`: whether all routers of all nodes would notice the death of a node by BFD.
+    pub(super) fn routers(&mut self, routers: Option<RoutersView>) {
+        if let Some(RoutersView { all, text }) = routers {
+            self.add("DeadNodesNoticed", all, if all { "ByBFD" } else { "AfterHoldTime" }, text);
+        }
     }
 
     /// `NearlyFull`: more than 90 % of the addresses of a family are in use. Of a range for a few Services that is as meant,

@@ -12,6 +12,7 @@ use super::cluster::Cluster;
 use super::coverage::first_uncovered;
 use super::group_conditions::Conditions;
 use super::groups::Groups;
+use super::routers;
 use super::services::Services;
 use crate::addresses::AddressTable;
 use crate::external::ExternalAllocations;
@@ -127,6 +128,10 @@ impl GroupView<'_> {
             conditions.out_of_reach(&out_of_reach.collect::<Vec<_>>(), self.node_subnets);
         } else if self.cluster.members.are_known() && !self.cluster.members.is_any_alive() {
             conditions.no_agent();
+        }
+        let remote = group.pools.is_empty() || group.pools.iter().any(|pool| !self.is_on_a_node(pool));
+        if group.announce == Announce::SubnetOrRouted && remote {
+            conditions.routers(routers::view(self.cluster.members.routers()));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::testing::{SETTLE_TIME, installed, wait_for_event, wait_for_next_hops};
-use e2e::{Node, Signal, eventually};
+use e2e::testing::{SETTLE_TIME, installed, object, wait_for_event, wait_for_next_hops};
+use e2e::{Cluster, NAMESPACE, Node, Signal, eventually};
+use serde_json::Value;
 
 use super::{Followed, INTERVAL};
 
@@ -46,6 +47,26 @@ async fn comes_back(followed: &Followed<'_>) {
     followed.all_used().await;
 }
 
+/// The condition of the groups, over all nodes. It follows what has been so for a while, by Leases that are written twice a
+/// minute at most.
+async fn groups_say_so(cluster: &Cluster) {
+    let nodes: Vec<String> = cluster.nodes().map(|node| node.name()).collect();
+    let words = format!("would notice the death of {} after 0.9 s", nodes.join(", "));
+    for group in ["ipv4-routed", "ipv6-routed"] {
+        eventually(START, format!("{group} with {words:?}"), async || {
+            let group = object(cluster, &["servicegroup", group, "--namespace", NAMESPACE]);
+            let conditions = group.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let found = conditions.iter().find(|condition| condition["type"] == "DeadNodesNoticed");
+            let text = found.and_then(|found| found["message"].as_str()).unwrap_or_default();
+            let both = text.matches(&words).count() == 2;
+            let good = both && found.is_some_and(|found| found["status"] == "True");
+            if good { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off() {
     let cluster = installed().await;
@@ -64,6 +85,7 @@ async fn a_node_that_is_cut_off() {
         .await
         .unwrap();
     }
+    groups_say_so(&cluster).await;
     dies(&followed, |node| node.isolate().unwrap()).await;
     cluster.node(2).rejoin().unwrap();
     comes_back(&followed).await;

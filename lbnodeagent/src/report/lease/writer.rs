@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::lease::{Report, name};
+use api_types::lease::{RouterReport, name};
 use api_types::names::reason;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -24,7 +24,7 @@ use super::body::body;
 use super::content::{Content, FIELD_MANAGER, Identity};
 use super::entries::{Entries, first_turn};
 use super::health::{self, Health};
-use super::schedule::{self, Schedule};
+use super::schedule::{self, Due, Schedule};
 use crate::report::metrics::Metrics;
 
 /// How long one renewal may take.
@@ -38,13 +38,14 @@ pub fn start(
     client: Client,
     identity: Identity,
     content: watch::Receiver<Option<Content>>,
-    entries: watch::Receiver<Entries>,
+    details: (watch::Receiver<Entries>, watch::Receiver<Vec<RouterReport>>),
     gone: Arc<Notify>,
     outside: Outside,
 ) -> Task {
     let turn = first_turn(&identity.node);
     let renewer = Renewer { api: Api::namespaced(client.clone(), &identity.namespace), client, identity, outside };
-    Task::spawn(renewer.run(Schedule::new(content, entries, turn, gone)))
+    let (entries, routers) = details;
+    Task::spawn(renewer.run(Schedule::new(content, entries, routers, turn, gone)))
 }
 
 /// Where it is reported how renewals go.
@@ -86,10 +87,11 @@ impl Renewer {
                     }
                 }
             };
-            let Some((content, report)) = next else { return };
-            node_uid.clone_from(&content.node_uid);
+            let Some(due) = next else { return };
+            let gossip_silent = due.content.gossip_silent;
+            node_uid.clone_from(&due.content.node_uid);
             let sent = BootTime::now();
-            let result = metrics.writes.count("lease", self.renew(&content, &report).await);
+            let result = metrics.writes.count("lease", self.renew(&due).await);
             if let Err(error) = &result {
                 metrics.renewal_failures.inc();
                 let consequences = health.failed(BootTime::now(), error, &ErrorChain(error).to_string());
@@ -109,13 +111,13 @@ impl Renewer {
             } else {
                 metrics.renewals.inc();
                 metrics.renewed.set(Timestamp::now().as_second());
-                if health.succeeded(sent, schedule::duration(content.gossip_silent)) {
+                if health.succeeded(sent, schedule::duration(gossip_silent)) {
                     tracing::info!(op = "lease", "the Lease is renewed again");
                     readiness.ready();
                 }
             }
             metrics.client.lease_healthy.set(i64::from(health.is_valid(BootTime::now())));
-            schedule.written(result.is_ok(), content.gossip_silent);
+            schedule.written(result.is_ok(), gossip_silent);
         }
     }
 
@@ -132,8 +134,8 @@ impl Renewer {
         self.outside.events.publish(Event { object, kind: Severity::Warning, reason: reason::LEASE_NOT_RENEWED, note });
     }
 
-    async fn renew(&self, content: &Content, report: &Report) -> Result<(), WriteError> {
-        let mut body = body(&self.identity, content, report, Timestamp::now());
+    async fn renew(&self, due: &Due) -> Result<(), WriteError> {
+        let mut body = body(&self.identity, due, Timestamp::now());
         let name = name(&self.identity.node);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match within(DEADLINE, self.api.patch(&name, &parameters, &Patch::Merge(&body))).await {

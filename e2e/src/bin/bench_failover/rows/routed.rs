@@ -1,4 +1,7 @@
-//! A routed address behind the router, which learns by BGP alone, or by BFD, that a node is gone.
+//! A routed address behind the router, which learns by BGP alone, or by BFD, that a node is gone. What nodes that live
+//! go through meanwhile is in `living`.
+
+mod living;
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{BenchResult as Result, Family, Node, Signal, eventually};
+use e2e::{BenchResult as Result, Family, FollowedBfd, Node, Signal, eventually};
+
+pub(super) use living::{busy, kill, rollout};
 
 use crate::{
     bench::{Bench, PATIENCE},
@@ -97,6 +102,28 @@ async fn gone(bench: &Bench, line: &'static str, interval: Option<Duration>, eve
     bench.cluster.peered(PATIENCE).await?;
     let mut figures = figures.into_iter();
     Ok(vec![Sample { line, figures: [figures.next(), figures.next()], standstill, note: None, good: true }])
+}
+
+/// The nodes' addresses of these families.
+fn nodes_addresses(bench: &Bench, families: &[Family]) -> Vec<IpAddr> {
+    bench.cluster.nodes().flat_map(|node| families.iter().map(move |family| node.id().address(*family))).collect()
+}
+
+/// Has the router follow all nodes by BFD with this interval and the multiplier 3, and waits until it does.
+async fn follow(bench: &Bench, families: &[Family], interval: Duration) -> Result<FollowedBfd> {
+    let router = bench.cluster.router();
+    let nodes = nodes_addresses(bench, families);
+    let followed = router.follow_bfd(&nodes, interval, 3)?;
+    let interval = u64::try_from(interval.as_millis())?;
+    eventually(PATIENCE, "BFD with all nodes", async || {
+        let sessions = router.bfd_sessions().map_err(|error| error.to_string())?;
+        let up = |node| {
+            sessions.get(node).is_some_and(|session| session.status == "up" && session.receive_interval == interval)
+        };
+        if nodes.iter().all(up) { Ok(()) } else { Err(format!("{sessions:?}")) }
+    })
+    .await?;
+    Ok(followed)
 }
 
 /// The Service with the backend of the others, and its routed addresses.
