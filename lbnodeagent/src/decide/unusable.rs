@@ -121,7 +121,7 @@ mod tests {
         let network = observed.addresses.keys().find(|key| key.index == 2 && key.ip.is_ipv4()).unwrap().prefix_len;
         observed.addresses.insert(key(4, &format!("192.168.50.61/{network}")), plain());
         let pair = ("eth0".to_owned(), "eth1".to_owned());
-        assert_eq!(named(&observed, both()), [pair.clone()]);
+        assert_eq!(named(&observed, both()), std::slice::from_ref(&pair));
         assert_eq!(named(&observed, json!({"localInterface": "eth0"})), [pair]);
         observed.links.get_mut(&4).unwrap().up = false;
         assert_eq!(named(&observed, json!({"localInterface": "eth0"})), []);

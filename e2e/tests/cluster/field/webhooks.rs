@@ -97,7 +97,7 @@ async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_67_an_agent_that_cannot_renew_its_lease_names_the_webhook() {
     let cluster = installed().await;
-    let node = cluster.node(1).name().to_owned();
+    let node = cluster.node(1).name();
     delete_events(&cluster, "default", &node);
     let _server = cluster.client().in_network(|| TcpListener::bind(("::", PORT))).unwrap().unwrap();
     let webhook = silent("ValidatingWebhookConfiguration", "silent-leases", &["leases.example.com"], LEASES);

@@ -9,11 +9,13 @@ use std::{
 
 use e2e::{BenchResult as Result, Family, NAMESPACE, Router, Signal, eventually};
 
-use super::{follow, next_hops, nodes_addresses, service_of};
 use crate::{
     bench::{Bench, PATIENCE},
     figures::{Figures, Sample},
-    rows::steps::{AFTERWARDS, pass},
+    rows::{
+        routed::{follow, next_hops, nodes_addresses, service_of},
+        steps::{AFTERWARDS, pass},
+    },
     service::PORT,
     standstill::Standstill,
 };
