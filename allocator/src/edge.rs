@@ -12,7 +12,6 @@
 //! | `retries` | writes to send again at a later time |
 //! | `sidecar_client` | sends calls to IPAM sidecars |
 //! | `sidecar_messages` | calls and answers as messages of the protocol |
-//! | `webhooks` | which webhooks may keep the API server from answering |
 //! | `gossip_key` | the key of the agents' gossip |
 
 mod controller;
@@ -25,7 +24,6 @@ mod sidecar_client;
 mod sidecar_messages;
 mod term;
 mod watches;
-mod webhooks;
 mod writer;
 
 pub use controller::{Controller, Parts, Settings};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use runtime::BootTime;
 use runtime::backoff::Backoff;
+use runtime::webhooks::{self, SERVICES};
 
 use super::controller::{Controller, EndedAttempt};
 use super::retries::Attempt;
-use super::webhooks::{self, SERVICES};
 use super::writer::Attempted;
 use crate::model::GroupId;
 use crate::state::Outcome;

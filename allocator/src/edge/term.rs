@@ -6,14 +6,14 @@ use api_types::names::LEADER_LEASE;
 use kube::Api;
 use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
+use runtime::webhooks::{self, LEASES, SERVICES, Target};
 use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
 use super::controller::{Controller, FoundLeftovers, Role};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
-use super::webhooks::{LEASES, SERVICES, Target};
-use super::{gossip_key, watches, webhooks};
+use super::{gossip_key, watches};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ impl Controller {
 
     /// Drops what is in flight. A new leader fences what may still arrive.
     fn step_down(&mut self) {
-        self.quiet &= self.writes.is_empty() && self.index.is_quiet();
+        self.quiet &= self.writes.is_empty() && self.index.is_quiet() && !self.awaits_late_writes();
         self.writes.clear();
         self.repeated = 0;
         self.retries.clear();
