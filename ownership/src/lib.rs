@@ -35,11 +35,13 @@
 //! | loser of a contention | 500 ms; with a member once in 3 s |
 //! | a host that did not answer for a free address, in two looks, is not asked again | 10 s |
 //! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
-//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements; a fifth of [`Config::frames_per_second`] |
+//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements; a tenth of [`Config::frames_per_second`] for each of the two kinds |
 //! | further looks at addresses that this node does not get, all together | 10 questions a second and link |
-//! | probes and announcements of first looks and takeovers | 1,600 a second and link, four fifths of [`Config::frames_per_second`] |
+//! | probes and announcements of first looks and takeovers | 1,400 a second and link, seven tenths of [`Config::frames_per_second`] |
+//! | probes while the owner is only suspected | 200 a second and link, a tenth |
 //! | witnesses asked, none of whom has answered for 1 s | every 400 ms |
-//! | kernel of a silent agent with a weaker claim asked | every second, as far as further looks have room; its answer ends the claim of this node |
+//! | kernel of a silent agent with a weaker claim asked | every second, 10 questions a second and link in turn; its answer ends the claim of this node, unless the member is under alarm |
+//! | everything on a link is announced because its hardware address changed | every 3 s at most |
 //! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
 //! | claimants of an address that this kernel has from somebody else are told, and 16 others in turn / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
@@ -145,8 +147,11 @@
 //! During packet loss above what probes bridge (5 of 5 lost, and every question to the owner), two nodes may hold an
 //! address until the next exchange. Behind a switch that carries no neighbour solicitations to groups, a later choice of
 //! a large cluster may claim an IPv6 address before the rumour of its owner's claim has come; the two settle it in one
-//! exchange. An agent that is dead on a cut node lets its kernel answer after the return of the link until the agent or
-//! the lifetime ends it.
+//! exchange. A kernel whose agent is dead answers after the return of its link beside the node that took over, until that node
+//! has asked it: about a second, and 0.1 s for each address that it asks for. If that node's agent was restarted meanwhile
+//! and knows nothing of the other's claim, both answer until the agent or the lifetime ends it. A kernel whose agent is dead
+//! loses its addresses, and both answer, if it answers questions to everybody and none to its hardware address alone (a
+//! filter on the way): it looks like a switch that answers from its cache for a dead node.
 //!
 //! # The seam
 //!

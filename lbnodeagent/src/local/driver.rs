@@ -177,17 +177,21 @@ impl Driver {
                 continue;
             }
             let wake = self.wake();
-            tokio::select! {
-                _ = self.table.wait() => {}
-                () = datagram_ready(self.gossip.as_ref()) => {}
-                _ = self.links.ready() => {}
+            let command = tokio::select! {
+                _ = self.table.wait() => None,
+                () = datagram_ready(self.gossip.as_ref()) => None,
+                _ = self.links.ready() => None,
                 command = commands.recv() => match command {
-                    Some(command) => self.handle_command(command),
+                    Some(command) => Some(command),
                     None => return,
                 },
-                () = sleep_until(wake) => {}
-            }
+                () = sleep_until(wake) => None,
+            };
+            // Before anything is done: only being woken late counts, not what the thread does itself.
             self.machine.ran_late(Instant::now().duration_since(wake), clock());
+            if let Some(command) = command {
+                self.handle_command(command);
+            }
         }
     }
 

@@ -56,11 +56,10 @@ impl Step<'_, '_> {
         let (now, granted) = (self.context.now(), u32::from(probes));
         let Some(link) = self.link() else { return false };
         let further = now.is_within(self.entry.asked_early, EARLY_AGAIN);
-        let budget = &mut self.context.budget;
         let granted_now = if further {
-            budget.has_room_for_further(link, granted, now)
+            self.context.budget.has_room_for_further(link, granted, now)
         } else {
-            budget.has_room_for_early(link, granted, now)
+            self.context.budget.has_room_for_early(link, granted, now)
         };
         if granted_now {
             self.entry.asked_early = Some(now);

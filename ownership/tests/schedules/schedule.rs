@@ -142,7 +142,9 @@ impl Schedule {
             }
             owners.push(answers);
         }
-        if since > QUIET && self.owners.len() == owners.len() && self.owners != owners {
+        // Where packets are lost, or a node is busy, what an agent that is dead serves may move in the end.
+        let steady = !self.lossy && cluster.nodes.iter().all(|node| !node.busy);
+        if since > QUIET && steady && self.owners.len() == owners.len() && self.owners != owners {
             cluster.fail(&format!("answers changed from {:?} to {owners:?} without a cause", self.owners));
         }
         self.owners = owners;
