@@ -69,6 +69,9 @@ pub struct AgentLocalSpec {
     /// How soon a silent node is believed gone, as this node sees it. Defaults to `Normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_detection: Option<FailureDetection>,
+    /// Whether the addresses of Services let in nothing but the ports of their Services. Defaults to `Auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip_guard: Option<VipGuard>,
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
@@ -112,6 +115,19 @@ pub enum FailureDetection {
     Normal,
     /// After about 1.2 s: for Wi-Fi and overcommitted virtual machines.
     Relaxed,
+}
+
+/// Whether a node's addresses of Services let in nothing but the ports of these Services, so that sshd, the kubelet, host
+/// ports and node ports are not reached through them. Rules in nftables do that, in a table of their own.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VipGuard {
+    /// As long as kube-proxy runs on the node. Other service proxies may deliver packets past these rules or against them.
+    #[default]
+    Auto,
+    /// Always.
+    Enabled,
+    /// Never.
+    Disabled,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

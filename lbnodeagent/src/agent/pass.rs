@@ -49,6 +49,7 @@ impl Agent {
         if dirty.all || more.all {
             dirty.addresses.extend(self.all_addresses());
         }
+        self.open_guard(&dirty.addresses).await;
         if protocol || !self.local.is_running() {
             self.update_protocol();
         }
@@ -62,6 +63,7 @@ impl Agent {
             self.write(dirty.addresses).await;
             self.outside.metrics.client.updates.inc();
         }
+        self.close_guard().await;
         self.send_completeness();
         self.publish_entries();
         if !self.first_pass_done {

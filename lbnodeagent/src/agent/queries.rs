@@ -44,6 +44,7 @@ impl Agent {
             gossip_silent: self.local.silent,
             current: self.cluster.watches_current(),
             addresses: addresses.collect(),
+            guard: self.guard.entry(),
             bfd: self.outside.bfd.peers(),
         }
     }

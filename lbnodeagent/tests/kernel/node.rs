@@ -139,6 +139,7 @@ impl Node {
             gossip_port: 7475,
             probe_interval: ownership::this_node::PROBE_INTERVAL,
             frames_per_second: 2000,
+            kube_proxy: lbnodeagent::kube_proxy::task::Ports::default(),
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
