@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::bfd::{BfdConfig, BfdConfigError};
 use crate::interface_name::is_interface_name;
 use crate::lb_node_agent::{
-    AgentLocalSpec, ConflictDetection, FailureDetection, GarpConfig, InterfaceAddressConfig, VipGuard,
+    AgentLocalSpec, ConflictDetection, FailureDetection, GarpConfig, InterfaceAddressConfig, ProxyFailure, VipGuard,
 };
 use crate::names::DUMMY_INTERFACE;
 
@@ -168,6 +168,8 @@ pub struct AgentConfig {
     pub failure_detection: FailureDetection,
     /// Whether addresses of Services let in nothing but the ports of these Services.
     pub vip_guard: VipGuard,
+    /// What becomes of addresses here while kube-proxy fails.
+    pub proxy_failure: ProxyFailure,
     /// Which routers are answered by BFD, and how.
     pub bfd: BfdConfig,
 }
@@ -185,6 +187,7 @@ impl Default for AgentConfig {
             conflict_detection: ConflictDetection::default(),
             failure_detection: FailureDetection::default(),
             vip_guard: VipGuard::default(),
+            proxy_failure: ProxyFailure::default(),
             bfd: BfdConfig::default(),
         }
     }
@@ -231,6 +234,7 @@ impl AgentConfig {
             conflict_detection: spec.conflict_detection.unwrap_or_default(),
             failure_detection: spec.failure_detection.unwrap_or_default(),
             vip_guard: spec.vip_guard.unwrap_or_default(),
+            proxy_failure: spec.proxy_failure.unwrap_or_default(),
             bfd: spec.bfd.as_ref().map_or_else(|| Ok(BfdConfig::default()), BfdConfig::new)?,
         })
     }

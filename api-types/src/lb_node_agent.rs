@@ -72,6 +72,9 @@ pub struct AgentLocalSpec {
     /// Whether the addresses of Services let in nothing but the ports of their Services. Defaults to `Auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip_guard: Option<VipGuard>,
+    /// What becomes of addresses on a node whose kube-proxy fails. Defaults to `Avoid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_failure: Option<ProxyFailure>,
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
@@ -128,6 +131,18 @@ pub enum VipGuard {
     Enabled,
     /// Never.
     Disabled,
+}
+
+/// What becomes of addresses on a node whose kube-proxy was there and does not answer any more, or whose rules somebody has
+/// removed.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyFailure {
+    /// The node is the last choice for local addresses, and announces no routed ones. This has no effect while more than a
+    /// third of the nodes report such a failure.
+    #[default]
+    Avoid,
+    /// Nothing.
+    Ignore,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

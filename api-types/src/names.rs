@@ -247,6 +247,8 @@ pub mod reason {
     /// Warning, Node: its addresses of Services let in more than the ports of these Services, because no kube-proxy runs
     /// here or the kernel takes no rules.
     pub const VIP_GUARD_OFF: &str = "VIPGuardOff";
+    /// Warning, Node: kube-proxy was on it and does not answer any more.
+    pub const KUBE_PROXY_FAILED: &str = "KubeProxyFailed";
     /// Warning, Node: somebody removed the rules of kube-proxy, and it has not put them back.
     pub const PROXY_RULES_GONE: &str = "ProxyRulesGone";
     /// Normal, Node: a router and the node hear each other by BFD.

@@ -7,7 +7,7 @@ use runtime::{BootTime, Task};
 use tokio::sync::watch;
 
 use crate::decide::guard::Off;
-use crate::decide::kube_proxy::{Presence, RulesSeen, SECOND_LOOK, Signs};
+use crate::decide::kube_proxy::{Life, Presence, RulesSeen, SECOND_LOOK, Signs};
 use crate::kernel::packet_filter::PacketFilter;
 use crate::kube_proxy::task::{self, Ports};
 use crate::model::port::Opening;
@@ -32,6 +32,8 @@ pub struct Guard {
     pub presence: Presence,
     /// Whether its rules are.
     pub rules: RulesSeen,
+    /// Whether it has died.
+    pub life: Life,
     /// Why the node does not guard, as it was reported.
     pub reported: Option<Off>,
     /// That the kernel takes no rules was reported.
@@ -74,6 +76,7 @@ impl Guard {
             filter: PacketFilter::open(),
             presence: Presence::new(now),
             rules: RulesSeen::default(),
+            life: Life::default(),
             reported: None,
             refused: false,
             looked: now,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api_types::VipGuard;
 use api_types::names::reason;
+use api_types::{ProxyFailure, VipGuard};
 use runtime::BootTime;
 
 use super::Agent;
@@ -40,6 +40,7 @@ impl Agent {
             self.check_table().await;
         }
         self.look_for_proxy_rules().await;
+        self.note_proxy_failure();
     }
 
     /// Notices that somebody else changed our table.
@@ -76,7 +77,31 @@ impl Agent {
                 }
             }
         }
+        let was_dead = self.guard.life.is_dead();
+        self.guard.life.look(signs, BootTime::now());
+        if self.guard.life.is_dead() && !was_dead {
+            let text = "kube-proxy was here and has not answered on its health port for 30 seconds";
+            tracing::warn!(op = "kubeProxy", event = reason::KUBE_PROXY_FAILED, "{text}");
+            self.reporter.node(&self.cluster, reason::KUBE_PROXY_FAILED, text);
+        }
         self.look_for_proxy_rules().await;
+        self.note_proxy_failure();
+    }
+
+    /// Whether kube-proxy does not serve this node, and that is to have consequences.
+    pub(super) fn proxy_failed(&self) -> bool {
+        let avoid = self.mode.config().is_some_and(|config| config.proxy_failure == ProxyFailure::Avoid);
+        avoid && (self.guard.life.is_dead() || self.guard.rules.are_gone())
+    }
+
+    /// Tells the others, and decides anew, when kube-proxy fails or is back.
+    pub(super) fn note_proxy_failure(&mut self) {
+        let failed = self.proxy_failed();
+        if self.cluster.members.set_own_proxy_failed(failed) {
+            tracing::info!(op = "kubeProxy", failed, "whether kube-proxy serves this node has changed");
+            self.cluster.mark_all();
+            self.interfaces_changed = true;
+        }
     }
 
     /// Looks whether rules of the kube-proxy that is here were taken away.

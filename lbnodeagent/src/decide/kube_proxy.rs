@@ -15,6 +15,8 @@ use crate::model::service_proxy::{KubeProxy, ProxyMode};
 const GONE: Duration = Duration::from_secs(60);
 /// Looks without a sign that this takes at least: after a pause of the whole node, the first look says little.
 const LOOKS: u32 = 3;
+/// For how long it may be silent on its health port, or say that it does not live.
+const DEAD: Duration = Duration::from_secs(30);
 /// The time between the two looks after which rules count as gone.
 pub const SECOND_LOOK: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,8 @@ pub struct Signs {
     pub mode: Option<ProxyMode>,
     /// Something answers on its health port.
     pub health: bool,
+    /// It says there that it lives.
+    pub live: bool,
 }
 
 /// The answer, kept over looks.
@@ -106,6 +110,33 @@ impl RulesSeen {
     }
 }
 
+/// Whether a kube-proxy that lived has died: it does not say any more that it lives. One that never did says nothing;
+/// releases before 1.28 cannot. That it is healthy is more than that it lives, and does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Life {
+    lived: bool,
+    silent_since: Option<BootTime>,
+    dead: bool,
+}
+
+impl Life {
+    /// Whether it has died.
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// Takes over a look.
+    pub fn look(&mut self, signs: Signs, now: BootTime) {
+        if signs.live {
+            *self = Self { lived: true, silent_since: None, dead: false };
+        } else if self.lived {
+            let since = *self.silent_since.get_or_insert(now);
+            self.dead |= now.since(since) >= DEAD;
+        }
+    }
+}
+
 /// The chain in which kube-proxy in iptables mode has the rules for packets from outside to a port (Kubernetes,
 /// `pkg/proxy/iptables`): the first 80 bits of a SHA-256 in the letters of RFC 4648.
 #[must_use]
@@ -129,8 +160,8 @@ mod tests {
         BootTime::from_duration(Duration::from_secs(seconds))
     }
 
-    const NOTHING: Signs = Signs { mode: None, health: false };
-    const HEALTH: Signs = Signs { mode: None, health: true };
+    const NOTHING: Signs = Signs { mode: None, health: false, live: false };
+    const HEALTH: Signs = Signs { mode: None, health: true, live: false };
 
     #[test]
     fn only_what_a_living_one_does_counts() {
@@ -139,7 +170,7 @@ mod tests {
             presence.look(signs, rules, at(101));
             presence.answer()
         };
-        let mode = Signs { mode: Some(ProxyMode::Ipvs), health: false };
+        let mode = Signs { mode: Some(ProxyMode::Ipvs), ..NOTHING };
         assert_eq!(look(mode, None), KubeProxy::Here(ProxyMode::Ipvs));
         assert_eq!(look(HEALTH, Some(ProxyMode::Iptables)), KubeProxy::Here(ProxyMode::Iptables));
         assert_eq!(look(HEALTH, None), KubeProxy::Unknown);
@@ -162,6 +193,26 @@ mod tests {
         }
         presence.look(NOTHING, None, at(221));
         assert_eq!(presence.answer(), KubeProxy::Gone);
+    }
+
+    #[test]
+    fn one_that_lived_and_is_silent_for_half_a_minute_is_dead() {
+        let live = Signs { live: true, ..HEALTH };
+        let mut life = Life::default();
+        for second in [0, 100] {
+            life.look(HEALTH, at(second));
+            assert!(!life.is_dead(), "it never said that it lives");
+        }
+        life.look(live, at(200));
+        for second in [210, 239] {
+            life.look(NOTHING, at(second));
+            assert!(!life.is_dead());
+        }
+        life.look(HEALTH, at(240));
+        assert!(life.is_dead(), "and what it says of its health does not count");
+        life.look(live, at(241));
+        life.look(NOTHING, at(300));
+        assert!(!life.is_dead(), "the time counts from the first look that it misses");
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub fn start(ports: Ports) -> (Task, watch::Receiver<Signs>) {
 }
 
 async fn look(ports: Ports) -> Signs {
-    let (mode, health) = tokio::join!(page::get(ports.metrics, "/proxyMode"), page::get(ports.health, "/healthz"));
+    let (mode, live) = tokio::join!(page::get(ports.metrics, "/proxyMode"), page::get(ports.health, "/livez"));
     let mode = mode.filter(|page| page.status == 200).and_then(|page| ProxyMode::named(page.content.trim()));
-    // A living one that has not written its rules in time says so with an error.
-    Signs { mode, health: health.is_some() }
+    // Another status is an answer as well: an earlier release does not have the page.
+    Signs { mode, health: live.is_some(), live: live.is_some_and(|page| page.status == 200) }
 }
