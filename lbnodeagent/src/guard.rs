@@ -53,7 +53,7 @@ pub struct Guard {
 pub enum News {
     /// kube-proxy's ports were looked at.
     Signs,
-    /// Rules of nf_tables have changed.
+    /// Rules of `nf_tables` have changed.
     Rules,
 }
 

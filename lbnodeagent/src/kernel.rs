@@ -7,7 +7,7 @@
 //! | [`observer`] | the observed state, kept current by notifications and compared with dumps |
 //! | [`host`] | calls to the kernel from the agent, and the state that follows from them |
 //! | [`marks`] | whether this kernel can mark addresses |
-//! | [`packet_filter`] | calls to nf_tables from the agent, and changes of the rules |
+//! | [`packet_filter`] | calls to `nf_tables` from the agent, and changes of the rules |
 //! | [`packet`] | ARP and neighbour discovery frames |
 //! | [`gossip`] | the UDP sockets of the gossip |
 //! | [`polled_socket`] | a socket that is waited for and read without blocking |

@@ -156,8 +156,8 @@ impl Agent {
         };
         let proxy_failed = self.proxy_failed();
         let content = Content {
-            inactive,
             proxy_failed,
+            inactive,
             ..Content::new(node, &self.selection, observed, ours, own, port, silent)
         };
         self.outside.lease.send_if_modified(|current| {

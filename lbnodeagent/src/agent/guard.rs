@@ -12,6 +12,7 @@ use crate::cluster::service::ServiceView;
 use crate::decide::guard::{Guarding, Off, guarding, open_ports};
 use crate::decide::kube_proxy::external_chain;
 use crate::guard::{Look, News};
+use crate::kernel::netlink::error::KernelError;
 use crate::kernel::nftables::proxy_rules::ProxiedPort;
 use crate::kernel::nftables::requests::Nftables;
 use crate::model::guard::GuardChange;
@@ -45,7 +46,7 @@ impl Agent {
 
     /// Notices that somebody else changed our table.
     async fn check_table(&mut self) {
-        match self.guard.filter.call(|nftables| nftables.is_intact()).await {
+        match self.guard.filter.call(Nftables::is_intact).await {
             Ok(true) => {}
             Ok(false) => {
                 tracing::warn!(op = "vipGuard", "another program changed or removed the rules: they are written anew");
@@ -165,18 +166,19 @@ impl Agent {
 
     /// Decides whether this node guards, and which ports of these addresses are open; opens what is to be open.
     pub(super) async fn open_guard(&mut self, addresses: &BTreeSet<IpAddr>) {
+        let now = BootTime::now();
         let setting = self.mode.config().map(|config| config.vip_guard);
         let has_ipvs = self.host.observed().index_of(IPVS_INTERFACE).is_some();
         let guarding = guarding(setting, self.guard.presence.answer(), has_ipvs);
         self.guard.plan.set_guarding(guarding);
         for ip in addresses {
             let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
-            // The anchor of an aggregate is nobody's, and is here all the same.
-            let is_here = self.remote.anchors().contains_key(ip) || self.has_from_us(*ip);
-            self.guard.plan.set(*ip, open_ports(&users, is_here));
+            let is_anchor = self.remote.anchors().contains_key(ip);
+            let ports = open_ports(&self.context(now), *ip, &users, is_anchor);
+            self.guard.plan.set(*ip, ports);
         }
         self.report_guard(setting, guarding);
-        let change = self.guard.plan.before(BootTime::now());
+        let change = self.guard.plan.before(now);
         self.change_guard(change).await;
     }
 
@@ -193,30 +195,47 @@ impl Agent {
         }
     }
 
+    /// Carries a change out. If the kernel does not have what an edit relies on, everything is built anew.
     async fn change_guard(&mut self, change: Option<GuardChange>) {
         let Some(change) = change else { return };
-        let carried_out = change.clone();
-        let result = self.guard.filter.call(move |nftables| nftables.apply(&carried_out)).await;
-        let now = BootTime::now();
-        match result {
-            Ok(()) => {
-                self.guard.plan.done(change, now);
-                self.guard.refused = false;
-            }
-            Err(error) => {
-                tracing::debug!(op = "vipGuard", %error, "the kernel refused a change");
-                self.guard.plan.failed(now);
-                let edit = matches!(change, GuardChange::Edit(_) | GuardChange::Remove);
-                if !edit && !std::mem::replace(&mut self.guard.refused, true) {
-                    let text = format!(
-                        "the addresses of Services let in more than the ports of these Services, because the kernel takes no rules of nftables: {error}"
-                    );
-                    tracing::warn!(op = "vipGuard", event = reason::VIP_GUARD_OFF, "{text}");
-                    self.reporter.node(&self.cluster, reason::VIP_GUARD_OFF, &text);
-                }
+        let is_edit = matches!(change, GuardChange::Edit(_));
+        if let Err(error) = self.try_change(change).await {
+            tracing::debug!(op = "vipGuard", %error, "the kernel refused a change");
+            let rebuilt = match self.rebuild() {
+                Some(change) if is_edit => self.try_change(change).await,
+                _ => Err(error),
+            };
+            if let Err(error) = rebuilt {
+                self.guard.plan.failed(BootTime::now());
+                self.report_refusal(&error);
             }
         }
         self.outside.metrics.guard.addresses.set(i64::try_from(self.guard.plan.guarded()).unwrap_or(i64::MAX));
+    }
+
+    fn rebuild(&mut self) -> Option<GuardChange> {
+        self.guard.plan.lost();
+        self.guard.plan.before(BootTime::now())
+    }
+
+    async fn try_change(&mut self, change: GuardChange) -> Result<(), KernelError> {
+        let carried_out = change.clone();
+        self.guard.filter.call(move |nftables| nftables.apply(&carried_out)).await?;
+        self.guard.plan.done(change, BootTime::now());
+        self.guard.refused = false;
+        Ok(())
+    }
+
+    /// Reports once that the kernel takes no rules. Where there are to be none, that is no news.
+    fn report_refusal(&mut self, error: &KernelError) {
+        if !self.guard.plan.is_on() || std::mem::replace(&mut self.guard.refused, true) {
+            return;
+        }
+        let text = format!(
+            "the addresses of Services let in more than the ports of these Services, because the kernel takes no rules of nftables: {error}"
+        );
+        tracing::warn!(op = "vipGuard", event = reason::VIP_GUARD_OFF, "{text}");
+        self.reporter.node(&self.cluster, reason::VIP_GUARD_OFF, &text);
     }
 
     /// Reports once that this node does not guard although its configuration lets it.

@@ -193,7 +193,7 @@ impl Agent {
     }
 
     /// Whether the kernel has the address from us.
-    pub(super) fn has_from_us(&self, ip: IpAddr) -> bool {
+    fn has_from_us(&self, ip: IpAddr) -> bool {
         let ours = self.ours();
         self.host.observed().of(ip).any(|(key, found)| ours.includes(key, found))
     }

@@ -1,10 +1,13 @@
 //! The VIP guard: whether this node has it, and what it lets in.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use api_types::VipGuard;
 
 use crate::cluster::service::ServiceView;
+use crate::decide::context::Context;
+use crate::decide::reserved::taken_on;
 use crate::model::guard::Rules;
 use crate::model::port::Port;
 use crate::model::service_proxy::{KubeProxy, ProxyMode};
@@ -46,10 +49,23 @@ pub fn guarding(setting: Option<VipGuard>, proxy: KubeProxy, has_ipvs_interface:
     }
 }
 
-/// The ports that are open on an address with these Services; nothing if it is not guarded. `is_here` says that this node's
-/// kernel has the address from us: without a Service it is closed until it is gone.
+/// The ports that are open on an address with these Services; nothing if it is not guarded. `is_anchor` says that it is
+/// the anchor of an aggregate.
 #[must_use]
-pub fn open_ports(users: &[&ServiceView], is_here: bool) -> Option<BTreeSet<Port>> {
+pub fn open_ports(
+    context: &Context<'_>,
+    address: IpAddr,
+    users: &[&ServiceView],
+    is_anchor: bool,
+) -> Option<BTreeSet<Port>> {
+    let is_here = is_anchor || context.is_from_us(address);
+    // Somebody may have given the node's own address to a Service, and sshd must answer there.
+    let is_own = taken_on(context, address).is_some() || !is_here && context.node_addresses.contains(&address);
+    if is_own { None } else { ports_of(users, is_here) }
+}
+
+/// Without a Service, an address that is here is closed until it is gone.
+fn ports_of(users: &[&ServiceView], is_here: bool) -> Option<BTreeSet<Port>> {
     let unguarded = users.iter().any(|user| user.guard_disabled || user.other_proxy);
     let guarded = !unguarded && (is_here || !users.is_empty());
     guarded.then(|| users.iter().flat_map(|user| user.ports.iter().map(|port| port.port)).collect())
@@ -75,7 +91,7 @@ mod tests {
 
     fn texts(services: &[ServiceView], is_here: bool) -> Option<Vec<String>> {
         let users: Vec<&ServiceView> = services.iter().collect();
-        open_ports(&users, is_here).map(|ports| ports.iter().map(ToString::to_string).collect())
+        ports_of(&users, is_here).map(|ports| ports.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -197,20 +197,20 @@ mod tests {
 
     #[test]
     fn one_that_lived_and_is_silent_for_half_a_minute_is_dead() {
-        let live = Signs { live: true, ..HEALTH };
+        let answer = Signs { live: true, ..HEALTH };
         let mut life = Life::default();
         for second in [0, 100] {
             life.look(HEALTH, at(second));
             assert!(!life.is_dead(), "it never said that it lives");
         }
-        life.look(live, at(200));
+        life.look(answer, at(200));
         for second in [210, 239] {
             life.look(NOTHING, at(second));
             assert!(!life.is_dead());
         }
         life.look(HEALTH, at(240));
         assert!(life.is_dead(), "and what it says of its health does not count");
-        life.look(live, at(241));
+        life.look(answer, at(241));
         life.look(NOTHING, at(300));
         assert!(!life.is_dead(), "the time counts from the first look that it misses");
     }

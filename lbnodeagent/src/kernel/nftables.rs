@@ -1,4 +1,4 @@
-//! nf_tables, the packet filter of the kernel, by its netlink messages: our own table, and single looks at kube-proxy's.
+//! `nf_tables`, the packet filter of the kernel, by its netlink messages: our own table, and single looks at kube-proxy's.
 //!
 //! No crate that is kept and small speaks these messages without a C library, and few of them are needed.
 //!

@@ -1,4 +1,4 @@
-//! nf_tables as the agent uses it: calls from an asynchronous program, and changes of the rules.
+//! `nf_tables` as the agent uses it: calls from an asynchronous program, and changes of the rules.
 
 use nix::errno::Errno;
 
@@ -34,7 +34,7 @@ impl PacketFilter {
         };
         if waited.is_err() {
             // The runtime shuts down.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

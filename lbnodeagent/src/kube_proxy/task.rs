@@ -30,7 +30,6 @@ impl Default for Ports {
 }
 
 /// Starts looking. The receiver notices each look, also one that finds the same.
-#[must_use]
 pub fn start(ports: Ports) -> (Task, watch::Receiver<Signs>) {
     let (sender, receiver) = watch::channel(Signs::default());
     let task = Task::spawn(async move {

@@ -61,6 +61,12 @@ impl GuardPlan {
         self.guarding = guarding;
     }
 
+    /// Whether the node is to guard.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        matches!(self.guarding, Guarding::On(_))
+    }
+
     /// Sets the open ports of an address, or that it is not guarded.
     pub fn set(&mut self, ip: IpAddr, ports: Option<BTreeSet<Port>>) {
         if self.desired.of(ip) != ports.as_ref() {

@@ -15,8 +15,8 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
-fn ports(numbers: &[u16]) -> Option<BTreeSet<Port>> {
-    Some(numbers.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number }).collect())
+fn ports(numbers: &[u16]) -> BTreeSet<Port> {
+    numbers.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number }).collect()
 }
 
 /// The sets of the kernel. A batch that removes what is not there is refused.
@@ -79,9 +79,9 @@ fn pass(plan: &mut GuardPlan, kernel: &mut Kernel, second: u64) {
 fn a_port_is_opened_before_and_closed_after() {
     let (mut plan, mut kernel) = (GuardPlan::default(), Kernel::default());
     plan.set_guarding(ON);
-    plan.set(ip(1), ports(&[80]));
+    plan.set(ip(1), Some(ports(&[80])));
     pass(&mut plan, &mut kernel, 0);
-    plan.set(ip(1), ports(&[81]));
+    plan.set(ip(1), Some(ports(&[81])));
     let before = plan.before(at(1)).unwrap();
     let port = |number| Opening { ip: ip(1), port: Port { protocol: Protocol::Tcp, number } };
     assert_eq!(before, GuardChange::Edit(Edit { opened: vec![port(81)], ..Edit::default() }));
@@ -96,20 +96,20 @@ fn a_port_is_opened_before_and_closed_after() {
 fn other_rules_are_built_without_closing_anything_first() {
     let (mut plan, mut kernel) = (GuardPlan::default(), Kernel::default());
     plan.set_guarding(ON);
-    plan.set(ip(1), ports(&[80]));
-    plan.set(ip(2), ports(&[53]));
+    plan.set(ip(1), Some(ports(&[80])));
+    plan.set(ip(2), Some(ports(&[53])));
     pass(&mut plan, &mut kernel, 0);
-    plan.set(ip(1), ports(&[81]));
+    plan.set(ip(1), Some(ports(&[81])));
     plan.set(ip(2), None);
     plan.set_guarding(Guarding::On(Rules::Ports));
     let Some(GuardChange::Build(Rules::Ports, openings)) = plan.before(at(1)) else { panic!() };
-    assert_eq!((openings.of(ip(1)), openings.of(ip(2))), (ports(&[80, 81]).as_ref(), ports(&[53]).as_ref()));
+    assert_eq!((openings.of(ip(1)), openings.of(ip(2))), (Some(&ports(&[80, 81])), Some(&ports(&[53]))));
 }
 
 #[test]
 fn addresses_are_renewed_in_time_and_an_undecided_node_touches_nothing() {
     let (mut plan, mut kernel) = (GuardPlan::default(), Kernel::default());
-    plan.set(ip(1), ports(&[80]));
+    plan.set(ip(1), Some(ports(&[80])));
     pass(&mut plan, &mut kernel, 0);
     assert!(kernel.rules.is_none());
     plan.set_guarding(ON);
@@ -163,7 +163,7 @@ proptest! {
             }
             plan.set_guarding(Guarding::On(if ports_only { Rules::Ports } else { Rules::PortsAndTranslated }));
             let numbers = wanted.map(|numbers| numbers.into_iter().collect::<Vec<_>>());
-            let (now, then) = (numbers.as_deref().and_then(ports), plan.desired.of(ip(last)).cloned());
+            let (now, then) = (numbers.as_deref().map(ports), plan.desired.of(ip(last)).cloned());
             let stays = |port: &Port| then.iter().chain(&now).all(|ports| ports.contains(port)) && then.is_some();
             let staying: Vec<Opening> = now.iter().flatten().filter(|port| stays(port)).map(|port| Opening { ip: ip(last), port: *port }).collect();
             plan.set(ip(last), now.clone());

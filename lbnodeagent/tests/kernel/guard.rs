@@ -1,5 +1,6 @@
 //! The VIP guard: what a node's addresses of Services let in.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,8 +9,8 @@ use crate::node::{LOCAL, Lan, Node, REMOTE, local_is_there, remote_is_there};
 use crate::objects::{groups, service};
 use crate::proxy::Outcome::{Connected, Refused, Silence};
 use crate::proxy::{
-    Outcome, Server, answers_echo, connect, connect_from, connect_within, nft, our_table, proxy_tables, refuse,
-    translate, with_ports,
+    Outcome, Server, answers_echo, connect, connect_from, connect_within, nft, our_table, proxy_tables, refuse, resets,
+    translate, translate_protocol, with_ports,
 };
 use crate::support::{Far, add_dummy, eventually, in_namespace, ip, ip_batch};
 
@@ -79,6 +80,48 @@ fn nothing_but_the_ports_of_services_answers() {
 }
 
 #[test]
+fn case_80_what_belongs_to_no_connection_is_not_answered() {
+    in_namespace(|| async {
+        let (lan, _kube_proxy, node) = node(&services(&[80])).await;
+        let reset = |ip: &'static str| lan.0.run(move || resets("192.168.50.1", ip, 80));
+        assert_eq!((reset(NODE[0]), reset(LOCAL[0]), reset(REMOTE[0])), (true, false, false));
+        node.configure(json!({"local": {"vipGuard": "Disabled"}})).await;
+        eventually("removed", || our_table().is_none()).await;
+        assert_eq!((reset(LOCAL[0]), reset(REMOTE[0])), (true, true), "without the guard");
+    });
+}
+
+#[test]
+fn datagrams_pass_also_in_fragments() {
+    in_namespace(|| async {
+        let mut dns = service("local", LOCAL);
+        dns["spec"]["ports"] = json!([{"port": 53, "protocol": "UDP"}]);
+        let (lan, _kube_proxy, _node) = node(&[service("routed", REMOTE), dns]).await;
+        for vip in LOCAL.iter().copied() {
+            let own = NODE[usize::from(vip.contains(':'))];
+            translate_protocol("udp", vip, 53, own, 5353);
+            let [open, closed] = [(own, 5353), (vip, 54)].map(|place| {
+                let socket = UdpSocket::bind(place).unwrap();
+                socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+                socket
+            });
+            // More than fits into one packet.
+            let send = |port: u16| {
+                lan.0.run(move || {
+                    let from = if vip.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+                    UdpSocket::bind(from).unwrap().send_to(&[7; 4000], (vip, port)).unwrap()
+                })
+            };
+            let received = |socket: &UdpSocket| socket.recv(&mut [0; 5000]).ok();
+            // The first packet may wait for a neighbour.
+            eventually("a datagram", || send(53) == 4000 && received(&open) == Some(4000)).await;
+            send(54);
+            assert_eq!(received(&closed), None, "{vip}");
+        }
+    });
+}
+
+#[test]
 fn an_early_client_waits_and_is_not_refused() {
     in_namespace(|| async {
         let (lan, _kube_proxy, _node) = node(&services(&[80, 81])).await;
@@ -126,6 +169,30 @@ fn a_port_comes_and_goes_and_so_does_an_address() {
         node.delete(&sharer).await;
         node.delete(&service("local", LOCAL)).await;
         eventually("gone", || !has("192.168.50.200") && !has("fd00:50::f000") && has("172.30.200.155")).await;
+    });
+}
+
+#[test]
+fn the_nodes_own_address_is_not_guarded_and_one_of_another_node_stays_reachable() {
+    in_namespace(|| async {
+        let elsewhere = "192.168.50.210";
+        let own = with_ports(service("own", &NODE), &[80]);
+        let other = with_ports(service("other", &[elsewhere, "192.168.50.1"]), &[80]);
+        let (lan, _kube_proxy, node) = node(&services(&[80])).await;
+        let _server = Server::start(22);
+        lan.0.run(|| std::mem::forget(Server::start(22)));
+        node.apply(&own).await;
+        node.apply(&other).await;
+        let has = |text: &str| our_table().is_some_and(|table| table.contains(text));
+        eventually("guarded", || has("192.168.50.1 . tcp . 80")).await;
+        assert_eq!((from(&lan.0, NODE[0], 22), connect("192.168.50.1", 22)), (Connected, Connected));
+        // It was given to a Service, and then an administrator gives it to the node.
+        node.apply(&with_ports(service("given", &["192.168.50.207"]), &[80])).await;
+        ip("address add 192.168.50.208/24 dev eth0");
+        node.apply(&with_ports(service("taken", &["192.168.50.208"]), &[80])).await;
+        eventually("guarded", || has("192.168.50.207 . tcp . 80")).await;
+        node.wait_until_idle().await;
+        assert!(!has("192.168.50.208 . tcp . 80"), "{}", our_table().unwrap());
     });
 }
 

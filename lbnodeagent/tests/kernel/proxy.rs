@@ -127,6 +127,32 @@ pub fn answers_echo(ip: &str) -> bool {
     false
 }
 
+/// Whether an IPv4 address answers with a reset to a segment of TCP without any flag, which belongs to no connection.
+pub fn resets(source: &str, ip: &str, port: u16) -> bool {
+    let [from, to] = [source, ip].map(|text| text.parse::<std::net::Ipv4Addr>().unwrap());
+    let protocol = Some(socket2::Protocol::TCP);
+    let mut socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, protocol).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut segment = [0; 20];
+    segment[..2].copy_from_slice(&4242_u16.to_be_bytes());
+    segment[2..4].copy_from_slice(&port.to_be_bytes());
+    segment[12] = 5 << 4;
+    // The checksum is also over the addresses, the protocol and the length (RFC 9293, section 3.1).
+    let pseudo = [&from.octets()[..], &to.octets(), &[0, 6, 0, 20], &segment].concat();
+    let sum: u32 = pseudo.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    socket.send_to(&segment, &socket2::SockAddr::from(SocketAddr::new(to.into(), 0))).unwrap();
+    let mut buffer = [0; 128];
+    while let Ok(length) = socket.read(&mut buffer) {
+        let answer = &buffer[20..length];
+        if answer[..2] == port.to_be_bytes() && answer[2..4] == 4242_u16.to_be_bytes() && answer[13] & 4 != 0 {
+            return true;
+        }
+    }
+    false
+}
+
 /// Makes the tables of kube-proxy in nftables mode, without rules for any port.
 pub fn proxy_tables() {
     for (family, kind) in [("ip", "ipv4_addr"), ("ip6", "ipv6_addr")] {

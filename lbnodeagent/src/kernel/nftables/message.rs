@@ -18,7 +18,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// A message of nf_tables about a table of this family.
+    /// A message of `nf_tables` about a table of this family.
     pub(super) fn new(kind: i32, flags: u16, family: i32) -> Self {
         Self::with_header(kind_of(kind), flags, family, 0)
     }
@@ -40,7 +40,7 @@ impl Message {
         self
     }
 
-    /// A number of four bytes. Those of nf_tables are in the byte order of the network.
+    /// A number of four bytes. Those of `nf_tables` are in the byte order of the network.
     pub(super) fn number(mut self, attribute: u16, number: u32) -> Self {
         self.put(attribute, &number.to_be_bytes());
         self
@@ -94,7 +94,7 @@ impl Message {
     }
 }
 
-/// The type of a message of nf_tables.
+/// The type of a message of `nf_tables`.
 pub(super) fn kind_of(kind: i32) -> u16 {
     u16::try_from(NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default()
 }

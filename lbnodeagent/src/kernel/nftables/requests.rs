@@ -18,7 +18,7 @@ use crate::model::guard::{GuardChange, Rules};
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fingerprint(Vec<(u64, u32)>);
 
-/// Writes and reads nf_tables. The kernel answers before the call that sends a request returns.
+/// Writes and reads `nf_tables`. The kernel answers before the call that sends a request returns.
 #[derive(Debug)]
 pub struct Nftables {
     socket: Socket,
@@ -39,7 +39,7 @@ impl Nftables {
     /// Carries a change out, as a whole or not at all. Removing what is not there succeeds.
     ///
     /// # Errors
-    /// When the kernel refuses: without nf_tables, without the right, or because its table is not as it was written.
+    /// When the kernel refuses: without `nf_tables`, without the right, or because its table is not as it was written.
     pub fn apply(&mut self, change: &GuardChange) -> Result<(), KernelError> {
         let messages = messages(change);
         if messages.is_empty() {

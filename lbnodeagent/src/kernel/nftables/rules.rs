@@ -7,7 +7,7 @@ use api_types::Family;
 use nix::libc::{
     NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_CMP_EQ, NFT_CMP_NEQ, NFT_CT_DIRECTION, NFT_CT_STATE, NFT_CT_STATUS,
     NFT_LOOKUP_F_INV, NFT_META_L4PROTO, NFT_META_NFPROTO, NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER,
-    NFT_REG_1, NFT_REG_VERDICT, NFT_REG32_00,
+    NFT_REG_1, NFT_REG_VERDICT, NFT_REG32_00, RTN_LOCAL,
 };
 
 use super::message::Message;
@@ -25,6 +25,9 @@ pub(super) const INVALID: u32 = 1;
 pub(super) const NEW_OR_UNTRACKED: u32 = 1 << 3 | 1 << 6;
 /// `IPS_DST_NAT`: the destination was translated.
 const TRANSLATED: u32 = 1 << 5;
+/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`.
+const ROUTE_TYPE: u32 = 3;
+const OF_DESTINATION: u32 = 1 << 1;
 /// `IP_CT_DIR_ORIGINAL`.
 const ORIGINAL: u8 = 0;
 /// Where the header of TCP, UDP and SCTP has the destination's port, and its length.
@@ -42,6 +45,8 @@ enum Expression {
     Connection(i32),
     /// Bytes of a header into a register: header, offset and length, register.
     Payload(i32, (u32, u32), i32),
+    /// The type of the route to the destination into the first register.
+    Route,
     /// Register 1 masked.
     And(u32),
     /// Compares register 1.
@@ -66,6 +71,13 @@ impl Rule {
             Expression::Meta(NFT_META_L4PROTO, NFT_REG_1),
             Expression::Lookup(protocols, true),
         ])
+    }
+
+    /// To an address that this node has.
+    pub(super) fn with_local_destination(mut self) -> Self {
+        let local = u32::from(RTN_LOCAL).to_ne_bytes().to_vec();
+        self.0.extend([Expression::Route, Expression::Compare(NFT_CMP_EQ, local)]);
+        self
     }
 
     /// Of connections in one of these states.
@@ -145,6 +157,9 @@ impl Expression {
                     data.number(1, number(*to)).number(2, number(*base)).number(3, *offset).number(4, *length)
                 }),
             ),
+            Self::Route => {
+                ("fib", Box::new(|data| data.number(1, first).number(2, ROUTE_TYPE).number(3, OF_DESTINATION)))
+            }
             Self::And(mask) => (
                 "bitwise",
                 Box::new(|data| {

@@ -1,4 +1,4 @@
-//! A socket to nf_tables: bytes out, datagrams in.
+//! A socket to `nf_tables`: bytes out, datagrams in.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 

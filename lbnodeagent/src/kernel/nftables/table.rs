@@ -7,12 +7,13 @@
 //!     set protocols { type inet_proto; elements = { tcp, udp, sctp } }
 //!     chain prerouting {
 //!         type filter hook prerouting priority dstnat - 10;
-//!         ip daddr @vips4 meta l4proto @protocols ct state invalid drop
-//!         ip daddr @vips4 meta l4proto @protocols ct state new,untracked ip daddr . meta l4proto . th dport != @ports4 drop
+//!         ip daddr @vips4 meta l4proto @protocols fib daddr type local ct state invalid drop
+//!         ip daddr @vips4 meta l4proto @protocols fib daddr type local ct state new,untracked
+//!             ip daddr . meta l4proto . th dport != @ports4 drop
 //!     }
 //!     chain input {
 //!         type filter hook input priority filter + 10;
-//!         ip daddr @vips4 meta l4proto @protocols ct direction original ct status ! dnat drop
+//!         ip daddr @vips4 meta l4proto @protocols fib daddr type local ct direction original ct status ! dnat drop
 //!     }
 //!     chain output { # as input, with hook output }
 //! }
@@ -26,6 +27,8 @@
 //!   kube-proxy has not translated is one for which it has no rule yet.
 //! - *output* is the same for the node's own clients. It comes before the kernel remembers the connection: if it did, it
 //!   would not translate the repetition either.
+//!
+//! Packets to addresses that another node has are left to that node, so a mistaken address does not cut this node off it.
 //!
 //! Without the addresses the other sets mean nothing, so only addresses have a timeout. They are renewed by emptying and
 //! filling their set in one batch: before Linux 6.12, adding an element again does not extend its time.
@@ -54,13 +57,18 @@ const PREROUTING: (&str, i32, i32) = ("prerouting", NF_INET_PRE_ROUTING, -110);
 const INPUT: (&str, i32, i32) = ("input", NF_INET_LOCAL_IN, 10);
 const OUTPUT: (&str, i32, i32) = ("output", NF_INET_LOCAL_OUT, 10);
 
+/// The types of keys: an address of each family, a protocol, a port. Those of a key of several parts are six bits each.
+const IPV4: u32 = 7;
+const IPV6: u32 = 8;
+const PROTOCOL: u32 = 12;
+const PORT: u32 = 13;
 /// The sets of protocols, addresses and ports, each with the type of its keys for `nft list` and the length of a key.
-const PROTOCOLS: Set = Set { name: "protocols", key: (12, 1), timeout: false };
+const PROTOCOLS: Set = Set { name: "protocols", key: (PROTOCOL, 1), timeout: false };
 const ADDRESSES: [Set; 2] =
-    [Set { name: "vips4", key: (7, 4), timeout: true }, Set { name: "vips6", key: (8, 16), timeout: true }];
+    [Set { name: "vips4", key: (IPV4, 4), timeout: true }, Set { name: "vips6", key: (IPV6, 16), timeout: true }];
 const PORTS: [Set; 2] = [
-    Set { name: "ports4", key: (7 << 12 | 12 << 6 | 13, 12), timeout: false },
-    Set { name: "ports6", key: (8 << 12 | 12 << 6 | 13, 24), timeout: false },
+    Set { name: "ports4", key: (IPV4 << 12 | PROTOCOL << 6 | PORT, 12), timeout: false },
+    Set { name: "ports6", key: (IPV6 << 12 | PROTOCOL << 6 | PORT, 24), timeout: false },
 ];
 
 struct Set {
@@ -184,7 +192,7 @@ fn append(chain: &str, rule: &Rule) -> Message {
 }
 
 fn rules_of(chain: &str, family: Family) -> Vec<Rule> {
-    let to_a_vip = || Rule::to(family, of(&ADDRESSES, family).name, PROTOCOLS.name);
+    let to_a_vip = || Rule::to(family, of(&ADDRESSES, family).name, PROTOCOLS.name).with_local_destination();
     if chain == PREROUTING.0 {
         let closed = to_a_vip().in_state(NEW_OR_UNTRACKED).outside(family, of(&PORTS, family).name);
         vec![to_a_vip().in_state(INVALID).drop(), closed.drop()]
