@@ -6,6 +6,7 @@ mod external;
 mod external_faults;
 mod external_model;
 mod fixtures;
+mod giving_back;
 mod groups;
 mod grpc;
 mod leaders;

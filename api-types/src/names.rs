@@ -138,6 +138,9 @@ pub const DUMMY_INTERFACE: &str = "kube-lb0";
 /// The Lease with which the allocator's replicas elect their leader.
 pub const LEADER_LEASE: &str = "purelb-allocator";
 
+/// The ConfigMap in which the allocator records what it owes to IPAM sidecars.
+pub const OWED_RECORD: &str = "purelb-ipam-owed";
+
 /// The Secret that holds the key of the agents' gossip.
 pub const GOSSIP_SECRET: &str = "purelb-gossip";
 
@@ -160,7 +163,7 @@ pub mod reason {
     pub const ADDRESS_RELEASED: &str = "AddressReleased";
     /// Warning, Service: no address could be allocated.
     pub const ALLOCATION_FAILED: &str = "AllocationFailed";
-    /// Warning, Service: an IPAM sidecar did not release an address.
+    /// Warning, Service, ServiceGroup or ConfigMap: an IPAM sidecar did not release an address.
     pub const RELEASE_FAILED: &str = "ReleaseFailed";
     /// Normal or Warning, Service: its settings contradict each other or those of the groups.
     pub const CONFIGURATION_WARNING: &str = "ConfigurationWarning";

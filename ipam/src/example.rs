@@ -8,26 +8,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api_types::{AddressRange, Family};
-use serde::{Deserialize, Serialize};
 use tonic::Status;
 
+use crate::allocations::{Allocation, Allocations, Owner};
 use crate::message::{
     AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, Selector, StatsRequest,
     StatsResponse, Target,
 };
 use crate::server::Ipam;
-
-/// The allocation of one Service in one pool.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Allocation {
-    /// The sharing key; empty for none.
-    pub key: String,
-    /// The addresses.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// The allocations of all pools, by pool and then by Service.
-pub type Allocations = BTreeMap<String, BTreeMap<String, Allocation>>;
+use crate::state_file::{read, write};
 
 /// Ranges, and the allocations from them.
 #[derive(Debug)]
@@ -44,10 +33,9 @@ impl Example {
     /// # Errors
     /// The file cannot be read, or does not hold allocations.
     pub fn new(pools: BTreeMap<String, Vec<AddressRange>>, file: Option<PathBuf>) -> io::Result<Self> {
-        let allocations = match file.as_deref().map(std::fs::read) {
-            Some(Ok(bytes)) => serde_json::from_slice(&bytes)?,
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => Allocations::default(),
+        let allocations = match &file {
+            Some(file) => read(file)?,
+            None => Allocations::default(),
         };
         Ok(Self { pools, file, allocations: Mutex::new(allocations) })
     }
@@ -76,12 +64,8 @@ impl Example {
             return Ok(());
         }
         if let Some(file) = &self.file {
-            let written = serde_json::to_vec(&changed).map_err(io::Error::from).and_then(|bytes| {
-                let new = file.with_extension("new");
-                std::fs::write(&new, bytes)?;
-                std::fs::rename(new, file)
-            });
-            written.map_err(|error| Status::internal(format!("cannot write {}: {error}", file.display())))?;
+            write(file, &changed)
+                .map_err(|error| Status::internal(format!("cannot write {}: {error}", file.display())))?;
         }
         *allocations = changed;
         Ok(())
@@ -93,30 +77,50 @@ impl Example {
             return Err(Status::unimplemented("this sidecar gives addresses by family only"));
         };
         let pool = allocations.entry(request.pool.clone()).or_default();
-        let mut allocation = pool.get(&request.service).cloned().unwrap_or_default();
+        let owner = owner(&request.cluster, &request.service, &request.service_uid);
+        adopt(pool, &owner);
+        let mut allocation = pool.get(&owner).cloned().unwrap_or_default();
         allocation.key.clone_from(&request.sharing_key);
         for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
             if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
-                allocation.addresses.push(find_address(pool, ranges, family, &allocation.key).ok_or_else(|| {
-                    Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool))
-                })?);
+                allocation.addresses.push(find_address(pool, ranges, family, &owner, &allocation.key).ok_or_else(
+                    || Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool)),
+                )?);
             }
         }
-        pool.insert(request.service.clone(), allocation);
+        pool.insert(owner, allocation);
         Ok(())
     }
 }
 
-/// An address of the key, or the lowest free one.
+fn owner(cluster: &str, service: &str, uid: &str) -> Owner {
+    Owner { cluster: cluster.to_owned(), service: service.to_owned(), uid: uid.to_owned() }
+}
+
+/// What the Service got from an older allocator, which did not say whose it is, belongs to the first that says so.
+fn adopt(pool: &mut BTreeMap<Owner, Allocation>, owner: &Owner) {
+    let unknown = Owner { service: owner.service.clone(), ..Owner::default() };
+    if !pool.contains_key(owner)
+        && let Some(allocation) = pool.remove(&unknown)
+    {
+        pool.insert(owner.clone(), allocation);
+    }
+}
+
+/// An address of the key within the cluster, or the lowest free one.
 fn find_address(
-    pool: &BTreeMap<String, Allocation>,
+    pool: &BTreeMap<Owner, Allocation>,
     ranges: &[AddressRange],
     family: Family,
+    owner: &Owner,
     key: &str,
 ) -> Option<IpAddr> {
     let of_family =
         |allocation: &Allocation| allocation.addresses.iter().copied().find(|&address| Family::of(address) == family);
-    let sharer = pool.values().filter(|allocation| !key.is_empty() && allocation.key == key).find_map(of_family);
+    let shares = |(other, allocation): &(&Owner, &Allocation)| {
+        !key.is_empty() && allocation.key == key && other.cluster == owner.cluster
+    };
+    let sharer = pool.iter().filter(shares).find_map(|(_, allocation)| of_family(allocation));
     let taken = |address: IpAddr| pool.values().any(|allocation| allocation.addresses.contains(&address));
     let free = || {
         let ranges = ranges.iter().filter(|range| range.family() == family);
@@ -141,7 +145,8 @@ impl Ipam for Example {
     async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
         self.change(|allocations| self.allocate_in(allocations, &request))?;
         let allocations = self.lock();
-        let allocation = allocations.get(&request.pool).and_then(|pool| pool.get(&request.service));
+        let owner = owner(&request.cluster, &request.service, &request.service_uid);
+        let allocation = allocations.get(&request.pool).and_then(|pool| pool.get(&owner));
         let ips = allocation.into_iter().flat_map(|allocation| &allocation.addresses);
         Ok(AllocateResponse { ips: ips.map(|address| AllocatedIP { ip: address.to_string() }).collect() })
     }
@@ -149,12 +154,14 @@ impl Ipam for Example {
     async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         self.change(|allocations| {
             let Some(pool) = allocations.get_mut(&request.pool) else { return Ok(()) };
+            let owner = owner(&request.cluster, &request.service, &request.service_uid);
+            adopt(pool, &owner);
             match &request.target {
-                Some(Target::All(true)) => drop(pool.remove(&request.service)),
+                Some(Target::All(true)) => drop(pool.remove(&owner)),
                 Some(Target::Ip(text)) => {
                     let gone: IpAddr =
                         text.parse().map_err(|_| Status::invalid_argument("target.ip is not an IP address"))?;
-                    if let Some(allocation) = pool.get_mut(&request.service) {
+                    if let Some(allocation) = pool.get_mut(&owner) {
                         allocation.addresses.retain(|address| *address != gone);
                     }
                     pool.retain(|_, allocation| !allocation.addresses.is_empty());
@@ -187,6 +194,7 @@ impl Ipam for Example {
             size_v6: size(Family::V6),
             has_known_capacity: true,
             display_addresses: ranges.iter().map(|range| format!("{}-{}", range.first(), range.last())).collect(),
+            keeps_owners: true,
         })
     }
 }
@@ -207,7 +215,24 @@ mod tests {
             service: service.to_owned(),
             sharing_key: key.to_owned(),
             selector: Some(Selector::Families(FamilyRequest { want_ipv4: v4, want_ipv6: v6 })),
+            cluster: "here".to_owned(),
+            service_uid: format!("uid of {service}"),
         }
+    }
+
+    fn release_request(service: &str, target: Target) -> ReleaseRequest {
+        ReleaseRequest {
+            pool: "front".to_owned(),
+            service: service.to_owned(),
+            target: Some(target),
+            cluster: "here".to_owned(),
+            service_uid: format!("uid of {service}"),
+        }
+    }
+
+    fn of(example: &Example, service: &str) -> usize {
+        let owner = owner("here", service, &format!("uid of {service}"));
+        example.allocations()["front"].get(&owner).map_or(0, |allocation| allocation.addresses.len())
     }
 
     async fn given(example: &Example, request: AllocateRequest) -> Vec<String> {
@@ -225,7 +250,8 @@ mod tests {
         assert_eq!(full.code(), tonic::Code::ResourceExhausted);
         let other = AllocateRequest { pool: "back".to_owned(), ..allocate_request("shop/d", "", true, false) };
         assert_eq!(example.allocate(other).await.unwrap_err().code(), tonic::Code::NotFound);
-        let stats = example.stats(StatsRequest { pool: "front".to_owned() }).await.unwrap();
+        let request = StatsRequest { pool: "front".to_owned(), cluster: "here".to_owned() };
+        let stats = example.stats(request).await.unwrap();
         assert_eq!((stats.in_use_v4, stats.size_v4, stats.in_use_v6, stats.size_v6), (2, 2, 1, 4));
     }
 
@@ -235,19 +261,59 @@ mod tests {
         let example = Example::new(pools(), Some(file.clone())).unwrap();
         given(&example, allocate_request("shop/a", "", true, true)).await;
         given(&example, allocate_request("shop/b", "", true, false)).await;
-        let release =
-            |target| ReleaseRequest { pool: "front".to_owned(), service: "shop/a".to_owned(), target: Some(target) };
         for _ in 0..2 {
-            example.release(release(Target::Ip("2001:db8::".to_owned()))).await.unwrap();
+            example.release(release_request("shop/a", Target::Ip("2001:db8::".to_owned()))).await.unwrap();
         }
         let again = Example::new(pools(), Some(file.clone())).unwrap();
         assert_eq!(again.allocations(), example.allocations());
-        assert_eq!(again.allocations()["front"]["shop/a"].addresses.len(), 1);
+        assert_eq!((of(&again, "shop/a"), of(&again, "shop/b")), (1, 1));
         for _ in 0..2 {
-            again.release(release(Target::All(true))).await.unwrap();
+            again.release(release_request("shop/a", Target::All(true))).await.unwrap();
         }
-        assert_eq!(again.allocations()["front"].len(), 1);
-        assert!(again.release(release(Target::All(false))).await.is_err());
+        assert_eq!((of(&again, "shop/a"), of(&again, "shop/b")), (0, 1));
+        assert!(again.release(release_request("shop/a", Target::All(false))).await.is_err());
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn two_clusters_share_nothing_and_a_new_service_of_a_name_is_another_owner() {
+        let example = Example::new(pools(), None).unwrap();
+        let mine = allocate_request("shop/a", "k", true, false);
+        assert_eq!(given(&example, mine.clone()).await, ["192.0.2.1"]);
+        let theirs = AllocateRequest { cluster: "there".to_owned(), ..mine.clone() };
+        assert_eq!(given(&example, theirs.clone()).await, ["192.0.2.2"]);
+        let release = ReleaseRequest { cluster: "there".to_owned(), ..release_request("shop/a", Target::All(true)) };
+        example.release(release).await.unwrap();
+        assert_eq!(of(&example, "shop/a"), 1);
+        let anew = AllocateRequest { service_uid: "another".to_owned(), sharing_key: String::new(), ..mine };
+        assert_eq!(given(&example, anew).await, ["192.0.2.2"]);
+        example.release(release_request("shop/a", Target::All(true))).await.unwrap();
+        assert_eq!(given(&example, theirs).await, ["192.0.2.1"]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_an_older_allocator_asked_for_belongs_to_the_first_that_says_who_asks() {
+        let file = std::env::temp_dir().join(format!("purelb-example-old-{}", std::process::id()));
+        // As an older release of this example wrote it.
+        let old = r#"{"front": {"shop/a": {"key": "", "addresses": ["192.0.2.2"]}}}"#;
+        std::fs::write(&file, old).unwrap();
+        let example = Example::new(pools(), Some(file.clone())).unwrap();
+        let without = AllocateRequest {
+            cluster: String::new(),
+            service_uid: String::new(),
+            ..allocate_request("shop/a", "", true, false)
+        };
+        assert_eq!(given(&example, without.clone()).await, ["192.0.2.2"]);
+        assert_eq!(given(&example, allocate_request("shop/a", "", true, false)).await, ["192.0.2.2"]);
+        // An older allocator that comes back is another owner: it frees nothing that is in use.
+        let release = ReleaseRequest {
+            cluster: String::new(),
+            service_uid: String::new(),
+            ..release_request("shop/a", Target::All(true))
+        };
+        example.release(release).await.unwrap();
+        assert_eq!(of(&example, "shop/a"), 1);
+        assert_eq!(given(&example, without).await, ["192.0.2.1"]);
         std::fs::remove_file(file).unwrap();
     }
 }

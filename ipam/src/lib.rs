@@ -6,16 +6,24 @@
 //! |---|---|
 //! | [`message`] | the messages |
 //! | [`client`] | the client, for the allocator |
+//! | `connection` | the connection to a socket, and what is wrong with it if there is none |
 //! | `server` | the server, for a sidecar (feature `server`) |
 //! | `example` | an IPAM that gives addresses of fixed ranges (feature `server`) |
+//! | `allocations` | what the example has given, and to whom |
+//! | `state_file` | the file in which the example keeps that |
 
 pub mod client;
+mod connection;
 pub mod message;
 
+#[cfg(feature = "server")]
+pub mod allocations;
 #[cfg(feature = "server")]
 pub mod example;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod state_file;
 
 /// The full name of the gRPC service.
 pub const SERVICE: &str = "purelb.ipam.v1.IPAM";

@@ -17,6 +17,12 @@ pub struct AllocateRequest {
     /// What is wanted.
     #[prost(oneof = "Selector", tags = "4, 5")]
     pub selector: Option<Selector>,
+    /// Who asks: the cluster. Empty if an older allocator asks.
+    #[prost(string, tag = "6")]
+    pub cluster: String,
+    /// Who asks: the UID of the Service. Empty if an older allocator asks.
+    #[prost(string, tag = "7")]
+    pub service_uid: String,
 }
 
 /// What is wanted.
@@ -77,6 +83,12 @@ pub struct ReleaseRequest {
     /// Which of them.
     #[prost(oneof = "Target", tags = "3, 4")]
     pub target: Option<Target>,
+    /// Whose they are: the cluster. Empty if an older allocator asks.
+    #[prost(string, tag = "5")]
+    pub cluster: String,
+    /// Whose they are: the UID of the Service. Empty if an older allocator asks.
+    #[prost(string, tag = "6")]
+    pub service_uid: String,
 }
 
 /// Which addresses to give back.
@@ -100,6 +112,9 @@ pub struct StatsRequest {
     /// Name of the ServiceGroup.
     #[prost(string, tag = "1")]
     pub pool: String,
+    /// The cluster that asks. Empty if an older allocator asks.
+    #[prost(string, tag = "2")]
+    pub cluster: String,
 }
 
 /// How many addresses there are and how many are in use.
@@ -123,6 +138,9 @@ pub struct StatsResponse {
     /// The ranges as text, for people.
     #[prost(string, repeated, tag = "6")]
     pub display_addresses: Vec<String>,
+    /// Whether `cluster` and `service_uid` are part of the key.
+    #[prost(bool, tag = "7")]
+    pub keeps_owners: bool,
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use runtime::BootTime;
 use runtime::backoff::Backoff;
 
 use super::controller::{Controller, EndedAttempt};
+use super::owed_record;
 use super::retries::Attempt;
 use super::webhooks::{self, SERVICES};
 use super::writer::Attempted;
@@ -74,6 +76,11 @@ impl Controller {
         self.watch_endpoints();
         if now.since(self.retried) >= RETRY_PERIOD {
             self.retry(now);
+        }
+        if let Some(text) = self.index.record_write(now) {
+            let records = Api::namespaced(self.client.clone(), &self.settings.namespace);
+            let (leadership, writes) = (self.parts.leadership.clone(), self.parts.writes.clone());
+            self.record_writes.push(Box::pin(owed_record::write(records, text, leadership, writes)));
         }
         let room = STATUS_WRITES.saturating_sub(self.statuses.len());
         for patch in self.index.status_patches(now, Timestamp::now(), room) {

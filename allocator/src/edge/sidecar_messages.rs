@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
+use ::ipam::client::{self, Failure};
 use ::ipam::message::{
     AllocateRequest, AllocateResponse, FamilyRequest, ReleaseRequest, Selector, StatsRequest, StatsResponse, Target,
 };
-use ::ipam::{Code, Status};
 
-use crate::external::{AddressRequest, CallError, Stats};
-use crate::model::ServiceName;
+use crate::external::{AddressRequest, Call, CallError, Stats};
+use crate::model::Owner;
 
 /// The most addresses that one answer may give (specification, allocation.md 12).
 const MOST_ADDRESSES: usize = 16;
@@ -17,23 +17,30 @@ const MOST_RANGES: (usize, usize) = (64, 128);
 /// The most letters of an error: it is shown in Kubernetes events and conditions.
 const MOST_LETTERS: usize = 300;
 
-pub(super) fn allocate_request(pool: &str, service: &ServiceName, request: &AddressRequest) -> AllocateRequest {
+pub(super) fn allocate_request(call: &Call, owner: &Owner, request: &AddressRequest) -> AllocateRequest {
     let families = FamilyRequest { want_ipv4: request.v4, want_ipv6: request.v6 };
     AllocateRequest {
-        pool: pool.to_owned(),
-        service: service.to_string(),
+        pool: call.group.clone(),
+        service: owner.name.to_string(),
         sharing_key: request.key.clone(),
         selector: Some(Selector::Families(families)),
+        cluster: call.cluster.to_string(),
+        service_uid: owner.uid.to_string(),
     }
 }
 
-pub(super) fn release_request(pool: &str, service: &ServiceName, address: Option<IpAddr>) -> ReleaseRequest {
-    let target = address.map_or(Target::All(true), |address| Target::Ip(address.to_string()));
-    ReleaseRequest { pool: pool.to_owned(), service: service.to_string(), target: Some(target) }
+pub(super) fn release_request(call: &Call, owner: &Owner, address: Option<IpAddr>) -> ReleaseRequest {
+    ReleaseRequest {
+        pool: call.group.clone(),
+        service: owner.name.to_string(),
+        target: Some(address.map_or(Target::All(true), |address| Target::Ip(address.to_string()))),
+        cluster: call.cluster.to_string(),
+        service_uid: owner.uid.to_string(),
+    }
 }
 
-pub(super) fn stats_request(pool: &str) -> StatsRequest {
-    StatsRequest { pool: pool.to_owned() }
+pub(super) fn stats_request(call: &Call) -> StatsRequest {
+    StatsRequest { pool: call.group.clone(), cluster: call.cluster.to_string() }
 }
 
 /// The addresses of an answer, each once.
@@ -67,14 +74,14 @@ pub(super) fn stats(answer: StatsResponse) -> Stats {
         used: (answer.in_use_v4, answer.in_use_v6),
         size: answer.has_known_capacity.then_some((answer.size_v4, answer.size_v6)),
         ranges: shown.map(|text| text.chars().take(letters).collect()).collect(),
+        keeps_owners: answer.keeps_owners,
     }
 }
 
 /// The error of a call, with its text cut and made printable.
-pub(super) fn call_error(status: &Status) -> CallError {
-    let unanswered = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
-        // Errors below gRPC come without a code of their own.
-        || (status.code() == Code::Unknown && status.message().contains("transport"));
+pub(super) fn call_error(error: &client::CallError) -> CallError {
+    let status = &error.status;
+    let unanswered = error.failure != Failure::Refused;
     let printable = status.message().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     let message: String = printable.take(MOST_LETTERS).collect();
     CallError { unanswered, may_have_acted: unanswered, text: format!("{:?}: {message}", status.code()) }
@@ -82,6 +89,7 @@ pub(super) fn call_error(status: &Status) -> CallError {
 
 #[cfg(test)]
 mod tests {
+    use ::ipam::Status;
     use ::ipam::message::AllocatedIP;
 
     use super::*;
@@ -100,11 +108,11 @@ mod tests {
 
     #[test]
     fn a_missing_answer_is_distinguished_from_a_refusal() {
-        assert!(call_error(&Status::unavailable("x")).unanswered);
-        assert!(call_error(&Status::deadline_exceeded("x")).unanswered);
-        assert!(!call_error(&Status::resource_exhausted("x")).unanswered);
-        assert!(!call_error(&Status::unknown("x")).unanswered);
-        let shown = call_error(&Status::internal(format!("a\nb{}", "x".repeat(1000)))).text;
+        let error = |failure, status| call_error(&client::CallError { failure, status });
+        assert!(error(Failure::Unreachable, Status::unavailable("x")).unanswered);
+        assert!(error(Failure::NoAnswer, Status::deadline_exceeded("x")).unanswered);
+        assert!(!error(Failure::Refused, Status::unavailable("the IPAM behind it is down")).unanswered);
+        let shown = error(Failure::Refused, Status::internal(format!("a\nb{}", "x".repeat(1000)))).text;
         assert!(shown.starts_with("Internal: a b") && shown.len() < 400);
     }
 }

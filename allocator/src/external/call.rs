@@ -1,10 +1,11 @@
 //! Calls to a sidecar and their answers, as data.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api_types::Family;
 
-use crate::model::ServiceName;
+use crate::model::Owner;
 
 /// What a Service wants of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,9 +43,9 @@ impl CallId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Give addresses to a Service.
-    Allocate(ServiceName, AddressRequest),
+    Allocate(Owner, AddressRequest),
     /// Take back one address of a Service, or all.
-    Release(ServiceName, Option<IpAddr>),
+    Release(Owner, Option<IpAddr>),
     /// Report how many addresses there are and how many are in use.
     Stats,
 }
@@ -52,9 +53,9 @@ pub enum Request {
 impl Request {
     /// The Service that the request is about.
     #[must_use]
-    pub const fn service(&self) -> Option<&ServiceName> {
+    pub const fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::Allocate(name, _) | Self::Release(name, _) => Some(name),
+            Self::Allocate(owner, _) | Self::Release(owner, _) => Some(owner),
             Self::Stats => None,
         }
     }
@@ -69,6 +70,8 @@ pub struct Call {
     pub socket: String,
     /// The name of the group.
     pub group: String,
+    /// The cluster that asks.
+    pub cluster: Arc<str>,
     /// What the sidecar should do.
     pub request: Request,
 }
@@ -82,6 +85,8 @@ pub struct Stats {
     pub size: Option<(u64, u64)>,
     /// The ranges as text, for people.
     pub ranges: Vec<String>,
+    /// Whether the sidecar keeps allocations by cluster and UID. Otherwise it has one for each name.
+    pub keeps_owners: bool,
 }
 
 /// The answer to a call that succeeded.

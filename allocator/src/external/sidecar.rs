@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::{BootTime, backoff};
 
 use super::call::CallError;
-use crate::model::ServiceName;
+use crate::model::Owner;
 
 /// The most calls in flight to one sidecar.
 pub(super) const IN_FLIGHT: usize = 16;
@@ -30,9 +30,9 @@ struct Outage {
 pub(super) struct Sidecar {
     pub(super) in_flight: usize,
     /// Groups and Services with a call to send now.
-    pub(super) queue: VecDeque<(String, ServiceName)>,
+    pub(super) queue: VecDeque<(String, Owner)>,
     /// Groups and Services with a call to send at a later time.
-    pub(super) later: BTreeSet<(BootTime, String, ServiceName)>,
+    pub(super) later: BTreeSet<(BootTime, String, Owner)>,
     outage: Option<Outage>,
     has_answered: bool,
 }
@@ -78,7 +78,7 @@ impl Sidecar {
     }
 
     /// Removes and returns the groups and Services whose time has come.
-    pub(super) fn take_due(&mut self, now: BootTime) -> Vec<(String, ServiceName)> {
+    pub(super) fn take_due(&mut self, now: BootTime) -> Vec<(String, Owner)> {
         let mut due = Vec::new();
         while let Some(first) = self.later.first()
             && first.0 <= now

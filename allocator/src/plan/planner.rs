@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::outcome::{AnnotationChange, Measurement, Notice, Plan, Snapshot};
 use super::release::release;
 use super::select::{Denied, Selection, select_groups};
-use crate::model::{FamilyPolicy, Scope, Service, is_external};
+use crate::model::{FamilyPolicy, Owner, Scope, Service, is_external};
 
 /// What the state remembers of a Service.
 #[derive(Debug, Clone, Copy, Default)]
@@ -207,7 +207,7 @@ impl<'a> Planner<'a> {
             return Some(group);
         }
         let groups = self.snapshot.groups;
-        let recorded = || self.snapshot.external.group_of(&self.service.name, address);
+        let recorded = || self.snapshot.external.group_of(&Owner::from(self.service), address);
         let written = || self.service.written_group(address).or_else(recorded).and_then(|name| groups.get(name));
         groups.group_of(address).map(|(group, _)| group).or_else(|| written().filter(|group| is_external(group)))
     }

@@ -5,7 +5,7 @@ use api_types::names::condition::OVERWRITTEN;
 use super::fencing::{GROUPS_SETTLED, MayGet, needs_fence};
 use super::index::Index;
 use super::unanswered::Unanswered;
-use crate::model::{Service, ServiceName};
+use crate::model::{Owner, Service, ServiceName};
 use crate::plan::select_groups;
 
 impl Index {
@@ -69,8 +69,9 @@ impl Index {
     /// The predecessor may have sent calls to sidecars for the Services that are fenced.
     fn assume_unanswered_calls(&mut self) {
         for name in self.fencing.open() {
-            let key = self.services.get(name).and_then(Service::key).map(ToString::to_string).unwrap_or_default();
-            self.external.assume_unanswered(name, &key);
+            let Some(service) = self.services.get(name) else { continue };
+            let key = service.key().map(ToString::to_string).unwrap_or_default();
+            self.external.assume_unanswered(&Owner::from(service), &key);
         }
     }
 

@@ -16,7 +16,7 @@ use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
-use crate::model::{Leftover, Scope, Service, ServiceName};
+use crate::model::{Leftover, Owner, Scope, Service, ServiceName};
 use crate::plan::{self, Memory, Notice, Plan, reminder};
 
 /// What became of a write to a Service.
@@ -79,7 +79,7 @@ impl Index {
         }
         for leftover in leftovers {
             if !self.services.contains(&leftover.name) {
-                self.release_all_external(&leftover.name, leftover.written_groups());
+                self.release_all_external(&Owner::from(&leftover), leftover.written_groups());
             }
             self.queue.push_clean_up(leftover);
         }
@@ -210,7 +210,7 @@ impl Index {
     /// The Service kept the annotation `leader-fence` for something that turned out to be settled with the sidecars.
     fn plan_again_at_rest(&mut self, name: &ServiceName, at_rest: bool) {
         let Some(service) = self.services.get(name).filter(|_| at_rest && !self.external.is_empty()) else { return };
-        let is_settled = !service.is_waiting() && !self.external.is_open(name);
+        let is_settled = !service.is_waiting() && !self.external.is_open(&Owner::from(service));
         if service.scope == Scope::Ours && service.written.leader_fence && is_settled {
             self.enqueue(name);
         }
@@ -218,7 +218,7 @@ impl Index {
 
     /// The write that carries out the plan, if anything is to be written.
     fn patch(&self, service: &Service, plan: &Plan) -> Option<ServicePatch> {
-        let needs_fence = service.is_waiting() || self.external.is_open(&service.name);
+        let needs_fence = service.is_waiting() || self.external.is_open(&Owner::from(service));
         let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
         let overwritten = self.repairs.message(&service.name, self.now);
         let not_announced = self.announcing.wanted(&service.name);

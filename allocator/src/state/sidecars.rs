@@ -8,7 +8,7 @@ use runtime::BootTime;
 
 use super::index::Index;
 use crate::external::{Call, CallError, Effects, Response};
-use crate::model::{Scope, ServiceName};
+use crate::model::{Owner, Scope, Service, ServiceName};
 use crate::plan::{Notice, Plan};
 
 impl Index {
@@ -26,13 +26,13 @@ impl Index {
         for group in groups {
             self.touch_group(&group);
         }
-        if let Some((group, name, why)) = release_failed {
-            self.report_failed_release(&group, &name, &why);
+        if let Some((group, owner, why)) = release_failed {
+            self.report_failed_release(&group, &owner, &why);
         }
     }
 
-    fn report_failed_release(&mut self, group: &str, name: &ServiceName, why: &str) {
-        let object = match self.services.get(name) {
+    fn report_failed_release(&mut self, group: &str, owner: &Owner, why: &str) {
+        let object = match self.services.get(&owner.name).filter(|service| *service.uid == *owner.uid) {
             Some(service) => service.reference(),
             None => match self.groups.table().id_of(group) {
                 Some(id) => self.groups.reference(id),
@@ -40,7 +40,7 @@ impl Index {
             },
         };
         let text = format!(
-            "the IPAM sidecar of pool {group:?} does not take back the addresses of {name}: {why}; the allocator tries again until it does"
+            "the IPAM sidecar of pool {group:?} does not take back the addresses of {owner}: {why}; the allocator tries again until it does"
         );
         self.publish(object, Notice::warning(reason::RELEASE_FAILED, text));
     }
@@ -51,43 +51,14 @@ impl Index {
         self.external.is_quiet()
     }
 
-    /// Takes over the external groups of the table, and the releases that an earlier leader owed to new ones.
+    /// Takes over the external groups of the table.
     pub(super) fn take_over_external_groups(&mut self) {
-        for group in self.external.set_groups(self.groups.table()) {
-            self.resume_releases(&group);
-        }
+        self.external.set_groups(self.groups.table());
     }
 
-    /// Forgets all external allocations but the releases that an earlier leader owed.
+    /// Forgets all external allocations. Calls are sent when it is known what an earlier leader owed.
     pub(super) fn restart_external(&mut self) {
         self.external.clear(self.groups.table());
-        let groups: Vec<String> = self.groups.table().accepted().map(|(_, group)| group.name.clone()).collect();
-        for group in groups {
-            self.resume_releases(&group);
-        }
-    }
-
-    /// Resumes the releases that the status of the group lists.
-    fn resume_releases(&mut self, group: &str) {
-        let object = self.groups.table().id_of(group).and_then(|id| self.groups.object(id));
-        let status = object.and_then(|object| object.status.as_ref());
-        let pending = status.map(|status| status.pending_releases.clone()).unwrap_or_default();
-        for release in pending {
-            let Some((namespace, name)) = release.service.split_once('/') else { continue };
-            let name = ServiceName::new(namespace, name);
-            let address: Option<IpAddr> = release.address.as_deref().and_then(|text| text.parse().ok());
-            if release.address.is_some() && address.is_none() {
-                continue;
-            }
-            // The status may be older than the Service, which may have got the address again.
-            let in_use = self.services.get(&name).is_some_and(|service| {
-                let from_group = service.addresses.iter().filter(|held| service.written_group(**held) == Some(group));
-                from_group.copied().any(|held| address.is_none_or(|address| held == address))
-            });
-            if !in_use {
-                self.external.resume_release(group, &name, address);
-            }
-        }
     }
 
     /// Records what a plan requests and rejects of external groups. If nothing is to be written, the Service is at rest
@@ -96,40 +67,34 @@ impl Index {
         if self.external.is_empty() {
             return;
         }
+        let Some(service) = self.services.get(name) else { return };
+        let owner = Owner::from(service);
         for (group, request) in &plan.requests {
-            self.external.request(group, name, request.clone());
+            self.external.request(group, &owner, request.clone());
         }
         for rejection in &plan.rejections {
-            self.external.reject(&rejection.group, name, &rejection.addresses, rejection.why.as_deref());
+            self.external.reject(&rejection.group, &owner, &rejection.addresses, rejection.why.as_deref());
         }
-        let Some(service) = self.services.get(name) else { return };
         // Without our marks it is not known what the Service has of which group.
         let has_marks = service.provenance.list.is_some() || service.written.by_us;
         let is_unmarked = service.scope == Scope::Ours && !has_marks && !service.addresses.is_empty();
         if matches!(service.scope, Scope::Ignored | Scope::NoClass) || is_unmarked {
             return;
         }
-        let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        if service.scope == Scope::Ours && service.written.by_us {
-            for &address in &service.addresses {
-                if let Some(group) = service.written_group(address) {
-                    held.entry(group).or_default().insert(address);
-                }
-            }
-        }
-        self.external.record_held(name, &held);
+        let held = held_by_group(service);
+        self.external.record_held(&owner, &held);
         if !at_rest {
-            return self.external.prepare_release(name, &plan.addresses, &plan.requests);
+            return self.external.prepare_release(&owner, &plan.addresses, &plan.requests);
         }
-        for group in self.external.reconcile(name, &held, &plan.requests) {
+        for group in self.external.reconcile(&owner, &held, &plan.requests) {
             self.touch_group(&group);
         }
     }
 
     /// A Service is gone. `groups` are those that its annotations name.
-    pub(super) fn release_all_external<'a>(&mut self, name: &ServiceName, groups: impl Iterator<Item = &'a str>) {
+    pub(super) fn release_all_external<'a>(&mut self, owner: &Owner, groups: impl Iterator<Item = &'a str>) {
         if self.leading {
-            for group in self.external.release_all(name, groups) {
+            for group in self.external.release_all(owner, groups) {
                 self.touch_group(&group);
             }
         }
@@ -140,4 +105,17 @@ impl Index {
             self.status.touch(id);
         }
     }
+}
+
+/// What the Service has of which group, by its own words.
+pub(super) fn held_by_group(service: &Service) -> BTreeMap<&str, BTreeSet<IpAddr>> {
+    let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+    if service.scope == Scope::Ours && service.written.by_us {
+        for &address in &service.addresses {
+            if let Some(group) = service.written_group(address) {
+                held.entry(group).or_default().insert(address);
+            }
+        }
+    }
+    held
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use ::ipam::example::Example;
 use ::ipam::message::{
-    AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
+    AllocateRequest, AllocateResponse, AllocatedIP, FamilyRequest, ReleaseRequest, ReleaseResponse, Selector,
+    StatsRequest, StatsResponse,
 };
 use ::ipam::server::{Ipam, serve};
 use ::ipam::{SERVICE, Status};
@@ -204,6 +205,49 @@ async fn addresses_come_over_the_socket() {
     bench.server.delete_service("web");
     bench.settle().await;
     assert!(running.misbehaving.inner.allocations()["ext"].is_empty());
+}
+
+#[tokio::test]
+async fn requests_say_who_asks() {
+    let place = Place::new("owners");
+    let running = place.run().await;
+    let mut bench = Bench::new(&place.socket());
+    bench.put("web", "ext");
+    bench.settle().await;
+    let allocations = running.misbehaving.inner.allocations();
+    let owner = allocations["ext"].keys().next().unwrap();
+    let uid = bench.server.services["web"]["metadata"]["uid"].as_str().unwrap();
+    assert_eq!((&*owner.cluster, &*owner.service, &*owner.uid), ("here", "shop/web", uid));
+    // Another cluster has a Service of the same name.
+    let theirs = AllocateRequest {
+        pool: "ext".to_owned(),
+        service: "shop/web".to_owned(),
+        cluster: "there".to_owned(),
+        service_uid: uid.to_owned(),
+        selector: Some(Selector::Families(FamilyRequest { want_ipv4: true, want_ipv6: false })),
+        ..AllocateRequest::default()
+    };
+    let given = running.misbehaving.inner.allocate(theirs).await.unwrap();
+    assert_eq!(given.ips[0].ip, "192.0.2.1");
+    bench.server.delete_service("web");
+    bench.settle().await;
+    let left: Vec<String> =
+        running.misbehaving.inner.allocations()["ext"].keys().map(|owner| owner.cluster.clone()).collect();
+    assert_eq!(left, ["there"]);
+}
+
+#[tokio::test]
+async fn what_a_sidecar_does_not_know_is_given_back() {
+    let place = Place::new("unknown");
+    let running = place.run().await;
+    let mut bench = Bench::new(&place.socket());
+    bench.put("web", "ext");
+    bench.settle().await;
+    running.misbehaving.set(Behavior::Refuses(Status::not_found("who?")));
+    bench.server.delete_service("web");
+    bench.settle().await;
+    assert_eq!(bench.replica.group_status("ext")["pendingReleases"], Value::Null);
+    assert!(!bench.replica.take_reports().join("\n").contains("ReleaseFailed"));
 }
 
 #[tokio::test]

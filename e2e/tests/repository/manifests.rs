@@ -112,6 +112,25 @@ fn agents_may_read_one_secret_wherever_they_are_installed() {
 }
 
 #[test]
+fn the_allocator_may_write_what_it_owes_to_sidecars_and_tell_the_cluster_wherever_it_is_installed() {
+    for (directory, namespace) in [("manifests", "purelb"), ("manifests/overlays/purelb-system", "purelb-system")] {
+        let record = object(directory, "ConfigMap", api_types::names::OWED_RECORD);
+        assert!(record["metadata"]["namespace"] == namespace && record["data"].is_null(), "{record}");
+        let rule = |kind: &str, resource: &str| {
+            let role = object(directory, kind, "purelb:allocator");
+            let rules = role["rules"].as_array().unwrap();
+            rules.iter().find(|rule| rule["resources"][0] == resource).cloned().unwrap()
+        };
+        let expected = serde_json::json!({"apiGroups": [""], "resources": ["configmaps"],
+            "resourceNames": [api_types::names::OWED_RECORD], "verbs": ["get", "patch"]});
+        assert_eq!(rule("Role", "configmaps"), expected);
+        let expected = serde_json::json!({"apiGroups": [""], "resources": ["namespaces"],
+            "resourceNames": ["kube-system"], "verbs": ["get"]});
+        assert_eq!(rule("ClusterRole", "namespaces"), expected);
+    }
+}
+
+#[test]
 fn agents_may_read_calicos_peers_and_share_a_directory_with_the_speaker() {
     for directory in ["manifests", "manifests/overlays/purelb-system"] {
         let role = object(directory, "ClusterRole", "purelb:lbnodeagent-bfd");

@@ -9,7 +9,8 @@ use std::{
 use e2e::Cluster;
 use ipam::{
     Status,
-    example::{Allocation, Example},
+    allocations::Allocation,
+    example::Example,
     message::{
         AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
     },
@@ -103,7 +104,8 @@ impl Sidecar {
 
     /// All allocations, by Service.
     pub(crate) fn allocations(&self) -> BTreeMap<String, Allocation> {
-        self.ipam.inner.allocations().remove(&self.pool).unwrap_or_default()
+        let allocations = self.ipam.inner.allocations().remove(&self.pool).unwrap_or_default();
+        allocations.into_iter().map(|(owner, allocation)| (owner.service, allocation)).collect()
     }
 }
 
