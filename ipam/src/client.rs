@@ -11,8 +11,11 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use crate::connection::{Diagnosis, Head, connect};
-use crate::message::{AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse};
-use crate::{ALLOCATE, RELEASE, SERVICE, STATS};
+use crate::message::{
+    AllocateRequest, AllocateResponse, ListRequest, ListResponse, ReleaseRequest, ReleaseResponse, StatsRequest,
+    StatsResponse,
+};
+use crate::{ALLOCATE, LIST, RELEASE, SERVICE, STATS};
 
 /// The largest answer that is read, in bytes. Only the list of ranges for people has no bound of its own.
 const LARGEST: usize = 256 * 1024;
@@ -90,6 +93,14 @@ impl Sidecar {
     /// Those of [`allocate`](Self::allocate).
     pub async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, CallError> {
         self.call(request, STATS).await
+    }
+
+    /// Lists allocations.
+    ///
+    /// # Errors
+    /// Those of [`allocate`](Self::allocate).
+    pub async fn list(&self, request: ListRequest) -> Result<ListResponse, CallError> {
+        self.call(request, LIST).await
     }
 
     async fn call<Q, A>(&self, request: Q, path: &'static str) -> Result<A, CallError>

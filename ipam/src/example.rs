@@ -2,9 +2,10 @@
 //! IPAM of your own.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api_types::{AddressRange, Family};
@@ -12,11 +13,14 @@ use tonic::Status;
 
 use crate::allocations::{Allocation, Allocations, Owner};
 use crate::message::{
-    AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, Selector, StatsRequest,
-    StatsResponse, Target,
+    AllocateRequest, AllocateResponse, AllocatedIP, ListRequest, ListResponse, ListedAllocation, ReleaseRequest,
+    ReleaseResponse, Selector, StatsRequest, StatsResponse, Target,
 };
 use crate::server::Ipam;
-use crate::state_file::{read, write};
+use crate::state_file::{lock, read, write};
+
+/// How many allocations are listed at once.
+const PAGE: usize = 500;
 
 /// Ranges, and the allocations from them.
 #[derive(Debug)]
@@ -55,20 +59,34 @@ impl Example {
         found.ok_or_else(|| Status::not_found(format!("this sidecar has no pool {pool:?}")))
     }
 
-    /// Changes the allocations, in the file first: what is answered to the allocator must survive this process.
+    /// Changes the allocations, in the file first: what is answered to the allocator must survive this process. While the
+    /// allocator is replaced, two processes may have the file: the one that is asked counts.
     fn change(&self, change: impl FnOnce(&mut Allocations) -> Result<(), Status>) -> Result<(), Status> {
         let mut allocations = self.lock();
+        let _locked = self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
         let mut changed = allocations.clone();
         change(&mut changed)?;
         if changed == *allocations {
             return Ok(());
         }
         if let Some(file) = &self.file {
-            write(file, &changed)
-                .map_err(|error| Status::internal(format!("cannot write {}: {error}", file.display())))?;
+            write(file, &changed).map_err(|error| self.file_failed(&error))?;
         }
         *allocations = changed;
         Ok(())
+    }
+
+    /// Takes over what another process has written. No other one writes until the returned lock is dropped.
+    fn reread(&self, allocations: &mut Allocations) -> io::Result<Option<File>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let locked = lock(file)?;
+        *allocations = read(file)?;
+        Ok(Some(locked))
+    }
+
+    fn file_failed(&self, error: &io::Error) -> Status {
+        let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+        Status::internal(format!("the allocations cannot be kept in {file}: {error}"))
     }
 
     fn allocate_in(&self, allocations: &mut Allocations, request: &AllocateRequest) -> Result<(), Status> {
@@ -175,7 +193,8 @@ impl Ipam for Example {
 
     async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
         let ranges = self.ranges(&request.pool)?;
-        let allocations = self.lock();
+        let mut allocations = self.lock();
+        self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
         let mut used: Vec<IpAddr> = Vec::new();
         for allocation in allocations.get(&request.pool).into_iter().flat_map(BTreeMap::values) {
             used.extend(&allocation.addresses);
@@ -197,6 +216,29 @@ impl Ipam for Example {
             keeps_owners: true,
         })
     }
+
+    async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
+        self.ranges(&request.pool)?;
+        let mut allocations = self.lock();
+        self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
+        let of_pool = allocations.get(&request.pool).into_iter().flatten();
+        let of_cluster = of_pool.filter(|(owner, _)| owner.cluster == request.cluster);
+        let mut after = of_cluster.filter(|(owner, _)| page(owner) > request.page);
+        let some: Vec<(&Owner, &Allocation)> = after.by_ref().take(PAGE).collect();
+        let last = some.last().map(|(owner, _)| page(owner)).filter(|_| after.next().is_some());
+        let listed = some.into_iter().map(|(owner, allocation)| ListedAllocation {
+            cluster: owner.cluster.clone(),
+            service: owner.service.clone(),
+            service_uid: owner.uid.clone(),
+            ips: allocation.addresses.iter().map(ToString::to_string).collect(),
+        });
+        Ok(ListResponse { allocations: listed.collect(), next: last.unwrap_or_default() })
+    }
+}
+
+/// Names the page that begins behind the owner. Owners are in the same order.
+fn page(owner: &Owner) -> String {
+    format!("{}\0{}", owner.service, owner.uid)
 }
 
 #[cfg(test)]
@@ -315,5 +357,38 @@ mod tests {
         assert_eq!(of(&example, "shop/a"), 1);
         assert_eq!(given(&example, without).await, ["192.0.2.1"]);
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn two_processes_with_one_file_give_no_address_twice() {
+        let file = std::env::temp_dir().join(format!("purelb-example-two-{}", std::process::id()));
+        let (old, new) =
+            (Example::new(pools(), Some(file.clone())).unwrap(), Example::new(pools(), Some(file.clone())).unwrap());
+        assert_eq!(given(&old, allocate_request("shop/a", "", true, false)).await, ["192.0.2.1"]);
+        assert_eq!(given(&new, allocate_request("shop/b", "", true, false)).await, ["192.0.2.2"]);
+        assert_eq!(given(&new, allocate_request("shop/a", "", true, false)).await, ["192.0.2.1"]);
+        let request = StatsRequest { pool: "front".to_owned(), cluster: "here".to_owned() };
+        assert_eq!(old.stats(request).await.unwrap().in_use_v4, 2);
+        for extension in ["", "lock"] {
+            std::fs::remove_file(file.with_extension(extension)).unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_cluster_sees_what_it_has_page_by_page() {
+        let large = BTreeMap::from([("front".to_owned(), vec!["10.0.0.0/20".parse().unwrap()])]);
+        let example = Example::new(large, None).unwrap();
+        for number in 0..PAGE + 2 {
+            given(&example, allocate_request(&format!("shop/{number}"), "", true, false)).await;
+        }
+        let theirs = AllocateRequest { cluster: "there".to_owned(), ..allocate_request("shop/0", "", true, false) };
+        given(&example, theirs).await;
+        let request = |page| ListRequest { pool: "front".to_owned(), cluster: "here".to_owned(), page };
+        let first = example.list(request(String::new())).await.unwrap();
+        let second = example.list(request(first.next.clone())).await.unwrap();
+        assert_eq!((first.allocations.len(), second.allocations.len(), &*second.next), (PAGE, 2, ""));
+        let all = first.allocations.iter().chain(&second.allocations);
+        let services: std::collections::BTreeSet<&str> = all.map(|listed| listed.service.as_str()).collect();
+        assert_eq!(services.len(), PAGE + 2);
     }
 }

@@ -10,6 +10,7 @@
 //! | `server` | the server, for a sidecar (feature `server`) |
 //! | `example` | an IPAM that gives addresses of fixed ranges (feature `server`) |
 //! | `allocations` | what the example has given, and to whom |
+//! | `conformance` | checks of what every sidecar has to do (feature `server`) |
 //! | `state_file` | the file in which the example keeps that |
 
 pub mod client;
@@ -18,6 +19,8 @@ pub mod message;
 
 #[cfg(feature = "server")]
 pub mod allocations;
+#[cfg(feature = "server")]
+pub mod conformance;
 #[cfg(feature = "server")]
 pub mod example;
 #[cfg(feature = "server")]
@@ -33,6 +36,8 @@ pub const ALLOCATE: &str = "/purelb.ipam.v1.IPAM/Allocate";
 pub const RELEASE: &str = "/purelb.ipam.v1.IPAM/Release";
 /// The path of the call that reports numbers.
 pub const STATS: &str = "/purelb.ipam.v1.IPAM/Stats";
+/// The path of the call that lists allocations.
+pub const LIST: &str = "/purelb.ipam.v1.IPAM/List";
 
 /// The socket of a ServiceGroup that names none.
 pub const DEFAULT_SOCKET: &str = "/var/run/purelb/ipam.sock";

@@ -143,6 +143,48 @@ pub struct StatsResponse {
     pub keeps_owners: bool,
 }
 
+/// Asks what a cluster has of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListRequest {
+    /// Name of the ServiceGroup.
+    #[prost(string, tag = "1")]
+    pub pool: String,
+    /// The cluster.
+    #[prost(string, tag = "2")]
+    pub cluster: String,
+    /// Empty for the first page.
+    #[prost(string, tag = "3")]
+    pub page: String,
+}
+
+/// Some of what a cluster has of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListResponse {
+    /// At most 1000.
+    #[prost(message, repeated, tag = "1")]
+    pub allocations: Vec<ListedAllocation>,
+    /// Names the next page; empty if this is the last one.
+    #[prost(string, tag = "2")]
+    pub next: String,
+}
+
+/// What one Service has.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListedAllocation {
+    /// The cluster.
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    /// `namespace/name`.
+    #[prost(string, tag = "2")]
+    pub service: String,
+    /// The UID of the Service.
+    #[prost(string, tag = "3")]
+    pub service_uid: String,
+    /// As text, without a prefix length.
+    #[prost(string, repeated, tag = "4")]
+    pub ips: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -58,6 +58,16 @@ pub(crate) fn read(file: &Path) -> io::Result<Allocations> {
     Ok(allocations)
 }
 
+/// Keeps other processes from changing the file until the returned lock is dropped.
+///
+/// # Errors
+/// The file of the lock cannot be created.
+pub(crate) fn lock(file: &Path) -> io::Result<File> {
+    let lock = File::create(file.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 /// Replaces the file. When this returns, the allocations survive a power failure.
 ///
 /// # Errors
