@@ -38,6 +38,7 @@
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
+//! | `differences` | what to do when a sidecar does not have what the Services have |
 //! | `owed` | what an earlier leader owed to sidecars, and the record of what this one owes |
 //! | `leading` | begins and ends a term |
 
@@ -48,6 +49,7 @@ mod cluster;
 mod cluster_input;
 mod condition;
 mod coverage;
+mod differences;
 mod endpoints;
 mod external_ips;
 mod fencing;

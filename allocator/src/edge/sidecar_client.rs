@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::ipam::client::{self, Sidecar};
-use ::ipam::{ALLOCATE, Code, RELEASE, STATS};
+use ::ipam::{ALLOCATE, Code, LIST, RELEASE, STATS};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::sidecar_messages::{addresses, allocate_request, call_error, release_request, stats, stats_request};
+use super::sidecar_messages::{
+    addresses, allocate_request, call_error, list_request, listed, release_request, stats, stats_request,
+};
 use crate::external::{Call, CallError, Request, Response};
 use crate::metrics::SidecarMetrics;
 
@@ -73,6 +75,10 @@ async fn answer(sidecar: &Sidecar, call: &Call) -> (&'static str, Result<Respons
                 answer => answer.map(|_| Response::Released).map_err(Failed::from),
             };
             (RELEASE, answer)
+        }
+        Request::List(page) => {
+            let answer = sidecar.list(list_request(call, page)).await.map_err(Failed::from);
+            (LIST, answer.map(|answer| listed(call, answer)))
         }
         Request::Stats => {
             let answer = sidecar.stats(stats_request(call)).await.map_err(Failed::from);

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use ::ipam::client::{self, Failure};
+use ::ipam::client;
 use ::ipam::message::{
-    AllocateRequest, AllocateResponse, FamilyRequest, ReleaseRequest, Selector, StatsRequest, StatsResponse, Target,
+    AllocateRequest, AllocateResponse, FamilyRequest, ListRequest, ListResponse, ReleaseRequest, Selector,
+    StatsRequest, StatsResponse, Target,
 };
 
-use crate::external::{AddressRequest, Call, CallError, Stats};
-use crate::model::Owner;
+use crate::external::{AddressRequest, Call, CallError, Failure, Listed, Response, Stats};
+use crate::model::{Owner, ServiceName};
 
 /// The most addresses that one answer may give (specification, allocation.md 12).
 const MOST_ADDRESSES: usize = 16;
@@ -43,12 +44,28 @@ pub(super) fn stats_request(call: &Call) -> StatsRequest {
     StatsRequest { pool: call.group.clone(), cluster: call.cluster.to_string() }
 }
 
+pub(super) fn list_request(call: &Call, page: &str) -> ListRequest {
+    ListRequest { pool: call.group.clone(), cluster: call.cluster.to_string(), page: page.to_owned() }
+}
+
+/// What our cluster has, of an answer. What says otherwise, or nothing of use, is left out.
+pub(super) fn listed(call: &Call, answer: ListResponse) -> Response {
+    let ours = answer.allocations.into_iter().filter(|listed| *listed.cluster == *call.cluster);
+    let named = ours.filter(|listed| !listed.service_uid.is_empty());
+    let found = named.filter_map(|listed| {
+        let (namespace, name) = listed.service.split_once('/')?;
+        let owner = Owner::new(&ServiceName::new(namespace, name), &listed.service_uid);
+        Some(Listed { owner, addresses: listed.ips.iter().filter_map(|ip| ip.parse().ok()).collect() })
+    });
+    Response::Listed(found.collect(), answer.next)
+}
+
 /// The addresses of an answer, each once.
 ///
 /// # Errors
 /// There are none or too many, or one is not an address. Nothing of such an answer is used.
 pub(super) fn addresses(answer: &AllocateResponse) -> Result<Vec<IpAddr>, CallError> {
-    let wrong = |text: String| Err(CallError { unanswered: false, may_have_acted: true, text });
+    let wrong = |text: String| Err(CallError { failure: Failure::Refused, may_have_acted: true, text });
     if answer.ips.is_empty() || answer.ips.len() > MOST_ADDRESSES {
         let count = answer.ips.len();
         return wrong(format!("it answers with {count} addresses, but must answer with 1 to {MOST_ADDRESSES}"));
@@ -81,10 +98,14 @@ pub(super) fn stats(answer: StatsResponse) -> Stats {
 /// The error of a call, with its text cut and made printable.
 pub(super) fn call_error(error: &client::CallError) -> CallError {
     let status = &error.status;
-    let unanswered = error.failure != Failure::Refused;
+    let failure = match error.failure {
+        client::Failure::Unreachable => Failure::Unreachable,
+        client::Failure::NoAnswer => Failure::NoAnswer,
+        client::Failure::Refused => Failure::Refused,
+    };
     let printable = status.message().chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     let message: String = printable.take(MOST_LETTERS).collect();
-    CallError { unanswered, may_have_acted: unanswered, text: format!("{:?}: {message}", status.code()) }
+    CallError { failure, may_have_acted: failure != Failure::Refused, text: format!("{:?}: {message}", status.code()) }
 }
 
 #[cfg(test)]
@@ -109,10 +130,11 @@ mod tests {
     #[test]
     fn a_missing_answer_is_distinguished_from_a_refusal() {
         let error = |failure, status| call_error(&client::CallError { failure, status });
-        assert!(error(Failure::Unreachable, Status::unavailable("x")).unanswered);
-        assert!(error(Failure::NoAnswer, Status::deadline_exceeded("x")).unanswered);
-        assert!(!error(Failure::Refused, Status::unavailable("the IPAM behind it is down")).unanswered);
-        let shown = error(Failure::Refused, Status::internal(format!("a\nb{}", "x".repeat(1000)))).text;
+        assert_eq!(error(client::Failure::Unreachable, Status::unavailable("x")).failure, Failure::Unreachable);
+        assert_eq!(error(client::Failure::NoAnswer, Status::deadline_exceeded("x")).failure, Failure::NoAnswer);
+        let down = error(client::Failure::Refused, Status::unavailable("the IPAM behind it is down"));
+        assert!(down.failure == Failure::Refused && !down.may_have_acted);
+        let shown = error(client::Failure::Refused, Status::internal(format!("a\nb{}", "x".repeat(1000)))).text;
         assert!(shown.starts_with("Internal: a b") && shown.len() < 400);
     }
 }

@@ -20,7 +20,7 @@ use super::{gossip_key, owed_record, watches, webhooks};
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
 
 /// The pause before it is read again what has to be known before IPAM sidecars are asked.
-const EXTERNAL_AGAIN: Duration = Duration::from_secs(5);
+const EXTERNAL_AGAIN: Duration = Duration::from_secs(10);
 
 impl Controller {
     /// The election has begun or ended a term of this replica.
@@ -82,7 +82,7 @@ impl Controller {
         match found {
             Ok(Found { cluster, record }) => self.index.start_external(&cluster, record.as_deref()),
             Err(why) => {
-                self.index.cannot_start_external(why);
+                self.index.cannot_start_external(&why);
                 self.start_external(EXTERNAL_AGAIN);
             }
         }

@@ -42,6 +42,10 @@ pub(super) struct ExternalAllocation {
     /// if this process ends before.
     pub(super) release_after_write: Release,
     pub(super) call: CallState,
+    /// When a call was answered last.
+    pub(super) answered_at: BootTime,
+    /// Whether the last call was not answered in time.
+    pub(super) is_slow: bool,
     /// Why the last release failed.
     pub(super) release_failure: Option<String>,
     /// How many allocations failed since the last success.

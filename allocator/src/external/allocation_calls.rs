@@ -6,7 +6,8 @@ use api_types::Family;
 use runtime::BootTime;
 
 use super::allocation::{ExternalAllocation, pause};
-use super::call::{AddressRequest, CallError, CallId, Request, Response};
+use super::call::{AddressRequest, CallError, CallId, Failure, Request, Response};
+use super::queue::Pace;
 use super::states::{CallState, Knowledge, Release, Wanted};
 use crate::model::Owner;
 
@@ -40,6 +41,11 @@ impl ExternalAllocation {
     /// When the next call may be sent.
     pub(super) fn ready_at(&self) -> BootTime {
         if self.releases_first() { self.release_at } else { self.allocate_at }
+    }
+
+    /// Whether its last call was answered in time.
+    pub(super) const fn pace(&self) -> Pace {
+        if self.is_slow { Pace::Slow } else { Pace::Prompt }
     }
 
     pub(super) const fn is_in_flight(&self) -> bool {
@@ -87,19 +93,21 @@ impl ExternalAllocation {
     /// Takes in the answer to the call in flight.
     pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, CallError>, now: BootTime) {
         self.call = CallState::Idle;
+        self.answered_at = now;
+        self.is_slow = result.as_ref().is_err_and(|error| error.failure == Failure::NoAnswer);
         match (request, result) {
             (Request::Allocate(_, request), Ok(Response::Addresses(addresses))) => self.allocated(request, addresses),
             (Request::Release(_, address), Ok(_)) => self.released(*address),
             (Request::Allocate(_, request), Err(error)) => {
                 self.allocation_failed(request, error);
-                // The pause of a sidecar that does not answer is kept for all its calls, in `sidecar`.
-                if !error.unanswered {
+                // The pause of a sidecar that cannot be reached is kept for all its calls, in `sidecar`.
+                if error.failure != Failure::Unreachable {
                     self.allocate_at = now + pause(&mut self.failures);
                 }
             }
             (Request::Release(..), Err(error)) => {
                 self.release_failure = Some(error.text.clone());
-                if !error.unanswered {
+                if error.failure != Failure::Unreachable {
                     self.release_at = now + pause(&mut self.release_failures);
                 }
             }
@@ -142,8 +150,11 @@ impl ExternalAllocation {
         }
         let key = if error.may_have_acted { Some(request.key.as_str()) } else { self.unanswered_key() };
         if let Some(key) = key.map(str::to_owned) {
-            self.knowledge =
-                if error.unanswered { Knowledge::Unanswered { key } } else { Knowledge::UnansweredThenRefused { key } };
+            self.knowledge = if error.failure == Failure::Refused {
+                Knowledge::UnansweredThenRefused { key }
+            } else {
+                Knowledge::Unanswered { key }
+            };
         }
     }
 

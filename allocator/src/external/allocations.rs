@@ -11,6 +11,7 @@ use runtime::BootTime;
 use super::allocation::{ExternalAllocation, Offer};
 use super::call::{AddressRequest, CallId, Stats};
 use super::sidecar::Sidecar;
+use super::states::ListingState;
 use crate::model::{GroupTable, Owner};
 
 /// Whether the sidecar of a group answers.
@@ -37,6 +38,9 @@ pub(super) struct ExternalGroup {
     /// When the numbers are asked for next.
     pub(super) stats_at: BootTime,
     pub(super) stats_call: Option<CallId>,
+    /// Whether the numbers may have changed since that call was sent.
+    stats_outdated: bool,
+    pub(super) listing: ListingState,
     /// Whether the sidecar keeps allocations by cluster and UID, once it has said so.
     pub(super) keeps_owners: Option<bool>,
 }
@@ -50,15 +54,40 @@ impl ExternalGroup {
             stats: None,
             stats_at: BootTime::default(),
             stats_call: None,
+            stats_outdated: false,
+            listing: ListingState::default(),
             keeps_owners: None,
         }
+    }
+
+    /// The numbers of the sidecar may have changed. They are asked for at this time.
+    pub(super) fn numbers_changed(&mut self, ask_at: BootTime) {
+        self.stats_at = self.stats_at.min(ask_at);
+        self.stats_outdated |= self.stats_call.is_some();
+    }
+
+    /// Numbers came, or a refusal. They are asked for again soon if they are outdated already.
+    pub(super) fn numbers_came(&mut self, soon: BootTime, later: BootTime) {
+        self.stats_at = if std::mem::take(&mut self.stats_outdated) { soon } else { later };
+    }
+
+    /// Forgets the allocation if nothing is left to remember. Returns whether that was so.
+    pub(super) fn forget_if_over(&mut self, owner: &Owner) -> bool {
+        let over = self.allocations.get(owner).is_some_and(ExternalAllocation::is_over);
+        if over {
+            self.allocations.remove(owner);
+            if self.listing.is_in_progress() {
+                self.listing.listing.gone.insert(owner.clone());
+            }
+        }
+        over
     }
 
     fn move_to(&mut self, socket: &str) {
         socket.clone_into(&mut self.socket);
         self.in_use = true;
         (self.stats, self.stats_at, self.stats_call) = (None, BootTime::default(), None);
-        self.keeps_owners = None;
+        (self.keeps_owners, self.listing) = (None, ListingState::default());
         for allocation in self.allocations.values_mut() {
             allocation.move_to_other_sidecar();
         }
@@ -75,6 +104,8 @@ pub struct ExternalAllocations {
     pub(super) last_call: CallId,
     /// Who asks. Without it no call is sent.
     pub(super) cluster: Option<Arc<str>>,
+    /// Since when that is known.
+    pub(super) begun_at: BootTime,
     /// Why it is not known who asks.
     unknown_cluster: Option<String>,
 }
@@ -83,12 +114,15 @@ impl ExternalAllocations {
     /// It is known who asks: from now on calls are sent.
     pub fn begin(&mut self, cluster: &str) {
         self.cluster = Some(cluster.into());
+        self.begun_at = self.now;
         self.unknown_cluster = None;
     }
 
-    /// Why no call is sent so far.
-    pub fn cannot_begin(&mut self, why: String) {
-        self.unknown_cluster = Some(why);
+    /// Why no call is sent so far. Returns whether that is news.
+    pub fn cannot_begin(&mut self, why: &str) -> bool {
+        let is_news = self.unknown_cluster.as_deref() != Some(why);
+        self.unknown_cluster = Some(why.to_owned());
+        is_news
     }
 
     /// Whether it is known who asks.
@@ -131,7 +165,7 @@ impl ExternalAllocations {
         }
         self.groups.retain(|_, group| group.in_use || !group.allocations.is_empty());
         let sockets: BTreeSet<&String> = self.groups.values().map(|group| &group.socket).collect();
-        self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.in_flight > 0);
+        self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.under_way() > 0);
     }
 
     /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back.
@@ -221,17 +255,16 @@ impl ExternalAllocations {
         self.groups.get(group)?.allocations.values().find_map(ExternalAllocation::release_failure)
     }
 
-    /// Whether the sidecar of a group answers.
+    /// Whether the sidecar of a group answers, as people are shown it.
     #[must_use]
     pub fn sidecar_state(&self, group: &str) -> SidecarState<'_> {
         if let Some(why) = &self.unknown_cluster {
             return SidecarState::NotAsked(why);
         }
         let sidecar = self.groups.get(group).and_then(|group| self.sidecars.get(&group.socket));
-        let Some(sidecar) = sidecar else { return SidecarState::Unknown };
-        match sidecar.outage() {
-            Some(text) => SidecarState::NotAnswering(text),
-            None if sidecar.has_answered() => SidecarState::Answering,
+        match sidecar.and_then(Sidecar::shown) {
+            Some(Err(text)) => SidecarState::NotAnswering(text),
+            Some(Ok(())) => SidecarState::Answering,
             None => SidecarState::Unknown,
         }
     }

@@ -1,9 +1,11 @@
 //! Calls to a sidecar and their answers, as data.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use api_types::Family;
+use runtime::BootTime;
 
 use crate::model::Owner;
 
@@ -30,7 +32,7 @@ impl AddressRequest {
 }
 
 /// Identifies a call; no two calls of a process have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct CallId(u64);
 
 impl CallId {
@@ -48,6 +50,8 @@ pub enum Request {
     Release(Owner, Option<IpAddr>),
     /// Report how many addresses there are and how many are in use.
     Stats,
+    /// List what the cluster has, from this page on.
+    List(String),
 }
 
 impl Request {
@@ -56,7 +60,7 @@ impl Request {
     pub const fn owner(&self) -> Option<&Owner> {
         match self {
             Self::Allocate(owner, _) | Self::Release(owner, _) => Some(owner),
-            Self::Stats => None,
+            Self::Stats | Self::List(_) => None,
         }
     }
 }
@@ -89,6 +93,26 @@ pub struct Stats {
     pub keeps_owners: bool,
 }
 
+/// What a sidecar has for one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The owner. Its cluster is ours.
+    pub owner: Owner,
+    /// The addresses.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// What a sidecar has for all owners of our cluster in one group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// All pages so far.
+    pub found: Vec<Listed>,
+    /// When the first page was asked for.
+    pub begun: BootTime,
+    /// Owners that gave everything back meanwhile.
+    pub gone: BTreeSet<Owner>,
+}
+
 /// The answer to a call that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
@@ -98,13 +122,26 @@ pub enum Response {
     Released,
     /// The numbers of the group.
     Stats(Stats),
+    /// Some of what the cluster has, and the next page; empty for none.
+    Listed(Vec<Listed>, String),
+}
+
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody was reached. Other calls to the sidecar would fail in the same way.
+    Unreachable,
+    /// There was no answer in time. That says nothing about other calls.
+    NoAnswer,
+    /// The sidecar answered with an error.
+    Refused,
 }
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
-    /// The sidecar did not answer at all. Other calls to it would fail in the same way.
-    pub unanswered: bool,
+    /// How.
+    pub failure: Failure,
     /// The sidecar may have done what it was asked for.
     pub may_have_acted: bool,
     /// The cause, for people.

@@ -33,7 +33,7 @@ impl ExternalAllocations {
     }
 
     /// A Service has these addresses by its status. After a restart nothing else is known of it.
-    pub fn record_held(&mut self, owner: &Owner, has: &BTreeMap<&str, BTreeSet<IpAddr>>) {
+    pub fn record_held(&mut self, owner: &Owner, has: &BTreeMap<String, BTreeSet<IpAddr>>) {
         for (group, addresses) in has {
             if let Some(allocation) = self.allocation(group, owner) {
                 allocation.record_held(addresses);
@@ -46,13 +46,13 @@ impl ExternalAllocations {
     pub fn reconcile(
         &mut self,
         owner: &Owner,
-        needed: &BTreeMap<&str, BTreeSet<IpAddr>>,
+        needed: &BTreeMap<String, BTreeSet<IpAddr>>,
         requests: &[(String, AddressRequest)],
     ) -> Vec<String> {
         let (mut changed, mut kept) = (Vec::new(), Vec::new());
         for (group_name, group) in &mut self.groups {
             let none = BTreeSet::new();
-            let needed = needed.get(group_name.as_str()).unwrap_or(&none);
+            let needed = needed.get(group_name).unwrap_or(&none);
             let Some(allocation) = group.allocations.get_mut(owner) else { continue };
             let owed_before = allocation.owes_release();
             if requests.iter().any(|(requested, _)| requested == group_name) {
@@ -63,9 +63,7 @@ impl ExternalAllocations {
             if allocation.owes_release() != owed_before {
                 changed.push(group_name.clone());
             }
-            if allocation.is_over() {
-                group.allocations.remove(owner);
-            } else {
+            if !group.forget_if_over(owner) {
                 kept.push(group_name.clone());
             }
         }
@@ -96,9 +94,7 @@ impl ExternalAllocations {
         for (group_name, group) in &mut self.groups {
             let Some(allocation) = group.allocations.get_mut(owner) else { continue };
             allocation.release_all();
-            if allocation.is_over() {
-                group.allocations.remove(owner);
-            }
+            group.forget_if_over(owner);
             changed.push(group_name.clone());
         }
         for group in &changed {
@@ -107,10 +103,13 @@ impl ExternalAllocations {
         changed
     }
 
-    /// An earlier leader may have requested addresses for this Service, with this sharing key, without writing them.
-    pub fn assume_unanswered(&mut self, owner: &Owner, key: &str) {
-        for group in self.groups.values_mut() {
-            group.allocations.entry(owner.clone()).or_default().assume_unanswered(key);
+    /// An earlier leader may have requested addresses of these groups for this Service, with this sharing key, without
+    /// writing them.
+    pub fn assume_unanswered<'a>(&mut self, owner: &Owner, key: &str, groups: impl Iterator<Item = &'a str>) {
+        for group in groups {
+            if let Some(allocation) = self.allocation(group, owner) {
+                allocation.assume_unanswered(key);
+            }
         }
     }
 

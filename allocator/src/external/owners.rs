@@ -30,7 +30,7 @@ impl ExternalGroup {
                 || match request {
                     Request::Allocate(..) => other.owes_untried_release(),
                     Request::Release(..) => other.is_living() && self.keeps_owners != Some(true),
-                    Request::Stats => false,
+                    Request::Stats | Request::List(_) => false,
                 }
         })
     }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use runtime::BootTime;
 
 use super::allocations::{ExternalAllocations, ExternalGroup};
-use super::call::{Call, CallError, Request, Response};
-use super::sidecar::IN_FLIGHT;
+use super::call::{Call, CallError, Failure, Listing, Request, Response};
+use super::queue::Pace;
+use super::sidecar::SERVICE_CALLS;
 use crate::model::{Owner, ServiceName};
 
 /// How often a sidecar is asked for its numbers when nothing else happens. It also bounds how late an outage is noticed.
 const STATS_PERIOD: Duration = Duration::from_secs(60);
 /// How soon after a change a sidecar is asked for its numbers.
-const STATS_SOON: Duration = Duration::from_secs(1);
+const STATS_SOON: Duration = Duration::from_millis(500);
 
 /// What an answer leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +26,8 @@ pub struct Effects {
     pub groups: BTreeSet<String>,
     /// A release that failed for the first time: the group, the Service, the cause.
     pub release_failed: Option<(String, Owner, String)>,
+    /// What the sidecar of a group has for all Services, to compare.
+    pub listing: Option<(String, Listing)>,
 }
 
 impl ExternalAllocations {
@@ -42,34 +45,49 @@ impl ExternalAllocations {
         if allocation.ready_at() > self.now {
             sidecar.later.insert((allocation.ready_at(), group_name.to_owned(), owner.clone()));
         } else if allocation.enqueue() {
-            sidecar.queue.push_back((group_name.to_owned(), owner.clone()));
+            sidecar.queue.push(group_name, owner.clone(), allocation.pace());
         }
+    }
+
+    /// Time has passed. Returns the groups whose status may have changed by that.
+    pub fn refresh(&mut self, now: BootTime) -> Vec<String> {
+        let changed: BTreeSet<&String> =
+            self.sidecars.iter_mut().filter_map(|(socket, sidecar)| sidecar.show(now).then_some(socket)).collect();
+        let of_changed = self.groups.iter().filter(|(_, group)| changed.contains(&group.socket));
+        of_changed.map(|(name, _)| name.clone()).collect()
     }
 
     /// The next call to send, if there is any.
     pub fn next_call(&mut self, now: BootTime) -> Option<Call> {
         self.now = self.now.max(now);
         let cluster = self.cluster.clone()?;
-        let sockets: Vec<String> = self
-            .sidecars
-            .iter()
-            .filter(|(_, sidecar)| sidecar.has_room(now))
-            .map(|(socket, _)| socket.clone())
-            .collect();
-        sockets.into_iter().find_map(|socket| {
-            let due = self.sidecars.get_mut(&socket).map(|sidecar| sidecar.take_due(now)).unwrap_or_default();
-            for (group, owner) in due {
-                self.enqueue(&group, &owner);
-            }
-            let call = self.queued_call(&socket, &cluster).or_else(|| self.stats_call(&socket, &cluster))?;
-            self.sidecars.get_mut(&socket)?.in_flight += 1;
-            Some(call)
-        })
+        let sockets: Vec<String> = self.sidecars.keys().cloned().collect();
+        sockets.into_iter().find_map(|socket| self.next_call_to(&socket, &cluster))
+    }
+
+    fn next_call_to(&mut self, socket: &str, cluster: &Arc<str>) -> Option<Call> {
+        let now = self.now;
+        for (group, owner) in self.sidecars.get_mut(socket)?.take_due(now) {
+            self.enqueue(&group, &owner);
+        }
+        let sidecar = self.sidecars.get(socket)?;
+        let (may_serve, may_probe, may_try) = (sidecar.has_room(), sidecar.may_be_probed(now), sidecar.may_try(now));
+        if may_serve && let Some(call) = self.queued_call(socket, cluster) {
+            return Some(call);
+        }
+        if may_probe && let Some(call) = self.stats_call(socket, cluster).or_else(|| self.list_call(socket, cluster)) {
+            self.sidecars.get_mut(socket)?.group_call_sent(&call.request, now);
+            return Some(call);
+        }
+        // Nobody asks a group that is gone for its numbers.
+        if may_try { self.queued_call(socket, cluster) } else { None }
     }
 
     fn queued_call(&mut self, socket: &str, cluster: &Arc<str>) -> Option<Call> {
+        let groups = self.groups.values().filter(|group| group.in_use && group.socket == socket).count();
+        let share = (SERVICE_CALLS / groups.max(1)).max(1);
         loop {
-            let (group_name, owner) = self.sidecars.get_mut(socket)?.queue.pop_front()?;
+            let (group_name, owner, pace) = self.sidecars.get_mut(socket)?.queue.pop(share)?;
             let Some(group) = self.groups.get_mut(&group_name) else { continue };
             let Some(allocation) = group.allocations.get_mut(&owner) else { continue };
             allocation.dequeue();
@@ -82,10 +100,17 @@ impl ExternalAllocations {
                 continue;
             }
             let Some(allocation) = group.allocations.get_mut(&owner) else { continue };
-            self.last_call = self.last_call.next();
-            allocation.sent(self.last_call, &request);
-            let (socket, cluster) = (socket.to_owned(), Arc::clone(cluster));
-            return Some(Call { id: self.last_call, socket, group: group_name, cluster, request });
+            let id = self.last_call.next();
+            self.last_call = id;
+            allocation.sent(id, &request);
+            self.sidecars.get_mut(socket)?.queue.sent(id, &group_name, pace);
+            return Some(Call {
+                id,
+                socket: socket.to_owned(),
+                group: group_name,
+                cluster: Arc::clone(cluster),
+                request,
+            });
         }
     }
 
@@ -108,15 +133,21 @@ impl ExternalAllocations {
         self.now = self.now.max(now);
         let mut effects = Effects::default();
         effects.groups.insert(call.group.clone());
-        let unanswered = result.as_ref().err().filter(|error| error.unanswered);
-        if let Some(sidecar) = self.sidecars.get_mut(&call.socket)
-            && sidecar.call_ended(unanswered, now)
-        {
-            self.sidecar_changed(&call.socket, unanswered.is_none(), &mut effects);
+        if let Some(sidecar) = self.sidecars.get_mut(&call.socket) {
+            sidecar.queue.ended(call.id);
+            if sidecar.call_ended(&call.request, result.as_ref().err(), now) {
+                let answers = sidecar.outage().is_none();
+                self.sidecar_changed(&call.socket, answers, &mut effects);
+            }
         }
-        match call.request.owner() {
-            Some(owner) => self.allocation_answered(call, owner, result, &mut effects),
-            None => self.stats_answered(call, result, &mut effects),
+        match &call.request {
+            Request::Allocate(owner, _) | Request::Release(owner, _) => {
+                self.allocation_answered(call, owner, result, &mut effects);
+            }
+            Request::Stats => self.stats_answered(call, result, &mut effects),
+            Request::List(_) => {
+                effects.listing = self.list_answered(call, result).map(|listing| (call.group.clone(), listing));
+            }
         }
         effects
     }
@@ -157,9 +188,6 @@ impl ExternalAllocations {
         let frees = !allocation.wants_any() && matches!((&call.request, result), (Request::Release(..), Ok(_)));
         let failed_before = allocation.release_failure().is_some();
         allocation.answered(&call.request, result, now);
-        if result.is_ok() {
-            group.stats_at = group.stats_at.min(now + STATS_SOON);
-        }
         match (&call.request, result) {
             // After a release the annotation `leader-fence` may go.
             (Request::Allocate(..), _) | (Request::Release(..), Ok(_)) => effects.services.push(owner.name.clone()),
@@ -170,8 +198,12 @@ impl ExternalAllocations {
             }
             _ => {}
         }
-        if allocation.is_over() {
-            group.allocations.remove(owner);
+        group.forget_if_over(owner);
+        match result {
+            Ok(_) => group.numbers_changed(now + STATS_SOON),
+            // Whether only this call is slow is seen by the numbers.
+            Err(error) if error.failure == Failure::NoAnswer => group.numbers_changed(now),
+            Err(_) => {}
         }
         if self.enqueue_name(&call.group, &owner.name) {
             effects.services.push(owner.name.clone());
@@ -186,14 +218,14 @@ impl ExternalAllocations {
         let Some(group) = self.groups.get_mut(group_name) else { return };
         let Some(sidecar) = self.sidecars.get_mut(&group.socket) else { return };
         let waiting: Vec<_> =
-            sidecar.later.iter().filter(|(_, later, _)| later == group_name).take(IN_FLIGHT).cloned().collect();
+            sidecar.later.iter().filter(|(_, later, _)| later == group_name).take(SERVICE_CALLS).cloned().collect();
         for entry in waiting {
             sidecar.later.remove(&entry);
             let (_, group_name, owner) = entry;
             if let Some(allocation) = group.allocations.get_mut(&owner).filter(|allocation| !allocation.is_queued()) {
                 allocation.retry_now();
                 if allocation.enqueue() {
-                    sidecar.queue.push_back((group_name, owner));
+                    sidecar.queue.push(&group_name, owner, Pace::Prompt);
                 }
             }
         }
@@ -208,14 +240,13 @@ impl ExternalAllocations {
             Ok(Response::Stats(stats)) => {
                 group.keeps_owners = Some(stats.keeps_owners);
                 group.stats = Some(stats.clone());
-                group.stats_at = self.now + STATS_PERIOD;
+                group.numbers_came(self.now + STATS_SOON, self.now + STATS_PERIOD);
             }
-            // The pause of the sidecar bounds how often it is asked.
-            Err(error) if error.unanswered => group.stats_at = self.now,
+            Err(error) if error.failure != Failure::Refused => group.stats_at = self.now + STATS_SOON,
             // The last numbers stay. Who says nothing of owners does not keep them.
             _ => {
                 group.keeps_owners.get_or_insert(false);
-                group.stats_at = self.now + STATS_PERIOD;
+                group.numbers_came(self.now + STATS_SOON, self.now + STATS_PERIOD);
             }
         }
         if group.keeps_owners != knew_owners {

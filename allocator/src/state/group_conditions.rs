@@ -84,7 +84,7 @@ impl<'a> Conditions<'a> {
             }
             SidecarState::NotAnswering(text) => {
                 let message = format!(
-                    "the IPAM sidecar ({provider}) at {socket} does not answer: {text}; check that it runs in the allocator's pod and that both containers mount the directory of the socket. New Services wait, Services with an address keep it"
+                    "the IPAM sidecar ({provider}) at {socket} does not answer: {text}. New Services wait, Services with an address keep it"
                 );
                 self.add(READY, false, ready_reason::SIDECAR_UNAVAILABLE, message);
             }

@@ -212,7 +212,8 @@ impl Index {
     fn forget(&mut self, name: &ServiceName) {
         if let Some(service) = self.services.remove(name) {
             let groups = service.written.groups.as_deref().filter(|_| service.written.by_us);
-            self.release_all_external(&Owner::from(&service), groups.iter().flat_map(|groups| groups.split(", ")));
+            let groups = groups.iter().flat_map(|groups| groups.split(", ")).chain(service.written.asked_groups());
+            self.release_all_external(&Owner::from(&service), groups);
         }
         self.announcing.touch();
         self.queue.set_waiting(name, false);

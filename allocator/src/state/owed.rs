@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use super::condition::join_first;
 use super::index::Index;
 use super::owed_record::{Content, MOST_RECORDED};
-use super::sidecars::held_by_group;
 use crate::external::Owed;
 use crate::model::{Owner, ServiceName};
 use crate::plan::Notice;
@@ -45,21 +44,35 @@ impl Index {
             Err(error) => warn!(op = "ipam", record, "the ConfigMap {OWED_RECORD} does not count: {error}"),
         }
         self.resume_releases_of_older_release();
+        self.assume_unanswered_calls();
         self.external.begin(cluster);
-        for name in self.services.names() {
-            self.enqueue(&name);
-        }
+        self.plan_all_again();
     }
 
     /// It cannot be read who asks, or what an earlier leader owed.
-    pub fn cannot_start_external(&mut self, why: String) {
-        if self.wants_external_start() {
-            warn!(op = "ipam", "no IPAM sidecar is asked: {why}");
-            self.external.cannot_begin(why);
-            self.status.touch_all();
+    pub fn cannot_start_external(&mut self, why: &str) {
+        if !self.wants_external_start() || !self.external.cannot_begin(why) {
+            return;
+        }
+        warn!(op = "ipam", "no IPAM sidecar is asked: {why}");
+        self.status.touch_all();
+        self.plan_all_again();
+    }
+
+    /// Services may wait for sidecars, or have addresses of groups that were unknown so far.
+    fn plan_all_again(&mut self) {
+        if !self.external.is_empty() {
             for name in self.services.names() {
                 self.enqueue(&name);
             }
+        }
+    }
+
+    /// A predecessor may have asked sidecars for these Services without living to see the answer.
+    fn assume_unanswered_calls(&mut self) {
+        for service in self.services.iter().filter(|service| service.written.asked_of.is_some()) {
+            let key = service.key().map(ToString::to_string).unwrap_or_default();
+            self.external.assume_unanswered(&Owner::from(service), &key, service.written.asked_groups());
         }
     }
 
@@ -89,8 +102,8 @@ impl Index {
         let Some((namespace, name)) = owed.service.split_once('/') else { return };
         let owner = Owner::new(&ServiceName::new(namespace, name), &owed.uid);
         if let Some(service) = self.services.get(&owner.name) {
-            let held = held_by_group(service);
-            let of_pool = held.get(owed.pool.as_str());
+            let held = self.held_by_group(service);
+            let of_pool = held.get(&owed.pool);
             let in_use = of_pool.is_some_and(|held| owed.address.is_none_or(|address| held.contains(&address)));
             if in_use && (owed.uid.is_empty() || *owed.uid == *service.uid) {
                 return;

@@ -14,12 +14,18 @@ use crate::plan::{Notice, Plan};
 impl Index {
     /// The next call to a sidecar, if there is any.
     pub fn next_call(&mut self, now: BootTime) -> Option<Call> {
-        if self.leading { self.external.next_call(now) } else { None }
+        if !self.leading {
+            return None;
+        }
+        for group in self.external.refresh(now) {
+            self.touch_group(&group);
+        }
+        self.external.next_call(now)
     }
 
     /// Takes in the answer to a call of [`next_call`](Self::next_call).
     pub fn call_answered(&mut self, call: &Call, result: &Result<Response, CallError>, now: BootTime) {
-        let Effects { services, groups, release_failed } = self.external.answered(call, result, now);
+        let Effects { services, groups, release_failed, listing } = self.external.answered(call, result, now);
         for name in services {
             self.enqueue(&name);
         }
@@ -28,6 +34,9 @@ impl Index {
         }
         if let Some((group, owner, why)) = release_failed {
             self.report_failed_release(&group, &owner, &why);
+        }
+        if let Some((group, listing)) = listing {
+            self.compare_with_sidecar(&group, &listing);
         }
     }
 
@@ -81,7 +90,7 @@ impl Index {
         if matches!(service.scope, Scope::Ignored | Scope::NoClass) || is_unmarked {
             return;
         }
-        let held = held_by_group(service);
+        let held = self.held_by_group(service);
         self.external.record_held(&owner, &held);
         if !at_rest {
             return self.external.prepare_release(&owner, &plan.addresses, &plan.requests);
@@ -105,17 +114,21 @@ impl Index {
             self.status.touch(id);
         }
     }
-}
 
-/// What the Service has of which group, by its own words.
-pub(super) fn held_by_group(service: &Service) -> BTreeMap<&str, BTreeSet<IpAddr>> {
-    let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-    if service.scope == Scope::Ours && service.written.by_us {
-        for &address in &service.addresses {
-            if let Some(group) = service.written_group(address) {
-                held.entry(group).or_default().insert(address);
+    /// What the Service has of which group. What this process knows counts more than the annotation, which anybody may edit.
+    pub(super) fn held_by_group(&self, service: &Service) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        let owner = Owner::from(service);
+        let mut held: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        if service.scope != Scope::Ours {
+            return held;
+        }
+        for &address in service.addresses.iter().chain(service.claimed()) {
+            let shown = service.written.by_us && service.addresses.contains(&address);
+            let written = || service.written_group(address).filter(|_| shown);
+            if let Some(group) = self.external.group_of(&owner, address).or_else(written) {
+                held.entry(group.to_owned()).or_default().insert(address);
             }
         }
+        held
     }
-    held
 }

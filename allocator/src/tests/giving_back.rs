@@ -178,7 +178,7 @@ fn no_call_is_sent_before_it_is_known_who_asks() {
     server.put_service("own", one(80), json!({}));
     sidecar.settle(&mut server, &mut replica);
     assert_eq!((sidecar.take_calls(), texts(&server, "own")), (Vec::new(), "10.1.0.0".to_owned()));
-    replica.index.cannot_start_external("the namespace kube-system cannot be read".to_owned());
+    replica.index.cannot_start_external("the namespace kube-system cannot be read");
     sidecar.settle(&mut server, &mut replica);
     assert!(replica.take_reports().join("\n").contains("kube-system"));
     let condition = &replica.group_status("ext")["conditions"][0];

@@ -9,8 +9,8 @@ use runtime::BootTime;
 
 use super::api_server::ApiServer;
 use super::replica::Replica;
-use crate::external::{AddressRequest, Call, CallError, Request, Response, Stats};
-use crate::model::Owner;
+use crate::external::{AddressRequest, Call, CallError, Failure, Listed, Request, Response, Stats};
+use crate::model::{Owner, ServiceName};
 
 /// How the sidecar behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Behavior {
     NotAnswering,
     /// It carries out the call, and the answer is lost.
     LosesAnswers,
+    /// It does not answer calls for this Service in time, and does nothing.
+    SlowFor(&'static str),
     /// It refuses with this text.
     Refuses(&'static str),
     /// It takes nothing back, with this text.
@@ -40,6 +42,8 @@ pub(super) struct Sidecar {
     pub(super) allocations: BTreeMap<Key, (String, Vec<IpAddr>)>,
     /// Whether it keeps allocations by cluster and UID.
     pub(super) keeps_owners: bool,
+    /// How many allocations it lists at once, if it does.
+    pub(super) lists: Option<usize>,
     /// The calls, as text.
     pub(super) calls: Vec<String>,
     pub(super) now: BootTime,
@@ -54,6 +58,7 @@ impl Sidecar {
             free: BTreeMap::from([(Family::V4, four), (Family::V6, six)]),
             allocations: BTreeMap::new(),
             keeps_owners: true,
+            lists: None,
             calls: Vec::new(),
             now: BootTime::default() + Duration::from_secs(1),
         }
@@ -92,7 +97,7 @@ impl Sidecar {
                 let free = || self.free[&family].iter().copied().find(|address| !taken(&self.allocations, address));
                 let Some(address) = shared.or_else(free) else {
                     return Err(CallError {
-                        unanswered: false,
+                        failure: Failure::Refused,
                         may_have_acted: false,
                         text: "ResourceExhausted: none left".to_owned(),
                     });
@@ -104,6 +109,18 @@ impl Sidecar {
         Ok(Response::Addresses(addresses))
     }
 
+    fn list(&self, call: &Call, page: &str) -> Response {
+        let (from, some) = (page.parse().unwrap_or(0), self.lists.unwrap());
+        let ours = self.allocations.iter().filter(|((cluster, ..), _)| **cluster == *call.cluster);
+        let listed = ours.clone().skip(from).take(some).map(|((_, service, uid), (_, addresses))| {
+            let (namespace, name) = service.split_once('/').unwrap();
+            let owner = Owner::new(&ServiceName::new(namespace, name), uid);
+            Listed { owner, addresses: addresses.iter().copied().collect() }
+        });
+        let next = if from + some < ours.clone().count() { (from + some).to_string() } else { String::new() };
+        Response::Listed(listed.collect(), next)
+    }
+
     pub(super) fn answer(&mut self, call: &Call) -> Result<Response, CallError> {
         self.calls.push(match &call.request {
             Request::Allocate(owner, request) => {
@@ -112,20 +129,32 @@ impl Sidecar {
             Request::Release(owner, None) => format!("release {}", owner.name.name()),
             Request::Release(owner, Some(address)) => format!("release {} {address}", owner.name.name()),
             Request::Stats => "stats".to_owned(),
+            Request::List(_) if self.lists.is_none() => {
+                let text = "Unimplemented: List".to_owned();
+                return Err(CallError { failure: Failure::Refused, may_have_acted: false, text });
+            }
+            Request::List(page) => format!("list {page}"),
         });
         match &self.behavior {
             Behavior::NotAnswering => {
                 return Err(CallError {
-                    unanswered: true,
+                    failure: Failure::Unreachable,
                     may_have_acted: true,
                     text: "Unavailable: nobody there".to_owned(),
                 });
             }
+            Behavior::SlowFor(name) if call.request.owner().is_some_and(|owner| owner.name.name() == *name) => {
+                return Err(CallError {
+                    failure: Failure::NoAnswer,
+                    may_have_acted: true,
+                    text: "DeadlineExceeded: no answer within 10s".to_owned(),
+                });
+            }
             Behavior::RefusesReleases(text) if matches!(call.request, Request::Release(..)) => {
-                return Err(CallError { unanswered: false, may_have_acted: false, text: (*text).to_owned() });
+                return Err(CallError { failure: Failure::Refused, may_have_acted: false, text: (*text).to_owned() });
             }
             Behavior::Refuses(text) => {
-                return Err(CallError { unanswered: false, may_have_acted: false, text: (*text).to_owned() });
+                return Err(CallError { failure: Failure::Refused, may_have_acted: false, text: (*text).to_owned() });
             }
             _ => {}
         }
@@ -139,6 +168,7 @@ impl Sidecar {
                 self.allocations.retain(|_, (_, addresses)| !addresses.is_empty());
                 Ok(Response::Released)
             }
+            Request::List(page) => Ok(self.list(call, page)),
             Request::Stats => {
                 let used: Vec<&IpAddr> = self.allocations.values().flat_map(|(_, addresses)| addresses).collect();
                 let count = |six: bool| used.iter().filter(|address| address.is_ipv6() == six).count();
@@ -152,7 +182,7 @@ impl Sidecar {
         };
         if self.behavior == Behavior::LosesAnswers {
             return Err(CallError {
-                unanswered: true,
+                failure: Failure::NoAnswer,
                 may_have_acted: true,
                 text: "DeadlineExceeded: no answer".to_owned(),
             });
