@@ -9,10 +9,11 @@ use std::{
 use e2e::Cluster;
 use ipam::{
     Status,
-    allocations::Allocation,
+    allocations::{Allocation, Owner},
     example::Example,
     message::{
-        AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
+        AllocateRequest, AllocateResponse, AllocatedIP, ListRequest, ListResponse, ReleaseRequest, ReleaseResponse,
+        StatsRequest, StatsResponse,
     },
     server::{Ipam, serve},
 };
@@ -23,6 +24,12 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) enum Behavior {
     Fine,
     Hangs,
+    /// It does not answer calls for this Service.
+    HangsFor(&'static str),
+    /// It takes nothing back.
+    RefusesReleases,
+    /// It refuses everything but the question for its numbers.
+    Refuses,
     /// Every caller gets this address.
     Gives(&'static str),
 }
@@ -36,19 +43,35 @@ impl Ipam for ControlledIpam {
     async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
         let behavior = self.behavior.lock().unwrap().clone();
         match behavior {
-            Behavior::Fine => self.inner.allocate(request).await,
             Behavior::Hangs => std::future::pending().await,
+            Behavior::HangsFor(name) if is_about(&request.service, name) => std::future::pending().await,
+            Behavior::Refuses => Err(Status::permission_denied("locked by an operator")),
+            Behavior::Fine | Behavior::HangsFor(_) | Behavior::RefusesReleases => self.inner.allocate(request).await,
             Behavior::Gives(ip) => Ok(AllocateResponse { ips: vec![AllocatedIP { ip: ip.to_owned() }] }),
         }
     }
 
     async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
-        self.inner.release(request).await
+        let behavior = self.behavior.lock().unwrap().clone();
+        match behavior {
+            Behavior::HangsFor(name) if is_about(&request.service, name) => std::future::pending().await,
+            Behavior::Refuses | Behavior::RefusesReleases => Err(Status::permission_denied("locked by an operator")),
+            _ => self.inner.release(request).await,
+        }
     }
 
     async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
         self.inner.stats(request).await
     }
+
+    async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
+        self.inner.list(request).await
+    }
+}
+
+/// Whether the Service, with its namespace, has the name.
+fn is_about(service: &str, name: &str) -> bool {
+    service.rsplit_once('/').is_some_and(|(_, found)| found == name)
 }
 
 /// The socket and the file of a sidecar. Both are removed when this is dropped.
@@ -102,10 +125,14 @@ impl Sidecar {
         *self.ipam.behavior.lock().unwrap() = behavior;
     }
 
+    /// All allocations, by owner.
+    pub(crate) fn owners(&self) -> BTreeMap<Owner, Allocation> {
+        self.ipam.inner.allocations().remove(&self.pool).unwrap_or_default()
+    }
+
     /// All allocations, by Service.
     pub(crate) fn allocations(&self) -> BTreeMap<String, Allocation> {
-        let allocations = self.ipam.inner.allocations().remove(&self.pool).unwrap_or_default();
-        allocations.into_iter().map(|(owner, allocation)| (owner.service, allocation)).collect()
+        self.owners().into_iter().map(|(owner, allocation)| (owner.service, allocation)).collect()
     }
 }
 
