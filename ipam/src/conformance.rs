@@ -86,6 +86,7 @@ impl Conformance {
         add("two clusters share nothing, not even by the same sharing key", self.another_cluster().await);
         add("requests of an older allocator are about owners of their own", self.older_allocator().await);
         add("Stats counts what is allocated, and says that owners are kept", self.numbers().await);
+        add("what a Service has is registered by its address, unless another one has it", self.explicit().await);
         add("calls at the same time give no address twice", self.concurrency().await);
         add("calls at the same time for one Service give one address", self.concurrency_of_one().await);
         add("an empty pool answers RESOURCE_EXHAUSTED, and what is released is given again", self.exhaustion().await);
@@ -230,6 +231,28 @@ impl Conformance {
         Ok(None)
     }
 
+    async fn explicit(&self) -> Check {
+        let (forgotten, thief) = (self.caller("forgotten"), self.caller("thief"));
+        let given = self.given(&forgotten).await?;
+        self.give_back(&forgotten).await?;
+        let ips: Vec<String> = given.iter().map(ToString::to_string).collect();
+        let ask = async |caller: &Caller| {
+            let selector = Selector::Explicit(ExplicitIPs { ips: ips.clone() });
+            let request = self.allocate_request(caller, self.families, "");
+            self.addresses(AllocateRequest { selector: Some(selector), ..request }).await
+        };
+        match ask(&forgotten).await {
+            Err(error) if error.status.code() == Code::Unimplemented => {
+                return Ok(Some("the sidecar does not do this, which is optional"));
+            }
+            answer => _ = same("by its address", &given, &answer.map_err(|error| text(&error))?)?,
+        }
+        if let Ok(stolen) = ask(&thief).await {
+            return Err(format!("it gave {stolen:?} to another one"));
+        }
+        self.give_back(&forgotten).await
+    }
+
     async fn concurrency(&self) -> Check {
         let room = self.room().await?.map_or(AT_ONCE, |free| AT_ONCE.min(usize::try_from(free).unwrap_or(AT_ONCE)));
         let callers: Vec<Caller> = (0..room).map(|number| self.caller(&format!("at-once-{number}"))).collect();
@@ -363,7 +386,11 @@ impl Conformance {
     }
 
     async fn ask(&self, caller: &Caller, families: FamilyRequest, key: &str) -> Result<BTreeSet<IpAddr>, CallError> {
-        let answer = self.sidecar.allocate(self.allocate_request(caller, families, key)).await?;
+        self.addresses(self.allocate_request(caller, families, key)).await
+    }
+
+    async fn addresses(&self, request: AllocateRequest) -> Result<BTreeSet<IpAddr>, CallError> {
+        let answer = self.sidecar.allocate(request).await?;
         let parsed = answer.ips.iter().map(|ip| ip.ip.parse::<IpAddr>());
         let addresses =
             parsed.collect::<Result<BTreeSet<IpAddr>, _>>().ok().filter(|all| (1..=16).contains(&all.len()));

@@ -91,20 +91,34 @@ impl Example {
 
     fn allocate_in(&self, allocations: &mut Allocations, request: &AllocateRequest) -> Result<(), Status> {
         let ranges = self.ranges(&request.pool)?;
-        let Some(Selector::Families(wanted)) = &request.selector else {
-            return Err(Status::unimplemented("this sidecar gives addresses by family only"));
-        };
         let pool = allocations.entry(request.pool.clone()).or_default();
         let owner = owner(&request.cluster, &request.service, &request.service_uid);
         adopt(pool, &owner);
         let mut allocation = pool.get(&owner).cloned().unwrap_or_default();
         allocation.key.clone_from(&request.sharing_key);
-        for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
-            if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
-                allocation.addresses.push(find_address(pool, ranges, family, &owner, &allocation.key).ok_or_else(
-                    || Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool)),
-                )?);
+        match &request.selector {
+            Some(Selector::Families(wanted)) => {
+                for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
+                    if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
+                        let found = find_address(pool, ranges, family, &owner, &allocation.key).ok_or_else(|| {
+                            Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool))
+                        })?;
+                        allocation.addresses.push(found);
+                    }
+                }
             }
+            Some(Selector::Explicit(wanted)) => {
+                for text in &wanted.ips {
+                    let address = check_explicit(pool, ranges, &owner, &allocation.key, text)?;
+                    if !allocation.addresses.contains(&address) {
+                        allocation.addresses.push(address);
+                    }
+                }
+            }
+            None => {}
+        }
+        if allocation.addresses.is_empty() {
+            return Err(Status::invalid_argument("the request is for no address"));
         }
         pool.insert(owner, allocation);
         Ok(())
@@ -145,6 +159,31 @@ fn find_address(
         ranges.flat_map(|&range| addresses(range)).find(|&address| !taken(address))
     };
     sharer.or_else(free)
+}
+
+/// An address that a Service has by its own words, if nobody else has it.
+fn check_explicit(
+    pool: &BTreeMap<Owner, Allocation>,
+    ranges: &[AddressRange],
+    owner: &Owner,
+    key: &str,
+    text: &str,
+) -> Result<IpAddr, Status> {
+    let address: IpAddr =
+        text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} is not an IP address")))?;
+    if !ranges.iter().any(|range| range.contains(address)) {
+        return Err(Status::invalid_argument(format!("{address} is in no range of the pool")));
+    }
+    let may_share = |other: &Owner, allocation: &Allocation| {
+        !key.is_empty() && other.cluster == owner.cluster && allocation.key == key
+    };
+    let holder = pool.iter().find(|(other, allocation)| {
+        *other != owner && allocation.addresses.contains(&address) && !may_share(other, allocation)
+    });
+    match holder {
+        Some((other, _)) => Err(Status::failed_precondition(format!("{} has {address}", other.service))),
+        None => Ok(address),
+    }
 }
 
 fn addresses(range: AddressRange) -> Box<dyn Iterator<Item = IpAddr>> {
@@ -390,5 +429,22 @@ mod tests {
         let all = first.allocations.iter().chain(&second.allocations);
         let services: std::collections::BTreeSet<&str> = all.map(|listed| listed.service.as_str()).collect();
         assert_eq!(services.len(), PAGE + 2);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_a_service_has_is_registered_unless_somebody_else_has_it() {
+        let example = Example::new(pools(), None).unwrap();
+        let explicit = |service: &str, ips: &[&str]| AllocateRequest {
+            selector: Some(Selector::Explicit(crate::message::ExplicitIPs {
+                ips: ips.iter().map(|ip| (*ip).to_owned()).collect(),
+            })),
+            ..allocate_request(service, "", false, false)
+        };
+        assert_eq!(given(&example, explicit("shop/a", &["192.0.2.2"])).await, ["192.0.2.2"]);
+        assert_eq!(given(&example, explicit("shop/a", &["192.0.2.2", "2001:db8::1"])).await.len(), 2);
+        for ips in [&["192.0.2.1", "192.0.2.2"][..], &["198.51.100.1"], &["x"], &[]] {
+            assert!(example.allocate(explicit("shop/b", ips)).await.is_err(), "{ips:?}");
+        }
+        assert_eq!(of(&example, "shop/b"), 0);
     }
 }

@@ -10,6 +10,7 @@
 //! | `server` | the server, for a sidecar (feature `server`) |
 //! | `example` | an IPAM that gives addresses of fixed ranges (feature `server`) |
 //! | `allocations` | what the example has given, and to whom |
+//! | `habits` | bad habits of sidecars, for tests (feature `server`) |
 //! | `conformance` | checks of what every sidecar has to do (feature `server`) |
 //! | `state_file` | the file in which the example keeps that |
 
@@ -23,6 +24,8 @@ pub mod allocations;
 pub mod conformance;
 #[cfg(feature = "server")]
 pub mod example;
+#[cfg(feature = "server")]
+pub mod habits;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

@@ -28,7 +28,7 @@ pub struct AllocateRequest {
 /// What is wanted.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Selector {
-    /// These very addresses. The allocator never sends it.
+    /// These very addresses, which the Service has already.
     #[prost(message, tag = "4")]
     Explicit(ExplicitIPs),
     /// Addresses of these families.

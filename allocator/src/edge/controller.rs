@@ -227,6 +227,8 @@ impl Controller {
     /// Sends nothing new, and waits for the writes in flight.
     async fn finish(mut self) -> bool {
         self.quiet &= self.index.is_quiet();
+        // Whatever is owed by now, and however short ago the record was written.
+        self.write_record(BootTime::now() + self.settings.service_deadline);
         let ends = async {
             while let Some((_, attempted, ..)) = self.writes.next().await {
                 self.quiet &= !matches!(attempted, Attempted::Again(_));

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::sidecar_messages::{
-    addresses, allocate_request, call_error, list_request, listed, release_request, stats, stats_request,
+    addresses, allocate_request, call_error, list_request, listed, release_request, restore_request, stats,
+    stats_request,
 };
 use crate::external::{Call, CallError, Request, Response};
 use crate::metrics::SidecarMetrics;
@@ -67,6 +68,11 @@ async fn answer(sidecar: &Sidecar, call: &Call) -> (&'static str, Result<Respons
             let malformed = |error| Failed { code: "Malformed".to_owned(), error };
             let read = |answer| addresses(&answer).map(Response::Addresses).map_err(malformed);
             (ALLOCATE, answer.and_then(read))
+        }
+        Request::Restore(owner, wanted, key) => {
+            let answer = sidecar.allocate(restore_request(call, owner, wanted, key)).await.map_err(Failed::from);
+            let malformed = |error| Failed { code: "Malformed".to_owned(), error };
+            (ALLOCATE, answer.and_then(|answer| addresses(&answer).map(Response::Addresses).map_err(malformed)))
         }
         Request::Release(owner, address) => {
             let answer = match sidecar.release(release_request(call, owner, *address)).await {

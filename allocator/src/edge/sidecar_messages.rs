@@ -1,10 +1,11 @@
 //! Calls and answers as messages of the sidecar protocol, and the check of what a sidecar answers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ::ipam::client;
 use ::ipam::message::{
-    AllocateRequest, AllocateResponse, FamilyRequest, ListRequest, ListResponse, ReleaseRequest, Selector,
+    AllocateRequest, AllocateResponse, ExplicitIPs, FamilyRequest, ListRequest, ListResponse, ReleaseRequest, Selector,
     StatsRequest, StatsResponse, Target,
 };
 
@@ -27,6 +28,16 @@ pub(super) fn allocate_request(call: &Call, owner: &Owner, request: &AddressRequ
         selector: Some(Selector::Families(families)),
         cluster: call.cluster.to_string(),
         service_uid: owner.uid.to_string(),
+    }
+}
+
+/// Asks for the very addresses that the Service has already.
+pub(super) fn restore_request(call: &Call, owner: &Owner, addresses: &BTreeSet<IpAddr>, key: &str) -> AllocateRequest {
+    let ips = addresses.iter().map(ToString::to_string).collect();
+    let request = AddressRequest { key: key.to_owned(), ..AddressRequest::default() };
+    AllocateRequest {
+        selector: Some(Selector::Explicit(ExplicitIPs { ips })),
+        ..allocate_request(call, owner, &request)
     }
 }
 

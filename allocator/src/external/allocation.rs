@@ -41,6 +41,8 @@ pub(super) struct ExternalAllocation {
     /// What the write in flight takes from the Service. It is given back when the write has succeeded, by the next leader
     /// if this process ends before.
     pub(super) release_after_write: Release,
+    /// What the Service has and the sidecar does not list, to be registered, with the sharing key.
+    pub(super) restore: (BTreeSet<IpAddr>, String),
     pub(super) call: CallState,
     /// When a call was answered last.
     pub(super) answered_at: BootTime,
@@ -123,6 +125,7 @@ impl ExternalAllocation {
     /// Gives back what is neither needed nor granted.
     pub(super) fn release_unneeded(&mut self, needed: &BTreeSet<IpAddr>) {
         self.release_after_write = Release::Nothing;
+        self.restore.0.retain(|address| needed.contains(address));
         if self.release == Release::All {
             return;
         }
@@ -142,8 +145,14 @@ impl ExternalAllocation {
         }
     }
 
+    /// The sidecar does not list these addresses of the Service.
+    pub(super) fn restore(&mut self, addresses: BTreeSet<IpAddr>, key: &str) {
+        self.restore = (addresses, key.to_owned());
+    }
+
     /// The Service wants nothing more and keeps nothing.
     pub(super) fn release_all(&mut self) {
+        self.restore.0.clear();
         self.release_after_write = Release::Nothing;
         self.wanted = Wanted::Nothing;
         if self.release != Release::All {

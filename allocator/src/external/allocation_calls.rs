@@ -18,6 +18,10 @@ impl ExternalAllocation {
             return None;
         }
         if !self.releases_first() {
+            let (addresses, key) = &self.restore;
+            if !addresses.is_empty() {
+                return Some(Request::Restore(owner.clone(), addresses.clone(), key.clone()));
+            }
             return match &self.wanted {
                 Wanted::Asking { request, .. } => Some(Request::Allocate(owner.clone(), request.clone())),
                 _ => None,
@@ -34,7 +38,8 @@ impl ExternalAllocation {
 
     /// Whether the next call is a release. One that was refused lets an allocation go first.
     fn releases_first(&self) -> bool {
-        let first = !self.is_asking() || self.release_failures == 0 || self.release_at < self.allocate_at;
+        let asks = self.is_asking() || !self.restore.0.is_empty();
+        let first = !asks || self.release_failures == 0 || self.release_at < self.allocate_at;
         self.owes_release() && first
     }
 
@@ -97,6 +102,15 @@ impl ExternalAllocation {
         self.is_slow = result.as_ref().is_err_and(|error| error.failure == Failure::NoAnswer);
         match (request, result) {
             (Request::Allocate(_, request), Ok(Response::Addresses(addresses))) => self.allocated(request, addresses),
+            (Request::Restore(..), Ok(Response::Addresses(addresses))) => {
+                self.held.extend(addresses);
+                self.restore.0.clear();
+            }
+            (Request::Restore(..), Err(error)) => match error.failure {
+                Failure::Refused => self.restore.0.clear(),
+                Failure::NoAnswer => self.allocate_at = now + pause(&mut self.failures),
+                Failure::Unreachable => {}
+            },
             (Request::Release(_, address), Ok(_)) => self.released(*address),
             (Request::Allocate(_, request), Err(error)) => {
                 self.allocation_failed(request, error);

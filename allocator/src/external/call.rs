@@ -46,6 +46,8 @@ impl CallId {
 pub enum Request {
     /// Give addresses to a Service.
     Allocate(Owner, AddressRequest),
+    /// Register these addresses of a Service with this sharing key, which it has already.
+    Restore(Owner, BTreeSet<IpAddr>, String),
     /// Take back one address of a Service, or all.
     Release(Owner, Option<IpAddr>),
     /// Report how many addresses there are and how many are in use.
@@ -59,7 +61,7 @@ impl Request {
     #[must_use]
     pub const fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::Allocate(owner, _) | Self::Release(owner, _) => Some(owner),
+            Self::Allocate(owner, _) | Self::Restore(owner, ..) | Self::Release(owner, _) => Some(owner),
             Self::Stats | Self::List(_) => None,
         }
     }

@@ -103,6 +103,14 @@ impl ExternalAllocations {
         changed
     }
 
+    /// The sidecar of a group does not list these addresses of a Service, which has this sharing key. It is to register them.
+    pub fn restore(&mut self, group: &str, owner: &Owner, addresses: BTreeSet<IpAddr>, key: &str) {
+        if let Some(allocation) = self.allocation(group, owner) {
+            allocation.restore(addresses, key);
+            self.enqueue(group, owner);
+        }
+    }
+
     /// An earlier leader may have requested addresses of these groups for this Service, with this sharing key, without
     /// writing them.
     pub fn assume_unanswered<'a>(&mut self, owner: &Owner, key: &str, groups: impl Iterator<Item = &'a str>) {

@@ -28,7 +28,7 @@ impl ExternalGroup {
         self.others(owner).any(|(_, other)| {
             other.is_in_flight()
                 || match request {
-                    Request::Allocate(..) => other.owes_untried_release(),
+                    Request::Allocate(..) | Request::Restore(..) => other.owes_untried_release(),
                     Request::Release(..) => other.is_living() && self.keeps_owners != Some(true),
                     Request::Stats | Request::List(_) => false,
                 }

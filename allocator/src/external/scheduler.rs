@@ -26,6 +26,8 @@ pub struct Effects {
     pub groups: BTreeSet<String>,
     /// A release that failed for the first time: the group, the Service, the cause.
     pub release_failed: Option<(String, Owner, String)>,
+    /// The sidecar does not register what a Service has: the group, the Service, the cause.
+    pub restore_refused: Option<(String, Owner, String)>,
     /// What the sidecar of a group has for all Services, to compare.
     pub listing: Option<(String, Listing)>,
 }
@@ -96,7 +98,7 @@ impl ExternalAllocations {
             }
             let Some(request) = allocation.next_request(&owner) else { continue };
             // A group that is gone gives no more addresses.
-            if matches!(request, Request::Allocate(..)) && !group.in_use || group.is_blocked(&owner, &request) {
+            if !matches!(request, Request::Release(..)) && !group.in_use || group.is_blocked(&owner, &request) {
                 continue;
             }
             let Some(allocation) = group.allocations.get_mut(&owner) else { continue };
@@ -141,7 +143,7 @@ impl ExternalAllocations {
             }
         }
         match &call.request {
-            Request::Allocate(owner, _) | Request::Release(owner, _) => {
+            Request::Allocate(owner, _) | Request::Restore(owner, ..) | Request::Release(owner, _) => {
                 self.allocation_answered(call, owner, result, &mut effects);
             }
             Request::Stats => self.stats_answered(call, result, &mut effects),
@@ -190,7 +192,12 @@ impl ExternalAllocations {
         allocation.answered(&call.request, result, now);
         match (&call.request, result) {
             // After a release the annotation `leader-fence` may go.
-            (Request::Allocate(..), _) | (Request::Release(..), Ok(_)) => effects.services.push(owner.name.clone()),
+            (Request::Allocate(..), _) | (Request::Restore(..) | Request::Release(..), Ok(_)) => {
+                effects.services.push(owner.name.clone());
+            }
+            (Request::Restore(..), Err(error)) if error.failure == Failure::Refused => {
+                effects.restore_refused = Some((call.group.clone(), owner.clone(), error.text.clone()));
+            }
             (Request::Release(..), Err(error)) if !failed_before => {
                 effects.release_failed = Some((call.group.clone(), owner.clone(), error.text.clone()));
                 // A Service of the same name may wait for it.

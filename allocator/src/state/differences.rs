@@ -1,5 +1,6 @@
 //! What to do and to tell when a sidecar does not have for the Services what they have.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api_types::names::reason;
@@ -8,7 +9,7 @@ use tracing::{info, warn};
 use super::condition::join_first;
 use super::index::Index;
 use crate::external::{Differences, Listing};
-use crate::model::Owner;
+use crate::model::{Owner, Service};
 use crate::plan::Notice;
 
 /// The most items that a message lists. The log has all of them.
@@ -30,6 +31,14 @@ impl Index {
             info!(op = "ipam", pool = group, service = %owner, uid = %owner.uid, "belongs to no Service, is given back");
             self.external.resume_release(group, owner, None);
         }
+        let mut to_restore: BTreeMap<&Owner, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (owner, address) in &missing {
+            to_restore.entry(owner).or_default().insert(*address);
+        }
+        for (owner, addresses) in to_restore {
+            let key = self.services.get(&owner.name).and_then(Service::key).map(ToString::to_string);
+            self.external.restore(group, owner, addresses, &key.unwrap_or_default());
+        }
         let text_of = |(owner, address): &(Owner, IpAddr)| format!("{address} of {owner}");
         for (found, what) in [(&surplus, "the Service does not have it"), (&missing, "the sidecar does not list it")] {
             for (owner, address) in found {
@@ -41,10 +50,7 @@ impl Index {
                 unowned.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "it has addresses for Services that do not exist, which are given back",
             ),
-            (
-                missing.iter().map(text_of).collect(),
-                "it does not list what Services have, and may give it to others: correct the IPAM",
-            ),
+            (missing.iter().map(text_of).collect(), "it does not list what Services have, which is registered again"),
             (surplus.iter().map(text_of).collect(), "it lists what Services do not have: correct the IPAM"),
         ];
         let parts = parts.into_iter().filter(|(items, _)| !items.is_empty());
@@ -54,5 +60,15 @@ impl Index {
         let text = format!("the IPAM sidecar of pool {group:?} differs from the Services: {}", parts.join("; "));
         self.publish(self.groups.reference(&id), Notice::warning(reason::IPAM_DIFFERS, text));
         self.status.touch(id);
+    }
+
+    /// The sidecar does not register what a Service has, and may give it to others.
+    pub(super) fn report_refused_restore(&mut self, group: &str, owner: &Owner, why: &str) {
+        warn!(op = "ipam", pool = group, service = %owner, why, "the sidecar does not register what the Service has");
+        let Some(service) = self.services.get(&owner.name) else { return };
+        let text = format!(
+            "the IPAM sidecar of pool {group:?} does not have what the Service has, and does not register it: {why}; the Service keeps it, but the sidecar may give it to others: correct the IPAM"
+        );
+        self.publish(service.reference(), Notice::warning(reason::IPAM_DIFFERS, text));
     }
 }

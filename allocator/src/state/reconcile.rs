@@ -126,7 +126,8 @@ impl Index {
         }
         let service = self.services.get(name)?;
         if needs_mark(service, &plan) {
-            if plan.restores && !self.may_repair(name, RepairKind::Fence) {
+            let kind = if asks_unmarked(service, &plan) { RepairKind::Ask } else { RepairKind::Fence };
+            if plan.restores && !self.may_repair(name, kind) {
                 return None;
             }
             let service = self.services.get(name)?;
@@ -323,9 +324,13 @@ impl Index {
 fn needs_mark(service: &Service, plan: &Plan) -> bool {
     let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
     let gains = plan.addresses.iter().any(|address| !known.contains(&address));
-    // What a sidecar does cannot be undone by a fence: whom it may have given something must be known by then.
-    let asks = plan.requests.iter().any(|(group, _)| !service.written.asked_groups().any(|asked| asked == group));
-    asks || !service.written.leader_fence && gains && !expects_address(service)
+    asks_unmarked(service, plan) || !service.written.leader_fence && gains && !expects_address(service)
+}
+
+/// Whether a sidecar is to be asked that the Service does not name. What a sidecar does cannot be undone by a fence: whom it
+/// may have given something must be known by then.
+fn asks_unmarked(service: &Service, plan: &Plan) -> bool {
+    plan.requests.iter().any(|(group, _)| !service.written.asked_groups().any(|asked| asked == group))
 }
 
 /// Whether the Service has a mark that it does not need any more.

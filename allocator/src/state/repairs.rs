@@ -31,6 +31,9 @@ const LISTED: usize = 5;
 pub(super) enum RepairKind {
     /// The annotation `leader-fence`, before a repair that the Service does not show to the next leader.
     Fence,
+    /// The annotation `asked-of`, before a sidecar is asked. Nothing was there before, but somebody may take it off again
+    /// and again.
+    Ask,
     /// Conditions, or less.
     Note,
     /// A condition that many Services may get at once.
@@ -45,6 +48,15 @@ impl RepairKind {
     /// Whether somebody else made the repair needed.
     const fn puts_back(self) -> bool {
         matches!(self, Self::Marks | Self::Addresses)
+    }
+
+    /// Whether it counts against the same budget.
+    const fn shares_budget(self, other: Self) -> bool {
+        match self {
+            Self::Fence => matches!(other, Self::Fence),
+            Self::Ask => matches!(other, Self::Ask),
+            _ => !matches!(other, Self::Fence | Self::Ask),
+        }
     }
 
     /// Whether many Services may need it at once.
@@ -104,13 +116,13 @@ impl Repairs {
     }
 
     fn ready_at(&self, service: &Service, kind: RepairKind, now: BootTime) -> BootTime {
-        let is_fence = kind == RepairKind::Fence;
-        let most = if is_fence { FENCES } else { REPAIRS };
+        let most = if kind == RepairKind::Fence { FENCES } else { REPAIRS };
         let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
-        let counted = writes.iter().rev().filter(|(_, sent)| (*sent == RepairKind::Fence) == is_fence);
+        let counted = writes.iter().rev().filter(|(_, sent)| kind.shares_budget(*sent));
         let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
         let by_budget = recent.nth(most.saturating_sub(1)).map_or(now, |at| at + MINUTE);
-        by_budget.max(self.inherited(service).unwrap_or(now))
+        let inherited = self.inherited(service).filter(|_| kind != RepairKind::Ask);
+        by_budget.max(inherited.unwrap_or(now))
     }
 
     /// An earlier leader may have spent the budget: the object shows a write of ours within the last minute before the

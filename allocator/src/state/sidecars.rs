@@ -25,7 +25,8 @@ impl Index {
 
     /// Takes in the answer to a call of [`next_call`](Self::next_call).
     pub fn call_answered(&mut self, call: &Call, result: &Result<Response, CallError>, now: BootTime) {
-        let Effects { services, groups, release_failed, listing } = self.external.answered(call, result, now);
+        let Effects { services, groups, release_failed, restore_refused, listing } =
+            self.external.answered(call, result, now);
         for name in services {
             self.enqueue(&name);
         }
@@ -34,6 +35,9 @@ impl Index {
         }
         if let Some((group, owner, why)) = release_failed {
             self.report_failed_release(&group, &owner, &why);
+        }
+        if let Some((group, owner, why)) = restore_refused {
+            self.report_refused_restore(&group, &owner, &why);
         }
         if let Some((group, listing)) = listing {
             self.compare_with_sidecar(&group, &listing);

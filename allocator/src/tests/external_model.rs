@@ -87,6 +87,7 @@ proptest! {
     #[test]
     fn sidecar_and_services_agree_at_rest(
         keeps_owners in prop::bool::ANY,
+        lists in prop::option::of(1_usize..4),
         steps in prop::collection::vec(step(), 1..140),
     ) {
         let mut server = ApiServer::default();
@@ -94,7 +95,7 @@ proptest! {
         let own = json!({"remote": {"v4pool": {"pool": "10.1.0.0/31", "subnet": "10.0.0.0/8"}, "v6pool": {"pool": "2001:db8:1::/127", "subnet": "2001:db8::/32"}}});
         server.put_group("default", &own);
         let mut replica = Replica::leader(&mut server, true, "f0");
-        let mut sidecar = Sidecar { keeps_owners, ..Sidecar::new(3) };
+        let mut sidecar = Sidecar { keeps_owners, lists, ..Sidecar::new(3) };
         let mut calls: Vec<Call> = Vec::new();
         let mut terms = 0;
         for step in steps {

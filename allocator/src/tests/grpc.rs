@@ -357,3 +357,15 @@ async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering() {
     assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
     assert_eq!(bench.condition()["reason"], "SidecarUnavailable", "{}", bench.condition());
 }
+
+#[tokio::test]
+async fn a_socket_that_a_dead_sidecar_left_is_told() {
+    let place = Place::new("stale");
+    drop(UnixListener::bind(place.socket()).unwrap());
+    let mut bench = Bench::new(&place.socket());
+    bench.put("web", "ext");
+    bench.settle().await;
+    let condition = bench.condition();
+    assert!(condition["message"].as_str().unwrap().contains("nobody listens on"), "{condition}");
+    assert!(bench.replica.take_reports().join("\n").contains("a sidecar that has ended left the file"));
+}

@@ -55,10 +55,10 @@ fn what_no_service_of_this_cluster_has_is_given_back_and_told() {
 }
 
 #[test]
-fn what_was_edited_in_the_ipam_is_told_and_left_alone() {
+fn what_was_edited_in_the_ipam_is_told_and_what_services_have_is_registered_again() {
     let (mut server, mut replica, mut sidecar) = start(30);
     sidecar.lists = Some(100);
-    for name in ["forgotten", "more"] {
+    for name in ["forgotten", "more", "stolen"] {
         server.put_service(name, one(80), group("ext"));
     }
     sidecar.settle(&mut server, &mut replica);
@@ -67,19 +67,29 @@ fn what_was_edited_in_the_ipam_is_told_and_left_alone() {
             addresses.push(address("192.0.2.9"));
         }
     }
-    sidecar.allocations.retain(|(_, service, _), _| service != "shop/forgotten");
+    sidecar.allocations.retain(|(_, service, _), _| service == "shop/more");
+    let thief = key("there", "shop/thief", "uid");
+    sidecar.allocations.insert(thief, (String::new(), vec![address("192.0.2.2")]));
     sidecar.take_calls();
     sidecar.later(11, &mut server, &mut replica);
     let reports = replica.take_reports().join("\n");
     assert!(
-        reports.contains(
-            "does not list what Services have, and may give it to others: correct the IPAM: 192.0.2.0 of shop/forgotten"
-        ),
+        reports.contains("which is registered again: 192.0.2.0 of shop/forgotten, 192.0.2.2 of shop/stolen"),
         "{reports}"
     );
     assert!(reports.contains("lists what Services do not have: correct the IPAM: 192.0.2.9 of shop/more"), "{reports}");
-    assert!(!sidecar.take_calls().iter().any(|call| call.starts_with("release")));
-    assert_eq!((texts(&server, "forgotten"), texts(&server, "more")), ("192.0.2.0".to_owned(), "192.0.2.1".to_owned()));
+    assert!(reports.contains("does not register it: FailedPrecondition: another Service has it"), "{reports}");
+    let calls = sidecar.take_calls();
+    assert!(!calls.iter().any(|call| call.starts_with("release")), "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("restore")).count(), 2, "{calls:?}");
+    assert_eq!((sidecar.of("forgotten"), sidecar.of("stolen").len()), (server.addresses("forgotten"), 0));
+    // Nobody loses what is in use.
+    let has: Vec<String> = ["forgotten", "more", "stolen"].map(|name| texts(&server, name)).into();
+    assert_eq!(has, ["192.0.2.0", "192.0.2.1", "192.0.2.2"]);
+    // What was restored is given back as ever.
+    server.delete_service("forgotten");
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!(sidecar.of("forgotten").len(), 0);
 }
 
 #[test]

@@ -139,3 +139,19 @@ fn what_a_leader_asked_for_is_given_back_after_two_takeovers() {
     assert_eq!((texts(&server, "web"), sidecar.of("web").len()), ("2001:db8:1::".to_owned(), 0));
     assert_eq!(server.annotation("web", ASKED_OF), None);
 }
+
+#[test]
+fn somebody_who_takes_the_mark_off_again_and_again_does_not_load_the_api_server() {
+    let (mut server, mut replica, mut sidecar) = start(0);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    let before = server.writes["web"];
+    for _ in 0..60 {
+        server.edit_service("web", "kubectl-annotate", |object| {
+            object["metadata"]["annotations"].as_object_mut().unwrap().remove(ASKED_OF);
+        });
+        replica.pass(&mut server, 1);
+        replica.settle_now(&mut server);
+    }
+    assert!((1..=4).contains(&(server.writes["web"] - before)), "{}", server.writes["web"] - before);
+}

@@ -1,6 +1,6 @@
 //! A simulated IPAM sidecar, and the edge between it and an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -109,6 +109,18 @@ impl Sidecar {
         Ok(Response::Addresses(addresses))
     }
 
+    fn restore(&mut self, key: Key, wanted: &BTreeSet<IpAddr>, sharing: &str) -> Result<Response, CallError> {
+        let others = self.allocations.iter().filter(|(other, _)| **other != key);
+        let mut taken = others.flat_map(|(_, (_, addresses))| addresses);
+        if taken.any(|address| wanted.contains(address)) {
+            let text = "FailedPrecondition: another Service has it".to_owned();
+            return Err(CallError { failure: Failure::Refused, may_have_acted: false, text });
+        }
+        let (_, addresses) = self.allocations.entry(key).or_insert_with(|| (sharing.to_owned(), Vec::new()));
+        addresses.extend(wanted.iter().filter(|address| !addresses.contains(address)).copied().collect::<Vec<_>>());
+        Ok(Response::Addresses(addresses.clone()))
+    }
+
     fn list(&self, call: &Call, page: &str) -> Response {
         let (from, some) = (page.parse().unwrap_or(0), self.lists.unwrap());
         let ours = self.allocations.iter().filter(|((cluster, ..), _)| **cluster == *call.cluster);
@@ -126,6 +138,7 @@ impl Sidecar {
             Request::Allocate(owner, request) => {
                 format!("allocate {} {}{}", owner.name.name(), u8::from(request.v4), u8::from(request.v6))
             }
+            Request::Restore(owner, ..) => format!("restore {}", owner.name.name()),
             Request::Release(owner, None) => format!("release {}", owner.name.name()),
             Request::Release(owner, Some(address)) => format!("release {} {address}", owner.name.name()),
             Request::Stats => "stats".to_owned(),
@@ -160,6 +173,7 @@ impl Sidecar {
         }
         let result = match &call.request {
             Request::Allocate(owner, request) => self.allocate(self.key(call, owner), request),
+            Request::Restore(owner, wanted, key) => self.restore(self.key(call, owner), wanted, key),
             Request::Release(owner, address) => {
                 let key = self.key(call, owner);
                 if let Some((_, addresses)) = self.allocations.get_mut(&key) {

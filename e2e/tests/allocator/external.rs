@@ -9,6 +9,7 @@ use e2e::{
     Cluster, NAMESPACE, Signal, checkout, eventually,
     testing::{DEADLINE, Replica, WithoutAllocator, installed},
 };
+use ipam::habits::Habit;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Api;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fixture::{Fixture, group, remote},
     replicas::cluster_kubeconfig,
-    sidecar::{Behavior, Sidecar, SidecarFiles},
+    sidecar::{Sidecar, SidecarFiles},
 };
 
 pub(crate) fn external(place: &SidecarFiles) -> Value {
@@ -127,7 +128,7 @@ async fn external_sidecar_that_is_not_there_or_hangs_stops_nobody_else() {
     fixture.has("waits", &["198.51.100.32"]).await;
     fixture.condition("absent", "Ready", "True", "answers").await;
     // It hangs, and others are served as ever.
-    sidecar.set(Behavior::Hangs);
+    sidecar.set(Some(Habit::Hangs));
     for number in 0..20 {
         fixture.create(&format!("hangs-{number}"), &[group("absent")], json!({})).await;
     }
@@ -167,11 +168,11 @@ async fn external_address_that_is_in_use_is_refused_and_given_back() {
     fixture.group("twice-own", remote("203.0.113.0/28")).await;
     let _replica = leading(&cluster, "twice").await;
     fixture.allocate("first", "twice", "198.51.100.48").await;
-    sidecar.set(Behavior::Gives("198.51.100.48"));
+    sidecar.set(Some(Habit::Gives("198.51.100.48".to_owned())));
     fixture.allocation_fails("second", "twice", "which another Service has").await;
-    sidecar.set(Behavior::Gives("203.0.113.3"));
+    sidecar.set(Some(Habit::Gives("203.0.113.3".to_owned())));
     fixture.allocation_fails("third", "twice", "lies in 203.0.113.0/28 of pool \"twice-own\"").await;
-    sidecar.set(Behavior::Fine);
+    sidecar.set(None);
     for name in ["second", "third"] {
         fixture.cluster.service_addresses(&fixture.namespace, name, 1).await.unwrap();
     }

@@ -11,13 +11,14 @@ use e2e::{
     Signal, eventually,
     testing::{WithoutAllocator, installed},
 };
+use ipam::habits::Habit;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
 use crate::external::{external, leading, leases, recorded};
 use crate::support::{
     fixture::{Fixture, group, remote},
-    sidecar::{Behavior, Sidecar, SidecarFiles},
+    sidecar::{Sidecar, SidecarFiles},
 };
 
 /// How long the mixture takes, in seconds, unless `PURELB_IPAM_SECONDS` says otherwise.
@@ -61,19 +62,19 @@ async fn external_release_that_is_refused_is_told_and_holds_up_nobody() {
     fixture.group("locked", external(&place)).await;
     let _replica = leading(&cluster, "locked").await;
     fixture.allocate("web", "locked", "198.51.100.80").await;
-    sidecar.set(Behavior::RefusesReleases);
+    sidecar.set(Some(Habit::RefusesReleases));
     fixture.delete("web").await;
     fixture.condition("locked", "ReleasesPending", "True", "locked by an operator").await;
     recorded(&fixture, "/web", true).await;
     // Another owner of the name, whose wish counts.
     fixture.allocate("web", "locked", "198.51.100.81").await;
     // One that gets nothing either is told of both.
-    sidecar.set(Behavior::Refuses);
+    sidecar.set(Some(Habit::Refuses));
     fixture.delete("web").await;
     fixture
         .allocation_fails("web", "locked", "waits until what an earlier Service of its name had is given back")
         .await;
-    sidecar.set(Behavior::Fine);
+    sidecar.set(None);
     agree(&fixture, &sidecar, 1).await;
     recorded(&fixture, "/web", false).await;
 }
@@ -88,7 +89,7 @@ async fn external_answer_that_is_slow_concerns_one_service() {
     fixture.group("slow", external(&place)).await;
     let _replica = leading(&cluster, "slow").await;
     fixture.condition("slow", "Ready", "True", "answers").await;
-    sidecar.set(Behavior::HangsFor("late"));
+    sidecar.set(Some(Habit::HangsFor("late".to_owned())));
     fixture.create("late", &[group("slow")], json!({})).await;
     for number in 0..8 {
         let begin = Instant::now();
@@ -101,7 +102,7 @@ async fn external_answer_that_is_slow_concerns_one_service() {
     fixture.fails("late", "no answer within 10s").await;
     fixture.condition("slow", "Ready", "True", "answers").await;
     fixture.group_status("slow", &json!({"allocatedIPv4": 8})).await;
-    sidecar.set(Behavior::Fine);
+    sidecar.set(None);
     agree(&fixture, &sidecar, 9).await;
 }
 
@@ -156,12 +157,12 @@ async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
     while Instant::now() < end {
         round += 1;
         let moods = [
-            Behavior::Fine,
-            Behavior::HangsFor("s-3"),
-            Behavior::RefusesReleases,
-            Behavior::Refuses,
-            Behavior::Hangs,
-            Behavior::Fine,
+            None,
+            Some(Habit::HangsFor("s-3".to_owned())),
+            Some(Habit::RefusesReleases),
+            Some(Habit::Refuses),
+            Some(Habit::Hangs),
+            None,
         ];
         sidecar.set(moods[round % moods.len()].clone());
         for number in 0..6 {
@@ -191,7 +192,7 @@ async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    sidecar.set(Behavior::Fine);
+    sidecar.set(None);
     // A Service that comes now is served, and everything else is at rest.
     fixture.create("last", &[group("mixture")], json!({})).await;
     agree(&fixture, &sidecar, 1).await;
