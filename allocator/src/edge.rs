@@ -13,7 +13,6 @@
 //! | `sidecar_client` | sends calls to IPAM sidecars |
 //! | `sidecar_messages` | calls and answers as messages of the protocol |
 //! | `owed_record` | the record of what is owed to IPAM sidecars, and which cluster this is |
-//! | `webhooks` | which webhooks may keep the API server from answering |
 //! | `gossip_key` | the key of the agents' gossip |
 
 mod controller;
@@ -27,7 +26,6 @@ mod sidecar_client;
 mod sidecar_messages;
 mod term;
 mod watches;
-mod webhooks;
 mod writer;
 
 pub use controller::{Controller, Parts, Settings};

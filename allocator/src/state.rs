@@ -12,6 +12,7 @@
 //! | `nodes` | the Nodes |
 //! | `external_ips` | `spec.externalIPs` of all Services, and which of them count |
 //! | `reserved_reports` | which Services have been told that they hold an address of somebody else |
+//! | `routers` | after how long the routers would notice the death of nodes |
 //! | `queue` | the Services to plan next, those that wait, and clean-ups |
 //! | `announcing` | what is known only to find addresses that nobody announces: the next two, and more |
 //! | `unannounced` | Services with an address that nobody announces: since when, and what has been reported |
@@ -73,6 +74,7 @@ mod reconcile;
 mod repairs;
 mod reserved;
 mod reserved_reports;
+mod routers;
 mod service_conditions;
 mod services;
 mod sharing;

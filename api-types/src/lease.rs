@@ -13,6 +13,7 @@
 //! | `inactive` | why its agent announces nothing |
 //! | `endpoints` | where its agent listens for gossip |
 //! | `report` | addresses that nobody may have, what the agent refuses and holds, and which release it is |
+//! | `routers` | after how long the node's routers would notice its death |
 //! | `list` | what reading and writing of all of them have in common |
 
 mod addresses;
@@ -22,6 +23,7 @@ mod instance;
 mod list;
 mod macs;
 mod report;
+mod routers;
 mod subnets;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -36,6 +38,7 @@ pub use report::{
     OWN_ADDRESSES, REPORT, Refused, Report, WIRE_VERSION, allocator_version, gateways, gateways_value, own_addresses,
     own_addresses_value, report, version_value, wire_version,
 };
+pub use routers::{MAX_ROUTERS, Notices, ROUTERS, RouterReport, routers, routers_value};
 pub use subnets::{MAX_SUBNETS, SUBNETS, subnets, subnets_value};
 
 /// The prefix of the name of every agent's Lease. The name of the node follows it.

@@ -216,6 +216,8 @@ pub mod reason {
     pub const INTERFACE_UNUSABLE: &str = "InterfaceUnusable";
     /// Warning, Node: the directory of the record of addresses cannot be written.
     pub const RECORD_UNWRITABLE: &str = "RecordUnwritable";
+    /// Warning, Node: the API server does not accept the agent's Lease, or does not answer.
+    pub const LEASE_NOT_RENEWED: &str = "LeaseNotRenewed";
     /// Warning, Node: the Node's status lists an address that we announce.
     pub const NODE_ADDRESS: &str = "NodeAddress";
     /// Warning, Node: the kernel gives an address of a Service to packets of the node itself as their source.

@@ -18,6 +18,9 @@ pub enum RangeError {
         "{0:?} is neither a CIDR such as 192.0.2.0/24 nor a range such as 192.0.2.10-192.0.2.20; for one address write it as a CIDR with its full length (192.0.2.10/32)"
     )]
     Form(String),
+    /// It lists several ranges.
+    #[error("{0:?} lists several ranges: write each of them as an entry of its own in v4pools or v6pools")]
+    Several(String),
     /// It has a slash, but it is not a CIDR.
     #[error("invalid CIDR {0:?}: write an address and a prefix length, such as 192.0.2.0/24")]
     Cidr(String),
@@ -155,7 +158,9 @@ impl FromStr for AddressRange {
     type Err = RangeError;
 
     fn from_str(text: &str) -> Result<Self, RangeError> {
-        let range = if let Some((start, end)) = text.split_once('-') {
+        let range = if text.contains(',') {
+            return Err(RangeError::Several(text.to_owned()));
+        } else if let Some((start, end)) = text.split_once('-') {
             let (start, end) = (start.trim(), end.trim());
             let first: IpAddr =
                 start.parse().map_err(|_| RangeError::Start { start: start.to_owned(), range: text.to_owned() })?;

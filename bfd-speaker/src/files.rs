@@ -1,8 +1,9 @@
 //! The files, on a thread of their own: a disk that is slow must not delay a packet.
 
-use std::fs;
-use std::io::Read;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use bfd::Report;
 use bfd::report::FILE_NAME;
 use bfd::wanted;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -166,8 +168,12 @@ impl Worker {
 
 /// The report of the process before, if there is a good one.
 pub fn read_report(directory: &Path) -> Option<Report> {
+    // A file of another kind must not hang the start.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(directory.join(FILE_NAME));
+    let file = file.ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
     let mut bytes = Vec::new();
-    fs::File::open(directory.join(FILE_NAME)).ok()?.take(MAX_REPORT).read_to_end(&mut bytes).ok()?;
+    file.take(MAX_REPORT).read_to_end(&mut bytes).ok()?;
     match serde_json::from_slice::<Report>(&bytes) {
         Ok(report) if report.version == bfd::report::VERSION => Some(report),
         Ok(report) => {
@@ -185,6 +191,38 @@ fn write(directory: &Path, report: &Report) -> Result<(), std::io::Error> {
     let mut text = serde_json::to_vec_pretty(report)?;
     text.push(b'\n');
     let unfinished = directory.join(format!("{FILE_NAME}.new"));
-    fs::write(&unfinished, text)?;
+    // What another member of the group has put there leads nowhere.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).open(&unfinished)?.write_all(&text)?;
     fs::rename(unfinished, directory.join(FILE_NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+
+    use super::*;
+
+    #[test]
+    fn what_others_put_there_leads_nowhere_and_hangs_nothing() {
+        let directory = std::env::temp_dir().join(format!("bfd-files-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        nix::unistd::mkfifo(&directory.join(FILE_NAME), Mode::S_IRWXU).unwrap();
+        assert!(read_report(&directory).is_none());
+        let (victim, unfinished) = (directory.join("victim"), directory.join(format!("{FILE_NAME}.new")));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &unfinished).unwrap();
+        let report: Report = serde_json::from_str(
+            r#"{"version":1,"writtenAtMicroseconds":1,"scheduling":"normal","ports":[],"sources":[],"peers":[],"strangers":0}"#,
+        )
+        .unwrap();
+        write(&directory, &report).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(read_report(&directory), Some(report));
+        fs::remove_dir_all(directory).unwrap();
+    }
 }

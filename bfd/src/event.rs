@@ -87,12 +87,14 @@ pub enum Refusal {
     #[error("no peer has this address and port")]
     Stranger,
     /// From too far away.
-    #[error("its TTL is {ttl} and must be at least {least}: it was routed, or the router does not send with TTL 255")]
+    #[error("its TTL is {ttl} and must be at least {least}: it was routed, or the router does not send with TTL 255; {}", farther(*hops))]
     Ttl {
         /// Received.
         ttl: u8,
         /// Accepted.
         least: u8,
+        /// By its port.
+        hops: Hops,
     },
     /// No packet of this protocol, or one that we do not speak.
     #[error(transparent)]
@@ -109,4 +111,14 @@ pub enum Refusal {
     /// All sessions are in use.
     #[error("{MAX_SESSIONS} sessions exist, which is the limit")]
     Full,
+}
+
+/// What to do if the router is farther away than that.
+const fn farther(hops: Hops) -> &'static str {
+    match hops {
+        Hops::Single => "a router that is several hops away uses UDP port 4784 (its setting for multihop)",
+        Hops::Multi => {
+            "if more routers are in between, say so by ttlSecurity in the BGPPeer or minimumTtl in the LBNodeAgent"
+        }
+    }
 }

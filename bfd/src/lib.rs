@@ -65,6 +65,10 @@
 //! **A pause is no silence.** If the table is called more than 100 ms after its deadline, nobody listened in between, and
 //! that time does not count as the router's silence. What waited in the sockets goes first.
 //!
+//! **A packet counts only from its peer.** Also with our discriminator, which RFC 5880 6.3 would let decide alone: the source
+//! address, and the interface if the peer has one, must be the peer's, and the destination the session's. A router keeps its
+//! address, and whoever can see a discriminator could otherwise speak for the router from elsewhere.
+//!
 //! **Bounds.** At most 32 peers and 32 sessions. Each session accepts 250 packets a second that have its discriminator, and
 //! each peer 20 a second that have none, so that a forger who does not know the discriminator cannot use up what the router
 //! needs.

@@ -34,6 +34,11 @@ impl Remote {
         demand: false,
     };
 
+    /// What is left of a peer that is not heard any more: what it said last, for whoever asks why.
+    pub(crate) const fn silent(self) -> Self {
+        Self { state: self.state, diagnostic: self.diagnostic, ..Self::UNKNOWN }
+    }
+
     /// What a packet says.
     pub(crate) const fn of(packet: &Packet) -> Self {
         Self {

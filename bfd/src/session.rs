@@ -110,7 +110,7 @@ impl Session {
         let mut transition = None;
         if self.detection_at().is_some_and(|at| at <= now) {
             self.heard = None;
-            self.remote = Remote::UNKNOWN;
+            self.remote = self.remote.silent();
             transition = self.follow(Signal::Expired);
             self.negotiate();
         }

@@ -289,7 +289,7 @@ impl Table {
             Hops::Multi => served.peer.minimum_ttl,
         };
         if datagram.ttl < least {
-            return Err(Refusal::Ttl { ttl: datagram.ttl, least });
+            return Err(Refusal::Ttl { ttl: datagram.ttl, least, hops: datagram.hops });
         }
         let packet = Packet::decode(datagram.bytes)?;
         let same = |entry: &&mut Entry| entry.peer == served.peer.key && entry.hops == datagram.hops;

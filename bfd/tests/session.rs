@@ -285,3 +285,17 @@ fn a_pause_is_no_silence() {
     node.tick(at(6900));
     assert_eq!(node.session.state(), State::Down);
 }
+
+/// The discriminator is forgotten then (6.8.1), what the peer last said is not: the router that has shut BFD down falls
+/// silent, and who looks a second later must still learn why.
+#[rstest]
+#[case::shut_down(State::AdminDown, 7)]
+#[case::lost(State::Down, 1)]
+fn what_the_peer_said_last_outlives_its_silence(#[case] said: State, #[case] diagnostic: u8) {
+    let mut node = Node::in_state(Role::Passive, State::Up);
+    node.receive(at(1100), Packet { diagnostic: Diagnostic::from_bits(diagnostic), ..packet(said, 5) });
+    node.tick(at(60_000));
+    let remote = node.session.remote();
+    assert_eq!((remote.state, remote.diagnostic.bits(), remote.discriminator), (said, diagnostic, 0));
+    assert!(node.tick(at(61_000)).is_empty(), "a passive node is silent again");
+}

@@ -117,7 +117,10 @@ fn what_is_refused() {
     assert_eq!(refused(|peer, _, _| peer.hops = Some(Hops::Multi), &[]), Some(Refusal::Stranger));
     assert_eq!(refused(|peer, _, _| peer.interface = Some("eth1".to_owned()), &[]), Some(Refusal::Stranger));
     assert_eq!(refused(|peer, _, _| peer.interface = Some("eth0".to_owned()), &[]), None);
-    assert_eq!(refused(|_, datagram, _| datagram.ttl = 254, &[]), Some(Refusal::Ttl { ttl: 254, least: 255 }));
+    assert_eq!(
+        refused(|_, datagram, _| datagram.ttl = 254, &[]),
+        Some(Refusal::Ttl { ttl: 254, least: 255, hops: Hops::Single })
+    );
     let local = |peer: &mut WantedPeer, local| peer.local_address = Some(ip(local));
     assert_eq!(refused(|peer, _, _| local(peer, "192.0.2.11"), &[]), Some(Refusal::LocalAddress));
     assert_eq!(refused(|peer, _, _| local(peer, "192.0.2.10"), &[]), None);
@@ -139,7 +142,7 @@ fn the_least_ttl_of_the_multihop_port_is_a_setting() {
         )
     };
     assert_eq!(multihop(254, 254), None);
-    assert_eq!(multihop(253, 254), Some(Refusal::Ttl { ttl: 253, least: 254 }));
+    assert_eq!(multihop(253, 254), Some(Refusal::Ttl { ttl: 253, least: 254, hops: Hops::Multi }));
     assert_eq!(multihop(1, 1), None);
 }
 

@@ -23,7 +23,7 @@
 //! | `nodes` | a Kubernetes node, and the agent on it |
 //! | `observers` | ARP and neighbour discovery, TCP connections, kernel notifications; the client host |
 //! | `cluster` | a whole cluster: what its hosts consist of, its start, the installation in it, its end |
-//! | `faults` | lost frames, foreign hosts, frozen agents, forged datagrams, a blocked API server |
+//! | `faults` | lost frames, foreign hosts, frozen agents, busy hosts, forged datagrams, a blocked API server |
 //! | `measurement` | many Services at once, memory and processor time |
 //! | `operators` | programs with bad habits that share the cluster |
 //! | [`testing`] | the shared clusters, and helpers of the tests |
@@ -34,7 +34,7 @@
 //! - [`Host`]: run programs in a host, read its addresses and routes, signal its processes.
 //! - [`Node`], [`Router`], [`Client`], [`ControlPlane`]: hosts with more abilities.
 //! - [`ArpMonitor`], [`Connector`], [`KernelLog`]: observers.
-//! - [`Fault`], [`ForeignHost`], [`FrozenAgent`], [`Datagram`], [`ApiProxy`], [`SpareLink`]: what a test changes.
+//! - [`Fault`], [`ForeignHost`], [`FrozenAgent`], [`Busy`], [`Datagram`], [`ApiProxy`], [`SpareLink`]: what a test changes.
 //! - [`eventually`]: wait for a condition.
 //! - [`Operator`], [`OurWrites`]: programs with bad habits, and what ours write meanwhile.
 //! - [`BulkServices`], [`AddressWatch`], [`Memory`], [`processor_time`]: measurement.
@@ -64,6 +64,7 @@ pub use cluster::{
 };
 pub use faults::{
     api_proxy::{ApiProxy, HeldRequest},
+    busy::Busy,
     datagrams::Datagram,
     foreign_host::ForeignHost,
     frames::{Fault, GOSSIP_PORT},

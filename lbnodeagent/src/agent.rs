@@ -46,9 +46,11 @@ use tokio_util::sync::CancellationToken;
 use crate::bfd::settings::Handle;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::input::{Input, Inputs};
+use crate::cluster::service::ServiceView;
 use crate::cluster::store::Store;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
+use crate::decide::rights::is_given;
 use crate::kernel::host::Host;
 use crate::kernel::marks::marks_addresses;
 use crate::kernel::netlink::error::KernelError;
@@ -333,7 +335,11 @@ impl Agent {
 
     fn write_annotations(&mut self) {
         let (status, observed) = (&self.status, self.host.observed());
-        let role = |ip| status.get(&ip).map_or(Role::NotOwner, |status| status.role(observed));
+        let (served, old_leader) = (&self.served, self.cluster.has_old_leader());
+        let role = |service: &ServiceView, ip| {
+            let role = status.get(&ip).map_or(Role::NotOwner, |status| status.role(observed));
+            if is_given(served, old_leader, ip, service) { role } else { role.of_foreign_address() }
+        };
         self.annotations.write_due(&self.cluster.services, &self.reporter, role);
     }
 }

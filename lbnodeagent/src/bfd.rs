@@ -13,6 +13,7 @@
 //! | [`wanted`] | from both to the peers that are wanted |
 //! | [`directory`] | the directory and its files |
 //! | [`view`] | what is known of each peer, in one sentence |
+//! | [`settled`] | what of it the node's Lease says |
 //! | [`changes`] | what of it is worth a Kubernetes event |
 //! | [`metrics`] | the series |
 //! | [`task`] | the task |
@@ -23,6 +24,7 @@ pub mod exports;
 pub mod metrics;
 pub mod routers;
 pub mod settings;
+pub mod settled;
 pub mod task;
 pub mod view;
 pub mod wanted;

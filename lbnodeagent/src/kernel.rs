@@ -6,6 +6,7 @@
 //! | [`observer`] | the observed state, kept current by notifications and compared with dumps |
 //! | [`host`] | calls to the kernel from the agent, and the state that follows from them |
 //! | [`marks`] | whether this kernel can mark addresses |
+//! | [`sysctl`] | settings of the network stack |
 //! | [`packet`] | ARP and neighbour discovery frames |
 //! | [`gossip`] | the UDP sockets of the gossip |
 //! | [`polled_socket`] | a socket that is waited for and read without blocking |
@@ -18,3 +19,4 @@ pub mod netlink;
 pub mod observer;
 pub mod packet;
 pub(crate) mod polled_socket;
+pub mod sysctl;

@@ -63,12 +63,15 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         frames_per_second: flags.frames_per_second,
     };
     let (handle, end) = settings::channel();
+    let details = (all_entries, handle.routers());
     let bfd = task::Outside { client: client.clone(), events: events.clone(), metrics: BfdMetrics::new(&registry)? };
     let bfd = task::start(flags.node_name.clone(), flags.run_dir.join("bfd"), bfd, end);
+    let lease_outside =
+        lease::writer::Outside { metrics: metrics.clone(), readiness: readiness.clone(), events: events.clone() };
     let outside = Outside {
         client: client.clone(),
         events,
-        metrics: metrics.clone(),
+        metrics,
         readiness: readiness.clone(),
         inputs: inputs.clone(),
         lease: content,
@@ -84,7 +87,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let watches =
         watches::start(&client, &flags.namespace, &flags.node_name, default_announcer, &inputs, lease_gone.clone());
     let identity = Identity { namespace: flags.namespace, node: flags.node_name, pod_uid: flags.pod_uid };
-    let renewals = lease::writer::start(client, identity, contents, all_entries, lease_gone, (metrics, readiness));
+    let renewals = lease::writer::start(client, identity, contents, details, lease_gone, lease_outside);
     tracing::info!(op = "start", version = env!("CARGO_PKG_VERSION"), "started");
 
     let agent = agent.run(received, requested, stop.token());

@@ -14,6 +14,7 @@
 //! | [`events`] | Kubernetes events: queued, limited in rate, with repeats counted |
 //! | [`leader`] | leader election with one Lease |
 //! | [`write`] | outcomes of writes to the API server: the next step, and the metric |
+//! | [`webhooks`] | which webhooks may keep the API server from answering |
 //! | [`backoff`] | growing delays with jitter |
 //! | [`clock`] | a clock that does not stop while the machine is suspended |
 //! | [`task`] | tasks that end with their owner |
@@ -32,6 +33,7 @@ pub mod server;
 pub mod signal;
 pub mod task;
 pub mod watch;
+pub mod webhooks;
 pub mod write;
 
 pub use clock::BootTime;

@@ -12,6 +12,7 @@ use runtime::leader::{Ability, Leadership, Term, Unwritable};
 use runtime::metrics::ClientMetrics;
 use runtime::scrape::Scrapes;
 use runtime::server::Readiness;
+use runtime::webhooks::Target;
 use runtime::write::{WriteCounter, WriteError};
 use runtime::{BootTime, Task};
 use tokio::sync::watch;
@@ -25,7 +26,6 @@ use super::owed_record::Found;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
 use super::watches::{Input, Optional, endpoint_slices, open};
-use super::webhooks::Target;
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
@@ -226,7 +226,7 @@ impl Controller {
 
     /// Sends nothing new, and waits for the writes in flight.
     async fn finish(mut self) -> bool {
-        self.quiet &= self.index.is_quiet();
+        self.quiet &= self.index.is_quiet() && !self.awaits_late_writes();
         // Whatever is owed by now, and however short ago the record was written.
         self.write_record(BootTime::now() + self.settings.service_deadline);
         let ends = async {
@@ -241,6 +241,11 @@ impl Controller {
             self.quiet = false;
         }
         self.quiet
+    }
+
+    /// Whether writes of an earlier leader may still arrive. A successor has to fence them in turn.
+    pub(super) fn awaits_late_writes(&self) -> bool {
+        self.index.is_fencing() || matches!(self.role, Role::Reading(term) if !term.clean)
     }
 
     fn input(&mut self, input: Input) {

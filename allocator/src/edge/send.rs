@@ -6,11 +6,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use runtime::BootTime;
 use runtime::backoff::Backoff;
+use runtime::webhooks::{self, SERVICES};
 
 use super::controller::{Controller, EndedAttempt};
 use super::owed_record;
 use super::retries::Attempt;
-use super::webhooks::{self, SERVICES};
 use super::writer::Attempted;
 use crate::model::GroupId;
 use crate::state::Outcome;

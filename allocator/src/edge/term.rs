@@ -6,6 +6,7 @@ use api_types::names::LEADER_LEASE;
 use kube::Api;
 use runtime::leader::{Term, Unwritable};
 use runtime::log::ErrorChain;
+use runtime::webhooks::{self, LEASES, SERVICES, Target};
 use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
@@ -13,8 +14,7 @@ use super::controller::{Controller, FoundLeftovers, Role, Settings};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::owed_record::Found;
-use super::webhooks::{LEASES, SERVICES, Target};
-use super::{gossip_key, owed_record, watches, webhooks};
+use super::{gossip_key, owed_record, watches};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ impl Controller {
 
     /// Drops what is in flight. A new leader fences what may still arrive.
     fn step_down(&mut self) {
-        self.quiet &= self.writes.is_empty() && self.index.is_quiet();
+        self.quiet &= self.writes.is_empty() && self.index.is_quiet() && !self.awaits_late_writes();
         self.writes.clear();
         self.repeated = 0;
         self.retries.clear();

@@ -22,6 +22,8 @@ pub struct Memory<'a> {
     pub last_given: &'a [IpAddr],
     /// Addresses that it may share with others, and how these announce them.
     pub kinds: &'a [(IpAddr, Announce)],
+    /// Addresses that its hint names and only copies show that come after it.
+    pub before_copies: &'a [IpAddr],
 }
 
 /// Plans a Service.
@@ -107,6 +109,8 @@ pub(super) struct Planner<'a> {
     pub(super) held: Vec<IpAddr>,
     /// How others announce addresses that the Service may share with them.
     pub(super) kinds: &'a [(IpAddr, Announce)],
+    /// Addresses that its hint names and only copies show that come after it.
+    before_copies: &'a [IpAddr],
     /// The groups of newly assigned addresses.
     pub(super) assigned: BTreeMap<IpAddr, &'a Group>,
     pub(super) plan: Plan,
@@ -117,7 +121,13 @@ impl<'a> Planner<'a> {
         let lost = memory.lost;
         let held = allocation.addresses.iter().copied().filter(|address| !lost.contains(address)).collect();
         let plan = Plan { clear_re_evaluate: service.requested.re_evaluate, ..Plan::default() };
-        Self { snapshot, service, allocation, held, kinds: memory.kinds, assigned: BTreeMap::new(), plan }
+        let Memory { kinds, before_copies, .. } = memory;
+        Self { snapshot, service, allocation, held, kinds, before_copies, assigned: BTreeMap::new(), plan }
+    }
+
+    /// Whether the others that show an address of the hint are copies that come after this Service.
+    pub(super) fn is_before_copies(&self, address: IpAddr) -> bool {
+        self.before_copies.contains(&address)
     }
 
     fn decide(&mut self) {

@@ -12,14 +12,14 @@ use super::text::joined;
 
 impl Planner<'_> {
     /// An address that the marks of another object name, that fits, and that the Service may have: nobody else holds it,
-    /// or gave it up a short time ago.
+    /// or gave it up a short time ago. Of several copies that show it, the oldest has it.
     pub(super) fn hinted(&self, group: &Group, fits: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
         let (freed, now) = (self.snapshot.freed, self.snapshot.now);
         self.service.provenance.hint.iter().copied().find(|&address| {
             fits(address)
                 && group.pool_of(address).is_some()
                 && !freed.was_anothers(address, &self.service.name, now)
-                && self.check_holders(group, address).is_ok()
+                && (self.is_before_copies(address) || self.check_holders(group, address).is_ok())
                 && self.check_reserved(group, address).is_ok()
         })
     }

@@ -17,21 +17,35 @@ pub(super) struct CutOff {
     /// The prefix length.
     pub(super) length: u8,
     pub(super) rest: Vec<AddressRange>,
+    /// The subnet of the range, if some nodes are in it: only the others have the aggregate.
+    pub(super) outside: Option<IpNetwork>,
 }
 
-/// What the aggregates of the group cut off. `is_on_a_node` says whether nodes have a range's subnet on their own
-/// interfaces: their addresses of it are not on the dummy interface.
-pub(super) fn cut_off(group: &Group, is_on_a_node: impl Fn(&Pool) -> bool) -> Vec<CutOff> {
+/// The nodes that have the subnet of a range on an interface of their own. They put its addresses there, and no route of
+/// an aggregate on the dummy interface comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InSubnet {
+    /// No node, or nobody knows.
+    Nobody,
+    /// Some nodes, and others announce addresses too.
+    Some,
+    /// All nodes that announce addresses.
+    All,
+}
+
+/// What the aggregates of the group cut off.
+pub(super) fn cut_off(group: &Group, nodes: impl Fn(&Pool) -> InSubnet) -> Vec<CutOff> {
     if group.announce == Announce::Local {
         return Vec::new();
     }
     let mut seen = BTreeSet::new();
-    let routed = group.pools.iter().filter(|pool| !is_on_a_node(pool));
-    let found = routed.filter_map(|pool| {
+    let routed = group.pools.iter().map(|pool| (pool, nodes(pool))).filter(|(_, nodes)| *nodes != InSubnet::All);
+    let found = routed.filter_map(|(pool, nodes)| {
         let whole = aggregates(pool)?;
         let rest = rest(whole, group);
         let is_new = seen.insert((whole, pool.prefix_len()));
-        let cut_off = CutOff { range: pool.text.clone(), length: pool.prefix_len(), rest };
+        let outside = (nodes == InSubnet::Some).then_some(pool.subnet);
+        let cut_off = CutOff { range: pool.text.clone(), length: pool.prefix_len(), rest, outside };
         (is_new && !cut_off.rest.is_empty()).then_some(cut_off)
     });
     found.collect()
@@ -100,12 +114,15 @@ mod tests {
             .collect();
         let remote = serde_json::from_value(json!({"remote": {"v4pools": pools}})).unwrap();
         let group = Group::new("x", &remote).unwrap();
-        let found = cut_off(&group, |_| false);
-        assert!(cut_off(&group, |_| true).is_empty());
+        let found = cut_off(&group, |_| InSubnet::Nobody);
+        assert!(cut_off(&group, |_| InSubnet::All).is_empty());
+        let of_some = cut_off(&group, |_| InSubnet::Some);
+        assert_eq!(of_some.len(), found.len());
+        assert!(of_some.iter().all(|found| found.outside.is_some()));
         let rest = found.iter().flat_map(|found| &found.rest);
         let rest: Vec<String> = rest.map(|part| format!("{} {}", part.first(), part.last())).collect();
         assert_eq!(rest, expected);
         let local = serde_json::from_value(json!({"local": {"v4pools": pools}})).unwrap();
-        assert!(cut_off(&Group::new("x", &local).unwrap(), |_| false).is_empty());
+        assert!(cut_off(&Group::new("x", &local).unwrap(), |_| InSubnet::Nobody).is_empty());
     }
 }

@@ -35,6 +35,7 @@ impl Index {
     pub fn delete_lease(&mut self, lease: &Lease) {
         self.cluster.members.delete(lease);
         self.announcing.touch();
+        self.status.touch_all();
         if let Some(node) = api_types::lease::node(lease) {
             self.reserve_of_member(node);
             self.set_node_subnets(self.cluster.members.subnets());
@@ -43,7 +44,6 @@ impl Index {
 
     /// The complete list of Leases; `wall` is the time of day.
     pub fn reset_leases(&mut self, leases: &[Lease], now: BootTime, wall: Timestamp) {
-        let first = !self.cluster.members.are_known();
         let mut nodes: Vec<String> = self.cluster.members.nodes().map(str::to_owned).collect();
         self.cluster.members.reset(leases, now, wall);
         self.announcing.touch();
@@ -52,9 +52,7 @@ impl Index {
             self.reserve_of_member(&node);
         }
         self.set_node_subnets(self.cluster.members.subnets());
-        if first {
-            self.status.touch_all();
-        }
+        self.status.touch_all();
     }
 
     /// Time has passed: Leases may have run out.

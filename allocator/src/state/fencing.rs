@@ -72,6 +72,15 @@ impl Fencing {
         self.open = services;
     }
 
+    /// The predecessor knew other groups: one that has gone may have had the range of one that is new. So what it planned for
+    /// Services may be any address.
+    pub(super) fn groups_changed(&mut self) {
+        self.anything = self.open.len();
+        self.groups.clear();
+        self.addresses.clear();
+        self.open.values_mut().for_each(|may_get| *may_get = MayGet::Anything);
+    }
+
     /// The term is over.
     pub(super) fn end(&mut self) {
         *self = Self { value: std::mem::take(&mut self.value), ..Self::default() };
@@ -200,6 +209,19 @@ mod tests {
         assert!(fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
         assert_eq!(fencing.close(&name("b")), [name("new")].into());
         assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
+    }
+
+    #[test]
+    fn a_group_under_another_name_may_have_the_range_of_a_late_write() {
+        let mut fencing = Fencing::default();
+        fencing.begin("f", [(name("a"), of("x")), (name("b"), of("x"))].into());
+        let gain = |group| [(IpAddr::from([192, 0, 2, 1]), Some(group))].into_iter();
+        assert!(!fencing.withholds(&name("new"), gain("y")));
+        fencing.groups_changed();
+        assert!(fencing.withholds(&name("new"), gain("y")));
+        assert!(fencing.close(&name("a")).is_empty());
+        assert_eq!(fencing.close(&name("b")), [name("new")].into());
+        assert!(!fencing.withholds(&name("new"), gain("y")));
     }
 
     #[test]

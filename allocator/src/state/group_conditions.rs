@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::aggregates::CutOff;
 use super::condition::{join_first, whole_seconds};
+use super::routers::RoutersView;
 use crate::addresses::ReservedFor;
 use crate::external::SidecarState;
 use crate::model::{GroupObject, GroupRefusal, Owner};
@@ -165,8 +166,9 @@ impl<'a> Conditions<'a> {
             return;
         }
         let ends = |part: &AddressRange| format!("{}-{}", part.first(), part.last());
-        let items = found.iter().map(|CutOff { range, length, rest }| {
-            format!("{} (by /{length} for {range})", join_first(rest.iter().map(ends), LISTED, ", "))
+        let items = found.iter().map(|CutOff { range, length, rest, outside }| {
+            let nodes = outside.map(|subnet| format!(", on nodes outside of {subnet}")).unwrap_or_default();
+            format!("{} (by /{length} for {range}{nodes})", join_first(rest.iter().map(ends), LISTED, ", "))
         });
         let message = format!(
             "aggregates are wider than the group's ranges, so nodes and pods do not reach what others have of {}; use a longer aggregation, such as /32 or /128, unless nobody uses these addresses",
@@ -198,6 +200,13 @@ impl<'a> Conditions<'a> {
     pub(super) fn no_agent(&mut self) {
         let message = "no agent runs, so no node can announce the group's addresses; check the DaemonSet lbnodeagent";
         self.add("NoAgent", true, "NotAnnounced", message.to_owned());
+    }
+
+    /// `DeadNodesNoticed`: whether all routers of all nodes would notice the death of a node by BFD.
+    pub(super) fn routers(&mut self, routers: Option<RoutersView>) {
+        if let Some(RoutersView { all, text }) = routers {
+            self.add("DeadNodesNoticed", all, if all { "ByBFD" } else { "AfterHoldTime" }, text);
+        }
     }
 
     /// `NearlyFull`: more than 90 % of the addresses of a family are in use. Of a range for a few Services that is as meant,

@@ -55,6 +55,7 @@ impl Index {
         }
         if effects.table_changed {
             self.groups_changed = self.now;
+            self.fencing.groups_changed();
             self.announcing.touch();
             self.addresses.set_ranges(self.groups.table().ranges());
             self.reserve_subnet_addresses();

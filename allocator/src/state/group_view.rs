@@ -7,11 +7,12 @@ use api_types::{AddressRange, Announce, Family, Group, Ipam, PendingRelease, Poo
 use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::Timestamp;
 
-use super::aggregates::cut_off;
+use super::aggregates::{InSubnet, cut_off};
 use super::cluster::Cluster;
 use super::coverage::first_uncovered;
 use super::group_conditions::Conditions;
 use super::groups::Groups;
+use super::routers;
 use super::services::Services;
 use crate::addresses::AddressTable;
 use crate::external::ExternalAllocations;
@@ -109,7 +110,7 @@ impl GroupView<'_> {
         if let Some((pool, name, network)) = self.groups.service_networks().overlap(group) {
             conditions.service_network(&pool.text, name, network);
         }
-        conditions.cut_off(&cut_off(group, |pool| self.is_on_a_node(pool)));
+        conditions.cut_off(&cut_off(group, |pool| self.nodes_in_subnet(pool)));
         let networks = self.cluster.nodes.pod_networks();
         let overlapping = networks.flat_map(|(network, node)| {
             let pools = group.pools.iter().filter(move |pool| AddressRange::of_network(network).overlaps(pool.range));
@@ -129,6 +130,10 @@ impl GroupView<'_> {
         } else if self.cluster.members.are_known() && !self.cluster.members.is_any_alive() {
             conditions.no_agent();
         }
+        let remote = group.pools.is_empty() || group.pools.iter().any(|pool| !self.is_on_a_node(pool));
+        if group.announce == Announce::SubnetOrRouted && remote {
+            conditions.routers(routers::view(self.cluster.members.routers()));
+        }
     }
 
     /// The numbers of used and of free addresses of a family; both saturate.
@@ -144,9 +149,17 @@ impl GroupView<'_> {
 
     /// Whether a node that is alive has a subnet that contains the range's.
     fn is_on_a_node(&self, pool: &Pool) -> bool {
-        self.node_subnets
-            .iter()
-            .any(|network| network.prefix() <= pool.subnet.prefix() && network.contains(pool.subnet.ip()))
+        self.node_subnets.iter().any(|network| has_subnet(*network, pool))
+    }
+
+    /// Which of the nodes that announce addresses have a subnet that contains the range's.
+    fn nodes_in_subnet(&self, pool: &Pool) -> InSubnet {
+        if !self.is_on_a_node(pool) {
+            return InSubnet::Nobody;
+        }
+        let mut announcing = self.cluster.members.iter().filter(|(_, alive, inactive, _)| *alive && inactive.is_none());
+        let in_all = announcing.all(|(_, _, _, subnets)| subnets.iter().any(|network| has_subnet(*network, pool)));
+        if in_all { InSubnet::All } else { InSubnet::Some }
     }
 
     /// The addresses that came from the group and lie in no range any more, with their Services.
@@ -165,4 +178,9 @@ impl GroupView<'_> {
         }
         found
     }
+}
+
+/// Whether the network of a node contains the subnet of the range.
+fn has_subnet(network: IpNetwork, pool: &Pool) -> bool {
+    network.prefix() <= pool.subnet.prefix() && network.contains(pool.subnet.ip())
 }

@@ -113,6 +113,10 @@ impl Index {
 
     /// Sets the time, by both clocks. Services become due by it.
     pub fn set_time(&mut self, now: BootTime, time: Timestamp) {
+        if self.now == BootTime::default() {
+            // This process begins. What there was before it does not know.
+            self.groups_changed = now;
+        }
         (self.now, self.time) = (now, time);
         for name in self.repairs.due(now) {
             self.enqueue(&name);

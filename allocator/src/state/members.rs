@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api_types::lease::{self, Inactive};
+use api_types::lease::{self, Inactive, RouterReport};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
@@ -16,6 +16,8 @@ struct Member {
     subnets: Vec<IpNetwork>,
     own_addresses: Vec<IpAddr>,
     gateways: Vec<IpAddr>,
+    /// Its routers.
+    routers: Vec<RouterReport>,
     /// Why its agent announces nothing.
     inactive: Option<Inactive>,
     duration: Duration,
@@ -59,6 +61,7 @@ impl Members {
             subnets: lease::subnets(lease),
             own_addresses: lease::own_addresses(lease),
             gateways: lease::gateways(lease),
+            routers: lease::routers(lease),
             inactive: lease::inactive(lease),
             duration,
             renewed,
@@ -66,7 +69,7 @@ impl Members {
             alive: false,
         };
         member.alive = member.is_alive(now);
-        let says = |member: &Member| (member.subnets.clone(), member.inactive, member.alive);
+        let says = |member: &Member| (member.subnets.clone(), member.routers.clone(), member.inactive, member.alive);
         let after = says(&member);
         self.members.insert(node.to_owned(), member).is_none_or(|before| says(&before) != after)
     }
@@ -130,6 +133,12 @@ impl Members {
     /// The subnets of all members whose Lease was renewed within its duration.
     pub(super) fn subnets(&self) -> BTreeSet<IpNetwork> {
         self.members.values().filter(|member| member.alive).flat_map(|member| member.subnets.iter().copied()).collect()
+    }
+
+    /// What the agents that are alive report of their routers: node and router.
+    pub(super) fn routers(&self) -> impl Iterator<Item = (&str, &RouterReport)> {
+        let alive = self.members.iter().filter(|(_, member)| member.alive);
+        alive.flat_map(|(node, member)| member.routers.iter().map(move |report| (node.as_str(), report)))
     }
 
     /// The node's own addresses and its gateways. A node that exists keeps them although its Lease has run out.

@@ -17,7 +17,7 @@ use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
 use crate::model::{Leftover, Owner, Scope, Service, ServiceName};
-use crate::plan::{self, Memory, Notice, Plan, reminder};
+use crate::plan::{self, Memory, Notice, Plan, counts_as_given, reminder};
 
 /// What became of a write to a Service.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,8 +162,29 @@ impl Index {
     fn plan(&self, service: &Service) -> Plan {
         let lost = lost_addresses(&self.services, &self.addresses, service);
         let kinds = self.kinds_in_use(service);
-        let memory = Memory { lost: &lost, last_given: self.services.last_given(&service.name), kinds: &kinds };
+        let before_copies = self.before_copies(service);
+        let last_given = self.services.last_given(&service.name);
+        let memory = Memory { lost: &lost, last_given, kinds: &kinds, before_copies: &before_copies };
         plan::plan(self.snapshot(), service, memory)
+    }
+
+    /// The addresses of the Service's hint that others show as well, all of them copies which come after it. They are
+    /// restored together, in any order, and one of them has the address.
+    fn before_copies(&self, service: &Service) -> Vec<IpAddr> {
+        let snapshot = self.snapshot();
+        let order = |service: &Service| (service.created, service.name.clone());
+        let comes_after = |holder: &ServiceName, address: IpAddr| {
+            let Some(other) = self.services.get(holder) else { return false };
+            let is_copy = other.scope == Scope::Ours && other.provenance.hint.contains(&address);
+            let has_it = self.services.is_reserved(holder, address) || counts_as_given(&snapshot, other, address);
+            is_copy && !has_it && order(other) > order(service)
+        };
+        let only_copies_follow = |address: &IpAddr| {
+            let holders = self.addresses.holders(*address).iter();
+            let mut others = holders.filter(|holder| **holder != service.name).peekable();
+            others.peek().is_some() && others.all(|other| comes_after(other, *address))
+        };
+        service.provenance.hint.iter().copied().filter(only_copies_follow).collect()
     }
 
     /// The addresses that the Service may share, each with the pool type of a Service that has it.
@@ -195,8 +216,9 @@ impl Index {
     fn may_repair(&mut self, name: &ServiceName, kind: RepairKind) -> bool {
         let Some(service) = self.services.get(name) else { return false };
         let permitted = self.repairs.permit(service, kind, self.now);
-        if permitted {
-            self.repairs.sent(name, kind, service.writers.name(), self.now);
+        let object = service.reference();
+        if permitted && let Some(message) = self.repairs.sent(name, kind, service.writers.name(), self.now) {
+            self.publish(object, Notice::warning(reason::STATUS_OVERWRITTEN, message));
         }
         permitted
     }
@@ -296,8 +318,8 @@ impl Index {
                 }
             }
             Outcome::Conflict(now) => {
-                if patch.purpose == Purpose::Repair {
-                    self.repairs.not_written(name);
+                if matches!(patch.purpose, Purpose::Repair | Purpose::Mark) {
+                    self.repairs.not_written(name, patch.purpose == Purpose::Mark);
                 }
                 self.apply_service(now);
             }

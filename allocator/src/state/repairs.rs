@@ -1,8 +1,9 @@
 //! How often the allocator puts back what somebody else takes from a Service.
 //!
-//! The first repair is made at once. After that a Service gets two repairs a minute, so that two programs that fight
-//! over it do not load the API server. Together with the agents' the writes stay below four a minute. What many Services
-//! need at once is written at 20 a second: the marks of Services of an earlier release, and conditions about a group.
+//! The first repair is made at once. After that a Service gets two writes a minute, so that two programs that fight over it
+//! do not load the API server. The owner of the address of each family adds one a minute. The marks before questions to
+//! IPAM sidecars are counted apart, two a minute. What many Services need at once is written at 20 a second: the marks of
+//! Services of an earlier release, and conditions about a group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,9 +18,7 @@ use crate::model::{Service, ServiceName};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The most repairs of a Service in a minute.
 const REPAIRS: usize = 2;
-/// The most marks in a minute that warn the next leader of a repair.
-const FENCES: usize = 1;
-/// How long the condition stays after the last repair.
+/// How long the condition stays after the last repair, and how soon after another one it comes.
 const QUIET: Duration = Duration::from_secs(120);
 /// The pause between two Services that get what many may need at once.
 const MARK_PAUSE: Duration = Duration::from_millis(50);
@@ -50,13 +49,14 @@ impl RepairKind {
         matches!(self, Self::Marks | Self::Addresses)
     }
 
+    /// Whether it is written before something else, so that the next leader knows.
+    const fn is_mark(self) -> bool {
+        matches!(self, Self::Fence | Self::Ask)
+    }
+
     /// Whether it counts against the same budget.
     const fn shares_budget(self, other: Self) -> bool {
-        match self {
-            Self::Fence => matches!(other, Self::Fence),
-            Self::Ask => matches!(other, Self::Ask),
-            _ => !matches!(other, Self::Fence | Self::Ask),
-        }
+        matches!(self, Self::Ask) == matches!(other, Self::Ask)
     }
 
     /// Whether many Services may need it at once.
@@ -72,6 +72,8 @@ struct Repaired {
     writes: Vec<(BootTime, RepairKind)>,
     /// From whom something was put back.
     writers: BTreeSet<String>,
+    /// When something was put back last.
+    put_back: Option<BootTime>,
     /// The message of the condition, and until when it stays.
     overwritten: Option<(String, BootTime)>,
 }
@@ -116,7 +118,8 @@ impl Repairs {
     }
 
     fn ready_at(&self, service: &Service, kind: RepairKind, now: BootTime) -> BootTime {
-        let most = if kind == RepairKind::Fence { FENCES } else { REPAIRS };
+        // The repair follows the fence in the same minute.
+        let most = if kind == RepairKind::Fence { REPAIRS.saturating_sub(1) } else { REPAIRS };
         let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
         let counted = writes.iter().rev().filter(|(_, sent)| kind.shares_budget(*sent));
         let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
@@ -148,29 +151,37 @@ impl Repairs {
         slot
     }
 
-    /// A repair is sent. `writer` is who made it needed.
-    pub(super) fn sent(&mut self, name: &ServiceName, kind: RepairKind, writer: String, now: BootTime) {
+    /// A repair is sent. `writer` is who made it needed. Returns the message of the condition if the Service did not have it.
+    pub(super) fn sent(
+        &mut self,
+        name: &ServiceName,
+        kind: RepairKind,
+        writer: String,
+        now: BootTime,
+    ) -> Option<String> {
         let repaired = self.services.entry(name.clone()).or_default();
         repaired.writes.retain(|(at, _)| now.since(*at) < MINUTE);
         repaired.writes.push((now, kind));
         if !kind.puts_back() {
-            return;
+            return None;
         }
         repaired.writers.insert(writer);
-        if repaired.writes.iter().filter(|(_, kind)| kind.puts_back()).count() >= REPAIRS {
+        let again = repaired.put_back.replace(now).is_some_and(|before| now.since(before) < QUIET);
+        again.then(|| {
             let writers = join_first(repaired.writers.iter().cloned(), LISTED, ", ");
             let message = format!(
                 "{writers} overwrites again and again what the load balancer writes to this Service; it is put back at most twice a minute: keep other programs from writing status.loadBalancer and the annotations purelb.io/*"
             );
-            repaired.overwritten = Some((message, now + QUIET));
+            let before = repaired.overwritten.replace((message.clone(), now + QUIET));
             self.due.insert((now + QUIET, name.clone()));
-        }
+            before.is_none_or(|(_, until)| until <= now).then_some(message)
+        })?
     }
 
-    /// The last repair did not happen: the Service had changed meanwhile.
-    pub(super) fn not_written(&mut self, name: &ServiceName) {
+    /// The last write did not happen: the Service had changed meanwhile. It was a mark for the next leader, or not.
+    pub(super) fn not_written(&mut self, name: &ServiceName, mark: bool) {
         if let Some(repaired) = self.services.get_mut(name) {
-            repaired.writes.pop();
+            repaired.writes.pop_if(|(_, kind)| kind.is_mark() == mark);
         }
     }
 
@@ -184,6 +195,7 @@ impl Repairs {
     pub(super) fn due(&mut self, now: BootTime) -> Vec<ServiceName> {
         let is_over = |repaired: &Repaired| {
             repaired.writes.iter().all(|(at, _)| now.since(*at) >= MINUTE)
+                && repaired.put_back.is_none_or(|at| now.since(at) >= QUIET)
                 && repaired.overwritten.as_ref().is_none_or(|(_, until)| *until <= now)
         };
         self.services.retain(|_, repaired| !is_over(repaired));

@@ -7,7 +7,7 @@ use api_types::names::reason;
 
 use super::services::Services;
 use crate::addresses::AddressTable;
-use crate::model::{Service, ServiceName, Sharing, SharingConflict};
+use crate::model::{Scope, Service, ServiceName, Sharing, SharingConflict};
 
 /// Two Services that hold an address and do not agree to share it.
 #[derive(Debug)]
@@ -73,7 +73,16 @@ fn claims(service: &Service, address: IpAddr) -> bool {
     !service.addresses.contains(&address) || service.claimed().contains(&address)
 }
 
-/// The disagreements between the Service and the other holders of these addresses.
+/// Whether the address is known to be ours to give, and not another load balancer's, which has rules of its own.
+fn is_ours(services: &Services, service: &Service, address: IpAddr) -> bool {
+    let provenance = &service.provenance;
+    let marked = provenance.lists(address) == Some(true) || provenance.by_us && !provenance.for_another;
+    let remembered =
+        services.is_reserved(&service.name, address) || services.last_given(&service.name).contains(&address);
+    service.scope != Scope::OtherClass && (marked || provenance.our_class || remembered)
+}
+
+/// The disagreements between the Service and the other holders of these addresses. At least one of the two has it from us.
 pub(super) fn disagreements(
     services: &Services,
     table: &AddressTable,
@@ -85,6 +94,9 @@ pub(super) fn disagreements(
     for &address in addresses.iter().filter(|address| claims(service, **address)) {
         for other in table.holders(address).iter().filter(|holder| *holder != name) {
             let Some(holder) = services.get(other).filter(|other| claims(other, address)) else { continue };
+            if !is_ours(services, service, address) && !is_ours(services, holder, address) {
+                continue;
+            }
             if let Some((reason, why)) = disagreement(&service.sharing, &holder.sharing) {
                 found.push(Disagreement { address, services: [name.clone(), other.clone()], reason, why });
             }

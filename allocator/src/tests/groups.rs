@@ -1,10 +1,10 @@
 //! Groups that are edited, refused, or bound to namespaces (specification, allocation.md 2 and 3).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api_server::ApiServer;
 use super::fixtures::{group, one, start, texts, v4};
-use super::replica::Replica;
+use super::replica::{Replica, lease};
 
 #[test]
 fn a_group_edit_takes_no_address_away_and_gives_none_twice() {
@@ -132,7 +132,7 @@ fn case_71_many_services_of_a_group_that_is_gone_get_their_condition_slowly_and_
     let reports = replica.take_reports();
     let told: Vec<&String> = reports.iter().filter(|report| report.starts_with("ConfigurationWarning")).collect();
     assert!(told.len() == 1 && told[0].contains("while 100 Services have addresses of it"), "{reports:?}");
-    let has_condition = |object: &serde_json::Value| object.to_string().contains("purelb.io/GroupDeleted");
+    let has_condition = |object: &Value| object.to_string().contains("purelb.io/GroupDeleted");
     assert!(server.services.values().all(has_condition));
     // The group is there again.
     server.put_group("default", &v4("10.1.0.0/24"));
@@ -157,6 +157,38 @@ fn case_84_an_aggregate_wider_than_the_ranges_is_told() {
     server.put_group("default", &exact);
     replica.settle(&mut server);
     assert!(condition(&mut replica).is_none());
+}
+
+#[test]
+fn case_84_it_is_told_as_long_as_any_node_that_announces_is_outside_of_the_subnet() {
+    let wide = json!({"remote": {"v4pool": {"pool": "10.1.0.0-10.1.0.99", "subnet": "10.1.0.0/24"}}});
+    let (mut server, mut replica) = start(&[("default", wide)]);
+    let message = |replica: &mut Replica| {
+        let conditions = replica.group_status("default")["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition["type"] == "AggregateCutsOff");
+        found.map(|condition| condition["message"].as_str().unwrap().to_owned())
+    };
+    replica.put_member("inside", "10.1.0.0/24", "");
+    replica.settle(&mut server);
+    assert_eq!(message(&mut replica), None, "all nodes have the addresses on interfaces of their own");
+    replica.put_member("outside", "192.168.50.0/24", "");
+    replica.settle(&mut server);
+    let told = message(&mut replica).unwrap();
+    assert!(told.contains("by /24 for 10.1.0.0-10.1.0.99, on nodes outside of 10.1.0.0/24"), "{told}");
+    let mut deselected = lease("outside", "", "");
+    let annotations = deselected.metadata.annotations.as_mut().unwrap();
+    annotations.insert(api_types::lease::INSTANCE.to_owned(), "pod".to_owned());
+    let deselects = api_types::lease::inactive_value(api_types::lease::Inactive::Deselected, "pod");
+    annotations.insert(api_types::lease::INACTIVE.to_owned(), deselects);
+    replica.put_lease(&deselected);
+    replica.settle(&mut server);
+    assert_eq!(message(&mut replica), None, "it announces nothing");
+    replica.put_member("outside", "192.168.50.0/24", "");
+    replica.settle(&mut server);
+    assert!(message(&mut replica).is_some());
+    replica.index.delete_lease(&lease("outside", "", ""));
+    replica.settle(&mut server);
+    assert_eq!(message(&mut replica), None);
 }
 
 #[test]
@@ -191,4 +223,42 @@ fn case_103_the_status_says_which_specification_it_is_about() {
         replica.group_status("default")["observedGeneration"],
         server.groups["default"]["metadata"]["generation"]
     );
+}
+
+/// The rules of kstatus for an object with conditions (cli-utils, `status/generic.go` and `status/core.go`).
+fn kstatus(object: &Value) -> &'static str {
+    let status = &object["status"];
+    let is = |kind: &str, value: &str| {
+        let conditions = status["conditions"].as_array();
+        conditions.into_iter().flatten().any(|found| found["type"] == kind && found["status"] == value)
+    };
+    if status["observedGeneration"].as_i64().is_some_and(|seen| object["metadata"]["generation"] != seen) {
+        "InProgress"
+    } else if is("Stalled", "True") {
+        "Failed"
+    } else if is("Reconciling", "True") || is("Ready", "False") || is("Ready", "Unknown") {
+        "InProgress"
+    } else {
+        "Current"
+    }
+}
+
+#[test]
+fn case_103_kstatus_reads_what_becomes_of_a_group() {
+    // A status is written at most once a second, which do not pass here.
+    let judge = |replica: &mut Replica, server: &mut ApiServer| {
+        replica.index.rewrite_statuses();
+        replica.settle(server);
+    };
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24")), ("copy", v4("10.1.0.0/25"))]);
+    judge(&mut replica, &mut server);
+    let seen = |server: &ApiServer| ["default", "copy"].map(|name| kstatus(&server.groups[name]));
+    assert_eq!(seen(&server), ["Current", "Failed"]);
+    server.put_group("copy", &v4("10.2.0.0/25"));
+    assert_eq!(seen(&server), ["Current", "InProgress"], "the edit is not judged yet");
+    judge(&mut replica, &mut server);
+    assert_eq!(seen(&server), ["Current", "Current"]);
+    server.put_group("copy", &json!({"netbox": {"url": "http://x"}}));
+    judge(&mut replica, &mut server);
+    assert_eq!(seen(&server), ["Current", "Failed"]);
 }

@@ -180,7 +180,12 @@ fn case_66_an_operator_that_deletes_annotations_for_ever_moves_nothing_over_chan
             assert_eq!(texts(&server, "web"), "10.1.0.0", "minute {minute}");
         }
         let writes = server.writes["web"] - before;
-        assert!(writes <= 4, "{writes} writes in minute {minute}");
+        // Two, and two of the next leader where the object does not tell it of the first.
+        let most = if minute % 4 == 3 { 4 } else { 2 };
+        assert!(writes <= most, "{writes} writes in minute {minute}");
+        let reports = replica.take_reports().join("\n");
+        let events = reports.matches("StatusOverwritten \"bad-operator\" overwrites again and again").count();
+        assert!(events <= 1 && (minute > 0 || events == 1), "minute {minute}: {reports}");
     }
     // Nobody else gets the address.
     server.put_service("other", one("IPv4"), json!({}));

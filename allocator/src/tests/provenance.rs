@@ -173,6 +173,29 @@ fn case_73_marks_of_another_object_are_a_hint() {
 }
 
 #[test]
+fn case_73_of_several_copies_of_one_address_the_oldest_has_it() {
+    // By age and then by name, and not in the order in which they are read.
+    for order in [["b", "a", "c"], ["c", "b", "a"], ["a", "b", "c"]] {
+        let (mut server, _) = start(&[("default", v4("10.1.0.0/29"))]);
+        for name in order {
+            server.put_service(name, one("IPv4"), copied("10.1.0.5"));
+            show(&mut server, name, "velero", "10.1.0.5");
+            let second = if name == "a" { 9 } else { 5 };
+            server.services.get_mut(name).unwrap()["metadata"]["creationTimestamp"] =
+                json!(format!("2026-01-01T00:00:0{second}Z"));
+        }
+        let mut replica = Replica::leader(&mut server, true, "f2");
+        replica.settle(&mut server);
+        assert_eq!(texts(&server, "b"), "10.1.0.5", "{order:?}");
+        let others: Vec<String> = ["a", "c"].map(|name| texts(&server, name)).into();
+        assert!(others == ["10.1.0.0", "10.1.0.1"] || others == ["10.1.0.1", "10.1.0.0"], "{others:?}");
+        let reports = replica.take_reports().join("\n");
+        assert!(reports.contains("name 10.1.0.5; this Service has 10.1.0.0"), "{reports}");
+        assert!(reports.contains("name 10.1.0.5; this Service has 10.1.0.5"), "{reports}");
+    }
+}
+
+#[test]
 fn case_73_what_an_agent_has_for_this_very_object_is_kept() {
     let (mut server, _) = start(&[("default", v4("10.1.0.0/29"))]);
     server.put_service("web", one("IPv4"), copied("10.1.0.3"));

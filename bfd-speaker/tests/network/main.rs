@@ -9,6 +9,7 @@
 mod faults;
 mod files;
 mod lab;
+mod reports;
 mod restarts;
 mod router;
 mod sessions;

@@ -66,12 +66,15 @@ impl Router {
     pub fn follow_bfd(&self, nodes: &[IpAddr], interval: Duration, multiplier: u8) -> Result<FollowedBfd> {
         let followed = FollowedBfd { router: self.clone(), nodes: nodes.to_vec() };
         let milliseconds = interval.as_millis();
-        self.configure(&["bfd", "profile lab", &format!("transmit-interval {milliseconds}")])?;
-        self.configure(&["bfd", "profile lab", &format!("receive-interval {milliseconds}")])?;
-        self.configure(&["bfd", "profile lab", &format!("detect-multiplier {multiplier}")])?;
+        // Of its own for each set of timers: nodes' addresses may be followed with different ones at the same time.
+        let profile = format!("lab-{milliseconds}-{multiplier}");
+        let in_profile = |line: &str| self.configure(&["bfd", &format!("profile {profile}"), line]);
+        in_profile(&format!("transmit-interval {milliseconds}"))?;
+        in_profile(&format!("receive-interval {milliseconds}"))?;
+        in_profile(&format!("detect-multiplier {multiplier}"))?;
         for node in nodes {
             self.configure(&[BGP, &format!("neighbor {node} bfd")])?;
-            self.configure(&[BGP, &format!("neighbor {node} bfd profile lab")])?;
+            self.configure(&[BGP, &format!("neighbor {node} bfd profile {profile}")])?;
         }
         Ok(followed)
     }
@@ -94,6 +97,14 @@ impl Router {
     /// FRR does not answer.
     pub fn bfd_sessions(&self) -> Result<BTreeMap<IpAddr, BfdSession>> {
         parse_bfd(&self.vtysh("show bfd peers json")?)
+    }
+
+    /// How often each BFD session with the nodes' addresses has gone down.
+    ///
+    /// # Errors
+    /// FRR does not answer.
+    pub fn bfd_losses(&self) -> Result<BTreeMap<IpAddr, u64>> {
+        parse_bfd_losses(&self.vtysh("show bfd peers counters json")?)
     }
 
     /// How often each BGP session with the nodes' addresses has ended.
@@ -170,6 +181,17 @@ fn parse_bfd(text: &str) -> Result<BTreeMap<IpAddr, BfdSession>> {
     }
     let peers: Vec<Peer> = serde_json::from_str(text).map_err(|error| unexpected("FRR's BFD peers", error))?;
     Ok(peers.into_iter().map(|peer| (peer.peer, peer.session)).collect())
+}
+
+fn parse_bfd_losses(text: &str) -> Result<BTreeMap<IpAddr, u64>> {
+    #[derive(Deserialize)]
+    struct Peer {
+        peer: IpAddr,
+        #[serde(default, rename = "session-down")]
+        downs: u64,
+    }
+    let peers: Vec<Peer> = serde_json::from_str(text).map_err(|error| unexpected("FRR's BFD counters", error))?;
+    Ok(peers.into_iter().map(|peer| (peer.peer, peer.downs)).collect())
 }
 
 fn parse_resets(text: &str) -> Result<BTreeMap<IpAddr, u64>> {
@@ -294,6 +316,9 @@ mod tests {
         assert_eq!(sessions[&"fd00:50::11".parse::<IpAddr>().unwrap()].status, "down");
         let text = r#"{"192.168.50.11": {"bgpState": "Established", "connectionsDropped": 2}, "vrfId": 0}"#;
         assert_eq!(parse_resets(text).unwrap(), [("192.168.50.11".parse().unwrap(), 2)].into());
+        let text = r#"[{"multihop": false, "peer": "192.168.50.11", "vrf": "default", "control-packet-input": 9,
+            "session-up": 2, "session-down": 1}]"#;
+        assert_eq!(parse_bfd_losses(text).unwrap(), [("192.168.50.11".parse().unwrap(), 1)].into());
     }
 
     #[test]

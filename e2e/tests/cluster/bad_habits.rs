@@ -38,10 +38,10 @@ const SPACE: &str = "bad-habits";
 /// How many Services there are.
 const COUNT: usize = 50;
 
-/// The most writes of ours to a Service in a minute: two of each of two leaders; two for each family of each of the three
-/// nodes, for a copied status may show addresses of all of them; and as many of the agent that starts again. A leader and
-/// an agent that start do not know what was written before them.
-const MOST: usize = 4 + 12 + 4;
+/// The most writes of ours in a minute to a Service, which has an address of one family: two of the allocator and one of
+/// the owner. Where the managed fields do not show that they have written, the next leader and an agent that starts again
+/// do not know it: two and one more.
+const MOST: usize = 2 + 1 + 2 + 1;
 
 /// What is put back is so within the rest of the minute in which it was put back twice, and then some.
 const REST: Duration = Duration::from_secs(90);

@@ -11,7 +11,8 @@ use super::Agent;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
-use crate::decide::unusable::unusable;
+use crate::decide::unusable::{Twin, twins, unusable};
+use crate::kernel::sysctl;
 use crate::plan::adoption::Adoption;
 use crate::report::lease::content::Content;
 use crate::report::lease::own::{OwnLists, gateways};
@@ -93,6 +94,7 @@ impl Agent {
         }
         (self.selection, self.connected, self.gateways) = (selection, connected, gateways);
         self.report_unusable();
+        self.report_twins();
         self.publish_subnets();
     }
 
@@ -119,6 +121,15 @@ impl Agent {
                 let text = format!("node {}: {text}", self.settings.node);
                 self.reporter.configuration(&Notice { agent, reason: reason::INTERFACE_UNUSABLE, text });
             }
+        }
+    }
+
+    /// Reports other interfaces that answer for local addresses, on the Node.
+    fn report_twins(&mut self) {
+        let found = twins(self.host.observed(), &self.selection, &self.connected);
+        let texts = found.iter().filter(|twin| sysctl::answers_for_others(&twin.other)).map(Twin::text);
+        for text in self.problems.note_twins(texts.collect()) {
+            self.reporter.node(&self.cluster, reason::CONFIGURATION_WARNING, &text);
         }
     }
 

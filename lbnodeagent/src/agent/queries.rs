@@ -33,6 +33,7 @@ impl Agent {
             let services = self.cluster.services.of(*ip).map(|service| service.name.to_string()).collect();
             AddressEntry::new(*ip, status, services, observed)
         });
+        let bfd = self.outside.bfd.shown();
         NodeState {
             node: self.settings.node.clone(),
             time: Timestamp::now(),
@@ -44,7 +45,8 @@ impl Agent {
             gossip_silent: self.local.silent,
             current: self.cluster.watches_current(),
             addresses: addresses.collect(),
-            bfd: self.outside.bfd.peers(),
+            bfd: bfd.peers,
+            calico_exports: bfd.exports,
         }
     }
 }

@@ -11,8 +11,9 @@ use runtime::events::Kind;
 
 use super::view::{Status, latest, name, up};
 
-/// How long a router may not hear this node before that is reported. A session that begins is in this state for a moment.
-const NOT_HEARD: Duration = Duration::from_secs(5);
+/// How long a router may not hear this node, or may send what is refused, before that is reported. A session that begins is
+/// in this state for a moment.
+const TROUBLE: Duration = Duration::from_secs(5);
 
 /// A pause of bfd-speaker that ended so shortly before is why a router has lost the session.
 const RECENT: Duration = Duration::from_secs(5);
@@ -32,8 +33,9 @@ pub struct Notice {
 struct Seen {
     up: bool,
     downs: u64,
-    not_heard: Option<BootTime>,
-    not_heard_reported: bool,
+    /// Since when the router speaks in vain.
+    trouble: Option<BootTime>,
+    trouble_reported: bool,
 }
 
 /// What the last report had.
@@ -58,16 +60,17 @@ impl Changes {
             let last = before.remove(&router).or_else(|| begun.then(Seen::default));
             if let Some(last) = last {
                 notices.extend(transition(peer, report, &router, &last, &seen));
-                (seen.not_heard, seen.not_heard_reported) = (last.not_heard, last.not_heard_reported);
+                (seen.trouble, seen.trouble_reported) = (last.trouble, last.trouble_reported);
             }
-            if Status::new(peer, report) == Status::NotHeard {
-                let since = *seen.not_heard.get_or_insert(now);
-                if now.since(since) >= NOT_HEARD && !std::mem::replace(&mut seen.not_heard_reported, true) {
-                    let text = Status::NotHeard.sentence(&router);
+            let status = Status::new(peer, report);
+            if matches!(status, Status::NotHeard | Status::Refused(_)) {
+                let since = *seen.trouble.get_or_insert(now);
+                if now.since(since) >= TROUBLE && !std::mem::replace(&mut seen.trouble_reported, true) {
+                    let text = status.sentence(&router);
                     notices.push(Notice { kind: Kind::Warning, reason: reason::BFD_UNAVAILABLE, text });
                 }
             } else {
-                (seen.not_heard, seen.not_heard_reported) = (None, false);
+                (seen.trouble, seen.trouble_reported) = (None, false);
             }
             self.peers.insert(router, seen);
         }
@@ -223,6 +226,18 @@ mod tests {
         assert_eq!((kind, reason), (Kind::Warning, "BFDUnavailable"));
         assert!(text.contains("does not hear this node's answers"), "{text}");
         assert!(compare(&mut changes, &init, 60).is_empty());
+    }
+
+    #[test]
+    fn a_router_whose_packets_are_refused_is_reported_with_the_reason() {
+        let mut changes = Changes::default();
+        let mut refused = report(&[], None);
+        refused.peers[0].last_refusal = Some("the packet is authenticated; remove authentication".to_owned());
+        assert!(changes.compare(&refused, at(0)).is_empty());
+        let [notice] = changes.compare(&refused, at(5)).try_into().unwrap();
+        assert_eq!((notice.kind, notice.reason), (Kind::Warning, "BFDUnavailable"));
+        assert!(notice.text.contains("the packet is authenticated; remove authentication"), "{}", notice.text);
+        assert!(changes.compare(&refused, at(60)).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use ::bfd::report::{self, Report};
 use ::bfd::wanted::{self, MAX_BYTES, Wanted, WantedPeer};
+use nix::libc;
 
 /// The group of the directory, which the pods of both programs have as a supplementary group.
 const GROUP: u32 = 63_784;
@@ -61,7 +62,12 @@ impl Directory {
         let unfinished = self.path.join(format!("{}.new", wanted::file_name(SOURCE)));
         let mut text = serde_json::to_vec_pretty(wanted)?;
         text.push(b'\n');
-        let mut output = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&unfinished)?;
+        // Whoever writes into the directory may have put anything there, such as a link to another file of ours.
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut output = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&unfinished)?;
         output.write_all(&text)?;
         drop(output);
         fs::rename(&unfinished, &file)?;
@@ -114,9 +120,14 @@ fn share(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads a file that another program may have written. One of another kind must not hang the agent, nor lead it elsewhere.
 fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -166,6 +177,34 @@ mod tests {
         fs::remove_file(shared.file()).unwrap();
         shared.write(&Wanted { shutting_down: true, ..wanted }).unwrap();
         assert!(shared.file().exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    /// Each member of the group can put anything into the directory.
+    #[test]
+    fn what_others_put_there_leads_nowhere_and_hangs_nothing() {
+        let path = directory("hostile");
+        fs::create_dir(&path).unwrap();
+        let mut shared = Directory::new(path.clone());
+        let victim = path.join("of-the-agent");
+        fs::write(&victim, "precious").unwrap();
+        let unfinished = path.join("wanted-agent.json.new");
+        std::os::unix::fs::symlink(&victim, &unfinished).unwrap();
+        shared.write(&Wanted::new(Vec::new())).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(fs::symlink_metadata(shared.file()).unwrap().is_file());
+        for report in ["symlink", "pipe"] {
+            let place = path.join(report::FILE_NAME);
+            let _ = fs::remove_file(&place);
+            if report == "pipe" {
+                nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap();
+                nix::unistd::mkfifo(&unfinished, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            } else {
+                std::os::unix::fs::symlink(&victim, &place).unwrap();
+            }
+            assert!(shared.report().is_err(), "{report}");
+        }
+        shared.write(&Wanted::new(vec![WantedPeer::new("192.0.2.1".parse().unwrap())])).unwrap();
         fs::remove_dir_all(path).unwrap();
     }
 

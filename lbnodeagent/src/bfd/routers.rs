@@ -34,15 +34,22 @@ struct Listed<T> {
     /// The list in progress. Its objects count when it is complete.
     listing: BTreeMap<String, T>,
     complete: bool,
+    /// The API server has said that it does not know the kind.
+    absent: bool,
 }
 
 impl<T> Default for Listed<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), listing: BTreeMap::new(), complete: false }
+        Self { objects: BTreeMap::new(), listing: BTreeMap::new(), complete: false, absent: false }
     }
 }
 
 impl<T> Listed<T> {
+    /// Whether it is known what there is.
+    const fn is_known(&self) -> bool {
+        self.complete || self.absent
+    }
+
     /// Takes an event over. `read` gives nothing of an object that does not count, perhaps not any more.
     fn apply(&mut self, event: Event<Object>, read: impl Fn(&Object) -> Option<T>) {
         let insert = |objects: &mut BTreeMap<String, T>, object: Object| match read(&object) {
@@ -82,6 +89,16 @@ pub struct Routers {
 }
 
 impl Routers {
+    /// The API server does not know a kind in an API group. What it knew before stays.
+    pub fn absent(&mut self, what: What, group: usize) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        match what {
+            What::Peers => group.peers.absent = true,
+            What::Configurations => group.configurations.absent = true,
+            What::Filters => group.filters.absent = true,
+        }
+    }
+
     /// Takes over what the watch of a kind and an API group, by its place in [`GROUPS`], delivers.
     pub fn apply(&mut self, what: What, group: usize, event: Event<Object>) {
         let Some(group) = self.groups.get_mut(group) else { return };
@@ -94,7 +111,13 @@ impl Routers {
         }
     }
 
-    /// The routers of this node, each with the name of its object; nothing before a list was read.
+    /// Whether it is known which routers there are: each API group has been read, or does not exist, and one has been read.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.is_known(|group| &group.peers)
+    }
+
+    /// The routers of this node as far as they are known, each with the name of its object; nothing before a list was read.
     #[must_use]
     pub fn of(&self, node: &str, labels: &Labels) -> Option<Vec<(&str, &Router)>> {
         if !self.groups.iter().any(|group| group.peers.complete) {
@@ -105,21 +128,30 @@ impl Routers {
         Some(applying.map(|(name, peer)| (name.as_str(), &peer.router)).collect())
     }
 
-    /// What holds for all nodes; nothing before a list was read.
+    /// What holds for all nodes; nothing before the lists were read.
     #[must_use]
     pub fn configuration(&self) -> Option<BgpConfiguration> {
-        let mut complete =
-            self.groups.iter().map(|group| &group.configurations).filter(|listed| listed.complete).peekable();
-        complete.peek()?;
-        Some(complete.find_map(|listed| listed.objects.get(DEFAULT)).copied().unwrap_or_default())
+        let found = self.find(|group| &group.configurations, DEFAULT);
+        let known = found.is_some() || self.is_known(|group| &group.configurations);
+        known.then(|| found.copied().unwrap_or_default())
     }
 
-    /// The filter of this name, if it exists; nothing before a list was read.
+    /// The filter of this name, if it exists; nothing before the lists were read.
     #[must_use]
     pub fn filter(&self, name: &str) -> Option<Option<&BgpFilter>> {
-        let mut complete = self.groups.iter().map(|group| &group.filters).filter(|listed| listed.complete).peekable();
-        complete.peek()?;
-        Some(complete.find_map(|listed| listed.objects.get(name)))
+        let found = self.find(|group| &group.filters, name);
+        (found.is_some() || self.is_known(|group| &group.filters)).then_some(found)
+    }
+
+    /// Whether it is known which objects there are in all API groups.
+    fn is_known<'a, T: 'a>(&'a self, listed: impl Fn(&'a Group) -> &'a Listed<T>) -> bool {
+        let known = self.groups.iter().all(|group| listed(group).is_known());
+        known && self.groups.iter().any(|group| listed(group).complete)
+    }
+
+    /// An object in one of the groups.
+    fn find<'a, T: 'a>(&'a self, listed: impl Fn(&'a Group) -> &'a Listed<T>, name: &str) -> Option<&'a T> {
+        self.groups.iter().find_map(|group| listed(group).objects.get(name))
     }
 }
 
@@ -178,6 +210,25 @@ mod tests {
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.1", "192.0.2.2"]);
         routers.apply(What::Peers, 0, Event::Delete(object("a", "192.0.2.1")));
         assert_eq!(addresses(&routers).unwrap(), ["192.0.2.2"]);
+    }
+
+    #[test]
+    fn an_api_group_that_was_not_read_may_have_more() {
+        let mut routers = Routers::default();
+        routers.absent(What::Peers, 1);
+        assert!(!routers.are_known(), "nothing was read");
+        list(&mut routers, 0, &[object("a", "192.0.2.1")]);
+        assert!(routers.are_known());
+        let mut routers = Routers::default();
+        list(&mut routers, 1, &[]);
+        assert!(!routers.are_known() && addresses(&routers).is_some());
+        routers.apply(What::Configurations, 1, Event::Init);
+        routers.apply(What::Configurations, 1, Event::InitDone);
+        assert_eq!(routers.configuration(), None, "the other group may have it");
+        routers.absent(What::Configurations, 0);
+        assert_eq!(routers.configuration(), Some(BgpConfiguration::default()));
+        routers.absent(What::Peers, 0);
+        assert!(routers.are_known());
     }
 
     #[test]

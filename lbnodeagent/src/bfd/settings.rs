@@ -1,6 +1,7 @@
 //! What this module needs of the agent, and what it shows of BFD.
 
 use api_types::BfdConfig;
+use api_types::lease::RouterReport;
 use calico::Labels;
 use tokio::sync::watch;
 
@@ -24,11 +25,21 @@ pub struct Settings {
     pub shutting_down: bool,
 }
 
+/// What `/state` shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Shown {
+    /// The peers.
+    pub peers: Vec<PeerEntry>,
+    /// What is wrong with what this node passes on to routers, and what mends it.
+    pub exports: Option<String>,
+}
+
 /// The agent's end.
 #[derive(Debug, Clone)]
 pub struct Handle {
     settings: watch::Sender<Option<Settings>>,
-    peers: watch::Receiver<Vec<PeerEntry>>,
+    shown: watch::Receiver<Shown>,
+    routers: watch::Receiver<Vec<RouterReport>>,
 }
 
 /// The task's end.
@@ -36,15 +47,17 @@ pub struct Handle {
 pub struct TaskEnd {
     /// Nothing before the agent knows them.
     pub(super) settings: watch::Receiver<Option<Settings>>,
-    pub(super) peers: watch::Sender<Vec<PeerEntry>>,
+    pub(super) shown: watch::Sender<Shown>,
+    pub(super) routers: watch::Sender<Vec<RouterReport>>,
 }
 
 /// Both ends.
 #[must_use]
 pub fn channel() -> (Handle, TaskEnd) {
     let (settings, received) = watch::channel(None);
-    let (sender, peers) = watch::channel(Vec::new());
-    (Handle { settings, peers }, TaskEnd { settings: received, peers: sender })
+    let (show, shown) = watch::channel(Shown::default());
+    let (report, routers) = watch::channel(Vec::new());
+    (Handle { settings, shown, routers }, TaskEnd { settings: received, shown: show, routers: report })
 }
 
 impl Handle {
@@ -59,9 +72,15 @@ impl Handle {
         });
     }
 
-    /// The peers, for `/state`.
+    /// What `/state` shows.
     #[must_use]
-    pub fn peers(&self) -> Vec<PeerEntry> {
-        self.peers.borrow().clone()
+    pub fn shown(&self) -> Shown {
+        self.shown.borrow().clone()
+    }
+
+    /// What the Lease says of the routers.
+    #[must_use]
+    pub fn routers(&self) -> watch::Receiver<Vec<RouterReport>> {
+        self.routers.clone()
     }
 }

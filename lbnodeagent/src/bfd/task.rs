@@ -13,7 +13,7 @@ use kube::Client;
 use nix::time::{ClockId, clock_gettime};
 use runtime::events::{Event, EventQueue, Kind};
 use runtime::{BootTime, Task};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::changes::{Changes, Notice};
@@ -21,10 +21,11 @@ use super::directory::Directory;
 use super::exports::problem;
 use super::metrics::BfdMetrics;
 use super::routers::Routers;
-use super::settings::{Settings, TaskEnd};
+use super::settings::{Settings, Shown, TaskEnd};
+use super::settled::Settled;
 use super::view::{entries, is_fresh};
 use super::wanted::Peers;
-use super::watch::{self, Update};
+use super::watch::{self as watches, Update};
 
 /// How often the report is looked at, and what depends on time alone.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub struct Outside {
 pub fn start(node: String, directory: PathBuf, outside: Outside, end: TaskEnd) -> Task {
     let directory = Directory::new(directory);
     let peers = Peers::resume(directory.before());
-    let worker = Worker {
+    let mut worker = Worker {
         node,
         directory,
         outside,
@@ -57,7 +58,11 @@ pub fn start(node: String, directory: PathBuf, outside: Outside, end: TaskEnd) -
         changes: Changes::default(),
         write_error: String::new(),
         exports: String::new(),
+        settled: Settled::default(),
     };
+    // Before the first Lease of this run: what the last one said stays.
+    worker.read_report();
+    worker.show();
     Task::spawn(worker.run())
 }
 
@@ -77,6 +82,7 @@ struct Worker {
     write_error: String,
     /// What is wrong with what this node passes on to routers.
     exports: String,
+    settled: Settled,
 }
 
 impl Worker {
@@ -89,7 +95,10 @@ impl Worker {
                     Ok(()) => self.settings.clone_from(&self.end.settings.borrow_and_update()),
                     Err(_) => return,
                 },
-                Some((what, group, event)) = next(&mut self.watches) => self.routers.apply(what, group, event),
+                Some((what, group, event)) = next(&mut self.watches) => match event {
+                    Some(event) => self.routers.apply(what, group, event),
+                    None => self.routers.absent(what, group),
+                },
                 _ = tick.tick() => self.look(),
             }
             self.watch();
@@ -106,7 +115,7 @@ impl Worker {
             (true, true) => (self.watches, self.routers) = (None, Routers::default()),
             (false, false) => {
                 let (sender, receiver) = mpsc::channel(64);
-                self.watches = Some((watch::start(&self.outside.client, &sender), receiver));
+                self.watches = Some((watches::start(&self.outside.client, &sender), receiver));
             }
             _ => {}
         }
@@ -116,10 +125,10 @@ impl Worker {
     fn write(&mut self) {
         let Some(settings) = &self.settings else { return };
         if let Some(config) = &settings.config {
-            let routers = self.routers.of(&self.node, &settings.labels);
-            let routers: Option<Vec<&Router>> =
-                routers.map(|routers| routers.into_iter().map(|(_, router)| router).collect());
-            self.peers.update(config, routers.as_deref(), &settings.calico, BootTime::now());
+            let routers = self.routers.of(&self.node, &settings.labels).unwrap_or_default();
+            let routers: Vec<&Router> = routers.into_iter().map(|(_, router)| router).collect();
+            let known = self.routers.are_known();
+            self.peers.update(config, (&routers, known), &settings.calico, BootTime::now());
         }
         let wanted = self.peers.wanted(settings.shutting_down);
         let error = self.directory.write(&wanted).err().map(|error| error.to_string()).unwrap_or_default();
@@ -134,13 +143,17 @@ impl Worker {
         self.wanted = Some(wanted);
     }
 
-    /// Looks for a new report.
-    fn look(&mut self) {
+    fn read_report(&mut self) {
         match self.directory.report() {
             Ok(None) => {}
             Ok(Some(report)) => self.report = Some(report),
             Err(error) => tracing::warn!(op = "bfd", %error, "cannot read the state of bfd-speaker"),
         }
+    }
+
+    /// Looks for a new report.
+    fn look(&mut self) {
+        self.read_report();
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::MAX, Duration::from);
         let fresh = self.report.as_ref().filter(|report| is_fresh(report, now));
         self.outside.metrics.show(fresh);
@@ -162,15 +175,14 @@ impl Worker {
         self.exports = problem;
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::MAX, Duration::from);
         let fresh = self.report.as_ref().filter(|report| is_fresh(report, now));
-        let entries = entries(self.wanted.as_ref(), fresh);
-        self.end.peers.send_if_modified(|peers| {
-            let changed = *peers != entries;
-            *peers = entries;
-            changed
-        });
+        let peers = entries(self.wanted.as_ref(), fresh);
+        self.settled.update(BootTime::now(), peers.iter().map(|peer| &peer.report));
+        let exports = Some(self.exports.clone()).filter(|problem| !problem.is_empty());
+        replace(&self.end.shown, Shown { peers, exports });
+        replace(&self.end.routers, self.settled.routers());
     }
 
     fn publish(&self, Notice { kind, reason, text }: Notice) {
@@ -188,6 +200,15 @@ impl Worker {
         let note = format!("node {}: {text}", self.node);
         self.outside.events.publish(Event { object, kind, reason, note });
     }
+}
+
+/// Hands something over if it has changed.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|present| {
+        let changed = *present != new;
+        *present = new;
+        changed
+    });
 }
 
 /// What a watch delivers next; never returns without watches.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::bfd::report::{PeerReport, Report, SessionReport};
 use ::bfd::wanted::WantedPeer;
 use ::bfd::{State, Wanted};
+use api_types::lease::{Notices, RouterReport};
 use serde::Serialize;
 
 /// A report that is older is of a program that does not run: it writes one every 10 s.
@@ -77,6 +78,30 @@ impl Status {
         }
     }
 
+    /// Why the router would notice the death of the node only after its hold time, in few words that do not change all the
+    /// time: they go into the node's Lease.
+    const fn cause(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "",
+            Self::NotHeard => "it speaks BFD, but does not hear the node",
+            Self::AdminDown => "BFD is shut down in its configuration",
+            Self::Silent => "it does not speak BFD with the node",
+            Self::Elsewhere(_) => "it does not speak BFD with the node, but another address does",
+            Self::Refused(_) => "the node refuses its BFD packets; events and /state of the node's agent say why",
+            Self::PortTaken(_) => "another program on the node has the port of BFD",
+            Self::BeyondLimit => "there are more routers than one node speaks BFD with",
+            Self::NotRunning => "bfd-speaker does not run on the node",
+        }
+    }
+
+    /// What the node's Lease says of the router.
+    fn notices(&self) -> Notices {
+        match self {
+            Self::Up(after) => Notices::AfterMilliseconds(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            _ => Notices::AfterHoldTime(self.cause().to_owned()),
+        }
+    }
+
     /// A sentence about the router.
     #[must_use]
     pub fn sentence(&self, router: &str) -> String {
@@ -138,13 +163,18 @@ pub struct PeerEntry {
     pub would_notice_after_seconds: Option<f64>,
     /// The same as a sentence.
     pub why: String,
+    /// What the node's Lease says of it.
+    #[serde(skip)]
+    pub report: RouterReport,
 }
 
 impl PeerEntry {
     fn new(address: IpAddr, interface: Option<String>, status: &Status) -> Self {
         let after = if let Status::Up(after) = status { Some(after.as_secs_f64()) } else { None };
-        let why = status.sentence(&name(address, interface.as_deref()));
-        Self { address, interface, state: status.word(), would_notice_after_seconds: after, why }
+        let router = name(address, interface.as_deref());
+        let why = status.sentence(&router);
+        let report = RouterReport { router, notices: status.notices() };
+        Self { address, interface, state: status.word(), would_notice_after_seconds: after, why, report }
     }
 }
 
@@ -236,6 +266,11 @@ mod tests {
         assert_eq!(entries[0].state, word);
         assert!(entries[0].why.contains(sentence), "{}", entries[0].why);
         assert_eq!(word == "up", !entries[0].why.starts_with(LATE));
+        // What the Lease says is short and does not change all the time.
+        match &entries[0].report.notices {
+            Notices::AfterMilliseconds(after) => assert_eq!((word, *after), ("up", 900)),
+            Notices::AfterHoldTime(cause) => assert!(word != "up" && !cause.is_empty() && cause.len() < 120),
+        }
     }
 
     #[test]

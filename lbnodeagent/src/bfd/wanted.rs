@@ -22,8 +22,8 @@ type Key = (IpAddr, Option<String>);
 #[derive(Debug)]
 struct Entry {
     peer: WantedPeer,
-    /// The configuration named it, and not Calico.
-    configured: bool,
+    /// An earlier run wanted it, and nothing has named it in this one.
+    resumed: bool,
     /// Since when nothing names it.
     unnamed: Option<BootTime>,
 }
@@ -38,34 +38,39 @@ impl Peers {
     /// As an earlier run of the agent wanted them.
     #[must_use]
     pub fn resume(before: Vec<WantedPeer>) -> Self {
-        let entry = |peer: WantedPeer| (key(&peer), Entry { peer, configured: false, unnamed: None });
+        let entry = |peer: WantedPeer| (key(&peer), Entry { peer, resumed: true, unnamed: None });
         Self { entries: before.into_iter().map(entry).collect() }
     }
 
-    /// Takes over the configuration and the routers of this node. Without `routers`, Calico's objects were not read, and
-    /// those known from an earlier run stay.
-    pub fn update(&mut self, config: &BfdConfig, routers: Option<&[&Router]>, annotations: &Labels, now: BootTime) {
-        let mut named: BTreeMap<Key, (WantedPeer, bool)> = BTreeMap::new();
-        let routers = if config.calico == CalicoBfd::Disabled { Some(&[][..]) } else { routers };
-        for router in routers.unwrap_or_default() {
+    /// Takes over the configuration and the routers of this node, and whether those are all. If others may exist, because
+    /// some of Calico's objects were not read, the peers known from an earlier run stay.
+    pub fn update(
+        &mut self,
+        config: &BfdConfig,
+        (routers, all): (&[&Router], bool),
+        annotations: &Labels,
+        now: BootTime,
+    ) {
+        let mut named: BTreeMap<Key, WantedPeer> = BTreeMap::new();
+        let (routers, all) = if config.calico == CalicoBfd::Disabled { (&[][..], true) } else { (routers, all) };
+        for router in routers {
             let peer = of_calico(config, router, annotations);
             if usable(&peer) {
-                named.insert(key(&peer), (peer, false));
+                named.insert(key(&peer), peer);
             }
         }
         for peer in config.peers.iter().map(|peer| of_configuration(config, peer)).filter(usable) {
-            named.insert(key(&peer), (peer, true));
+            named.insert(key(&peer), peer);
         }
         self.entries.retain(|key, entry| {
-            let unread = routers.is_none() && !entry.configured;
-            if unread || named.contains_key(key) {
+            if (entry.resumed && !all) || named.contains_key(key) {
                 entry.unnamed = None;
                 return true;
             }
             now.since(*entry.unnamed.get_or_insert(now)) < GRACE
         });
-        for (key, (peer, configured)) in named {
-            self.entries.insert(key, Entry { peer, configured, unnamed: None });
+        for (key, peer) in named {
+            self.entries.insert(key, Entry { peer, resumed: false, unnamed: None });
         }
     }
 
@@ -150,10 +155,12 @@ mod tests {
     }
 
     fn update(peers: &mut Peers, config: &BfdConfig, routers: Option<&[&str]>, now: BootTime) -> Vec<String> {
-        let routers: Option<Vec<Router>> =
-            routers.map(|all| all.iter().map(|address| router(&json!({"peerIP": address}))).collect());
-        let routers = routers.as_ref().map(|all| all.iter().collect::<Vec<_>>());
-        peers.update(config, routers.as_deref(), &Labels::new(), now);
+        part(peers, config, (routers.unwrap_or_default(), routers.is_some()), now)
+    }
+
+    fn part(peers: &mut Peers, config: &BfdConfig, (routers, all): (&[&str], bool), now: BootTime) -> Vec<String> {
+        let routers: Vec<Router> = routers.iter().map(|address| router(&json!({"peerIP": address}))).collect();
+        peers.update(config, (&routers.iter().collect::<Vec<_>>(), all), &Labels::new(), now);
         peers.wanted(false).peers.iter().map(|peer| peer.address.to_string()).collect()
     }
 
@@ -181,6 +188,22 @@ mod tests {
         assert_eq!(update(&mut peers, &none, None, at(2006)), ["192.0.2.1"]);
         update(&mut peers, &none, Some(&[]), at(2010));
         assert!(update(&mut peers, &none, Some(&[]), at(2015)).is_empty());
+    }
+
+    /// The cluster has both API groups. The one that is read first has nothing, the other one does not answer.
+    #[test]
+    fn half_of_the_lists_end_no_session_of_an_earlier_run() {
+        let before = ["192.0.2.1", "192.0.2.2"].map(|address| WantedPeer::new(address.parse().unwrap()));
+        let (mut peers, config) = (Peers::resume(before.to_vec()), config(&[]));
+        for seconds in [0, 100, 1000] {
+            let wanted = part(&mut peers, &config, (&["192.0.2.1"], false), at(seconds));
+            assert_eq!(wanted, ["192.0.2.1", "192.0.2.2"]);
+        }
+        // What this run has read, and reads no more, is gone.
+        part(&mut peers, &config, (&[], false), at(2000));
+        assert_eq!(part(&mut peers, &config, (&[], false), at(2006)), ["192.0.2.2"]);
+        part(&mut peers, &config, (&[], true), at(2010));
+        assert!(part(&mut peers, &config, (&[], true), at(2015)).is_empty());
     }
 
     #[test]

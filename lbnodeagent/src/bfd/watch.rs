@@ -34,8 +34,9 @@ const KINDS: [(What, &str, &str); 3] = [
     (What::Filters, bgp_filter::KIND, bgp_filter::PLURAL),
 ];
 
-/// What the watch of a kind and an API group, by its place in [`GROUPS`], has delivered.
-pub type Update = (What, usize, Event<Object>);
+/// What the watch of a kind and an API group, by its place in [`GROUPS`], has delivered; nothing if the API server does not
+/// know the kind.
+pub type Update = (What, usize, Option<Event<Object>>);
 
 /// Starts a watch for each kind and API group. They end when the result is dropped.
 #[must_use]
@@ -77,12 +78,17 @@ async fn follow(
                         }
                         _ => {}
                     }
-                    if updates.send((what, place, reduced(event))).await.is_err() {
+                    if updates.send((what, place, Some(reduced(event)))).await.is_err() {
                         return;
                     }
                     continue;
                 }
-                Ok(Some(Err(error))) => ErrorChain(&error).to_string(),
+                Ok(Some(Err(error))) => {
+                    if is_unknown(&error) && updates.send((what, place, None)).await.is_err() {
+                        return;
+                    }
+                    ErrorChain(&error).to_string()
+                }
                 Ok(None) => break,
                 Err(_) => "the API server does not answer".to_owned(),
             };
@@ -100,6 +106,11 @@ async fn follow(
         }
         sleep(backoff.next_delay()).await;
     }
+}
+
+/// Whether the API server has answered that it does not know the kind.
+fn is_unknown(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found())
 }
 
 fn reduced(event: Event<DynamicObject>) -> Event<Object> {

@@ -74,6 +74,13 @@ impl Services {
         users.into_iter().flatten().filter_map(|name| self.get(name))
     }
 
+    /// The Services with an address that are told what becomes of it. A Service that was given others, and whose status was
+    /// copied from one that was given this, is not.
+    pub fn told_of(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
+        let given = self.of(address).any(|service| service.provenance.lists(address) == Some(true));
+        self.of(address).filter(move |service| !given || service.provenance.lists(address) != Some(false))
+    }
+
     /// All addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.by_address.keys().copied()
@@ -119,6 +126,22 @@ mod tests {
         assert_eq!(services.remove(&ServiceName::new("shop", "a")), ips(&["192.0.2.1"]));
         assert_eq!(services.of("192.0.2.1".parse().unwrap()).count(), 1);
         assert!(services.remove(&ServiceName::new("shop", "a")).is_empty());
+    }
+
+    #[test]
+    fn case_66_a_service_with_a_copied_status_is_not_told() {
+        let mut services = Services::default();
+        let address = "192.0.2.1".parse().unwrap();
+        let told =
+            |services: &Services| services.told_of(address).map(|one| one.name.name.to_string()).collect::<Vec<_>>();
+        let mut copy = view("copy", &["192.0.2.2"], None);
+        (copy.addresses, copy.in_status) = (vec![address, "192.0.2.2".parse().unwrap()], 1);
+        services.apply(copy);
+        assert_eq!(told(&services), ["copy"], "nobody else has it");
+        services.apply(view("original", &["192.0.2.1"], None));
+        assert_eq!(told(&services), ["original"]);
+        services.apply(annotated("none", ""));
+        assert_eq!(told(&services), ["a", "original"], "nothing says that it was given another");
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! moves and restarts are what they are for any address. It takes a witness that somebody announces it: the Service's own
 //! annotation, an agent's report, or what this node itself did until now. Without a witness nobody begins.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api_types::{Evidence, Right};
 
 use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
+use crate::model::uids::Uids;
 
 /// The Services among `users` on whose behalf this node takes part in the address.
 #[must_use]
@@ -26,6 +28,20 @@ pub fn unmarked<'a>(context: &Context<'_>, address: IpAddr, users: &[&'a Service
         right(context, address, user, without) != Right::Start && !has_announcer(context, address, user)
     };
     users.iter().copied().filter(|user| unmarked(user)).collect()
+}
+
+/// Whether the Service says itself that it was given the address, so that its announcing annotation names who announces
+/// it. Anybody may copy an address of one Service into the status of another.
+///
+/// Without a list it is what this node takes part in for the Service, and so is what an allocator gave that does not know
+/// the list.
+#[must_use]
+pub fn is_given(served: &BTreeMap<IpAddr, Uids>, old_leader: bool, address: IpAddr, user: &ServiceView) -> bool {
+    match user.provenance.lists(address) {
+        Some(true) => true,
+        Some(false) if !(user.provenance.by_us && old_leader) => false,
+        _ => served.get(&address).is_some_and(|uids| uids.contains(&user.uid)),
+    }
 }
 
 fn is_served(context: &Context<'_>, address: IpAddr, user: &ServiceView) -> bool {

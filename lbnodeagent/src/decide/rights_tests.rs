@@ -261,3 +261,22 @@ fn an_allocator_that_does_not_know_the_list_may_give_another_address() {
     cluster.old_leader = true;
     assert!(cluster.takes_part(LOCAL, &object.view(true)));
 }
+
+#[test]
+fn case_66_the_annotation_names_only_addresses_that_the_service_was_given() {
+    let (address, mut cluster) = (LOCAL.parse().unwrap(), Cluster::new());
+    let given =
+        |cluster: &Cluster, object: Object| is_given(&cluster.served, cluster.old_leader, address, &object.view(true));
+    cluster.served.insert(address, ["1".into()].into());
+    assert!(given(&cluster, Object::new(&[LOCAL]).listed(LOCAL, "1")));
+    assert!(given(&cluster, Object::new(&[]).listed(LOCAL, "1")), "somebody emptied the status");
+    assert!(given(&cluster, Object::new(&[LOCAL])), "somebody deleted the marks");
+    let copy = || Object::new(&[LOCAL]).listed("192.168.50.201", "1");
+    assert!(!given(&cluster, copy()), "the status is that of another Service");
+    cluster.old_leader = true;
+    assert!(given(&cluster, copy()));
+    // The address is announced for another object.
+    cluster.served.insert(address, ["2".into()].into());
+    assert!(!given(&cluster, copy()) && !given(&cluster, Object::new(&[LOCAL])));
+    assert!(!given(&cluster, Object::new(&[LOCAL]).listed(LOCAL, "2")), "the marks are those of another object");
+}

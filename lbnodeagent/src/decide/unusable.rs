@@ -1,10 +1,13 @@
-//! Interfaces that the configuration names and on which no local address can be announced.
+//! Interfaces that the configuration names and on which no local address can be announced, and those that answer for each
+//! other.
 
 use std::collections::BTreeMap;
 
 use api_types::{AgentConfig, InterfaceChoice};
+use ipnetwork::IpNetwork;
 
 use crate::decide::interfaces::Selection;
+use crate::decide::networks::Connected;
 use crate::model::observed::Observed;
 
 /// How many interfaces a text names.
@@ -37,6 +40,49 @@ pub fn unusable(config: &AgentConfig, observed: &Observed, selection: &Selection
     found
 }
 
+/// Another interface in the IPv4 network of a selected one. Linux answers ARP on it for the addresses of the selected one
+/// too, unless a sysctl forbids it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// The selected interface.
+    pub selected: String,
+    /// The other one.
+    pub other: String,
+    /// The network of both.
+    pub network: IpNetwork,
+}
+
+impl Twin {
+    /// What follows, and what to do.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { selected, other, network } = self;
+        // As sysctl(8) writes an interface with a dot in its name.
+        let path = other.replace('.', "/");
+        format!(
+            "interfaces {selected} and {other} are both in {network}, and the kernel answers ARP on {other} for addresses of {selected} too, so what is sent to them may arrive on {other}: set the sysctl net.ipv4.conf.{path}.arp_ignore to 1 on this node, or take {other} out of this network"
+        )
+    }
+}
+
+/// The interfaces that are in the IPv4 network of a selected one.
+#[must_use]
+pub fn twins(observed: &Observed, selection: &Selection, connected: &Connected) -> Vec<Twin> {
+    let mut found: Vec<Twin> = Vec::new();
+    for selected in selection.iter() {
+        for network in selected.networks.iter().copied().filter(IpNetwork::is_ipv4) {
+            let Some((_, index)) = connected.overlapping(network, selected.index) else { continue };
+            let Some(other) = observed.links.get(&index).filter(|link| link.up && link.resolves) else { continue };
+            // Of two that are selected, one text is enough.
+            let is_known = |twin: &Twin| twin.selected == other.name && twin.other == selected.name;
+            if !found.iter().any(is_known) {
+                found.push(Twin { selected: selected.name.clone(), other: other.name.clone(), network });
+            }
+        }
+    }
+    found
+}
+
 /// The interfaces that could be selected.
 fn names(observed: &Observed) -> String {
     let mut names: Vec<&str> =
@@ -57,7 +103,29 @@ mod tests {
     use super::*;
     use crate::decide::default_interfaces::DefaultInterfaces;
     use crate::model::ours::Ours;
-    use crate::model::testing::node;
+    use crate::model::testing::{key, node, plain};
+
+    #[test]
+    fn an_interface_in_the_network_of_a_selected_one_is_named() {
+        let mut observed = node();
+        let recorded = BTreeSet::new();
+        let ours = Ours::new(&recorded, true);
+        let named = |observed: &Observed, spec: serde_json::Value| -> Vec<(String, String)> {
+            let config = AgentConfig::new(&serde_json::from_value(spec).unwrap()).unwrap();
+            let selection = Selection::new(&config, observed, ours, &[], &DefaultInterfaces::default());
+            let twins = twins(observed, &selection, &Connected::new(observed, ours));
+            twins.into_iter().map(|twin| (twin.selected, twin.other)).collect()
+        };
+        let both = || json!({"interfaces": ["eth0", "eth1"]});
+        assert_eq!(named(&observed, both()), []);
+        let network = observed.addresses.keys().find(|key| key.index == 2 && key.ip.is_ipv4()).unwrap().prefix_len;
+        observed.addresses.insert(key(4, &format!("192.168.50.61/{network}")), plain());
+        let pair = ("eth0".to_owned(), "eth1".to_owned());
+        assert_eq!(named(&observed, both()), std::slice::from_ref(&pair));
+        assert_eq!(named(&observed, json!({"localInterface": "eth0"})), [pair]);
+        observed.links.get_mut(&4).unwrap().up = false;
+        assert_eq!(named(&observed, json!({"localInterface": "eth0"})), []);
+    }
 
     fn found(spec: serde_json::Value, observed: &Observed) -> Vec<String> {
         let config = AgentConfig::new(&serde_json::from_value(spec).unwrap()).unwrap();

@@ -38,6 +38,14 @@ pub enum Role {
     CannotAnnounce,
 }
 
+impl Role {
+    /// The role for a Service that was not given the address: this node adds no entry for it.
+    #[must_use]
+    pub fn of_foreign_address(self) -> Self {
+        if matches!(self, Self::Announces(_)) { Self::NotOwner } else { self }
+    }
+}
+
 /// What to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -109,6 +117,17 @@ mod tests {
         let roles = role.into_iter().map(|role| ("192.0.2.1".parse().unwrap(), role)).collect();
         let text = edit(present, "me", &roles).map_or("-".to_owned(), |edit| edit.text.unwrap_or_default());
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn case_66_nothing_is_added_for_an_address_that_was_copied_from_another_service() {
+        let edit = |present, role: Role| {
+            let roles = [("192.0.2.1".parse().unwrap(), role.of_foreign_address())];
+            edit(present, "me", &roles.into()).map(|edit| edit.text)
+        };
+        assert_eq!(edit(None, Role::Announces("eth0".into())), None);
+        assert_eq!(edit(Some("other,eth0,192.0.2.1"), Role::Announces("eth0".into())), None);
+        assert_eq!(edit(Some("me,eth0,192.0.2.1"), Role::CannotAnnounce), Some(None));
     }
 
     #[test]

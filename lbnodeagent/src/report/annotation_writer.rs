@@ -31,6 +31,8 @@ pub struct AnnotationWriter {
     client: Client,
     queue: AnnotationQueue,
     budget: AnnotationBudget,
+    /// Since when this node answers for local addresses.
+    answers_since: BTreeMap<IpAddr, BootTime>,
     /// The write under way.
     write: Option<Write>,
 }
@@ -50,13 +52,19 @@ impl AnnotationWriter {
     /// Without anything to write.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, queue: AnnotationQueue::default(), budget: AnnotationBudget::default(), write: None }
+        let (queue, budget) = (AnnotationQueue::default(), AnnotationBudget::default());
+        Self { client, queue, budget, answers_since: BTreeMap::new(), write: None }
     }
 
     /// The annotations of the Services with this address may need a change. `local` says whether this node answers for it
     /// as a local address.
     pub fn note(&mut self, services: &Services, ip: IpAddr, local: bool) {
         let now = BootTime::now();
+        if local {
+            self.answers_since.entry(ip).or_insert(now);
+        } else {
+            self.answers_since.remove(&ip);
+        }
         // All nodes see a change at once. They need not write at once.
         let jitter = Duration::from_millis(u64::from(now.as_millis().to_le_bytes()[0]) / 4);
         for service in services.of(ip) {
@@ -73,8 +81,8 @@ impl AnnotationWriter {
         self.queue.wake()
     }
 
-    /// Starts the next write that is due, if any. `role` is this node's role for an address.
-    pub fn write_due(&mut self, services: &Services, reporter: &Reporter, role: impl Fn(IpAddr) -> Role) {
+    /// Starts the next write that is due, if any. `role` is this node's role for an address of a Service.
+    pub fn write_due(&mut self, services: &Services, reporter: &Reporter, role: impl Fn(&ServiceView, IpAddr) -> Role) {
         let now = BootTime::now();
         for name in self.queue.due(now) {
             if self.write(services, reporter, &name, now, &role) {
@@ -105,7 +113,7 @@ impl AnnotationWriter {
         reporter: &Reporter,
         name: &ServiceName,
         now: BootTime,
-        role: impl Fn(IpAddr) -> Role,
+        role: impl Fn(&ServiceView, IpAddr) -> Role,
     ) -> bool {
         let service = services.get(name);
         let edits: Vec<(Family, Edit)> = Family::ALL
@@ -116,7 +124,11 @@ impl AnnotationWriter {
             self.queue.forget(name);
             return false;
         };
-        let ready_at = |(family, _): &(Family, Edit)| self.budget.ready_at(&service.uid, *family, now);
+        let ready_at = |(family, _): &(Family, Edit)| {
+            let of_family = service.addresses.iter().filter(|address| Family::of(**address) == *family);
+            let news = of_family.filter_map(|address| self.answers_since.get(address)).max();
+            self.budget.ready_at(&service.uid, *family, news.copied(), now)
+        };
         let rest = edits.iter().map(ready_at).filter(|at| *at > now).min();
         let edits: Vec<(Family, Edit)> = edits.into_iter().filter(|edit| ready_at(edit) <= now).collect();
         if let Some(rest) = rest.filter(|_| edits.is_empty()) {
@@ -166,8 +178,13 @@ fn report_replaced(services: &Services, reporter: &Reporter, service: &ServiceVi
     }
 }
 
-fn family_edit(service: &ServiceView, node: &str, family: Family, role: impl Fn(IpAddr) -> Role) -> Option<Edit> {
+fn family_edit(
+    service: &ServiceView,
+    node: &str,
+    family: Family,
+    role: impl Fn(&ServiceView, IpAddr) -> Role,
+) -> Option<Edit> {
     let of_family = service.addresses.iter().filter(|address| Family::of(**address) == family);
-    let roles: BTreeMap<IpAddr, Role> = of_family.map(|address| (*address, role(*address))).collect();
+    let roles: BTreeMap<IpAddr, Role> = of_family.map(|address| (*address, role(service, *address))).collect();
     edit(service.announcing(family), node, &roles)
 }

@@ -15,6 +15,8 @@ const STRICT_ARP: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub struct NodeProblems {
     selection: BTreeSet<String>,
+    /// Interfaces that answer for the addresses of another one.
+    twins: BTreeSet<String>,
     no_ipv6: BTreeSet<u32>,
     unwritable: bool,
     /// The addresses of ours that the kernel gives to the node's own packets.
@@ -30,6 +32,13 @@ impl NodeProblems {
         self.selection.retain(|cause| present.contains_key(cause));
         let new = present.into_iter().filter(|(cause, _)| self.selection.insert(cause.clone()));
         new.map(|(_, text)| text).collect()
+    }
+
+    /// Takes over which interfaces answer for others, as texts; returns those that are new.
+    pub fn note_twins(&mut self, present: BTreeSet<String>) -> Vec<String> {
+        let new = present.difference(&self.twins).cloned().collect();
+        self.twins = present;
+        new
     }
 
     /// Whether the state files could not be written; returns whether that is new.

@@ -99,7 +99,7 @@ impl Reporter {
             (None, None) => {}
         }
         // The series follow the Services that use the address.
-        let users = services.of(ip).filter(|_| status.placed.is_some()).map(|service| service.name.clone());
+        let users = services.told_of(ip).filter(|_| status.placed.is_some()).map(|service| service.name.clone());
         self.metrics.announced.set(ip, users.collect());
         self.traffic_policy(services, ip, status, before.is_none() && *purpose != Some(Purpose::Add));
         reported_repair

@@ -31,9 +31,9 @@ impl Reporter {
         Self { node, gossip_port, metrics, events, policy_reported: BTreeMap::new() }
     }
 
-    /// A Kubernetes event of each Service that uses the address.
+    /// A Kubernetes event of each Service that has the address.
     pub fn services(&self, services: &Services, ip: IpAddr, severity: Severity, reason: &'static str, note: &str) {
-        for service in services.of(ip) {
+        for service in services.told_of(ip) {
             self.service(service, severity, reason, note.to_owned());
         }
     }

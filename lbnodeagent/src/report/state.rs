@@ -59,6 +59,8 @@ pub struct NodeState {
     pub addresses: Vec<AddressEntry>,
     /// The routers that may follow this node by BFD.
     pub bfd: Vec<PeerEntry>,
+    /// What is wrong with what Calico passes on to routers from this node, and what mends it; nothing if nothing is.
+    pub calico_exports: Option<String>,
 }
 
 impl NodeState {

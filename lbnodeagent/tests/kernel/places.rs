@@ -98,7 +98,8 @@ fn case_4_what_the_nodes_status_lists_stays_ours() {
     in_namespace(|| async {
         let _lan = Lan::new().await;
         let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
-        eventually("announced", local_is_there).await;
+        // The kernel has it some time before the agent knows.
+        node.wait_for_address("announced", LOCAL[0], |address| address.announced).await;
         node.forget_events();
         node.send(this_node(&["192.168.50.11", LOCAL[0]])).await;
         node.wait_for_event(&["NodeAddress"]).await;
@@ -130,7 +131,10 @@ fn case_3_what_another_node_has_is_started_when_it_is_free() {
         }
         node.wait_for_address("announced", LOCAL[1], |address| address.announced).await;
         node.send(Input::Lease(Event::Apply(owner(&[])))).await;
-        eventually("announced", || remote_is_there() && local_is_there()).await;
+        for address in [LOCAL, REMOTE].concat() {
+            // The kernel has it some time before the agent knows.
+            node.wait_for_address("announced", address, |address| address.announced).await;
+        }
         // What is announced is not taken away.
         node.send(Input::Lease(Event::Apply(owner(&[LOCAL[0], REMOTE[0]])))).await;
         node.wait_until_idle().await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::node::{LOCAL, Node, REMOTE, interfaces, local_is_there, remote_is_there};
+use crate::node::{LOCAL, Lan, Node, REMOTE, interfaces, local_is_there, remote_is_there};
 use crate::objects::{groups, service};
-use crate::support::{Monitor, cidrs, eventually, in_namespace, ip, run_dir};
+use crate::support::{Monitor, cidrs, eventually, in_namespace, ip, ip_batch, run_dir};
 
 /// A Service as `kubectl replace` leaves it: with its status and without annotations.
 fn bare(name: &str, addresses: &[&str]) -> Value {
@@ -165,5 +165,31 @@ fn case_63_a_selection_that_matches_nothing_is_reported_and_alternative_names_ma
         .await;
         ip("link property add dev eth0 altname ens7");
         eventually("announced", local_is_there).await;
+    });
+}
+
+/// metallb 531: hosts have two hardware addresses for one VIP.
+#[test]
+fn an_interface_that_answers_arp_for_another_is_reported() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        ip_batch("link add eth1 type veth peer name other\nlink set eth1 up\naddress add 192.168.50.61/24 dev eth1\n");
+        let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
+        let mut told = Vec::new();
+        let about =
+            |(reason, text): &&(&str, String)| *reason == "ConfigurationWarning" && text.contains("eth0 and eth1");
+        eventually("told", || {
+            told.extend(node.events());
+            told.iter().filter(about).count() == 1
+        })
+        .await;
+        // Where the kernel was told not to, nothing is said.
+        node.stop().await;
+        let setting = |value: &str| std::fs::write("/proc/sys/net/ipv4/conf/eth1/arp_ignore", value).unwrap();
+        setting("1");
+        let mut node = Node::with(&groups(), &[service("local", LOCAL)]).await;
+        eventually("adopted", local_is_there).await;
+        node.wait_until_idle().await;
+        assert_eq!(node.events().iter().filter(about).count(), 0);
     });
 }

@@ -32,6 +32,8 @@ pub(crate) struct Bench {
     pub(crate) kube: Client,
     /// The addresses of the Service.
     pub(crate) addresses: [IpAddr; 2],
+    /// For how long a node is kept busy.
+    pub(crate) busy: Duration,
     /// Accepts the client's connections until it is dropped.
     pub(crate) _backend: Acceptor,
 }

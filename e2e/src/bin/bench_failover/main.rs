@@ -52,6 +52,9 @@ struct Arguments {
     /// Only these events, joined by commas
     #[arg(long, env = "ROWS", value_delimiter = ',')]
     rows: Vec<String>,
+    /// For how many minutes `routedbusy` keeps a node busy
+    #[arg(long, env = "BUSY_MINUTES", default_value_t = 30)]
+    busy_minutes: u64,
     /// Print the names of the events and end
     #[arg(long)]
     list: bool,
@@ -77,7 +80,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     let rows = chosen(&arguments.rows)?;
     let begin = Instant::now();
-    let bench = setup::prepare(&arguments.cluster).await?;
+    let bench = setup::prepare(&arguments.cluster, Duration::from_secs(60 * arguments.busy_minutes)).await?;
     let mut samples = Vec::new();
     for row in rows {
         let runs = arguments.runs.unwrap_or(row.usual);

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Makes the cluster ready: the load balancer, the pools of the local sample, the Service and its backend.
-pub(crate) async fn prepare(name: &str) -> Result<Bench> {
+pub(crate) async fn prepare(name: &str, busy: Duration) -> Result<Bench> {
     let cluster = Cluster::attach(name)?;
     cluster.repair().await?;
     cluster.install()?;
@@ -25,7 +25,7 @@ pub(crate) async fn prepare(name: &str) -> Result<Bench> {
     cluster.apply(&service(SERVICE, addresses))?;
     cluster.apply(&slices(SERVICE))?;
     let kube = cluster.kube().await?;
-    let bench = Bench { cluster, kube, addresses, _backend: backend };
+    let bench = Bench { cluster, kube, addresses, busy, _backend: backend };
     bench.cluster.service_addresses(SPACE, SERVICE, 2).await?;
     bench.restore().await?;
     // Wait until the work after the installation is done.

@@ -3,7 +3,9 @@
 use std::slice::from_ref;
 use std::time::Duration;
 
-use e2e::testing::{DEADLINE, SETTLE_TIME, Undo, installed, wait_for_address, wait_for_next_hops};
+use e2e::testing::{
+    DEADLINE, SETTLE_TIME, Undo, delete_events, installed, wait_for_address, wait_for_event, wait_for_next_hops,
+};
 use e2e::{Signal, eventually};
 
 use super::{Followed, INTERVAL};
@@ -105,4 +107,35 @@ async fn nodes_behind_a_network_that_loses_packets() {
     let steady = followed.steady().await;
     tokio::time::sleep(SETTLE_TIME).await;
     steady.assert_unchanged("the network is whole again");
+}
+
+/// Case 82: with Calico's mesh on, living nodes go on telling the router the address of a dead one. Before BFD can keep
+/// what it promises, that is named, with its cure.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_pass_on_what_a_mesh_tells_them() {
+    let cluster = installed().await;
+    let _followed = Followed::new(&cluster, "bfd-mesh", INTERVAL).await;
+    let victim = cluster.node(1);
+    let exports = |wanted: &'static str| {
+        let victim = &victim;
+        async move {
+            eventually(DEADLINE, format!("calicoExports with {wanted:?}"), async || {
+                let page = victim.agent_page("/state").map_err(|error| error.to_string())?;
+                if page.contains(wanted) { Ok(()) } else { Err(page) }
+            })
+            .await
+            .unwrap();
+        }
+    };
+    exports("\"calicoExports\":null").await;
+    delete_events(&cluster, "default", &victim.name());
+    let configuration = ["patch", "bgpconfigurations.crd.projectcalico.org", "default", "--type=merge", "--patch"];
+    let mesh = |on: bool| format!("{{\"spec\": {{\"nodeToNodeMeshEnabled\": {on}}}}}");
+    let (on, off) = (mesh(true), mesh(false));
+    let meshed =
+        Undo::kubectl(&cluster, &[&configuration[..], &[&on]].concat(), &[&configuration[..], &[&off]].concat());
+    exports("\"calicoExports\":\"Calico's node-to-node mesh is on").await;
+    wait_for_event(&cluster, "default", &victim.name(), "CalicoExports", "source: RemotePeers, action: Reject").await;
+    drop(meshed);
+    exports("\"calicoExports\":null").await;
 }

@@ -7,8 +7,8 @@ use std::{
 
 use api_types::service::ingress_addresses;
 use e2e::{
-    Cluster, eventually,
-    testing::{Applied, delete_events, events, installed, object, service_object},
+    Cluster, NAMESPACE, eventually,
+    testing::{Applied, DEADLINE, delete_events, events, installed, object, service_object},
 };
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
@@ -19,16 +19,26 @@ const PORT: u16 = 8443;
 /// What a webhook of Kubernetes' own default costs, and another attempt.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Webhooks of a silent server on the status of Services, each of which costs ten seconds. Validating ones are asked all
-/// at once, mutating ones one after the other.
-fn silent(kind: &str, name: &str, webhooks: &[&str]) -> String {
+/// Until an agent has tried three times to renew its Lease, which it does once a minute.
+const RENEWALS: Duration = Duration::from_secs(120);
+
+/// What webhooks are asked about: the group, the resource, and the namespace.
+type About = (&'static str, &'static str, &'static str);
+
+const STATUS: About = ("", "services/status", "default");
+const LEASES: About = ("coordination.k8s.io", "leases", NAMESPACE);
+
+/// Webhooks of a silent server on updates, each of which costs ten seconds. Validating ones are asked all at once,
+/// mutating ones one after the other.
+fn silent(kind: &str, name: &str, webhooks: &[&str], (group, resource, namespace): About) -> String {
     let webhooks = webhooks.iter().map(|webhook| {
         json!({
             "name": webhook,
             "clientConfig": {"url": format!("https://192.168.50.99:{PORT}/")},
             "rules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["services/status"],
+                "apiGroups": [group], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": [resource],
             }],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "failurePolicy": "Ignore", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 10,
         })
     });
@@ -62,7 +72,8 @@ async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
     let _groups = Applied::kustomization(&cluster, "manifests/samples/local");
     // Its kernel accepts connections, and nobody reads them.
     let _server = cluster.client().in_network(|| TcpListener::bind(("::", PORT))).unwrap().unwrap();
-    let one = Applied::yaml(&cluster, &silent("ValidatingWebhookConfiguration", "silent-one", &["one.example.com"]));
+    let one =
+        Applied::yaml(&cluster, &silent("ValidatingWebhookConfiguration", "silent-one", &["one.example.com"], STATUS));
     let begin = Instant::now();
     let _delayed = Applied::yaml(&cluster, &service_object("delayed", &[], &json!({})).to_string());
     allocated(&cluster, "delayed").await;
@@ -70,7 +81,7 @@ async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
     drop(one);
 
     let chain = ["first.example.com", "second.example.com"];
-    let two = Applied::yaml(&cluster, &silent("MutatingWebhookConfiguration", "silent-chain", &chain));
+    let two = Applied::yaml(&cluster, &silent("MutatingWebhookConfiguration", "silent-chain", &chain, STATUS));
     let _blocked = Applied::yaml(&cluster, &service_object("blocked", &[], &json!({})).to_string());
     eventually(PATIENCE, "an event that names the webhooks", async || {
         let events = events(&cluster, "default", "blocked").map_err(|error| error.to_string())?;
@@ -81,4 +92,25 @@ async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
     .unwrap();
     drop(two);
     allocated(&cluster, "blocked").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_67_an_agent_that_cannot_renew_its_lease_names_the_webhook() {
+    let cluster = installed().await;
+    let node = cluster.node(1).name();
+    delete_events(&cluster, "default", &node);
+    let _server = cluster.client().in_network(|| TcpListener::bind(("::", PORT))).unwrap().unwrap();
+    let webhook = silent("ValidatingWebhookConfiguration", "silent-leases", &["leases.example.com"], LEASES);
+    let webhook = Applied::yaml(&cluster, &webhook);
+    eventually(RENEWALS, "an event that names the webhook", async || {
+        let events = events(&cluster, "default", &node).map_err(|error| error.to_string())?;
+        let names = |(reason, message): &(String, String)| {
+            reason == "LeaseNotRenewed" && message.contains("silent-leases") && message.contains("leases.example.com")
+        };
+        if events.iter().any(names) { Ok(()) } else { Err(format!("{events:?}")) }
+    })
+    .await
+    .unwrap();
+    drop(webhook);
+    cluster.agents_ready(DEADLINE).await.unwrap();
 }

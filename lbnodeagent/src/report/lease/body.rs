@@ -1,20 +1,21 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, Report, SUBNETS, WIRE_VERSION,
+    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, ROUTERS, SUBNETS, WIRE_VERSION,
     addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name, own_addresses_value,
-    subnets_value, version_value,
+    routers_value, subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use ownership::wire::VERSION;
 use serde_json::{Value, json};
 
-use super::content::{Content, Identity};
-use super::schedule;
+use super::content::Identity;
+use super::schedule::{self, Due};
 
 /// The whole Lease, so that each write corrects whatever somebody has changed.
-pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now: Timestamp) -> Value {
+pub(super) fn body(identity: &Identity, due: &Due, now: Timestamp) -> Value {
+    let Due { content, report, routers } = due;
     json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -33,6 +34,7 @@ pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now:
                 WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
                 INACTIVE: content.inactive.map(|inactive| inactive_value(inactive, &identity.pod_uid)),
                 REPORT: report.value(),
+                ROUTERS: routers_value(routers, &identity.pod_uid),
             },
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Node", "name": identity.node, "uid": content.node_uid,
@@ -51,10 +53,12 @@ pub(super) fn body(identity: &Identity, content: &Content, report: &Report, now:
 mod tests {
     use std::time::Duration;
 
+    use api_types::lease::Report;
     use k8s_openapi::api::coordination::v1::Lease;
 
     use super::*;
     use crate::cluster::lease::LeaseView;
+    use crate::report::lease::content::Content;
     use crate::report::lease::own::OwnLists;
 
     fn content(gossip_silent: bool) -> Content {
@@ -75,7 +79,8 @@ mod tests {
 
     fn lease(gossip_silent: bool) -> Value {
         let identity = Identity { namespace: "purelb".to_owned(), node: "n1".to_owned(), pod_uid: "pod".to_owned() };
-        body(&identity, &content(gossip_silent), &Report::default(), Timestamp::from_microsecond(1_000_001).unwrap())
+        let due = Due { content: content(gossip_silent), report: Report::default(), routers: Vec::new() };
+        body(&identity, &due, Timestamp::from_microsecond(1_000_001).unwrap())
     }
 
     #[test]
@@ -88,7 +93,7 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/own-addresses"], "10.0.0.1,192.0.2.11");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gateways"], "192.0.2.1");
-        for key in ["purelb.io/report", "purelb.io/inactive"] {
+        for key in ["purelb.io/report", "purelb.io/inactive", "purelb.io/routers"] {
             assert!(body["metadata"]["annotations"][key].is_null(), "all is well");
         }
         let mut body = body;

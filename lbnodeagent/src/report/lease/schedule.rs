@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::lease::Report;
+use api_types::lease::{Report, RouterReport};
 use runtime::backoff::{Backoff, random_unit};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -24,8 +24,9 @@ const JITTER: f64 = 0.1;
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// A change of nothing but the node's own addresses waits until this long after the last attempt.
 const OWN_LISTS_AT_LEAST: Duration = Duration::from_secs(30);
-/// What is said of single addresses causes a write of its own at most this often. It comes with the next renewal anyway.
-const ENTRIES: Duration = Duration::from_secs(30);
+/// What is said of single addresses, or of routers, causes a write of its own at most this often each. It comes with the
+/// next renewal anyway.
+const DETAILS: Duration = Duration::from_secs(30);
 /// The first pause after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
@@ -40,6 +41,15 @@ fn interval(gossip_silent: bool, random: f64) -> Duration {
     interval.mul_f64(JITTER.mul_add(random, 1.0))
 }
 
+/// What is to be written.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) content: Content,
+    /// A page of the entries.
+    pub(super) report: Report,
+    pub(super) routers: Vec<RouterReport>,
+}
+
 /// The schedule of writes.
 pub(super) struct Schedule {
     content: watch::Receiver<Option<Content>>,
@@ -48,6 +58,9 @@ pub(super) struct Schedule {
     turn: usize,
     /// When new entries cause a write.
     entries_due: Instant,
+    routers: watch::Receiver<Vec<RouterReport>>,
+    /// When news of routers cause a write.
+    routers_due: Instant,
     /// Somebody deleted the Lease.
     gone: Arc<Notify>,
     backoff: Backoff,
@@ -62,16 +75,17 @@ impl Schedule {
     pub(super) fn new(
         content: watch::Receiver<Option<Content>>,
         entries: watch::Receiver<Entries>,
+        routers: watch::Receiver<Vec<RouterReport>>,
         turn: usize,
         gone: Arc<Notify>,
     ) -> Self {
-        let backoff = Backoff::new(RETRY.0, RETRY.1);
-        Self { content, entries, turn, entries_due: Instant::now(), gone, backoff, last: None, sent: None }
+        let (backoff, now) = (Backoff::new(RETRY.0, RETRY.1), Instant::now());
+        let (entries_due, routers_due) = (now, now);
+        Self { content, entries, turn, entries_due, routers, routers_due, gone, backoff, last: None, sent: None }
     }
 
-    /// Waits for the next write; returns its content and its page of the entries, or nothing when there will be no new
-    /// content any more.
-    pub(super) async fn next(&mut self) -> Option<(Content, Report)> {
+    /// Waits for the next write; returns nothing when there will be no new content any more.
+    pub(super) async fn next(&mut self) -> Option<Due> {
         if let Some((last, pause)) = self.last {
             let mut due = last + pause;
             loop {
@@ -83,7 +97,11 @@ impl Schedule {
                     }
                     () = self.gone.notified() => due = due.min(last + AT_LEAST),
                     Ok(()) = changed_after(&mut self.entries, self.entries_due) => {
-                        self.entries_due = Instant::now() + ENTRIES;
+                        self.entries_due = Instant::now() + DETAILS;
+                        due = due.min(last + AT_LEAST);
+                    }
+                    Ok(()) = changed_after(&mut self.routers, self.routers_due) => {
+                        self.routers_due = Instant::now() + DETAILS;
                         due = due.min(last + AT_LEAST);
                     }
                 }
@@ -95,9 +113,10 @@ impl Schedule {
                 self.sent = Some(content.clone());
                 // The pause until the outcome is known.
                 self.last = Some((Instant::now(), RETRY.1));
-                let page = self.entries.borrow_and_update().page(self.turn);
+                let report = self.entries.borrow_and_update().page(self.turn);
                 self.turn = self.turn.wrapping_add(1);
-                return Some((content, page));
+                let routers = self.routers.borrow_and_update().clone();
+                return Some(Due { content, report, routers });
             }
             self.content.changed().await.ok()?;
         }
@@ -126,16 +145,17 @@ impl Schedule {
     }
 }
 
-/// Waits for new entries, and not less than until `at`.
-async fn changed_after(entries: &mut watch::Receiver<Entries>, at: Instant) -> Result<(), watch::error::RecvError> {
+/// Waits for news, and not less than until `at`.
+async fn changed_after<T>(news: &mut watch::Receiver<T>, at: Instant) -> Result<(), watch::error::RecvError> {
     sleep_until(at).await;
-    entries.changed().await
+    news.changed().await
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
+    use api_types::lease::Notices;
     use runtime::Task;
     use tokio::time::sleep;
 
@@ -158,6 +178,7 @@ mod tests {
     struct Field {
         content: watch::Sender<Option<Content>>,
         entries: watch::Sender<Entries>,
+        routers: watch::Sender<Vec<RouterReport>>,
         gone: Arc<Notify>,
         works: Arc<Mutex<bool>>,
         written: Arc<Mutex<Vec<(Instant, String)>>>,
@@ -168,17 +189,19 @@ mod tests {
     fn field(first: Option<Content>) -> Field {
         let (content, contents) = watch::channel(first);
         let (entries, all_entries) = watch::channel(Entries::default());
+        let (routers, all_routers) = watch::channel(Vec::new());
         let (gone, works, written) = (Arc::default(), Arc::new(Mutex::new(true)), Arc::<Mutex<Vec<_>>>::default());
         let (task_gone, task_works, task_written) = (Arc::clone(&gone), works.clone(), written.clone());
         let task = Task::spawn(async move {
-            let mut schedule = Schedule::new(contents, all_entries, 0, task_gone);
-            while let Some((content, page)) = schedule.next().await {
-                let what = page.refused.first().map_or(content.node_uid, |refused| refused.why.clone());
+            let mut schedule = Schedule::new(contents, all_entries, all_routers, 0, task_gone);
+            while let Some(Due { content, report, routers }) = schedule.next().await {
+                let what = report.refused.first().map_or(content.node_uid, |refused| refused.why.clone());
+                let what = routers.first().map_or(what, |report| report.router.clone());
                 task_written.lock().unwrap().push((Instant::now(), what));
                 schedule.written(*task_works.lock().unwrap(), content.gossip_silent);
             }
         });
-        Field { content, entries, gone, works, written, _task: task }
+        Field { content, entries, routers, gone, works, written, _task: task }
     }
 
     impl Field {
@@ -261,6 +284,19 @@ mod tests {
         // Without changes, only the renewal.
         assert!(field.during(40).await.is_empty());
         assert_eq!(field.during(30).await.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_of_routers_are_written_twice_a_minute() {
+        let field = field(Some(content(false, "a")));
+        assert_eq!(field.during(10).await, ["a"]);
+        let mut written = Vec::new();
+        for second in 0..120 {
+            let notices = Notices::AfterMilliseconds(900);
+            field.routers.send_replace(vec![RouterReport { router: second.to_string(), notices }]);
+            written.extend(field.during(1).await);
+        }
+        assert!((4..=6).contains(&written.len()) && written[0] == "0", "{written:?}");
     }
 
     #[tokio::test(start_paused = true)]

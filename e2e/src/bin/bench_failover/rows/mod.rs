@@ -9,11 +9,13 @@
 //! | `api` | the API server out of reach |
 //! | `foreign` | an address that a foreign host uses |
 //! | `routed` | routed addresses behind the router |
+//! | `living` | nodes that live while the router follows them by BFD |
 //! | `steps` | what several events have in common |
 
 mod agent;
 mod api;
 mod foreign;
+mod living;
 mod network;
 mod node;
 mod planned;
@@ -44,7 +46,7 @@ const fn row(name: &'static str, usual: u32, make: for<'a> fn(&'a Bench, u32) ->
 }
 
 /// All events. Those that take long come last.
-pub(crate) const ROWS: [Row; 27] = [
+pub(crate) const ROWS: [Row; 30] = [
     row("quiet", 5, |bench, _| Box::pin(node::quiet(bench))),
     row("cut", 20, |bench, _| Box::pin(node::cut(bench))),
     row("both", 20, |bench, _| Box::pin(node::both(bench))),
@@ -71,5 +73,8 @@ pub(crate) const ROWS: [Row; 27] = [
     row("routed", 20, |bench, _| Box::pin(routed::cut(bench, "routed", Some(Duration::from_millis(300))))),
     row("routed100", 20, |bench, _| Box::pin(routed::cut(bench, "routed100", Some(Duration::from_millis(100))))),
     row("routedreboot", 5, |bench, _| Box::pin(routed::reboot(bench, "routedreboot", Duration::from_millis(300)))),
+    row("routedrollout", 3, |bench, _| Box::pin(living::rollout(bench))),
+    row("routedkill", 10, |bench, _| Box::pin(living::kill(bench))),
+    row("routedbusy", 1, |bench, _| Box::pin(living::busy(bench))),
     row("routedhold", 3, |bench, _| Box::pin(routed::cut(bench, "routedhold", None))),
 ];

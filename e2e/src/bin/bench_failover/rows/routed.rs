@@ -1,4 +1,5 @@
-//! A routed address behind the router, which learns by BGP alone, or by BFD, that a node is gone.
+//! A routed address behind the router, which learns by BGP alone, or by BFD, that a node is gone. What nodes that live
+//! go through meanwhile is in `living`.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{BenchResult as Result, Family, Node, Signal, eventually};
+use e2e::{BenchResult as Result, Family, FollowedBfd, Node, Signal, eventually};
 
 use crate::{
     bench::{Bench, PATIENCE},
@@ -99,8 +100,30 @@ async fn gone(bench: &Bench, line: &'static str, interval: Option<Duration>, eve
     Ok(vec![Sample { line, figures: [figures.next(), figures.next()], standstill, note: None, good: true }])
 }
 
+/// The nodes' addresses of these families.
+pub(super) fn nodes_addresses(bench: &Bench, families: &[Family]) -> Vec<IpAddr> {
+    bench.cluster.nodes().flat_map(|node| families.iter().map(move |family| node.id().address(*family))).collect()
+}
+
+/// Has the router follow all nodes by BFD with this interval and the multiplier 3, and waits until it does.
+pub(super) async fn follow(bench: &Bench, families: &[Family], interval: Duration) -> Result<FollowedBfd> {
+    let router = bench.cluster.router();
+    let nodes = nodes_addresses(bench, families);
+    let followed = router.follow_bfd(&nodes, interval, 3)?;
+    let interval = u64::try_from(interval.as_millis())?;
+    eventually(PATIENCE, "BFD with all nodes", async || {
+        let sessions = router.bfd_sessions().map_err(|error| error.to_string())?;
+        let up = |node| {
+            sessions.get(node).is_some_and(|session| session.status == "up" && session.receive_interval == interval)
+        };
+        if nodes.iter().all(up) { Ok(()) } else { Err(format!("{sessions:?}")) }
+    })
+    .await?;
+    Ok(followed)
+}
+
 /// The Service with the backend of the others, and its routed addresses.
-async fn service_of(bench: &Bench) -> Result<[IpAddr; 2]> {
+pub(super) async fn service_of(bench: &Bench) -> Result<[IpAddr; 2]> {
     bench.cluster.apply_kustomization("manifests/samples/calico")?;
     bench.cluster.apply(&format!(
         r#"
@@ -123,7 +146,7 @@ spec:
 }
 
 /// Waits until the router reaches an address by way of these nodes.
-async fn next_hops(bench: &Bench, address: IpAddr, nodes: impl Iterator<Item = Node>) -> Result<()> {
+pub(super) async fn next_hops(bench: &Bench, address: IpAddr, nodes: impl Iterator<Item = Node>) -> Result<()> {
     let wanted: BTreeSet<IpAddr> = nodes.map(|node| node.id().address(Family::of(address))).collect();
     eventually(PATIENCE, format!("{wanted:?} as next hops of {address}"), async || {
         let route = bench.cluster.router().route(address).map_err(|error| error.to_string())?;
