@@ -15,7 +15,7 @@ use ::ipam::{SERVICE, Status};
 use prometheus::Registry;
 use runtime::{BootTime, Task};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -342,20 +342,31 @@ async fn refusals_and_malformed_answers_are_reported_and_retried() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering() {
-    let place = Place::new("noise");
-    let listener = UnixListener::bind(place.socket()).unwrap();
-    let _noise = Task::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        }
-    });
-    let mut bench = Bench::new(&place.socket());
-    bench.put("web", "ext");
-    bench.put("other", "own");
-    bench.settle().await;
-    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
-    assert_eq!(bench.condition()["reason"], "SidecarUnavailable", "{}", bench.condition());
+async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering_and_is_told() {
+    for (name, greeting, words) in [
+        ("http", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "speaks HTTP/1"),
+        ("tls", &[0x15, 3, 1, 0, 2, 2, 70], "speaks TLS"),
+    ] {
+        let place = Place::new(name);
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let _noise = Task::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // It answers what it does not understand, and the other side hangs up.
+                let mut bytes = [0; 64];
+                let _ = stream.read(&mut bytes).await;
+                let _ = stream.write_all(greeting).await;
+                while stream.read(&mut bytes).await.is_ok_and(|length| length > 0) {}
+            }
+        });
+        let mut bench = Bench::new(&place.socket());
+        bench.put("web", "ext");
+        bench.put("other", "own");
+        bench.settle().await;
+        assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
+        let condition = bench.condition();
+        assert_eq!(condition["reason"], "SidecarUnavailable", "{condition}");
+        assert!(condition["message"].as_str().unwrap().contains(words), "{condition}");
+    }
 }
 
 #[tokio::test]
