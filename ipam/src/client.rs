@@ -121,13 +121,13 @@ impl Sidecar {
                 None => refused(status, path),
             })
         };
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner),
-            Err(_) => {
+        tokio::time::timeout(self.deadline, answer).await.map_or_else(
+            |_elapsed| {
                 let status = Status::deadline_exceeded(format!("no answer within {:?}", self.deadline));
                 Err(CallError { failure: Failure::NoAnswer, status })
-            }
-        }
+            },
+            |answer| answer.map(tonic::Response::into_inner),
+        )
     }
 
     /// The call failed below gRPC.

@@ -48,7 +48,6 @@ impl Head {
         let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let socket = socket.display();
         let text = match head.as_slice() {
-            [] => return None,
             [b'H', b'T', b'T', b'P', b'/', b'1', ..] => format!(
                 "the program that listens on {socket} speaks HTTP/1, and not gRPC: let a sidecar of this protocol listen there, or name its socket in spec.external.socket"
             ),
@@ -56,7 +55,7 @@ impl Head {
             [0x15 | 0x16, 0x03, ..] => format!(
                 "the program that listens on {socket} speaks TLS: let it serve gRPC without TLS there; only who may open the socket can call it"
             ),
-            [_, _, _, SETTINGS, ..] => return None,
+            [] | [_, _, _, SETTINGS, ..] => return None,
             _ => format!(
                 "the program that listens on {socket} does not speak gRPC: let a sidecar of this protocol listen there, or name its socket in spec.external.socket"
             ),

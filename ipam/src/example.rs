@@ -149,16 +149,16 @@ fn find_address(
 ) -> Option<IpAddr> {
     let of_family =
         |allocation: &Allocation| allocation.addresses.iter().copied().find(|&address| Family::of(address) == family);
-    let shares = |(other, allocation): &(&Owner, &Allocation)| {
+    let may_share = |(other, allocation): &(&Owner, &Allocation)| {
         !key.is_empty() && allocation.key == key && other.cluster == owner.cluster
     };
-    let sharer = pool.iter().filter(shares).find_map(|(_, allocation)| of_family(allocation));
+    let shared = pool.iter().filter(may_share).find_map(|(_, allocation)| of_family(allocation));
     let taken = |address: IpAddr| pool.values().any(|allocation| allocation.addresses.contains(&address));
     let free = || {
         let ranges = ranges.iter().filter(|range| range.family() == family);
         ranges.flat_map(|&range| addresses(range)).find(|&address| !taken(address))
     };
-    sharer.or_else(free)
+    shared.or_else(free)
 }
 
 /// An address that a Service has by its own words, if nobody else has it.

@@ -1,5 +1,8 @@
 //! The conformance test itself: the example passes it, and every bad habit is found.
 
+// The helpers of a test may panic, like the test itself.
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

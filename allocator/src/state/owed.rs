@@ -39,7 +39,9 @@ impl Index {
                 for (group, socket) in &groups {
                     self.external.remember_group(group, socket);
                 }
-                owed.iter().for_each(|owed| self.resume_release(owed));
+                for release in &owed {
+                    self.resume_release(release);
+                }
             }
             Err(error) => warn!(op = "ipam", record, "the ConfigMap {OWED_RECORD} does not count: {error}"),
         }

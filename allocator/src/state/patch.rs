@@ -103,7 +103,7 @@ fn ingress_entry(service: &Service, address: IpAddr) -> Value {
 /// The write that changes nothing but the resource version, by the annotation `leader-fence`.
 pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
     let mark = Map::from_iter([(annotation::LEADER_FENCE.to_owned(), json!(value))]);
-    patch(&service.name, Purpose::Fence, marks_metadata(service, mark), Map::new())
+    patch(&service.name, Purpose::Fence, marks_metadata(service, &mark), Map::new())
 }
 
 /// The write that marks a Service that is about to get an address, by the same annotation, and by the groups whose
@@ -112,7 +112,7 @@ pub(super) fn mark(service: &Service, value: &str, groups: &BTreeSet<&str>) -> S
     let groups: Vec<&str> = groups.iter().copied().collect();
     let asked = (!groups.is_empty()).then(|| (annotation::ASKED_OF.to_owned(), json!(groups.join(", "))));
     let marks = [(annotation::LEADER_FENCE.to_owned(), json!(value))].into_iter().chain(asked);
-    patch(&service.name, Purpose::Mark, marks_metadata(service, marks.collect()), Map::new())
+    patch(&service.name, Purpose::Mark, marks_metadata(service, &marks.collect()), Map::new())
 }
 
 /// The write that takes our annotations and conditions off an object.
@@ -131,7 +131,7 @@ fn patch(name: &ServiceName, purpose: Purpose, metadata: Value, status: Map<Stri
     ServicePatch { id: None, name: name.clone(), purpose, body: Value::Object(body) }
 }
 
-fn marks_metadata(service: &Service, annotations: Map<String, Value>) -> Value {
+fn marks_metadata(service: &Service, annotations: &Map<String, Value>) -> Value {
     json!({"uid": service.uid, "resourceVersion": service.version, "annotations": annotations})
 }
 

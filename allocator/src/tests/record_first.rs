@@ -15,19 +15,19 @@ fn no_edit_of_annotations_releases_or_strands_an_address_in_use() {
     type Edit = fn(&mut Value);
     let edits: [(&str, Edit); 6] = [
         ("allocated-from is removed", |annotations| {
-            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-from")
+            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-from");
         }),
         ("allocated-from names another external group", |annotations| {
-            annotations["purelb.io/allocated-from"] = json!("ext2")
+            annotations["purelb.io/allocated-from"] = json!("ext2");
         }),
         ("allocated-from names a group with ranges", |annotations| {
-            annotations["purelb.io/allocated-from"] = json!("default")
+            annotations["purelb.io/allocated-from"] = json!("default");
         }),
         ("allocated-by is removed", |annotations| {
-            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-by")
+            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-by");
         }),
         ("the list is removed", |annotations| {
-            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-addresses")
+            _ = annotations.as_object_mut().unwrap().remove("purelb.io/allocated-addresses");
         }),
         ("everything is replaced", |annotations| *annotations = json!({"purelb.io/service-group": "ext"})),
     ];
