@@ -140,6 +140,12 @@ fn what_a_leader_asked_for_is_given_back_after_two_takeovers() {
     assert_eq!(server.annotation("web", ASKED_OF), None);
 }
 
+fn take_mark_off(server: &mut ApiServer) {
+    server.edit_service("web", "kubectl-annotate", |object| {
+        object["metadata"]["annotations"].as_object_mut().unwrap().remove(ASKED_OF);
+    });
+}
+
 #[test]
 fn somebody_who_takes_the_mark_off_again_and_again_does_not_load_the_api_server() {
     let (mut server, mut replica, mut sidecar) = start(0);
@@ -147,11 +153,58 @@ fn somebody_who_takes_the_mark_off_again_and_again_does_not_load_the_api_server(
     sidecar.settle(&mut server, &mut replica);
     let before = server.writes["web"];
     for _ in 0..60 {
-        server.edit_service("web", "kubectl-annotate", |object| {
-            object["metadata"]["annotations"].as_object_mut().unwrap().remove(ASKED_OF);
-        });
+        take_mark_off(&mut server);
         replica.pass(&mut server, 1);
         replica.settle_now(&mut server);
     }
     assert!((1..=4).contains(&(server.writes["web"] - before)), "{}", server.writes["web"] - before);
+}
+
+#[test]
+fn a_mark_that_was_not_written_is_not_counted() {
+    let (mut server, mut replica, mut sidecar) = start(0);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    replica.pass(&mut server, 300);
+    take_mark_off(&mut server);
+    for attempt in 0..3 {
+        while replica.deliver(&mut server) {}
+        assert!(replica.send(), "{attempt}");
+        // Somebody else writes first.
+        server.edit_service("web", "other", |object| object["metadata"]["labels"] = json!({"attempt": attempt}));
+        replica.answer(&mut server, 0, false);
+        assert_eq!(server.annotation("web", ASKED_OF), None);
+    }
+    replica.settle_now(&mut server);
+    assert_eq!(server.annotation("web", ASKED_OF).as_deref(), Some("ext"));
+}
+
+#[test]
+fn marks_before_questions_and_repairs_have_budgets_of_their_own() {
+    let (mut server, mut replica, mut sidecar) = start(1);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    // It wants another address, and the sidecar has none.
+    sidecar.free.insert(api_types::Family::V6, Vec::new());
+    server.put_service("web", both("PreferDualStack"), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!((&*texts(&server, "web"), server.annotation("web", ASKED_OF).as_deref()), ("192.0.2.0", Some("ext")));
+    let whole = server.services["web"].clone();
+    for minute in 0..5 {
+        replica.pass(&mut server, 60);
+        let before = server.writes["web"];
+        for _ in 0..60 {
+            server.edit_service("web", "bad-operator", |object| {
+                object["metadata"]["annotations"] = group("ext");
+                object["status"] = json!({});
+            });
+            replica.settle_now(&mut server);
+            replica.pass(&mut server, 1);
+        }
+        // Two marks and two repairs.
+        assert_eq!(server.writes["web"] - before, 4, "minute {minute}");
+    }
+    sidecar.later(300, &mut server, &mut replica);
+    assert_eq!(server.services["web"]["status"]["loadBalancer"], whole["status"]["loadBalancer"]);
+    assert_eq!((sidecar.allocations.len(), sidecar.of("web").len()), (1, 1));
 }
