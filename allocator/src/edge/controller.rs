@@ -228,15 +228,22 @@ impl Controller {
     async fn finish(mut self) -> bool {
         self.quiet &= self.index.is_quiet() && !self.awaits_late_writes();
         // Whatever is owed by now, and however short ago the record was written.
-        self.write_record(BootTime::now() + self.settings.service_deadline);
+        let deadline = self.settings.service_deadline;
+        self.write_record(BootTime::now() + deadline);
         let ends = async {
             while let Some((_, attempted, ..)) = self.writes.next().await {
                 self.quiet &= !matches!(attempted, Attempted::Again(_));
             }
             while self.statuses.next().await.is_some() {}
-            while self.record_writes.next().await.is_some() {}
+            while let Some(written) = self.record_writes.next().await {
+                self.index.record_written(written, BootTime::now());
+                // What has come to be owed since an earlier write was sent.
+                if written {
+                    self.write_record(BootTime::now() + deadline);
+                }
+            }
         };
-        if timeout(self.settings.service_deadline, ends).await.is_err() {
+        if timeout(deadline, ends).await.is_err() {
             warn!(op = "stop", "some writes were not answered in time");
             self.quiet = false;
         }
