@@ -119,7 +119,8 @@ impl Index {
         }
     }
 
-    /// What the Service has of which group. What this process knows counts more than the annotation, which anybody may edit.
+    /// What the Service has of which group, as plans see it: an address of a range is the group's whose range it is, whatever a
+    /// sidecar gave. Of others, what this process knows counts more than the annotation, which anybody may edit.
     pub(super) fn held_by_group(&self, service: &Service) -> BTreeMap<String, BTreeSet<IpAddr>> {
         let owner = Owner::from(service);
         let mut held: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -129,7 +130,9 @@ impl Index {
         for &address in service.addresses.iter().chain(service.claimed()) {
             let shown = service.written.by_us && service.addresses.contains(&address);
             let written = || service.written_group(address).filter(|_| shown);
-            if let Some(group) = self.external.group_of(&owner, address).or_else(written) {
+            let recorded_or_written = || self.external.group_of(&owner, address).or_else(written);
+            let in_range = self.groups.table().group_of(address).map(|(group, _)| group.name.as_str());
+            if let Some(group) = in_range.or_else(recorded_or_written) {
                 held.entry(group.to_owned()).or_default().insert(address);
             }
         }

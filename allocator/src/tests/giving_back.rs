@@ -190,3 +190,25 @@ fn no_call_is_sent_before_it_is_known_who_asks() {
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(texts(&server, "web"), "192.0.2.0");
 }
+
+/// Found by the model. The sidecar gives an address of another group's range, which the Service gets from that group, because
+/// it has been moved there meanwhile.
+#[test]
+fn an_address_of_another_groups_range_is_given_back_although_the_service_has_it() {
+    for keeps_owners in [true, false] {
+        let (mut server, mut replica, mut sidecar) = start(4);
+        sidecar.keeps_owners = keeps_owners;
+        sidecar.behavior = Behavior::Gives(vec!["192.0.2.1".parse().unwrap(), "10.1.0.0".parse().unwrap()]);
+        server.put_service("web", one(80), group("ext"));
+        replica.settle(&mut server);
+        let call = replica.index.next_call(sidecar.now).unwrap();
+        server.put_service("web", one(80), group("default"));
+        let answer = sidecar.answer(&call);
+        replica.index.call_answered(&call, &answer, sidecar.now);
+        for _ in 0..3 {
+            sidecar.later(61, &mut server, &mut replica);
+        }
+        assert_eq!((&*texts(&server, "web"), sidecar.of("web").len()), ("10.1.0.0", 0), "{keeps_owners}");
+        assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "default");
+    }
+}
