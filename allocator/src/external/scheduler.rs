@@ -250,11 +250,8 @@ impl ExternalAllocations {
                 group.numbers_came(self.now + STATS_SOON, self.now + STATS_PERIOD);
             }
             Err(error) if error.failure != Failure::Refused => group.stats_at = self.now + STATS_SOON,
-            // The last numbers stay. Who says nothing of owners does not keep them.
-            _ => {
-                group.keeps_owners.get_or_insert(false);
-                group.numbers_came(self.now + STATS_SOON, self.now + STATS_PERIOD);
-            }
+            // The last numbers stay. A refusal says nothing of owners.
+            _ => group.numbers_came(self.now + STATS_SOON, self.now + STATS_PERIOD),
         }
         if group.keeps_owners != knew_owners {
             effects.services.extend(self.enqueue_names(&call.group));

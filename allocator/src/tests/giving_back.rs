@@ -212,3 +212,30 @@ fn an_address_of_another_groups_range_is_given_back_although_the_service_has_it(
         assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "default");
     }
 }
+
+/// Found by the model. The sidecar keeps owners, and refuses to say so when it is asked first.
+#[test]
+fn a_sidecar_that_has_not_said_whether_it_keeps_owners_is_owed_until_it_takes_back() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    server.put_service("web", one(80), group("ext"));
+    replica.settle(&mut server);
+    let call = replica.index.next_call(sidecar.now).unwrap();
+    let _ = sidecar.answer(&call);
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    server.delete_service("web");
+    server.put_service("web", one(80), group("ext"));
+    while replica.deliver(&mut server) {}
+    sidecar.behavior = Behavior::Refuses("Internal: not now");
+    for _ in 0..2 {
+        let call = replica.index.next_call(sidecar.now).unwrap();
+        let answer = sidecar.answer(&call);
+        replica.index.call_answered(&call, &answer, sidecar.now);
+    }
+    assert_eq!(sidecar.take_calls(), ["allocate web 10", "release web", "stats"]);
+    sidecar.behavior = Behavior::Normal;
+    for _ in 0..3 {
+        sidecar.later(61, &mut server, &mut replica);
+    }
+    assert_eq!((&*texts(&server, "web"), sidecar.allocations.len()), ("192.0.2.1", 1));
+    assert_eq!(owed(&server), json!([]));
+}
