@@ -28,6 +28,9 @@ pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 /// each connection is one question.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Failures with less time between them belong together.
+const TOGETHER: Duration = Duration::from_millis(500);
+
 /// Opens a connection again and again from when it is made until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Connector {
@@ -121,6 +124,15 @@ impl Connections {
     #[must_use]
     pub fn failures(&self) -> Vec<Instant> {
         self.tries.iter().filter(|(_, succeeded)| !succeeded).map(|(at, _)| *at).collect()
+    }
+
+    /// The longest time in which connections failed again and again. A single one that fails is a packet that was lost.
+    #[must_use]
+    pub fn longest_failure(&self) -> Duration {
+        let mut failures = self.failures();
+        failures.sort_unstable();
+        let runs = failures.chunk_by(|one, next| next.duration_since(*one) < TOGETHER);
+        runs.filter_map(|run| Some(run.last()?.duration_since(*run.first()?))).max().unwrap_or_default()
     }
 
     /// How many of these failed.

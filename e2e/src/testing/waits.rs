@@ -29,7 +29,12 @@ pub async fn wait_for_next_hops(
     eventually(DEADLINE, format!("{wanted:?} as next hops of {address}"), async || {
         let route = cluster.router().route(address).map_err(|error| error.to_string())?;
         let hops = route.map(|route| route.next_hops).unwrap_or_default();
-        if hops == wanted { Ok(()) } else { Err(format!("{hops:?}")) }
+        let installed = cluster.router().installed_next_hops(address).map_err(|error| error.to_string())?;
+        if hops == wanted && installed == wanted.len() {
+            Ok(())
+        } else {
+            Err(format!("{hops:?}, {installed} installed"))
+        }
     })
     .await
     .unwrap();

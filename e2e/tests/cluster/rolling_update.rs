@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use e2e::{
@@ -20,9 +20,6 @@ const USUALLY: usize = 2;
 
 /// How long a pod serves on after it was asked to end.
 const FAREWELL: u32 = 5;
-
-/// Failures with less time between them belong together.
-const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Until kube-proxy and the router know that a server has closed, and what a busy machine adds.
 const AT_MOST: Duration = Duration::from_millis(1500);
@@ -91,13 +88,6 @@ async fn answers(cluster: &Cluster, address: IpAddr) {
     .unwrap();
 }
 
-/// The longest time in which connections failed again and again.
-fn longest(mut failures: Vec<Instant>) -> Duration {
-    failures.sort_unstable();
-    let runs = failures.chunk_by(|one, next| next.duration_since(*one) < TOGETHER);
-    runs.filter_map(|run| Some(run.last()?.duration_since(*run.first()?))).max().unwrap_or_default()
-}
-
 /// Rolls out again and again; the longest times in which connections through the router and to the local address failed.
 async fn roll(cluster: &Cluster, farewell: u32) -> [Duration; 2] {
     let rollouts = std::env::var("PURELB_ROLLOUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(USUALLY);
@@ -118,7 +108,7 @@ async fn roll(cluster: &Cluster, farewell: u32) -> [Duration; 2] {
     }
     let longest = connectors.into_iter().map(|connector| {
         let connections = connector.stop().unwrap();
-        let longest = longest(connections.failures());
+        let longest = connections.longest_failure();
         println!(
             "{rollouts} rollouts, {farewell} s farewell: {} connections, {} failed, for {longest:?} at most",
             connections.count(),
