@@ -132,16 +132,6 @@ impl Router {
         Ok(self.routes(Family::of(prefix.ip()))?.into_iter().find(|route| route.prefix == prefix))
     }
 
-    /// How many next hops the router's kernel has for exactly this address. It learns them some time after BGP.
-    ///
-    /// # Errors
-    /// `ip` fails.
-    pub fn installed_next_hops(&self, address: IpAddr) -> Result<usize> {
-        let family = if address.is_ipv4() { "-4" } else { "-6" };
-        let routes = self.exec(&["ip", family, "route", "show", "exact", &address.to_string()])?;
-        Ok(routes.matches(" via ").count())
-    }
-
     /// The nodes' addresses with which a BGP session is established.
     ///
     /// # Errors

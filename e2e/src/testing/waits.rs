@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     base::{error::Result, wait::eventually},
     cluster::{handle::Cluster, installation::NAMESPACE},
+    hosts::network_state::KernelRoute,
     nodes::node::Node,
     testing::objects::object,
 };
@@ -29,7 +30,10 @@ pub async fn wait_for_next_hops(
     eventually(DEADLINE, format!("{wanted:?} as next hops of {address}"), async || {
         let route = cluster.router().route(address).map_err(|error| error.to_string())?;
         let hops = route.map(|route| route.next_hops).unwrap_or_default();
-        let installed = cluster.router().installed_next_hops(address).map_err(|error| error.to_string())?;
+        // Its kernel learns them some time after BGP.
+        let routes = cluster.router().kernel_routes(Family::of(address)).map_err(|error| error.to_string())?;
+        let routes = routes.iter().filter(|route| route.destination == Some(address.into()));
+        let installed = routes.flat_map(KernelRoute::gateways).count();
         if hops == wanted && installed == wanted.len() {
             Ok(())
         } else {
