@@ -12,12 +12,36 @@ use crate::speaker::{Node, cable, peer};
 
 /// Sends a datagram from the router's address and from TTL 255, as the router itself does.
 fn forge(router: &Namespace, to: &str, bytes: [u8; 24]) {
+    forge_from(router, 255, to, bytes);
+}
+
+/// Sends a datagram from the router's address and from this TTL.
+fn forge_from(router: &Namespace, ttl: u32, to: &str, bytes: [u8; 24]) {
     let to = to.to_owned();
     router.run(move || {
         let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
-        socket.set_ttl(255).unwrap();
+        socket.set_ttl(ttl).unwrap();
         socket.send_to(&bytes, to).unwrap();
     });
+}
+
+/// A node that expects a router which does not speak yet.
+fn listening() -> (Node, Namespace) {
+    let (mut node, router) = cable();
+    node.want("agent", &[peer("10.77.0.1")]);
+    node.start();
+    until("it listens", ms(3000), || node.report().is_some_and(|report| report.ports.len() == 2));
+    (node, router)
+}
+
+/// A node and a router whose session is up for the router.
+fn up() -> (Node, Router) {
+    let (mut node, router) = cable();
+    node.want("agent", &[peer("10.77.0.1")]);
+    node.start();
+    let router = Router::start(router, " peer 10.77.0.2\n");
+    router.wait_until_up("10.77.0.2");
+    (node, router)
 }
 
 /// A packet with this state, these discriminators, and intervals of one second.
@@ -35,11 +59,7 @@ fn packet(state: u8, mine: u32, yours: u32) -> [u8; 24] {
 /// and did not go on.
 #[test]
 fn frr_10388_a_passive_node_goes_on_answering() {
-    let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1")]);
-    node.start();
-    let router = Router::start(router, " peer 10.77.0.2\n");
-    router.wait_until_up("10.77.0.2");
+    let (node, router) = up();
     // The way to the router breaks. It says Down, and the node follows.
     router.namespace.lose(100);
     until("Init", ms(8000), || node.session("10.77.0.1").unwrap().state == State::Init);
@@ -74,11 +94,7 @@ fn openbfdd_13_a_long_silence_ends_like_a_short_one() {
 /// that somebody has shut it down, and that nothing has failed.
 #[test]
 fn frr_22643_a_router_that_has_shut_bfd_down_is_not_called_silent() {
-    let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1")]);
-    node.start();
-    let router = Router::start(router, " peer 10.77.0.2\n");
-    router.wait_until_up("10.77.0.2");
+    let (node, router) = up();
     node.wait_until_up("10.77.0.1");
     router.configure("10.77.0.2", &["shutdown"]);
     until("the node has noticed", ms(5000), || node.session("10.77.0.1").unwrap().state == State::Down);
@@ -93,11 +109,7 @@ fn frr_22643_a_router_that_has_shut_bfd_down_is_not_called_silent() {
 /// FRR 10120: a multiplier that changes alone needs no Poll, and was overlooked.
 #[test]
 fn frr_10120_a_multiplier_that_changes_alone_counts() {
-    let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1")]);
-    node.start();
-    let router = Router::start(router, " peer 10.77.0.2\n");
-    router.wait_until_up("10.77.0.2");
+    let (node, router) = up();
     node.wait_until_up("10.77.0.1");
     router.configure("10.77.0.2", &["detect-multiplier 9"]);
     let detection = || node.session("10.77.0.1").unwrap().detection_time_microseconds;
@@ -171,10 +183,7 @@ fn maghemite_789_source_ports_stay_apart_when_peers_come_and_go() {
 /// discriminator was accepted.
 #[test]
 fn gobgp_3513_a_packet_that_names_no_session_brings_none_up() {
-    let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1")]);
-    node.start();
-    until("it listens", ms(3000), || node.report().is_some_and(|report| report.ports.len() == 2));
+    let (node, router) = listening();
     for (state, mine, yours) in [(2, 7, 0), (3, 7, 0), (2, 7, 12345), (3, 7, 12345), (1, 0, 0)] {
         forge(&router, "10.77.0.2:3784", packet(state, mine, yours));
     }
@@ -265,15 +274,8 @@ fn frr_7558_two_links_with_the_same_address_are_two_sessions() {
 /// node must say which port it would answer on.
 #[test]
 fn keepalived_2267_a_distant_router_on_the_port_of_neighbours_is_refused_with_the_reason() {
-    let (mut node, router) = cable();
-    node.want("agent", &[peer("10.77.0.1")]);
-    node.start();
-    until("it listens", ms(3000), || node.report().is_some_and(|report| report.ports.len() == 2));
-    router.run(|| {
-        let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
-        socket.set_ttl(254).unwrap();
-        socket.send_to(&packet(1, 7, 0), "10.77.0.2:3784").unwrap();
-    });
+    let (node, router) = listening();
+    forge_from(&router, 254, "10.77.0.2:3784", packet(1, 7, 0));
     let refusal = || node.peer("10.77.0.1").and_then(|peer| peer.last_refusal);
     until("refused", ms(3000), || refusal().is_some());
     let refusal = refusal().unwrap();
