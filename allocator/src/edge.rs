@@ -12,12 +12,14 @@
 //! | `retries` | writes to send again at a later time |
 //! | `sidecar_client` | sends calls to IPAM sidecars |
 //! | `sidecar_messages` | calls and answers as messages of the protocol |
+//! | `owed_record` | the record of what is owed to IPAM sidecars, and which cluster this is |
 //! | `gossip_key` | the key of the agents' gossip |
 
 mod controller;
 mod gossip_key;
 mod hearing;
 mod loaded;
+mod owed_record;
 mod retries;
 mod send;
 mod sidecar_client;
@@ -28,4 +30,5 @@ mod writer;
 
 pub use controller::{Controller, Parts, Settings};
 pub use gossip_key::{CURRENT, LENGTH};
+pub use owed_record::KEY as OWED_KEY;
 pub use sidecar_client::SidecarClient;

@@ -47,6 +47,9 @@ struct Arguments {
     /// With the value `PureLB`, Services without a class are ours
     #[arg(long, env = "DEFAULT_ANNOUNCER", hide = true)]
     default_announcer: Option<String>,
+    /// Name of this cluster for IPAM sidecars [default: the UID of the namespace kube-system]
+    #[arg(long, env = "PURELB_CLUSTER")]
+    cluster: Option<String>,
     /// Name of this pod, for the election
     #[arg(long, env = "POD_NAME", hide = true)]
     pod_name: Option<String>,
@@ -121,6 +124,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         service_deadline: SERVICE_DEADLINE,
         deadline: timing.deadline,
         sidecar_deadline: SIDECAR_DEADLINE,
+        cluster: arguments.cluster.filter(|cluster| !cluster.is_empty()),
         identity,
     };
     let quiet = Controller::new(client, settings, parts).run(stop.token()).await;

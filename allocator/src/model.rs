@@ -3,6 +3,7 @@
 //! | Part | Holds |
 //! |---|---|
 //! | `service` | a Service as kept: what the user requests, what the allocator wrote, its addresses |
+//! | `owner` | who holds what an IPAM sidecar gave: a Service and its UID |
 //! | `managed_fields` | who wrote a Service |
 //! | `held_addresses` | what the agents' kernels have |
 //! | `sharing` | the sharing key and the ports of a Service, and when two Services may share an address |
@@ -26,6 +27,7 @@ mod managed_fields;
 mod metadata;
 mod namespaces;
 mod node;
+mod owner;
 mod service;
 mod service_networks;
 mod sharing;
@@ -44,6 +46,7 @@ pub use held_addresses::HeldAddresses;
 pub use managed_fields::Writers;
 pub use namespaces::{NamespaceBindings, NamespaceDefault};
 pub use node::{Node, WatchedNode};
+pub use owner::Owner;
 pub use service::{
     FamilyPolicy, Leftover, MOST_EXTERNAL_IPS, Requested, Scope, Service, ServiceName, WrittenAnnotations,
 };

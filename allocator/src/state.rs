@@ -26,6 +26,7 @@
 //! | `service_conditions`, `group_conditions`, `condition` | the conditions of Services and of groups |
 //! | `group_status`, `group_view`, `coverage`, `aggregates` | which group statuses are due, and what they say |
 //! | `patch` | the writes to Services |
+//! | `owed_record` | the record of what is to be given back to sidecars |
 //!
 //! | Part of [`Index`] | Does |
 //! |---|---|
@@ -38,6 +39,8 @@
 //! | `pool_gauges` | computes the gauges of pools |
 //! | `reconcile` | plans a Service, records the plan, writes it, and takes in the outcome |
 //! | `sidecars` | external allocations: calls, answers, releases |
+//! | `differences` | what to do when a sidecar does not have what the Services have |
+//! | `owed` | what an earlier leader owed to sidecars, and the record of what this one owes |
 //! | `leading` | begins and ends a term |
 
 mod aggregates;
@@ -47,6 +50,7 @@ mod cluster;
 mod cluster_input;
 mod condition;
 mod coverage;
+mod differences;
 mod endpoints;
 mod external_ips;
 mod fencing;
@@ -61,6 +65,8 @@ mod leading;
 mod members;
 mod missing_groups;
 mod nodes;
+mod owed;
+mod owed_record;
 mod patch;
 mod pool_gauges;
 mod queue;

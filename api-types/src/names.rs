@@ -46,12 +46,16 @@ pub mod annotation {
     /// has all it asks for, so that a later leader knows of the pending change.
     pub const LEADER_FENCE: &str = "purelb.io/leader-fence";
 
+    /// Written by the allocator before it asks an IPAM sidecar for addresses: the groups that it may have asked, until the
+    /// Service has what they gave. A later leader then knows of calls whose answer its predecessor did not live to see.
+    pub const ASKED_OF: &str = "purelb.io/asked-of";
+
     /// The value of [`ALLOCATED_BY`].
     pub const ALLOCATED_BY_US: &str = "PureLB";
 
     /// All annotations that the allocator and the agents write. They are removed from a Service that is no longer
     /// served.
-    pub const WRITTEN: [&str; 9] = [
+    pub const WRITTEN: [&str; 10] = [
         ALLOCATED_BY,
         ALLOCATED_FROM,
         ALLOCATED_ADDRESSES,
@@ -61,6 +65,7 @@ pub mod annotation {
         ANNOUNCING_IPV4,
         ANNOUNCING_IPV6,
         LEADER_FENCE,
+        ASKED_OF,
     ];
 }
 
@@ -138,6 +143,9 @@ pub const DUMMY_INTERFACE: &str = "kube-lb0";
 /// The Lease with which the allocator's replicas elect their leader.
 pub const LEADER_LEASE: &str = "purelb-allocator";
 
+/// The ConfigMap in which the allocator records what it owes to IPAM sidecars.
+pub const OWED_RECORD: &str = "purelb-ipam-owed";
+
 /// The Secret that holds the key of the agents' gossip.
 pub const GOSSIP_SECRET: &str = "purelb-gossip";
 
@@ -160,8 +168,10 @@ pub mod reason {
     pub const ADDRESS_RELEASED: &str = "AddressReleased";
     /// Warning, Service: no address could be allocated.
     pub const ALLOCATION_FAILED: &str = "AllocationFailed";
-    /// Warning, Service: an IPAM sidecar did not release an address.
+    /// Warning, Service, ServiceGroup or ConfigMap: an IPAM sidecar did not release an address.
     pub const RELEASE_FAILED: &str = "ReleaseFailed";
+    /// Warning, ServiceGroup: an IPAM sidecar does not have for the Services what they have.
+    pub const IPAM_DIFFERS: &str = "IPAMDiffers";
     /// Normal or Warning, Service: its settings contradict each other or those of the groups.
     pub const CONFIGURATION_WARNING: &str = "ConfigurationWarning";
     /// Normal, Service: a deprecated field is used.

@@ -4,24 +4,49 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use crate::message::{AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse};
-use crate::{ALLOCATE, RELEASE, STATS};
+use crate::connection::{Diagnosis, Head, connect};
+use crate::message::{
+    AllocateRequest, AllocateResponse, ListRequest, ListResponse, ReleaseRequest, ReleaseResponse, StatsRequest,
+    StatsResponse,
+};
+use crate::{ALLOCATE, LIST, RELEASE, SERVICE, STATS};
 
 /// The largest answer that is read, in bytes. Only the list of ranges for people has no bound of its own.
 const LARGEST: usize = 256 * 1024;
+
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody was reached who speaks the protocol. Other calls would fail in the same way.
+    Unreachable,
+    /// There was no answer in time. That says nothing about other calls.
+    NoAnswer,
+    /// The sidecar answered with an error.
+    Refused,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    /// How.
+    pub failure: Failure,
+    /// The status, with a message for people.
+    pub status: Status,
+}
 
 /// A connection to a sidecar. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Sidecar {
     grpc: Grpc<Channel>,
     deadline: Duration,
+    socket: PathBuf,
+    head: Head,
 }
 
 impl Sidecar {
@@ -31,22 +56,26 @@ impl Sidecar {
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, deadline: Duration) -> Self {
         let socket = socket.into();
-        let connector = service_fn(move |_| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        let head = Head::default();
+        let connector = service_fn({
+            let (socket, head) = (socket.clone(), head.clone());
+            move |_| {
+                let (socket, head) = (socket.clone(), head.clone());
+                async move { connect(&socket, head).await.map(TokioIo::new) }
+            }
         });
         // The connector ignores the host name, but HTTP/2 needs one.
         let endpoint = Endpoint::from_static("http://localhost").connect_timeout(deadline);
         let channel = endpoint.connect_with_connector_lazy(connector);
-        Self { grpc: Grpc::new(channel).max_decoding_message_size(LARGEST), deadline }
+        Self { grpc: Grpc::new(channel).max_decoding_message_size(LARGEST), deadline, socket, head }
     }
 
     /// Asks for addresses.
     ///
     /// # Errors
     /// The status that the sidecar answers, `Unavailable` if it cannot be reached, or `DeadlineExceeded` if it does not answer
-    /// in time.
-    pub async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
+    /// in time; the message says what to do.
+    pub async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, CallError> {
         self.call(request, ALLOCATE).await
     }
 
@@ -54,7 +83,7 @@ impl Sidecar {
     ///
     /// # Errors
     /// Those of [`allocate`](Self::allocate).
-    pub async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
+    pub async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, CallError> {
         self.call(request, RELEASE).await
     }
 
@@ -62,11 +91,19 @@ impl Sidecar {
     ///
     /// # Errors
     /// Those of [`allocate`](Self::allocate).
-    pub async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
+    pub async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, CallError> {
         self.call(request, STATS).await
     }
 
-    async fn call<Q, A>(&self, request: Q, path: &'static str) -> Result<A, Status>
+    /// Lists allocations.
+    ///
+    /// # Errors
+    /// Those of [`allocate`](Self::allocate).
+    pub async fn list(&self, request: ListRequest) -> Result<ListResponse, CallError> {
+        self.call(request, LIST).await
+    }
+
+    async fn call<Q, A>(&self, request: Q, path: &'static str) -> Result<A, CallError>
     where
         Q: prost::Message + Default + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -76,22 +113,56 @@ impl Sidecar {
         // The sidecar learns when nobody waits any more. Ours is a little shorter, because its error is clearer.
         request.set_timeout(self.deadline + self.deadline / 10);
         let answer = async move {
-            grpc.ready().await.map_err(|error| Status::unavailable(chain(&error)))?;
+            grpc.ready().await.map_err(|error| self.unreachable(&error))?;
             let codec = ProstCodec::<Q, A>::default();
-            grpc.unary(request, http::uri::PathAndQuery::from_static(path), codec).await
+            let answer = grpc.unary(request, http::uri::PathAndQuery::from_static(path), codec).await;
+            answer.map_err(|status| match std::error::Error::source(&status) {
+                Some(cause) => self.unreachable(cause),
+                None => refused(status, path),
+            })
         };
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| with_cause(&status)),
-            Err(_) => Err(Status::deadline_exceeded(format!("no answer within {:?}", self.deadline))),
-        }
+        tokio::time::timeout(self.deadline, answer).await.map_or_else(
+            |_elapsed| {
+                let status = Status::deadline_exceeded(format!("no answer within {:?}", self.deadline));
+                Err(CallError { failure: Failure::NoAnswer, status })
+            },
+            |answer| answer.map(tonic::Response::into_inner),
+        )
+    }
+
+    /// The call failed below gRPC.
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> CallError {
+        let protocol = || self.head.foreign_protocol(&self.socket).map(|diagnosis| diagnosis.to_string());
+        let text = diagnosis(error).or_else(protocol).unwrap_or_else(|| chain(error));
+        CallError { failure: Failure::Unreachable, status: Status::unavailable(text) }
     }
 }
 
-/// The status with its cause as message: a failed connection names the cause only in its sources.
-fn with_cause(status: &Status) -> Status {
-    match std::error::Error::source(status) {
-        Some(source) => Status::new(status.code(), chain(source)),
-        None => Status::new(status.code(), status.message()),
+/// What was found when the connection was tried.
+fn diagnosis(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(diagnosis) = error.downcast_ref::<Diagnosis>() {
+            return Some(diagnosis.to_string());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The sidecar answered with an error.
+fn refused(status: Status, path: &str) -> CallError {
+    match status.code() {
+        Code::Unimplemented => {
+            let text = format!(
+                "{}; the sidecar does not serve {path}: if it serves another version of the protocol than {SERVICE}, use a release of it for this one",
+                status.message()
+            );
+            CallError { failure: Failure::Refused, status: Status::unimplemented(text) }
+        }
+        // It has passed the deadline on to others, and these did not answer it.
+        Code::DeadlineExceeded | Code::Cancelled => CallError { failure: Failure::NoAnswer, status },
+        _ => CallError { failure: Failure::Refused, status },
     }
 }
 

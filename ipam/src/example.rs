@@ -2,32 +2,25 @@
 //! IPAM of your own.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api_types::{AddressRange, Family};
-use serde::{Deserialize, Serialize};
 use tonic::Status;
 
+use crate::allocations::{Allocation, Allocations, Owner};
 use crate::message::{
-    AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, Selector, StatsRequest,
-    StatsResponse, Target,
+    AllocateRequest, AllocateResponse, AllocatedIP, ListRequest, ListResponse, ListedAllocation, ReleaseRequest,
+    ReleaseResponse, Selector, StatsRequest, StatsResponse, Target,
 };
 use crate::server::Ipam;
+use crate::state_file::{lock, read, write};
 
-/// The allocation of one Service in one pool.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Allocation {
-    /// The sharing key; empty for none.
-    pub key: String,
-    /// The addresses.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// The allocations of all pools, by pool and then by Service.
-pub type Allocations = BTreeMap<String, BTreeMap<String, Allocation>>;
+/// How many allocations are listed at once.
+const PAGE: usize = 500;
 
 /// Ranges, and the allocations from them.
 #[derive(Debug)]
@@ -44,10 +37,9 @@ impl Example {
     /// # Errors
     /// The file cannot be read, or does not hold allocations.
     pub fn new(pools: BTreeMap<String, Vec<AddressRange>>, file: Option<PathBuf>) -> io::Result<Self> {
-        let allocations = match file.as_deref().map(std::fs::read) {
-            Some(Ok(bytes)) => serde_json::from_slice(&bytes)?,
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => Allocations::default(),
+        let allocations = match &file {
+            Some(file) => read(file)?,
+            None => Allocations::default(),
         };
         Ok(Self { pools, file, allocations: Mutex::new(allocations) })
     }
@@ -67,62 +59,131 @@ impl Example {
         found.ok_or_else(|| Status::not_found(format!("this sidecar has no pool {pool:?}")))
     }
 
-    /// Changes the allocations, in the file first: what is answered to the allocator must survive this process.
+    /// Changes the allocations, in the file first: what is answered to the allocator must survive this process. While the
+    /// allocator is replaced, two processes may have the file: the one that is asked counts.
     fn change(&self, change: impl FnOnce(&mut Allocations) -> Result<(), Status>) -> Result<(), Status> {
         let mut allocations = self.lock();
+        let _locked = self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
         let mut changed = allocations.clone();
         change(&mut changed)?;
         if changed == *allocations {
             return Ok(());
         }
         if let Some(file) = &self.file {
-            let written = serde_json::to_vec(&changed).map_err(io::Error::from).and_then(|bytes| {
-                let new = file.with_extension("new");
-                std::fs::write(&new, bytes)?;
-                std::fs::rename(new, file)
-            });
-            written.map_err(|error| Status::internal(format!("cannot write {}: {error}", file.display())))?;
+            write(file, &changed).map_err(|error| self.file_failed(&error))?;
         }
         *allocations = changed;
         Ok(())
     }
 
+    /// Takes over what another process has written. No other one writes until the returned lock is dropped.
+    fn reread(&self, allocations: &mut Allocations) -> io::Result<Option<File>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let locked = lock(file)?;
+        *allocations = read(file)?;
+        Ok(Some(locked))
+    }
+
+    fn file_failed(&self, error: &io::Error) -> Status {
+        let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+        Status::internal(format!("the allocations cannot be kept in {file}: {error}"))
+    }
+
     fn allocate_in(&self, allocations: &mut Allocations, request: &AllocateRequest) -> Result<(), Status> {
         let ranges = self.ranges(&request.pool)?;
-        let Some(Selector::Families(wanted)) = &request.selector else {
-            return Err(Status::unimplemented("this sidecar gives addresses by family only"));
-        };
         let pool = allocations.entry(request.pool.clone()).or_default();
-        let mut allocation = pool.get(&request.service).cloned().unwrap_or_default();
+        let owner = owner(&request.cluster, &request.service, &request.service_uid);
+        adopt(pool, &owner);
+        let mut allocation = pool.get(&owner).cloned().unwrap_or_default();
         allocation.key.clone_from(&request.sharing_key);
-        for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
-            if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
-                allocation.addresses.push(find_address(pool, ranges, family, &allocation.key).ok_or_else(|| {
-                    Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool))
-                })?);
+        match &request.selector {
+            Some(Selector::Families(wanted)) => {
+                for (family, wants) in [(Family::V4, wanted.want_ipv4), (Family::V6, wanted.want_ipv6)] {
+                    if wants && !allocation.addresses.iter().any(|&address| Family::of(address) == family) {
+                        let found = find_address(pool, ranges, family, &owner, &allocation.key).ok_or_else(|| {
+                            Status::resource_exhausted(format!("pool {:?} has no free {family} address", request.pool))
+                        })?;
+                        allocation.addresses.push(found);
+                    }
+                }
             }
+            Some(Selector::Explicit(wanted)) => {
+                for text in &wanted.ips {
+                    let address = check_explicit(pool, ranges, &owner, &allocation.key, text)?;
+                    if !allocation.addresses.contains(&address) {
+                        allocation.addresses.push(address);
+                    }
+                }
+            }
+            None => {}
         }
-        pool.insert(request.service.clone(), allocation);
+        if allocation.addresses.is_empty() {
+            return Err(Status::invalid_argument("the request is for no address"));
+        }
+        pool.insert(owner, allocation);
         Ok(())
     }
 }
 
-/// An address of the key, or the lowest free one.
+fn owner(cluster: &str, service: &str, uid: &str) -> Owner {
+    Owner { cluster: cluster.to_owned(), service: service.to_owned(), uid: uid.to_owned() }
+}
+
+/// What the Service got from an older allocator, which did not say whose it is, belongs to the first that says so.
+fn adopt(pool: &mut BTreeMap<Owner, Allocation>, owner: &Owner) {
+    let unknown = Owner { service: owner.service.clone(), ..Owner::default() };
+    if !pool.contains_key(owner)
+        && let Some(allocation) = pool.remove(&unknown)
+    {
+        pool.insert(owner.clone(), allocation);
+    }
+}
+
+/// An address of the key within the cluster, or the lowest free one.
 fn find_address(
-    pool: &BTreeMap<String, Allocation>,
+    pool: &BTreeMap<Owner, Allocation>,
     ranges: &[AddressRange],
     family: Family,
+    owner: &Owner,
     key: &str,
 ) -> Option<IpAddr> {
     let of_family =
         |allocation: &Allocation| allocation.addresses.iter().copied().find(|&address| Family::of(address) == family);
-    let sharer = pool.values().filter(|allocation| !key.is_empty() && allocation.key == key).find_map(of_family);
+    let may_share = |(other, allocation): &(&Owner, &Allocation)| {
+        !key.is_empty() && allocation.key == key && other.cluster == owner.cluster
+    };
+    let shared = pool.iter().filter(may_share).find_map(|(_, allocation)| of_family(allocation));
     let taken = |address: IpAddr| pool.values().any(|allocation| allocation.addresses.contains(&address));
     let free = || {
         let ranges = ranges.iter().filter(|range| range.family() == family);
         ranges.flat_map(|&range| addresses(range)).find(|&address| !taken(address))
     };
-    sharer.or_else(free)
+    shared.or_else(free)
+}
+
+/// An address that a Service has by its own words, if nobody else has it.
+fn check_explicit(
+    pool: &BTreeMap<Owner, Allocation>,
+    ranges: &[AddressRange],
+    owner: &Owner,
+    key: &str,
+    text: &str,
+) -> Result<IpAddr, Status> {
+    let address: IpAddr =
+        text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} is not an IP address")))?;
+    if !ranges.iter().any(|range| range.contains(address)) {
+        return Err(Status::invalid_argument(format!("{address} is in no range of the pool")));
+    }
+    let may_share = |other: &Owner, allocation: &Allocation| {
+        !key.is_empty() && other.cluster == owner.cluster && allocation.key == key
+    };
+    let holder = pool.iter().find(|(other, allocation)| {
+        *other != owner && allocation.addresses.contains(&address) && !may_share(other, allocation)
+    });
+    match holder {
+        Some((other, _)) => Err(Status::failed_precondition(format!("{} has {address}", other.service))),
+        None => Ok(address),
+    }
 }
 
 fn addresses(range: AddressRange) -> Box<dyn Iterator<Item = IpAddr>> {
@@ -141,7 +202,8 @@ impl Ipam for Example {
     async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
         self.change(|allocations| self.allocate_in(allocations, &request))?;
         let allocations = self.lock();
-        let allocation = allocations.get(&request.pool).and_then(|pool| pool.get(&request.service));
+        let owner = owner(&request.cluster, &request.service, &request.service_uid);
+        let allocation = allocations.get(&request.pool).and_then(|pool| pool.get(&owner));
         let ips = allocation.into_iter().flat_map(|allocation| &allocation.addresses);
         Ok(AllocateResponse { ips: ips.map(|address| AllocatedIP { ip: address.to_string() }).collect() })
     }
@@ -149,12 +211,14 @@ impl Ipam for Example {
     async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
         self.change(|allocations| {
             let Some(pool) = allocations.get_mut(&request.pool) else { return Ok(()) };
+            let owner = owner(&request.cluster, &request.service, &request.service_uid);
+            adopt(pool, &owner);
             match &request.target {
-                Some(Target::All(true)) => drop(pool.remove(&request.service)),
+                Some(Target::All(true)) => drop(pool.remove(&owner)),
                 Some(Target::Ip(text)) => {
                     let gone: IpAddr =
                         text.parse().map_err(|_| Status::invalid_argument("target.ip is not an IP address"))?;
-                    if let Some(allocation) = pool.get_mut(&request.service) {
+                    if let Some(allocation) = pool.get_mut(&owner) {
                         allocation.addresses.retain(|address| *address != gone);
                     }
                     pool.retain(|_, allocation| !allocation.addresses.is_empty());
@@ -168,7 +232,8 @@ impl Ipam for Example {
 
     async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
         let ranges = self.ranges(&request.pool)?;
-        let allocations = self.lock();
+        let mut allocations = self.lock();
+        self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
         let mut used: Vec<IpAddr> = Vec::new();
         for allocation in allocations.get(&request.pool).into_iter().flat_map(BTreeMap::values) {
             used.extend(&allocation.addresses);
@@ -187,67 +252,33 @@ impl Ipam for Example {
             size_v6: size(Family::V6),
             has_known_capacity: true,
             display_addresses: ranges.iter().map(|range| format!("{}-{}", range.first(), range.last())).collect(),
+            keeps_owners: true,
         })
     }
+
+    async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
+        self.ranges(&request.pool)?;
+        let mut allocations = self.lock();
+        self.reread(&mut allocations).map_err(|error| self.file_failed(&error))?;
+        let of_pool = allocations.get(&request.pool).into_iter().flatten();
+        let of_cluster = of_pool.filter(|(owner, _)| owner.cluster == request.cluster);
+        let mut after = of_cluster.filter(|(owner, _)| page(owner) > request.page);
+        let some: Vec<(&Owner, &Allocation)> = after.by_ref().take(PAGE).collect();
+        let last = some.last().map(|(owner, _)| page(owner)).filter(|_| after.next().is_some());
+        let listed = some.into_iter().map(|(owner, allocation)| ListedAllocation {
+            cluster: owner.cluster.clone(),
+            service: owner.service.clone(),
+            service_uid: owner.uid.clone(),
+            ips: allocation.addresses.iter().map(ToString::to_string).collect(),
+        });
+        Ok(ListResponse { allocations: listed.collect(), next: last.unwrap_or_default() })
+    }
+}
+
+/// Names the page that begins behind the owner. Owners are in the same order.
+fn page(owner: &Owner) -> String {
+    format!("{}\0{}", owner.service, owner.uid)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::FamilyRequest;
-
-    fn pools() -> BTreeMap<String, Vec<AddressRange>> {
-        let ranges = ["192.0.2.1-192.0.2.2", "2001:db8::/126"].map(|range| range.parse().unwrap());
-        BTreeMap::from([("front".to_owned(), ranges.into())])
-    }
-
-    fn allocate_request(service: &str, key: &str, v4: bool, v6: bool) -> AllocateRequest {
-        AllocateRequest {
-            pool: "front".to_owned(),
-            service: service.to_owned(),
-            sharing_key: key.to_owned(),
-            selector: Some(Selector::Families(FamilyRequest { want_ipv4: v4, want_ipv6: v6 })),
-        }
-    }
-
-    async fn given(example: &Example, request: AllocateRequest) -> Vec<String> {
-        example.allocate(request).await.unwrap().ips.into_iter().map(|address| address.ip).collect()
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn asked_again_it_gives_the_same_and_what_is_missing() {
-        let example = Example::new(pools(), None).unwrap();
-        assert_eq!(given(&example, allocate_request("shop/a", "", true, false)).await, ["192.0.2.1"]);
-        assert_eq!(given(&example, allocate_request("shop/a", "", true, true)).await, ["192.0.2.1", "2001:db8::"]);
-        assert_eq!(given(&example, allocate_request("shop/b", "k", true, false)).await, ["192.0.2.2"]);
-        assert_eq!(given(&example, allocate_request("shop/c", "k", true, false)).await, ["192.0.2.2"]);
-        let full = example.allocate(allocate_request("shop/d", "", true, false)).await.unwrap_err();
-        assert_eq!(full.code(), tonic::Code::ResourceExhausted);
-        let other = AllocateRequest { pool: "back".to_owned(), ..allocate_request("shop/d", "", true, false) };
-        assert_eq!(example.allocate(other).await.unwrap_err().code(), tonic::Code::NotFound);
-        let stats = example.stats(StatsRequest { pool: "front".to_owned() }).await.unwrap();
-        assert_eq!((stats.in_use_v4, stats.size_v4, stats.in_use_v6, stats.size_v6), (2, 2, 1, 4));
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_release_may_be_repeated_and_allocations_outlive_the_process() {
-        let file = std::env::temp_dir().join(format!("purelb-example-{}", std::process::id()));
-        let example = Example::new(pools(), Some(file.clone())).unwrap();
-        given(&example, allocate_request("shop/a", "", true, true)).await;
-        given(&example, allocate_request("shop/b", "", true, false)).await;
-        let release =
-            |target| ReleaseRequest { pool: "front".to_owned(), service: "shop/a".to_owned(), target: Some(target) };
-        for _ in 0..2 {
-            example.release(release(Target::Ip("2001:db8::".to_owned()))).await.unwrap();
-        }
-        let again = Example::new(pools(), Some(file.clone())).unwrap();
-        assert_eq!(again.allocations(), example.allocations());
-        assert_eq!(again.allocations()["front"]["shop/a"].addresses.len(), 1);
-        for _ in 0..2 {
-            again.release(release(Target::All(true))).await.unwrap();
-        }
-        assert_eq!(again.allocations()["front"].len(), 1);
-        assert!(again.release(release(Target::All(false))).await.is_err());
-        std::fs::remove_file(file).unwrap();
-    }
-}
+mod tests;

@@ -17,12 +17,18 @@ pub struct AllocateRequest {
     /// What is wanted.
     #[prost(oneof = "Selector", tags = "4, 5")]
     pub selector: Option<Selector>,
+    /// Who asks: the cluster. Empty if an older allocator asks.
+    #[prost(string, tag = "6")]
+    pub cluster: String,
+    /// Who asks: the UID of the Service. Empty if an older allocator asks.
+    #[prost(string, tag = "7")]
+    pub service_uid: String,
 }
 
 /// What is wanted.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Oneof)]
 pub enum Selector {
-    /// These very addresses. The allocator never sends it.
+    /// These very addresses, which the Service has already.
     #[prost(message, tag = "4")]
     Explicit(ExplicitIPs),
     /// Addresses of these families.
@@ -77,6 +83,12 @@ pub struct ReleaseRequest {
     /// Which of them.
     #[prost(oneof = "Target", tags = "3, 4")]
     pub target: Option<Target>,
+    /// Whose they are: the cluster. Empty if an older allocator asks.
+    #[prost(string, tag = "5")]
+    pub cluster: String,
+    /// Whose they are: the UID of the Service. Empty if an older allocator asks.
+    #[prost(string, tag = "6")]
+    pub service_uid: String,
 }
 
 /// Which addresses to give back.
@@ -100,6 +112,9 @@ pub struct StatsRequest {
     /// Name of the ServiceGroup.
     #[prost(string, tag = "1")]
     pub pool: String,
+    /// The cluster that asks. Empty if an older allocator asks.
+    #[prost(string, tag = "2")]
+    pub cluster: String,
 }
 
 /// How many addresses there are and how many are in use.
@@ -123,6 +138,51 @@ pub struct StatsResponse {
     /// The ranges as text, for people.
     #[prost(string, repeated, tag = "6")]
     pub display_addresses: Vec<String>,
+    /// Whether `cluster` and `service_uid` are part of the key.
+    #[prost(bool, tag = "7")]
+    pub keeps_owners: bool,
+}
+
+/// Asks what a cluster has of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListRequest {
+    /// Name of the ServiceGroup.
+    #[prost(string, tag = "1")]
+    pub pool: String,
+    /// The cluster.
+    #[prost(string, tag = "2")]
+    pub cluster: String,
+    /// Empty for the first page.
+    #[prost(string, tag = "3")]
+    pub page: String,
+}
+
+/// Some of what a cluster has of a pool.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListResponse {
+    /// At most 1000.
+    #[prost(message, repeated, tag = "1")]
+    pub allocations: Vec<ListedAllocation>,
+    /// Names the next page; empty if this is the last one.
+    #[prost(string, tag = "2")]
+    pub next: String,
+}
+
+/// What one Service has.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct ListedAllocation {
+    /// The cluster.
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    /// `namespace/name`.
+    #[prost(string, tag = "2")]
+    pub service: String,
+    /// The UID of the Service.
+    #[prost(string, tag = "3")]
+    pub service_uid: String,
+    /// As text, without a prefix length.
+    #[prost(string, repeated, tag = "4")]
+    pub ips: Vec<String>,
 }
 
 #[cfg(test)]

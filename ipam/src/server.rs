@@ -19,8 +19,11 @@ use tonic::transport::Server;
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
-use crate::message::{AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse};
-use crate::{ALLOCATE, RELEASE, SERVICE, STATS};
+use crate::message::{
+    AllocateRequest, AllocateResponse, ListRequest, ListResponse, ReleaseRequest, ReleaseResponse, StatsRequest,
+    StatsResponse,
+};
+use crate::{ALLOCATE, LIST, RELEASE, SERVICE, STATS};
 
 /// An IP address management. Calls may be concurrent, and every call may be repeated.
 pub trait Ipam: Send + Sync + 'static {
@@ -30,6 +33,10 @@ pub trait Ipam: Send + Sync + 'static {
     fn release(&self, request: ReleaseRequest) -> impl Future<Output = Result<ReleaseResponse, Status>> + Send;
     /// Reports how many addresses there are and how many are in use.
     fn stats(&self, request: StatsRequest) -> impl Future<Output = Result<StatsResponse, Status>> + Send;
+    /// Lists what a cluster has of a pool.
+    fn list(&self, _request: ListRequest) -> impl Future<Output = Result<ListResponse, Status>> + Send {
+        async { Err(Status::unimplemented("this sidecar does not list allocations")) }
+    }
 }
 
 /// Serves on a socket until `stop` is ready. A socket that an earlier process left is replaced.
@@ -103,6 +110,13 @@ impl<I: Ipam> Service<Request<Body>> for Endpoint<I> {
                     unary(request, move |it| {
                         let ipam = Arc::clone(&ipam);
                         async move { ipam.stats(it).await }
+                    })
+                    .await
+                }
+                LIST => {
+                    unary(request, move |it| {
+                        let ipam = Arc::clone(&ipam);
+                        async move { ipam.list(it).await }
                     })
                     .await
                 }

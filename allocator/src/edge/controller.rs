@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::hearing::Hearing;
 use super::loaded::Loaded;
+use super::owed_record::Found;
 use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
 use super::watches::{Input, Optional, endpoint_slices, open};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long one call to an IPAM sidecar may take.
     pub sidecar_deadline: Duration,
+    /// Names the cluster for IPAM sidecars. Without it the UID of the namespace `kube-system` does.
+    pub cluster: Option<String>,
     /// Differs from that of any other process.
     pub identity: String,
 }
@@ -118,6 +121,10 @@ pub struct Controller {
     pub(super) leftovers: InFlight<FoundLeftovers>,
     /// Calls to sidecars in flight.
     pub(super) calls: InFlight<(Call, Result<Response, CallError>)>,
+    /// Reading what has to be known before sidecars are asked.
+    pub(super) external_start: InFlight<Result<Found, String>>,
+    /// Writing the record of what is owed to sidecars: whether it succeeded.
+    pub(super) record_writes: InFlight<bool>,
     /// Reading which webhooks the API server asks.
     pub(super) webhooks: InFlight<(Target, String)>,
     /// Why the Lease cannot be written.
@@ -165,6 +172,8 @@ impl Controller {
             statuses: FuturesUnordered::new(),
             leftovers: FuturesUnordered::new(),
             calls: FuturesUnordered::new(),
+            external_start: FuturesUnordered::new(),
+            record_writes: FuturesUnordered::new(),
             webhooks: FuturesUnordered::new(),
             unwritable: None,
             no_leader: None,
@@ -205,6 +214,8 @@ impl Controller {
                 }
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
                 Some((call, result)) = self.calls.next() => self.index.call_answered(&call, &result, BootTime::now()),
+                Some(found) = self.external_start.next() => self.external_start_found(found),
+                Some(written) = self.record_writes.next() => self.index.record_written(written, BootTime::now()),
                 Some(_scrape) = self.parts.scrapes.next() => self.index.refresh_pool_gauges(),
                 _ = ticks.tick() => self.tick(),
             }
@@ -216,13 +227,23 @@ impl Controller {
     /// Sends nothing new, and waits for the writes in flight.
     async fn finish(mut self) -> bool {
         self.quiet &= self.index.is_quiet() && !self.awaits_late_writes();
+        // Whatever is owed by now, and however short ago the record was written.
+        let deadline = self.settings.service_deadline;
+        self.write_record(BootTime::now() + deadline);
         let ends = async {
             while let Some((_, attempted, ..)) = self.writes.next().await {
                 self.quiet &= !matches!(attempted, Attempted::Again(_));
             }
             while self.statuses.next().await.is_some() {}
+            while let Some(written) = self.record_writes.next().await {
+                self.index.record_written(written, BootTime::now());
+                // What has come to be owed since an earlier write was sent.
+                if written {
+                    self.write_record(BootTime::now() + deadline);
+                }
+            }
         };
-        if timeout(self.settings.service_deadline, ends).await.is_err() {
+        if timeout(deadline, ends).await.is_err() {
             warn!(op = "stop", "some writes were not answered in time");
             self.quiet = false;
         }

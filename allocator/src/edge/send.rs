@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use runtime::BootTime;
 use runtime::backoff::Backoff;
 use runtime::webhooks::{self, SERVICES};
 
 use super::controller::{Controller, EndedAttempt};
+use super::owed_record;
 use super::retries::Attempt;
 use super::writer::Attempted;
 use crate::model::GroupId;
@@ -75,9 +77,19 @@ impl Controller {
         if now.since(self.retried) >= RETRY_PERIOD {
             self.retry(now);
         }
+        self.write_record(now);
         let room = STATUS_WRITES.saturating_sub(self.statuses.len());
         for patch in self.index.status_patches(now, Timestamp::now(), room) {
             self.statuses.push(Box::pin(self.writer.clone().send_status(patch)));
+        }
+    }
+
+    /// Writes the record of what is owed to sidecars, if it has changed.
+    pub(super) fn write_record(&mut self, now: BootTime) {
+        if let Some(text) = self.index.record_write(now) {
+            let records = Api::namespaced(self.client.clone(), &self.settings.namespace);
+            let (leadership, writes) = (self.parts.leadership.clone(), self.parts.writes.clone());
+            self.record_writes.push(Box::pin(owed_record::write(records, text, leadership, writes)));
         }
     }
 

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::ipam::client::Sidecar;
-use ::ipam::{ALLOCATE, Code, RELEASE, STATS, Status};
+use ::ipam::client::{self, Sidecar};
+use ::ipam::{ALLOCATE, Code, LIST, RELEASE, STATS};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::sidecar_messages::{addresses, allocate_request, call_error, release_request, stats, stats_request};
+use super::sidecar_messages::{
+    addresses, allocate_request, call_error, list_request, listed, release_request, restore_request, stats,
+    stats_request,
+};
 use crate::external::{Call, CallError, Request, Response};
 use crate::metrics::SidecarMetrics;
 
@@ -51,32 +54,40 @@ struct Failed {
     error: CallError,
 }
 
-impl From<Status> for Failed {
-    fn from(status: Status) -> Self {
-        Self { code: format!("{:?}", status.code()), error: call_error(&status) }
+impl From<client::CallError> for Failed {
+    fn from(error: client::CallError) -> Self {
+        Self { code: format!("{:?}", error.status.code()), error: call_error(&error) }
     }
 }
 
 /// The method of a call, and its answer.
 async fn answer(sidecar: &Sidecar, call: &Call) -> (&'static str, Result<Response, Failed>) {
-    let group = &call.group;
     match &call.request {
-        Request::Allocate(service, request) => {
-            let answer = sidecar.allocate(allocate_request(group, service, request)).await.map_err(Failed::from);
+        Request::Allocate(owner, request) => {
+            let answer = sidecar.allocate(allocate_request(call, owner, request)).await.map_err(Failed::from);
             let malformed = |error| Failed { code: "Malformed".to_owned(), error };
             let read = |answer| addresses(&answer).map(Response::Addresses).map_err(malformed);
             (ALLOCATE, answer.and_then(read))
         }
-        Request::Release(service, address) => {
-            let answer = match sidecar.release(release_request(group, service, *address)).await {
+        Request::Restore(owner, wanted, key) => {
+            let answer = sidecar.allocate(restore_request(call, owner, wanted, key)).await.map_err(Failed::from);
+            let malformed = |error| Failed { code: "Malformed".to_owned(), error };
+            (ALLOCATE, answer.and_then(|answer| addresses(&answer).map(Response::Addresses).map_err(malformed)))
+        }
+        Request::Release(owner, address) => {
+            let answer = match sidecar.release(release_request(call, owner, *address)).await {
                 // A sidecar that does not have the address has taken it back.
-                Err(status) if matches!(status.code(), Code::NotFound | Code::AlreadyExists) => Ok(Response::Released),
+                Err(error) if error.status.code() == Code::NotFound => Ok(Response::Released),
                 answer => answer.map(|_| Response::Released).map_err(Failed::from),
             };
             (RELEASE, answer)
         }
+        Request::List(page) => {
+            let answer = sidecar.list(list_request(call, page)).await.map_err(Failed::from);
+            (LIST, answer.map(|answer| listed(call, answer)))
+        }
         Request::Stats => {
-            let answer = sidecar.stats(stats_request(group)).await.map_err(Failed::from);
+            let answer = sidecar.stats(stats_request(call)).await.map_err(Failed::from);
             (STATS, answer.map(|answer| Response::Stats(stats(answer))))
         }
     }

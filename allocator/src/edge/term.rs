@@ -10,13 +10,17 @@ use runtime::webhooks::{self, LEASES, SERVICES, Target};
 use runtime::{BootTime, Task};
 use tracing::{info, warn};
 
-use super::controller::{Controller, FoundLeftovers, Role};
+use super::controller::{Controller, FoundLeftovers, Role, Settings};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
-use super::{gossip_key, watches};
+use super::owed_record::Found;
+use super::{gossip_key, owed_record, watches};
 
 /// The pause before leftovers are searched for again.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(30);
+
+/// The pause before it is read again what has to be known before IPAM sidecars are asked.
+const EXTERNAL_AGAIN: Duration = Duration::from_secs(10);
 
 impl Controller {
     /// The election has begun or ended a term of this replica.
@@ -40,6 +44,8 @@ impl Controller {
         self.statuses.clear();
         self.leftovers.clear();
         self.calls.clear();
+        self.external_start.clear();
+        self.record_writes.clear();
         self.gossip_key = None;
         self.index.follow();
         self.watch_endpoints();
@@ -57,8 +63,29 @@ impl Controller {
         let (fencing, backlog) = (self.index.is_fencing(), self.index.backlog());
         info!(op = "lead", term = term.number, fencing, backlog, "leading");
         self.leftovers.push(Box::pin(self.writer.clone().leftovers()));
+        self.start_external(Duration::ZERO);
         let secrets = Api::namespaced(self.client.clone(), &self.settings.namespace);
         self.gossip_key = Some(Task::spawn(gossip_key::fill(secrets, self.parts.writes.clone())));
+    }
+
+    /// Reads, after this pause, what has to be known before IPAM sidecars are asked.
+    fn start_external(&mut self, pause: Duration) {
+        let Settings { namespace, cluster, .. } = self.settings.clone();
+        let client = self.client.clone();
+        self.external_start.push(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            owed_record::find(client, namespace, cluster).await
+        }));
+    }
+
+    pub(super) fn external_start_found(&mut self, found: Result<Found, String>) {
+        match found {
+            Ok(Found { cluster, record }) => self.index.start_external(&cluster, record.as_deref()),
+            Err(why) => {
+                self.index.cannot_start_external(&why);
+                self.start_external(EXTERNAL_AGAIN);
+            }
+        }
     }
 
     /// A replica that does not hear of changes leaves the leadership to another one.

@@ -1,6 +1,7 @@
 //! The external allocation of one Service in one group. Calls for it go one after the other, so that a release never
 //! overtakes an allocation.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,9 +9,8 @@ use std::time::Duration;
 use api_types::Family;
 use runtime::{BootTime, backoff};
 
-use super::call::{AddressRequest, CallError, CallId, Request, Response};
+use super::call::AddressRequest;
 use super::states::{CallState, Knowledge, Release, Wanted};
-use crate::model::ServiceName;
 
 /// The pause after the first refusal. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -18,36 +18,46 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a Service can count on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer<'a> {
     /// The sidecar has not answered yet.
     Pending,
     /// The sidecar gave these addresses.
     Given(&'a [IpAddr]),
     /// The sidecar gave nothing, for this reason.
-    Failed(&'a str),
+    Failed(Cow<'a, str>),
 }
 
 /// What one Service wants, holds and releases of one group.
 #[derive(Debug, Default)]
 pub(super) struct ExternalAllocation {
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
     /// The addresses that the sidecar has given to the Service, as far as is known.
-    held: BTreeSet<IpAddr>,
-    knowledge: Knowledge,
-    /// What is to be given back now. It goes before any allocation.
-    release: Release,
+    pub(super) held: BTreeSet<IpAddr>,
+    pub(super) knowledge: Knowledge,
+    /// What is to be given back now. It goes before any allocation, unless the sidecar has refused it: what the Service
+    /// wants counts more then, and uses what is owed.
+    pub(super) release: Release,
     /// What the write in flight takes from the Service. It is given back when the write has succeeded, by the next leader
     /// if this process ends before.
-    release_after_write: Release,
-    call: CallState,
-    /// Whether it was reported that a release fails.
-    release_failure_reported: bool,
-    failures: u32,
+    pub(super) release_after_write: Release,
+    /// What the Service has and the sidecar does not list, to be registered, with the sharing key.
+    pub(super) restore: (BTreeSet<IpAddr>, String),
+    pub(super) call: CallState,
+    /// When a call was answered last.
+    pub(super) answered_at: BootTime,
+    /// Whether the last call was not answered in time.
+    pub(super) is_slow: bool,
+    /// Why the last release failed.
+    pub(super) release_failure: Option<String>,
+    /// How many allocations failed since the last success.
+    pub(super) failures: u32,
+    /// How many releases failed since the last success.
+    pub(super) release_failures: u32,
     /// No allocation is sent before this time.
-    allocate_at: BootTime,
+    pub(super) allocate_at: BootTime,
     /// No release is sent before this time.
-    release_at: BootTime,
+    pub(super) release_at: BootTime,
 }
 
 /// What the Service wants.
@@ -67,7 +77,7 @@ impl ExternalAllocation {
         match why {
             Some(why) => {
                 self.wanted = Wanted::Asking { request: std::mem::take(request), failure: Some(why.to_owned()) };
-                self.allocate_at = self.pause(now);
+                self.allocate_at = now + pause(&mut self.failures);
             }
             None => addresses.retain(|address| !rejected.contains(address)),
         }
@@ -115,6 +125,7 @@ impl ExternalAllocation {
     /// Gives back what is neither needed nor granted.
     pub(super) fn release_unneeded(&mut self, needed: &BTreeSet<IpAddr>) {
         self.release_after_write = Release::Nothing;
+        self.restore.0.retain(|address| needed.contains(address));
         if self.release == Release::All {
             return;
         }
@@ -134,8 +145,14 @@ impl ExternalAllocation {
         }
     }
 
+    /// The sidecar does not list these addresses of the Service.
+    pub(super) fn restore(&mut self, addresses: BTreeSet<IpAddr>, key: &str) {
+        self.restore = (addresses, key.to_owned());
+    }
+
     /// The Service wants nothing more and keeps nothing.
     pub(super) fn release_all(&mut self) {
+        self.restore.0.clear();
         self.release_after_write = Release::Nothing;
         self.wanted = Wanted::Nothing;
         if self.release != Release::All {
@@ -159,6 +176,11 @@ impl ExternalAllocation {
             if !requested && keeps_none && self.may_have_any() { Release::All } else { Release::of(dropped) };
     }
 
+    /// The sidecar has these addresses of an earlier Service of the name for this one.
+    pub(super) fn inherit(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.held.extend(addresses);
+    }
+
     /// An earlier leader owed this release: one address, or all.
     pub(super) fn resume_release(&mut self, address: Option<IpAddr>) {
         self.assume_sent();
@@ -172,155 +194,18 @@ impl ExternalAllocation {
     }
 }
 
-/// The calls.
-impl ExternalAllocation {
-    /// The next request, which may be sent at [`ready_at`](Self::ready_at).
-    pub(super) fn next_request(&self, name: &ServiceName) -> Option<Request> {
-        if matches!(self.call, CallState::InFlight(_)) {
-            return None;
-        }
-        match (&self.release, &self.wanted) {
-            (Release::All, _) => Some(Request::Release(name.clone(), None)),
-            (Release::Addresses(addresses), _) => {
-                addresses.first().map(|address| Request::Release(name.clone(), Some(*address)))
-            }
-            (Release::Nothing, Wanted::Asking { request, .. }) => {
-                Some(Request::Allocate(name.clone(), request.clone()))
-            }
-            (Release::Nothing, _) => None,
-        }
-    }
-
-    /// When the next call may be sent.
-    pub(super) fn ready_at(&self) -> BootTime {
-        if self.owes_release() { self.release_at } else { self.allocate_at }
-    }
-
-    /// The next call need not wait.
-    pub(super) fn retry_now(&mut self) {
-        (self.allocate_at, self.release_at) = (BootTime::default(), BootTime::default());
-    }
-
-    /// Notes that the call waits in the queue. Returns whether it did not wait there before.
-    pub(super) fn enqueue(&mut self) -> bool {
-        let idle = self.call == CallState::Idle;
-        if idle {
-            self.call = CallState::Queued;
-        }
-        idle
-    }
-
-    /// Notes that the call left the queue.
-    pub(super) fn dequeue(&mut self) {
-        if self.call == CallState::Queued {
-            self.call = CallState::Idle;
-        }
-    }
-
-    pub(super) fn is_queued(&self) -> bool {
-        self.call == CallState::Queued
-    }
-
-    /// Notes that the request is sent.
-    pub(super) fn sent(&mut self, id: CallId, request: &Request) {
-        self.call = CallState::InFlight(id);
-        if matches!(request, Request::Allocate(..)) {
-            self.assume_sent();
-        }
-    }
-
-    /// Whether this call is in flight.
-    pub(super) fn awaits(&self, id: CallId) -> bool {
-        self.call == CallState::InFlight(id)
-    }
-
-    /// Takes in the answer to the call in flight.
-    pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, CallError>, now: BootTime) {
-        self.call = CallState::Idle;
-        match (request, result) {
-            (Request::Allocate(_, request), Ok(Response::Addresses(addresses))) => self.allocated(request, addresses),
-            (Request::Release(_, address), Ok(_)) => self.released(*address),
-            (Request::Allocate(_, request), Err(error)) => {
-                self.allocation_failed(request, error);
-                // The pause of a sidecar that does not answer is kept for all its calls, in `sidecar`.
-                if !error.unanswered {
-                    self.allocate_at = self.pause(now);
-                }
-            }
-            (_, Err(error)) if !error.unanswered => self.release_at = self.pause(now),
-            _ => {}
-        }
-    }
-
-    fn allocated(&mut self, request: &AddressRequest, addresses: &[IpAddr]) {
-        self.held.extend(addresses);
-        self.knowledge = Knowledge::Answered;
-        if self.requested() == Some(request) && self.release != Release::All {
-            let granted: Vec<IpAddr> =
-                addresses.iter().filter(|address| request.wants(Family::of(**address))).copied().collect();
-            // An address that was to be given back is wanted again.
-            self.release.retain(|address| !granted.contains(address));
-            // The failures are counted until the Service has the addresses.
-            self.wanted = Wanted::Granted { request: request.clone(), addresses: granted };
-        }
-    }
-
-    fn released(&mut self, address: Option<IpAddr>) {
-        self.release_failure_reported = false;
-        if let Some(released) = address {
-            self.release.retain(|address| *address != released);
-            self.held.remove(&released);
-        } else {
-            self.release = Release::Nothing;
-            self.knowledge = Knowledge::Nothing;
-            self.held.clear();
-        }
-    }
-
-    fn allocation_failed(&mut self, request: &AddressRequest, error: &CallError) {
-        if let Wanted::Asking { failure, .. } = &mut self.wanted {
-            *failure = Some(error.text.clone());
-        }
-        let key = if error.may_have_acted { Some(request.key.as_str()) } else { self.unanswered_key() };
-        if let Some(key) = key.map(str::to_owned) {
-            self.knowledge =
-                if error.unanswered { Knowledge::Unanswered { key } } else { Knowledge::UnansweredThenRefused { key } };
-        }
-    }
-
-    /// Notes that a release failed. Returns whether that was not reported yet.
-    pub(super) fn release_failed(&mut self) -> bool {
-        !std::mem::replace(&mut self.release_failure_reported, true)
-    }
-
-    /// The group moved to another sidecar: what the old one gave, or was to be asked, is asked of the new one.
-    pub(super) fn move_to_other_sidecar(&mut self) {
-        self.dequeue();
-        if let Wanted::Granted { request, .. } = &mut self.wanted {
-            self.wanted = Wanted::Asking { request: std::mem::take(request), failure: None };
-        }
-        self.retry_now();
-    }
-
-    fn pause(&mut self, now: BootTime) -> BootTime {
-        let pause = backoff::step(FIRST_PAUSE, LONGEST_PAUSE, self.failures);
-        self.failures = self.failures.saturating_add(1);
-        now + pause
-    }
-}
-
 /// Questions.
 impl ExternalAllocation {
     /// What the Service can count on, if the allocation is about this very request.
     pub(super) fn offer(&self, wanted: &AddressRequest) -> Option<Offer<'_>> {
         match &self.wanted {
             Wanted::Granted { request, addresses } if request == wanted => Some(Offer::Given(addresses)),
-            Wanted::Asking { request, failure: Some(text) } if request == wanted => Some(Offer::Failed(text)),
+            Wanted::Asking { request, failure: Some(text) } if request == wanted => Some(Offer::Failed(text.into())),
             _ => None,
         }
     }
 
-    fn requested(&self) -> Option<&AddressRequest> {
+    pub(super) fn requested(&self) -> Option<&AddressRequest> {
         match &self.wanted {
             Wanted::Nothing => None,
             Wanted::Asking { request, .. } | Wanted::Granted { request, .. } => Some(request),
@@ -347,7 +232,7 @@ impl ExternalAllocation {
         matches!(self.wanted, Wanted::Asking { .. })
     }
 
-    fn unanswered_key(&self) -> Option<&str> {
+    pub(super) fn unanswered_key(&self) -> Option<&str> {
         match &self.knowledge {
             Knowledge::Unanswered { key } | Knowledge::UnansweredThenRefused { key } => Some(key),
             Knowledge::Nothing | Knowledge::Answered => None,
@@ -357,6 +242,21 @@ impl ExternalAllocation {
     /// Whether the sidecar may have something for the Service.
     fn may_have_any(&self) -> bool {
         !matches!(self.knowledge, Knowledge::Nothing) || !self.held.is_empty()
+    }
+
+    /// Whether the Service has addresses of the sidecar, or is about to have some, and does not give all of them back.
+    pub(super) fn is_living(&self) -> bool {
+        self.release != Release::All && !self.held.is_empty()
+    }
+
+    /// Whether something is to be given back, and the sidecar has not refused that so far.
+    pub(super) fn owes_untried_release(&self) -> bool {
+        self.owes_release() && self.release_failures == 0
+    }
+
+    /// Why the sidecar has not taken back what is to be given back.
+    pub(super) fn release_failure(&self) -> Option<&str> {
+        self.release_failure.as_deref().filter(|_| self.owes_release())
     }
 
     /// Whether something is to be given back now.
@@ -387,4 +287,11 @@ impl ExternalAllocation {
             && !self.may_have_any()
             && self.release != Release::All
     }
+}
+
+/// The pause after one more failure.
+pub(super) fn pause(failures: &mut u32) -> Duration {
+    let pause = backoff::step(FIRST_PAUSE, LONGEST_PAUSE, *failures);
+    *failures = failures.saturating_add(1);
+    pause
 }

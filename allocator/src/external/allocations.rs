@@ -1,7 +1,9 @@
 //! All external groups, their allocations and their sidecars.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api_types::Ipam;
 use runtime::BootTime;
@@ -9,11 +11,14 @@ use runtime::BootTime;
 use super::allocation::{ExternalAllocation, Offer};
 use super::call::{AddressRequest, CallId, Stats};
 use super::sidecar::Sidecar;
-use crate::model::{GroupTable, ServiceName};
+use super::states::ListingState;
+use crate::model::{GroupTable, Owner};
 
 /// Whether the sidecar of a group answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SidecarState<'a> {
+    /// No call is sent, for this reason.
+    NotAsked(&'a str),
     /// No call has ended yet.
     Unknown,
     /// It answers.
@@ -28,11 +33,16 @@ pub(super) struct ExternalGroup {
     pub(super) socket: String,
     /// Whether the group is in use. One that is gone stays until all its addresses are given back.
     pub(super) in_use: bool,
-    pub(super) allocations: BTreeMap<ServiceName, ExternalAllocation>,
+    pub(super) allocations: BTreeMap<Owner, ExternalAllocation>,
     pub(super) stats: Option<Stats>,
     /// When the numbers are asked for next.
     pub(super) stats_at: BootTime,
     pub(super) stats_call: Option<CallId>,
+    /// Whether the numbers may have changed since that call was sent.
+    stats_outdated: bool,
+    pub(super) listing: ListingState,
+    /// Whether the sidecar keeps allocations by cluster and UID, once it has said so.
+    pub(super) keeps_owners: Option<bool>,
 }
 
 impl ExternalGroup {
@@ -44,13 +54,40 @@ impl ExternalGroup {
             stats: None,
             stats_at: BootTime::default(),
             stats_call: None,
+            stats_outdated: false,
+            listing: ListingState::default(),
+            keeps_owners: None,
         }
+    }
+
+    /// The numbers of the sidecar may have changed. They are asked for at this time.
+    pub(super) fn numbers_changed(&mut self, ask_at: BootTime) {
+        self.stats_at = self.stats_at.min(ask_at);
+        self.stats_outdated |= self.stats_call.is_some();
+    }
+
+    /// Numbers came, or a refusal. They are asked for again soon if they are outdated already.
+    pub(super) fn numbers_came(&mut self, soon: BootTime, later: BootTime) {
+        self.stats_at = if std::mem::take(&mut self.stats_outdated) { soon } else { later };
+    }
+
+    /// Forgets the allocation if nothing is left to remember. Returns whether that was so.
+    pub(super) fn forget_if_over(&mut self, owner: &Owner) -> bool {
+        let over = self.allocations.get(owner).is_some_and(ExternalAllocation::is_over);
+        if over {
+            self.allocations.remove(owner);
+            if self.listing.is_in_progress() {
+                self.listing.listing.gone.insert(owner.clone());
+            }
+        }
+        over
     }
 
     fn move_to(&mut self, socket: &str) {
         socket.clone_into(&mut self.socket);
         self.in_use = true;
         (self.stats, self.stats_at, self.stats_call) = (None, BootTime::default(), None);
+        (self.keeps_owners, self.listing) = (None, ListingState::default());
         for allocation in self.allocations.values_mut() {
             allocation.move_to_other_sidecar();
         }
@@ -65,12 +102,43 @@ pub struct ExternalAllocations {
     pub(super) sidecars: BTreeMap<String, Sidecar>,
     pub(super) now: BootTime,
     pub(super) last_call: CallId,
+    /// Who asks. Without it no call is sent.
+    pub(super) cluster: Option<Arc<str>>,
+    /// Since when that is known.
+    pub(super) begun_at: BootTime,
+    /// Why it is not known who asks.
+    unknown_cluster: Option<String>,
 }
 
 impl ExternalAllocations {
-    /// Takes over the external groups of the table. Returns the names of those that are new or have moved to another
-    /// socket.
-    pub fn set_groups(&mut self, table: &GroupTable) -> Vec<String> {
+    /// It is known who asks: from now on calls are sent.
+    pub fn begin(&mut self, cluster: &str) {
+        self.cluster = Some(cluster.into());
+        self.begun_at = self.now;
+        self.unknown_cluster = None;
+    }
+
+    /// Why no call is sent so far. Returns whether that is news.
+    pub fn cannot_begin(&mut self, why: &str) -> bool {
+        let is_news = self.unknown_cluster.as_deref() != Some(why);
+        self.unknown_cluster = Some(why.to_owned());
+        is_news
+    }
+
+    /// Whether it is known who asks.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+
+    /// Takes over the external groups of the table.
+    pub fn set_groups(&mut self, table: &GroupTable) {
         for group in self.groups.values_mut() {
             group.in_use = false;
         }
@@ -89,16 +157,29 @@ impl ExternalAllocations {
             changed.push(group.name.clone());
         }
         for group in &changed {
-            let services: Vec<ServiceName> =
+            let owners: Vec<Owner> =
                 self.groups.get(group).into_iter().flat_map(|group| group.allocations.keys().cloned()).collect();
-            for service in services {
-                self.enqueue(group, &service);
+            for owner in owners {
+                self.enqueue(group, &owner);
             }
         }
         self.groups.retain(|_, group| group.in_use || !group.allocations.is_empty());
         let sockets: BTreeSet<&String> = self.groups.values().map(|group| &group.socket).collect();
-        self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.in_flight > 0);
-        changed
+        self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.under_way() > 0);
+    }
+
+    /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back.
+    pub fn remember_group(&mut self, name: &str, socket: &str) {
+        if !self.groups.contains_key(name) {
+            self.sidecars.entry(socket.to_owned()).or_default();
+            self.groups.insert(name.to_owned(), ExternalGroup { in_use: false, ..ExternalGroup::new(socket) });
+        }
+    }
+
+    /// The groups and their sockets, with those that are gone and not given back completely.
+    pub fn sockets(&self) -> impl Iterator<Item = (&String, &String)> {
+        let known = self.groups.iter().filter(|(_, group)| group.in_use || !group.allocations.is_empty());
+        known.map(|(name, group)| (name, &group.socket))
     }
 
     /// Forgets everything but the groups: a replica that does not lead sends no calls.
@@ -109,35 +190,45 @@ impl ExternalAllocations {
 
     /// What a Service can count on if it requests this of a group.
     #[must_use]
-    pub fn offer(&self, group: &str, name: &ServiceName, request: &AddressRequest) -> Offer<'_> {
+    pub fn offer(&self, group: &str, owner: &Owner, request: &AddressRequest) -> Offer<'_> {
         let Some(group) = self.groups.get(group) else { return Offer::Pending };
-        if let Some(offer) = group.allocations.get(name).and_then(|allocation| allocation.offer(request)) {
-            return offer;
-        }
-        match self.sidecars.get(&group.socket).and_then(Sidecar::outage) {
-            Some(text) => Offer::Failed(text),
-            None => Offer::Pending,
-        }
+        let why = match group.allocations.get(owner).and_then(|allocation| allocation.offer(request)) {
+            Some(Offer::Failed(text)) => text,
+            Some(offer) => return offer,
+            None => match self.why_not_asked(group) {
+                Some(text) => text.into(),
+                None => return Offer::Pending,
+            },
+        };
+        Offer::Failed(match group.debt(owner) {
+            Some(debt) => Cow::Owned(format!("{why}; {debt}")),
+            None => why,
+        })
+    }
+
+    /// Why the sidecar of the group is not asked at all.
+    fn why_not_asked(&self, group: &ExternalGroup) -> Option<&str> {
+        self.unknown_cluster.as_deref().or_else(|| self.sidecars.get(&group.socket)?.outage())
     }
 
     /// The group whose sidecar gave the address to the Service, as far as this process knows.
     #[must_use]
-    pub fn group_of(&self, name: &ServiceName, address: IpAddr) -> Option<&str> {
-        let gave = |group: &ExternalGroup| group.allocations.get(name).is_some_and(|known| known.has(address));
+    pub fn group_of(&self, owner: &Owner, address: IpAddr) -> Option<&str> {
+        let gave = |group: &ExternalGroup| group.allocations.get(owner).is_some_and(|known| known.has(address));
         self.groups.iter().find(|(_, group)| gave(group)).map(|(name, _)| name.as_str())
     }
 
     /// Whether a sidecar has given the address to the Service, and is not to take it back.
     #[must_use]
-    pub fn has_given(&self, name: &ServiceName, address: IpAddr) -> bool {
+    pub fn has_given(&self, owner: &Owner, address: IpAddr) -> bool {
         let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.owes_release();
-        self.groups.values().filter_map(|group| group.allocations.get(name)).any(gave)
+        self.groups.values().filter_map(|group| group.allocations.get(owner)).any(gave)
     }
 
     /// Whether something of the Service is still open with a sidecar: a call, a request, or what an unanswered call did.
     #[must_use]
-    pub fn is_open(&self, name: &ServiceName) -> bool {
-        self.groups.values().filter_map(|group| group.allocations.get(name)).any(ExternalAllocation::is_open)
+    pub fn is_open(&self, owner: &Owner) -> bool {
+        self.groups.values().filter_map(|group| group.allocations.get(owner)).any(ExternalAllocation::is_open)
     }
 
     /// Whether there is no external group, and nothing left of one.
@@ -153,19 +244,27 @@ impl ExternalAllocations {
     }
 
     /// What a group has not given back yet: each Service with one address, or with `None` for all.
-    pub fn pending_releases(&self, group: &str) -> impl Iterator<Item = (&ServiceName, Option<IpAddr>)> {
+    pub fn pending_releases(&self, group: &str) -> impl Iterator<Item = (&Owner, Option<IpAddr>)> {
         let allocations = self.groups.get(group).into_iter().flat_map(|group| &group.allocations);
-        allocations.flat_map(|(name, allocation)| allocation.pending_releases().map(move |address| (name, address)))
+        allocations.flat_map(|(owner, allocation)| allocation.pending_releases().map(move |address| (owner, address)))
     }
 
-    /// Whether the sidecar of a group answers.
+    /// What the sidecar of a group says about one of the releases that it refuses.
+    #[must_use]
+    pub fn release_failure(&self, group: &str) -> Option<&str> {
+        self.groups.get(group)?.allocations.values().find_map(ExternalAllocation::release_failure)
+    }
+
+    /// Whether the sidecar of a group answers, as people are shown it.
     #[must_use]
     pub fn sidecar_state(&self, group: &str) -> SidecarState<'_> {
+        if let Some(why) = &self.unknown_cluster {
+            return SidecarState::NotAsked(why);
+        }
         let sidecar = self.groups.get(group).and_then(|group| self.sidecars.get(&group.socket));
-        let Some(sidecar) = sidecar else { return SidecarState::Unknown };
-        match sidecar.outage() {
-            Some(text) => SidecarState::NotAnswering(text),
-            None if sidecar.has_answered() => SidecarState::Answering,
+        match sidecar.and_then(Sidecar::shown) {
+            Some(Err(text)) => SidecarState::NotAnswering(text),
+            Some(Ok(())) => SidecarState::Answering,
             None => SidecarState::Unknown,
         }
     }

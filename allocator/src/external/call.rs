@@ -1,10 +1,13 @@
 //! Calls to a sidecar and their answers, as data.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api_types::Family;
+use runtime::BootTime;
 
-use crate::model::ServiceName;
+use crate::model::Owner;
 
 /// What a Service wants of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,7 +32,7 @@ impl AddressRequest {
 }
 
 /// Identifies a call; no two calls of a process have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct CallId(u64);
 
 impl CallId {
@@ -42,20 +45,24 @@ impl CallId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Give addresses to a Service.
-    Allocate(ServiceName, AddressRequest),
+    Allocate(Owner, AddressRequest),
+    /// Register these addresses of a Service with this sharing key, which it has already.
+    Restore(Owner, BTreeSet<IpAddr>, String),
     /// Take back one address of a Service, or all.
-    Release(ServiceName, Option<IpAddr>),
+    Release(Owner, Option<IpAddr>),
     /// Report how many addresses there are and how many are in use.
     Stats,
+    /// List what the cluster has, from this page on.
+    List(String),
 }
 
 impl Request {
     /// The Service that the request is about.
     #[must_use]
-    pub const fn service(&self) -> Option<&ServiceName> {
+    pub const fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::Allocate(name, _) | Self::Release(name, _) => Some(name),
-            Self::Stats => None,
+            Self::Allocate(owner, _) | Self::Restore(owner, ..) | Self::Release(owner, _) => Some(owner),
+            Self::Stats | Self::List(_) => None,
         }
     }
 }
@@ -69,6 +76,8 @@ pub struct Call {
     pub socket: String,
     /// The name of the group.
     pub group: String,
+    /// The cluster that asks.
+    pub cluster: Arc<str>,
     /// What the sidecar should do.
     pub request: Request,
 }
@@ -82,6 +91,28 @@ pub struct Stats {
     pub size: Option<(u64, u64)>,
     /// The ranges as text, for people.
     pub ranges: Vec<String>,
+    /// Whether the sidecar keeps allocations by cluster and UID. Otherwise it has one for each name.
+    pub keeps_owners: bool,
+}
+
+/// What a sidecar has for one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The owner. Its cluster is ours.
+    pub owner: Owner,
+    /// The addresses.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// What a sidecar has for all owners of our cluster in one group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// All pages so far.
+    pub found: Vec<Listed>,
+    /// When the first page was asked for.
+    pub begun: BootTime,
+    /// Owners that gave everything back meanwhile.
+    pub gone: BTreeSet<Owner>,
 }
 
 /// The answer to a call that succeeded.
@@ -93,13 +124,26 @@ pub enum Response {
     Released,
     /// The numbers of the group.
     Stats(Stats),
+    /// Some of what the cluster has, and the next page; empty for none.
+    Listed(Vec<Listed>, String),
+}
+
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody was reached. Other calls to the sidecar would fail in the same way.
+    Unreachable,
+    /// There was no answer in time. That says nothing about other calls.
+    NoAnswer,
+    /// The sidecar answered with an error.
+    Refused,
 }
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
-    /// The sidecar did not answer at all. Other calls to it would fail in the same way.
-    pub unanswered: bool,
+    /// How.
+    pub failure: Failure,
     /// The sidecar may have done what it was asked for.
     pub may_have_acted: bool,
     /// The cause, for people.

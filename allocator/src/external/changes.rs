@@ -6,36 +6,36 @@ use std::net::IpAddr;
 use super::allocation::ExternalAllocation;
 use super::allocations::ExternalAllocations;
 use super::call::AddressRequest;
-use crate::model::ServiceName;
+use crate::model::Owner;
 
 impl ExternalAllocations {
-    fn allocation(&mut self, group: &str, name: &ServiceName) -> Option<&mut ExternalAllocation> {
+    fn allocation(&mut self, group: &str, owner: &Owner) -> Option<&mut ExternalAllocation> {
         let group = self.groups.get_mut(group)?;
-        Some(group.allocations.entry(name.clone()).or_default())
+        Some(group.allocations.entry(owner.clone()).or_default())
     }
 
     /// A Service requests addresses of a group.
-    pub fn request(&mut self, group: &str, name: &ServiceName, request: AddressRequest) {
-        if let Some(allocation) = self.allocation(group, name) {
+    pub fn request(&mut self, group: &str, owner: &Owner, request: AddressRequest) {
+        if let Some(allocation) = self.allocation(group, owner) {
             allocation.request(request);
-            self.enqueue(group, name);
+            self.enqueue(group, owner);
         }
     }
 
     /// A Service rejects addresses that a sidecar gave. With a reason the whole answer is void, and the request is
     /// repeated later.
-    pub fn reject(&mut self, group: &str, name: &ServiceName, addresses: &[IpAddr], why: Option<&str>) {
+    pub fn reject(&mut self, group: &str, owner: &Owner, addresses: &[IpAddr], why: Option<&str>) {
         let now = self.now;
-        if let Some(allocation) = self.groups.get_mut(group).and_then(|group| group.allocations.get_mut(name)) {
+        if let Some(allocation) = self.groups.get_mut(group).and_then(|group| group.allocations.get_mut(owner)) {
             allocation.reject(addresses, why, now);
-            self.enqueue(group, name);
+            self.enqueue(group, owner);
         }
     }
 
     /// A Service has these addresses by its status. After a restart nothing else is known of it.
-    pub fn record_held(&mut self, name: &ServiceName, has: &BTreeMap<&str, BTreeSet<IpAddr>>) {
+    pub fn record_held(&mut self, owner: &Owner, has: &BTreeMap<String, BTreeSet<IpAddr>>) {
         for (group, addresses) in has {
-            if let Some(allocation) = self.allocation(group, name) {
+            if let Some(allocation) = self.allocation(group, owner) {
                 allocation.record_held(addresses);
             }
         }
@@ -45,15 +45,15 @@ impl ExternalAllocations {
     /// else is given back. Returns the groups with a change in what is to be given back.
     pub fn reconcile(
         &mut self,
-        name: &ServiceName,
-        needed: &BTreeMap<&str, BTreeSet<IpAddr>>,
+        owner: &Owner,
+        needed: &BTreeMap<String, BTreeSet<IpAddr>>,
         requests: &[(String, AddressRequest)],
     ) -> Vec<String> {
         let (mut changed, mut kept) = (Vec::new(), Vec::new());
         for (group_name, group) in &mut self.groups {
             let none = BTreeSet::new();
-            let needed = needed.get(group_name.as_str()).unwrap_or(&none);
-            let Some(allocation) = group.allocations.get_mut(name) else { continue };
+            let needed = needed.get(group_name).unwrap_or(&none);
+            let Some(allocation) = group.allocations.get_mut(owner) else { continue };
             let owed_before = allocation.owes_release();
             if requests.iter().any(|(requested, _)| requested == group_name) {
                 allocation.release_unneeded(needed);
@@ -63,22 +63,20 @@ impl ExternalAllocations {
             if allocation.owes_release() != owed_before {
                 changed.push(group_name.clone());
             }
-            if allocation.is_over() {
-                group.allocations.remove(name);
-            } else {
+            if !group.forget_if_over(owner) {
                 kept.push(group_name.clone());
             }
         }
         for group in &kept {
-            self.enqueue(group, name);
+            self.enqueue(group, owner);
         }
         changed
     }
 
     /// A write is in flight that leaves `kept` on the Service. What it takes away is given back when it has succeeded.
-    pub fn prepare_release(&mut self, name: &ServiceName, kept: &[IpAddr], requests: &[(String, AddressRequest)]) {
+    pub fn prepare_release(&mut self, owner: &Owner, kept: &[IpAddr], requests: &[(String, AddressRequest)]) {
         for (group_name, group) in &mut self.groups {
-            if let Some(allocation) = group.allocations.get_mut(name) {
+            if let Some(allocation) = group.allocations.get_mut(owner) {
                 allocation.prepare_release(requests.iter().any(|(requested, _)| requested == group_name), kept);
             }
         }
@@ -86,40 +84,48 @@ impl ExternalAllocations {
 
     /// A Service is gone: all that it had is given back. `groups` are those that its annotations name. They count even
     /// if nothing else is known of the Service. Returns the groups that have something to give back.
-    pub fn release_all<'a>(&mut self, name: &ServiceName, groups: impl Iterator<Item = &'a str>) -> Vec<String> {
+    pub fn release_all<'a>(&mut self, owner: &Owner, groups: impl Iterator<Item = &'a str>) -> Vec<String> {
         for group in groups {
-            if let Some(allocation) = self.allocation(group, name) {
+            if let Some(allocation) = self.allocation(group, owner) {
                 allocation.assume_sent();
             }
         }
         let mut changed = Vec::new();
         for (group_name, group) in &mut self.groups {
-            let Some(allocation) = group.allocations.get_mut(name) else { continue };
+            let Some(allocation) = group.allocations.get_mut(owner) else { continue };
             allocation.release_all();
-            if allocation.is_over() {
-                group.allocations.remove(name);
-            } else {
-                changed.push(group_name.clone());
-            }
+            group.forget_if_over(owner);
+            changed.push(group_name.clone());
         }
         for group in &changed {
-            self.enqueue(group, name);
+            self.enqueue_name(group, &owner.name);
         }
         changed
     }
 
-    /// An earlier leader may have requested addresses for this Service, with this sharing key, without writing them.
-    pub fn assume_unanswered(&mut self, name: &ServiceName, key: &str) {
-        for group in self.groups.values_mut() {
-            group.allocations.entry(name.clone()).or_default().assume_unanswered(key);
+    /// The sidecar of a group does not list these addresses of a Service, which has this sharing key. It is to register them.
+    pub fn restore(&mut self, group: &str, owner: &Owner, addresses: BTreeSet<IpAddr>, key: &str) {
+        if let Some(allocation) = self.allocation(group, owner) {
+            allocation.restore(addresses, key);
+            self.enqueue(group, owner);
+        }
+    }
+
+    /// An earlier leader may have requested addresses of these groups for this Service, with this sharing key, without
+    /// writing them.
+    pub fn assume_unanswered<'a>(&mut self, owner: &Owner, key: &str, groups: impl Iterator<Item = &'a str>) {
+        for group in groups {
+            if let Some(allocation) = self.allocation(group, owner) {
+                allocation.assume_unanswered(key);
+            }
         }
     }
 
     /// An earlier leader owed this release: one address, or all.
-    pub fn resume_release(&mut self, group: &str, name: &ServiceName, address: Option<IpAddr>) {
-        if let Some(allocation) = self.allocation(group, name) {
+    pub fn resume_release(&mut self, group: &str, owner: &Owner, address: Option<IpAddr>) {
+        if let Some(allocation) = self.allocation(group, owner) {
             allocation.resume_release(address);
-            self.enqueue(group, name);
+            self.enqueue(group, owner);
         }
     }
 }

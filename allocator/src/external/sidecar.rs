@@ -1,19 +1,25 @@
 //! Whether a sidecar answers, and the calls that wait for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runtime::{BootTime, backoff};
 
-use super::call::CallError;
-use crate::model::ServiceName;
+use super::call::{CallError, Failure, Request};
+use super::queue::CallQueue;
+use crate::model::Owner;
 
-/// The most calls in flight to one sidecar.
-pub(super) const IN_FLIGHT: usize = 16;
+/// The most calls for Services under way to one sidecar.
+pub(super) const SERVICE_CALLS: usize = 14;
+/// The most calls for numbers and listings under way to one sidecar. They do not wait for slow calls: by them it is known whether the
+/// sidecar answers.
+const STATS_CALLS: usize = 2;
 /// The pause after the first call without an answer. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause. It bounds how long an outage is noticed after its end.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// What is shown changes at most once in this time.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// A sidecar that does not answer.
 #[derive(Debug)]
@@ -25,25 +31,54 @@ struct Outage {
     try_at: BootTime,
 }
 
+/// What people are shown.
+#[derive(Debug, Default)]
+enum Shown {
+    #[default]
+    Unknown,
+    Answering,
+    NotAnswering(String),
+}
+
 /// A sidecar, identified by its socket.
 #[derive(Debug, Default)]
 pub(super) struct Sidecar {
-    pub(super) in_flight: usize,
-    /// Groups and Services with a call to send now.
-    pub(super) queue: VecDeque<(String, ServiceName)>,
+    /// Groups and Services with a call to send now, and calls under way.
+    pub(super) queue: CallQueue,
     /// Groups and Services with a call to send at a later time.
-    pub(super) later: BTreeSet<(BootTime, String, ServiceName)>,
+    pub(super) later: BTreeSet<(BootTime, String, Owner)>,
+    stats_under_way: usize,
+    /// When the last call for numbers was sent, and when a call was answered last.
+    probed: BootTime,
+    answered: Option<BootTime>,
     outage: Option<Outage>,
-    has_answered: bool,
+    shown: Shown,
+    /// When that changed last. The first time does not count.
+    shown_at: Option<BootTime>,
 }
 
 impl Sidecar {
-    /// Whether one more call may be sent. A sidecar that does not answer gets one call at a time, with pauses.
-    pub(super) fn has_room(&self, now: BootTime) -> bool {
+    /// Whether one more call for a Service may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.outage.is_none() && self.queue.under_way() < SERVICE_CALLS
+    }
+
+    /// Whether one more call for numbers may be sent. A sidecar that does not answer gets one call at a time, with pauses.
+    pub(super) fn may_be_probed(&self, now: BootTime) -> bool {
         match &self.outage {
-            Some(outage) => self.in_flight == 0 && now >= outage.try_at,
-            None => self.in_flight < IN_FLIGHT,
+            Some(_) => self.may_try(now),
+            None => self.stats_under_way < STATS_CALLS,
         }
+    }
+
+    /// Whether a sidecar that does not answer may be tried again.
+    pub(super) fn may_try(&self, now: BootTime) -> bool {
+        self.outage.as_ref().is_some_and(|outage| self.under_way() == 0 && now >= outage.try_at)
+    }
+
+    /// How many calls are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.queue.under_way() + self.stats_under_way
     }
 
     /// The error of the sidecar if it does not answer.
@@ -51,40 +86,79 @@ impl Sidecar {
         self.outage.as_ref().map(|outage| outage.text.as_str())
     }
 
-    /// Whether it has ever answered.
-    pub(super) const fn has_answered(&self) -> bool {
-        self.has_answered
+    /// What people are shown: nothing before the first answer, then the error if it does not answer.
+    pub(super) fn shown(&self) -> Option<Result<(), &str>> {
+        match &self.shown {
+            Shown::Unknown => None,
+            Shown::Answering => Some(Ok(())),
+            Shown::NotAnswering(text) => Some(Err(text)),
+        }
     }
 
-    /// Notes the end of a call: an answer, which may be a refusal, or the error of a call that was not answered. Returns
-    /// whether the sidecar has begun or ceased to answer.
-    pub(super) fn call_ended(&mut self, unanswered: Option<&CallError>, now: BootTime) -> bool {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(error) = unanswered else {
-            let changed = self.outage.take().is_some() || !self.has_answered;
-            self.has_answered = true;
-            return changed;
+    /// Shows the present state, if enough time has passed. Returns whether that is a change.
+    pub(super) fn show(&mut self, now: BootTime) -> bool {
+        let (first, same) = match (&self.shown, &self.outage) {
+            (Shown::Unknown, outage) => (true, outage.is_none() && self.answered.is_none()),
+            (Shown::Answering, None) | (Shown::NotAnswering(_), Some(_)) => (false, true),
+            _ => (false, false),
         };
+        if same || !first && self.shown_at.is_some_and(|at| now.since(at) < STEADY) {
+            return false;
+        }
+        if !first {
+            self.shown_at = Some(now);
+        }
+        self.shown = match &self.outage {
+            Some(outage) => Shown::NotAnswering(outage.text.clone()),
+            None => Shown::Answering,
+        };
+        true
+    }
+
+    /// A call for numbers or for a listing is sent.
+    pub(super) fn group_call_sent(&mut self, request: &Request, now: BootTime) {
+        self.stats_under_way += 1;
+        if *request == Request::Stats {
+            self.probed = now;
+        }
+    }
+
+    /// Notes the end of a call: with an answer, which may be a refusal, or with this error.
+    /// Returns whether the sidecar has begun or ceased to answer.
+    pub(super) fn call_ended(&mut self, request: &Request, failed: Option<&CallError>, now: BootTime) -> bool {
+        if request.owner().is_none() {
+            self.stats_under_way = self.stats_under_way.saturating_sub(1);
+        }
+        let silent = match failed.map(|error| error.failure) {
+            None | Some(Failure::Refused) => {
+                let changed = self.outage.take().is_some() || self.answered.is_none();
+                self.answered = Some(now);
+                return changed;
+            }
+            Some(Failure::Unreachable) => true,
+            // One slow answer says nothing while others come.
+            Some(Failure::NoAnswer) => *request == Request::Stats && self.answered.is_none_or(|at| at <= self.probed),
+        };
+        if !silent {
+            return false;
+        }
         let changed = self.outage.is_none();
         // The first error stays, so that events and conditions do not change with each attempt.
-        let outage = self.outage.get_or_insert_with(|| Outage {
-            text: error.text.clone(),
-            failures: 0,
-            try_at: BootTime::default(),
-        });
+        let text = failed.map(|error| error.text.clone()).unwrap_or_default();
+        let outage = self.outage.get_or_insert(Outage { text, failures: 0, try_at: BootTime::default() });
         outage.try_at = now + backoff::step(FIRST_PAUSE, LONGEST_PAUSE, outage.failures);
         outage.failures = outage.failures.saturating_add(1);
         changed
     }
 
     /// Removes and returns the groups and Services whose time has come.
-    pub(super) fn take_due(&mut self, now: BootTime) -> Vec<(String, ServiceName)> {
+    pub(super) fn take_due(&mut self, now: BootTime) -> Vec<(String, Owner)> {
         let mut due = Vec::new();
         while let Some(first) = self.later.first()
             && first.0 <= now
-            && let Some((_, group, name)) = self.later.pop_first()
+            && let Some((_, group, owner)) = self.later.pop_first()
         {
-            due.push((group, name));
+            due.push((group, owner));
         }
         due
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::call::{AddressRequest, CallId};
+use runtime::BootTime;
+
+use super::call::{AddressRequest, CallId, Listing};
 
 /// What the Service wants of the sidecar.
 #[derive(Debug, Default)]
@@ -78,4 +80,19 @@ pub(super) enum CallState {
     Queued,
     /// It was sent and is not answered yet.
     InFlight(CallId),
+}
+
+/// The listing of one group, in progress.
+#[derive(Debug, Default)]
+pub(super) struct ListingState {
+    pub(super) due_at: BootTime,
+    pub(super) call: Option<CallId>,
+    pub(super) page: String,
+    pub(super) listing: Listing,
+}
+
+impl ListingState {
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.call.is_some() || !self.page.is_empty()
+    }
 }

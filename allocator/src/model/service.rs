@@ -129,6 +129,15 @@ pub struct WrittenAnnotations {
     pub any: bool,
     /// `leader-fence` is present: a write that assigns an address may be in flight.
     pub leader_fence: bool,
+    /// `asked-of`.
+    pub asked_of: Option<Box<str>>,
+}
+
+impl WrittenAnnotations {
+    /// The groups whose sidecars may have been asked without the Service showing it.
+    pub fn asked_groups(&self) -> impl Iterator<Item = &str> {
+        self.asked_of.iter().flat_map(|groups| groups.split(", "))
+    }
 }
 
 /// A Service of type `LoadBalancer`.
@@ -293,14 +302,16 @@ pub struct Leftover {
     pub version: Box<str>,
     /// `allocated-from` of that state: the groups to which its addresses return.
     pub groups: Option<Box<str>>,
+    /// `asked-of` of that state: the groups whose sidecars may have something for it.
+    pub asked_of: Option<Box<str>>,
     /// The conditions that the object should keep, if one of ours is on it.
     pub conditions: Option<Vec<Value>>,
 }
 
 impl Leftover {
-    /// The groups that `allocated-from` names.
+    /// The groups that `allocated-from` and `asked-of` name.
     pub fn written_groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().flat_map(|groups| groups.split(", "))
+        self.groups.iter().chain(&self.asked_of).flat_map(|groups| groups.split(", "))
     }
 }
 

@@ -176,6 +176,7 @@ impl WatchedService {
             uid: self.metadata.object.uid.as_deref().unwrap_or_default().into(),
             version: self.metadata.object.resource_version.as_deref().unwrap_or_default().into(),
             groups: self.annotation(annotation::ALLOCATED_FROM).map(Into::into),
+            asked_of: self.annotation(annotation::ASKED_OF).map(Into::into),
             conditions: self
                 .conditions()
                 .iter()
@@ -263,6 +264,7 @@ impl WatchedService {
             skip_ipv6_dad: self.annotation(annotation::SKIP_IPV6_DAD).is_some(),
             any: annotation::WRITTEN.iter().any(|key| self.annotation(key).is_some()),
             leader_fence: self.annotation(annotation::LEADER_FENCE).is_some(),
+            asked_of: self.annotation(annotation::ASKED_OF).map(Into::into),
         }
     }
 }

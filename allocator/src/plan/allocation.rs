@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use api_types::provenance::Evidence;
 
 use super::outcome::Snapshot;
-use crate::model::{Service, is_external};
+use crate::model::{Owner, Service, is_external};
 
 /// How sure it is what the Service has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn still_has(snapshot: &Snapshot<'_>, service: &Service, address: IpAddr) -> boo
     let group = service.written_group(address).and_then(|name| snapshot.groups.get(name));
     service.addresses.contains(&address)
         || !group.is_some_and(is_external)
-        || snapshot.external.has_given(&service.name, address)
+        || snapshot.external.has_given(&Owner::from(service), address)
 }
 
 /// Whether what a Service without a list was given last is still its own. It is not if an earlier release of ours gave it

@@ -11,6 +11,7 @@ use super::outcome::{Notice, Rejection};
 use super::planner::{Assignment, Planner};
 use super::select::Selection;
 use crate::external::{AddressRequest, Offer};
+use crate::model::Owner;
 
 impl<'a> Planner<'a> {
     /// The usable addresses of one family that the sidecar gave.
@@ -28,9 +29,9 @@ impl<'a> Planner<'a> {
         if !self.plan.requests.iter().any(|(requested, _)| *requested == group.name) {
             self.plan.requests.push((group.name.clone(), request.clone()));
         }
-        let given = match self.snapshot.external.offer(&group.name, &self.service.name, &request) {
+        let given = match self.snapshot.external.offer(&group.name, &Owner::from(self.service), &request) {
             Offer::Pending => return Err(Failure::SidecarPending(group.name.clone())),
-            Offer::Failed(text) => return Err(sidecar_failure(group, text)),
+            Offer::Failed(text) => return Err(sidecar_failure(group, &text)),
             Offer::Given(addresses) => addresses.iter().copied().filter(|&address| Family::of(address) == family),
         };
         let (mut usable, mut rejected, mut first_cause) = (Vec::new(), Vec::new(), None);

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::outcome::{AnnotationChange, Measurement, Notice, Plan, Snapshot};
 use super::release::release;
 use super::select::{Denied, Selection, select_groups};
-use crate::model::{FamilyPolicy, Scope, Service, is_external};
+use crate::model::{FamilyPolicy, Owner, Scope, Service, is_external};
 
 /// What the state remembers of a Service.
 #[derive(Debug, Clone, Copy, Default)]
@@ -211,14 +211,14 @@ impl<'a> Planner<'a> {
     }
 
     /// The group of an address of the Service: that of a new assignment, the group whose range contains it, or, for an
-    /// address from a sidecar, the group in `allocated-from`, or the one that this process recorded.
+    /// address from a sidecar, the one that this process recorded, or else the group in `allocated-from`.
     pub(super) fn group_of(&self, address: IpAddr) -> Option<&'a Group> {
         if let Some(group) = self.assigned.get(&address) {
             return Some(group);
         }
         let groups = self.snapshot.groups;
-        let recorded = || self.snapshot.external.group_of(&self.service.name, address);
-        let written = || self.service.written_group(address).or_else(recorded).and_then(|name| groups.get(name));
+        let recorded = self.snapshot.external.group_of(&Owner::from(self.service), address);
+        let written = || recorded.or_else(|| self.service.written_group(address)).and_then(|name| groups.get(name));
         groups.group_of(address).map(|(group, _)| group).or_else(|| written().filter(|group| is_external(group)))
     }
 }

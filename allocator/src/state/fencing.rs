@@ -101,11 +101,6 @@ impl Fencing {
         self.open.contains_key(name)
     }
 
-    /// The Services whose fence is not answered yet.
-    pub(super) fn open(&self) -> impl Iterator<Item = &ServiceName> {
-        self.open.keys()
-    }
-
     /// The next Services to fence, if another fence may be sent now.
     pub(super) fn unsent(&self) -> impl Iterator<Item = &ServiceName> {
         let room = self.in_flight.len() < IN_FLIGHT;
@@ -171,7 +166,7 @@ fn release<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
 
 /// Whether a new leader must fence the Service.
 pub(super) fn needs_fence(service: &Service) -> bool {
-    expects_address(service) || service.written.leader_fence
+    expects_address(service) || service.written.leader_fence || service.written.asked_of.is_some()
 }
 
 /// Whether the Service shows by itself that it may be about to get an address.

@@ -16,7 +16,7 @@ use super::condition::{join_first, whole_seconds};
 use super::routers::RoutersView;
 use crate::addresses::ReservedFor;
 use crate::external::SidecarState;
-use crate::model::{GroupObject, GroupRefusal, ServiceName};
+use crate::model::{GroupObject, GroupRefusal, Owner};
 
 /// The most addresses that a message lists.
 const LISTED: usize = 10;
@@ -79,9 +79,13 @@ impl<'a> Conditions<'a> {
                 let message = format!("the IPAM sidecar ({provider}) at {socket} has not answered yet");
                 self.add(READY, false, ready_reason::CONNECTING, message);
             }
+            SidecarState::NotAsked(why) => {
+                let message = format!("no call is sent to the IPAM sidecar ({provider}): {why}");
+                self.add(READY, false, ready_reason::CONNECTING, message);
+            }
             SidecarState::NotAnswering(text) => {
                 let message = format!(
-                    "the IPAM sidecar ({provider}) at {socket} does not answer: {text}; check that it runs in the allocator's pod and that both containers mount the directory of the socket. New Services wait, Services with an address keep it"
+                    "the IPAM sidecar ({provider}) at {socket} does not answer: {text}. New Services wait, Services with an address keep it"
                 );
                 self.add(READY, false, ready_reason::SIDECAR_UNAVAILABLE, message);
             }
@@ -89,7 +93,7 @@ impl<'a> Conditions<'a> {
     }
 
     /// `ReleasesPending`: the sidecar has not taken back addresses.
-    pub(super) fn releases_pending(&mut self, pending: &[(&ServiceName, Option<IpAddr>)]) {
+    pub(super) fn releases_pending(&mut self, pending: &[(&Owner, Option<IpAddr>)], why: Option<&str>) {
         if pending.is_empty() {
             return;
         }
@@ -98,7 +102,8 @@ impl<'a> Conditions<'a> {
             None => format!("all of {service}"),
         });
         let listed = join_first(items, LISTED, ", ");
-        let message = format!("the IPAM sidecar has not taken back yet: {listed}; the allocator tries again");
+        let why = why.map_or_else(String::new, |why| format!(" The sidecar says: {why}"));
+        let message = format!("the IPAM sidecar has not taken back yet: {listed}; the allocator tries again.{why}");
         self.add("ReleasesPending", true, "NotReleased", message);
     }
 

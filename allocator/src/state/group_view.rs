@@ -48,7 +48,8 @@ impl GroupView<'_> {
                     Ipam::Cluster => conditions.ready(),
                     Ipam::External { provider, socket } => {
                         conditions.external(provider, socket, self.external.sidecar_state(&group.name));
-                        conditions.releases_pending(&self.external.pending_releases(&group.name).collect::<Vec<_>>());
+                        let pending: Vec<_> = self.external.pending_releases(&group.name).collect();
+                        conditions.releases_pending(&pending, self.external.release_failure(&group.name));
                     }
                 }
                 conditions.nearly_full(&status);

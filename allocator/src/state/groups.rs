@@ -40,6 +40,11 @@ pub(super) struct Groups {
 pub(super) type IsInUse<'a> = &'a dyn Fn(&Group) -> bool;
 
 impl Groups {
+    /// The namespace of the groups.
+    pub(super) fn namespace(&self) -> &str {
+        &self.install_namespace
+    }
+
     pub(super) fn new(install_namespace: &str) -> Self {
         Self {
             install_namespace: install_namespace.to_owned(),

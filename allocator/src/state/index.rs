@@ -17,6 +17,7 @@ use super::fencing::Fencing;
 use super::group_status::{GroupStatuses, StatusPatch};
 use super::group_view::GroupView;
 use super::groups::Groups;
+use super::owed_record::OwedRecord;
 use super::queue::WorkQueue;
 use super::repairs::Repairs;
 use super::services::{Novelty, Services};
@@ -25,7 +26,7 @@ use super::unanswered::Unanswered;
 use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::ExternalAllocations;
 use crate::metrics::Metrics;
-use crate::model::{GroupId, GroupTable, HeldAddresses, Leftover, Scope, Service, ServiceName};
+use crate::model::{GroupId, GroupTable, HeldAddresses, Leftover, Owner, Scope, Service, ServiceName};
 use crate::plan::{Notice, Snapshot, counts_as_given};
 
 /// The state of the allocator.
@@ -38,6 +39,8 @@ pub struct Index {
     pub(super) node_subnets: BTreeSet<IpNetwork>,
     pub(super) cluster: Cluster,
     pub(super) external: ExternalAllocations,
+    /// The record of what is to be given back to sidecars.
+    pub(super) owed: OwedRecord,
     /// What the agents' kernels have.
     pub(super) held: HeldAddresses,
     /// Whether every agent that is alive has told all that its kernel has, in the life of this process.
@@ -74,6 +77,7 @@ impl Index {
             node_subnets: BTreeSet::new(),
             cluster: Cluster::default(),
             external: ExternalAllocations::default(),
+            owed: OwedRecord::default(),
             held: HeldAddresses::default(),
             heard_all: false,
             freed: FreedAddresses::default(),
@@ -212,7 +216,8 @@ impl Index {
     fn forget(&mut self, name: &ServiceName) {
         if let Some(service) = self.services.remove(name) {
             let groups = service.written.groups.as_deref().filter(|_| service.written.by_us);
-            self.release_all_external(name, groups.iter().flat_map(|groups| groups.split(", ")));
+            let groups = groups.iter().flat_map(|groups| groups.split(", ")).chain(service.written.asked_groups());
+            self.release_all_external(&Owner::from(&service), groups);
         }
         self.announcing.touch();
         self.queue.set_waiting(name, false);

@@ -21,7 +21,6 @@ impl Index {
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
         let to_fence = to_fence.map(|service| (service.name.clone(), self.may_get(service))).collect();
         self.fencing.begin(fence, to_fence);
-        self.assume_unanswered_calls();
         let mut oldest_first: Vec<&Service> = self.services.iter().collect();
         oldest_first.sort_by_key(|service| service.seniority());
         let names: Vec<ServiceName> = oldest_first.into_iter().map(|service| service.name.clone()).collect();
@@ -63,14 +62,6 @@ impl Index {
         let known = conditions.iter().find(|condition| condition.get("type").is_some_and(|kind| kind == OVERWRITTEN));
         if let Some(message) = known.and_then(|condition| condition.get("message")?.as_str()) {
             self.repairs.inherit(name, message, self.now);
-        }
-    }
-
-    /// The predecessor may have sent calls to sidecars for the Services that are fenced.
-    fn assume_unanswered_calls(&mut self) {
-        for name in self.fencing.open() {
-            let key = self.services.get(name).and_then(Service::key).map(ToString::to_string).unwrap_or_default();
-            self.external.assume_unanswered(name, &key);
         }
     }
 

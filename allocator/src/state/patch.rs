@@ -2,6 +2,7 @@
 //!
 //! Each names the UID and the resource version that it was made for, so that it fails if the Service has changed.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api_types::names::annotation;
@@ -28,6 +29,15 @@ pub enum Purpose {
     CleanUp,
 }
 
+/// The marks for the next leader that a write leaves in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeptMarks {
+    /// `leader-fence`.
+    pub(super) fence: bool,
+    /// `asked-of`.
+    pub(super) asked: bool,
+}
+
 /// A write to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServicePatch {
@@ -50,8 +60,8 @@ impl ServicePatch {
 }
 
 /// The write that carries out a plan. `conditions` are all that the Service should have, if they are to change.
-/// `keep_fence` leaves the annotation `leader-fence` in place.
-pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Value>>, keep_fence: bool) -> ServicePatch {
+/// `keep` are the marks that stay in place.
+pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Value>>, keep: KeptMarks) -> ServicePatch {
     let mut annotations = match &plan.annotations {
         AnnotationChange::Keep => Map::new(),
         AnnotationChange::Set(wanted) => allocation_annotations(wanted, service, &plan.addresses),
@@ -60,8 +70,11 @@ pub(super) fn assign(service: &Service, plan: &Plan, conditions: Option<Vec<Valu
     if plan.clear_re_evaluate {
         annotations.insert(annotation::RE_EVALUATE.to_owned(), Value::Null);
     }
-    if service.written.leader_fence && !keep_fence {
+    if service.written.leader_fence && !keep.fence {
         annotations.insert(annotation::LEADER_FENCE.to_owned(), Value::Null);
+    }
+    if service.written.asked_of.is_some() && !keep.asked {
+        annotations.insert(annotation::ASKED_OF.to_owned(), Value::Null);
     }
     // A merge patch replaces lists as a whole: the entries of others must be in them.
     let mut status = Map::new();
@@ -89,12 +102,17 @@ fn ingress_entry(service: &Service, address: IpAddr) -> Value {
 
 /// The write that changes nothing but the resource version, by the annotation `leader-fence`.
 pub(super) fn fence(service: &Service, value: &str) -> ServicePatch {
-    patch(&service.name, Purpose::Fence, fence_metadata(service, value), Map::new())
+    let mark = Map::from_iter([(annotation::LEADER_FENCE.to_owned(), json!(value))]);
+    patch(&service.name, Purpose::Fence, marks_metadata(service, &mark), Map::new())
 }
 
-/// The write that marks a Service that is about to get an address, by the same annotation.
-pub(super) fn mark(service: &Service, value: &str) -> ServicePatch {
-    patch(&service.name, Purpose::Mark, fence_metadata(service, value), Map::new())
+/// The write that marks a Service that is about to get an address, by the same annotation, and by the groups whose
+/// sidecars are about to be asked.
+pub(super) fn mark(service: &Service, value: &str, groups: &BTreeSet<&str>) -> ServicePatch {
+    let groups: Vec<&str> = groups.iter().copied().collect();
+    let asked = (!groups.is_empty()).then(|| (annotation::ASKED_OF.to_owned(), json!(groups.join(", "))));
+    let marks = [(annotation::LEADER_FENCE.to_owned(), json!(value))].into_iter().chain(asked);
+    patch(&service.name, Purpose::Mark, marks_metadata(service, &marks.collect()), Map::new())
 }
 
 /// The write that takes our annotations and conditions off an object.
@@ -113,8 +131,7 @@ fn patch(name: &ServiceName, purpose: Purpose, metadata: Value, status: Map<Stri
     ServicePatch { id: None, name: name.clone(), purpose, body: Value::Object(body) }
 }
 
-fn fence_metadata(service: &Service, value: &str) -> Value {
-    let annotations = json!({annotation::LEADER_FENCE: value});
+fn marks_metadata(service: &Service, annotations: &Map<String, Value>) -> Value {
     json!({"uid": service.uid, "resourceVersion": service.version, "annotations": annotations})
 }
 

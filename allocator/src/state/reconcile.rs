@@ -12,11 +12,11 @@ use tracing::info;
 
 use super::fencing::expects_address;
 use super::index::Index;
-use super::patch::{Purpose, ServicePatch, assign, clean_up, fence, mark};
+use super::patch::{KeptMarks, Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
 use super::sharing::lost_addresses;
-use crate::model::{Leftover, Scope, Service, ServiceName};
+use crate::model::{Leftover, Owner, Scope, Service, ServiceName};
 use crate::plan::{self, Memory, Notice, Plan, counts_as_given, reminder};
 
 /// What became of a write to a Service.
@@ -79,7 +79,7 @@ impl Index {
         }
         for leftover in leftovers {
             if !self.services.contains(&leftover.name) {
-                self.release_all_external(&leftover.name, leftover.written_groups());
+                self.release_all_external(&Owner::from(&leftover), leftover.written_groups());
             }
             self.queue.push_clean_up(leftover);
         }
@@ -126,11 +126,14 @@ impl Index {
         }
         let service = self.services.get(name)?;
         if needs_mark(service, &plan) {
-            if plan.restores && !self.may_repair(name, RepairKind::Fence) {
+            let kind = if asks_unmarked(service, &plan) { RepairKind::Ask } else { RepairKind::Fence };
+            if plan.restores && !self.may_repair(name, kind) {
                 return None;
             }
             let service = self.services.get(name)?;
-            let (patch, addresses) = (mark(service, self.fencing.value()), service.addresses.clone());
+            let requested = plan.requests.iter().map(|(group, _)| group.as_str());
+            let groups = requested.chain(service.written.asked_groups()).collect();
+            let (patch, addresses) = (mark(service, self.fencing.value(), &groups), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
         if !plan.restores && self.services.forget_last_given(name) {
@@ -232,24 +235,32 @@ impl Index {
     /// The Service kept the annotation `leader-fence` for something that turned out to be settled with the sidecars.
     fn plan_again_at_rest(&mut self, name: &ServiceName, at_rest: bool) {
         let Some(service) = self.services.get(name).filter(|_| at_rest && !self.external.is_empty()) else { return };
-        let is_settled = !service.is_waiting() && !self.external.is_open(name);
-        if service.scope == Scope::Ours && service.written.leader_fence && is_settled {
+        let marks = self.kept_marks(service, false);
+        if service.scope == Scope::Ours && has_mark_that_is_over(service, marks) {
             self.enqueue(name);
         }
     }
 
     /// The write that carries out the plan, if anything is to be written.
     fn patch(&self, service: &Service, plan: &Plan) -> Option<ServicePatch> {
-        let needs_fence = service.is_waiting() || self.external.is_open(&service.name);
-        let mark_is_over = service.scope == Scope::Ours && service.written.leader_fence && !needs_fence;
+        let marks = self.kept_marks(service, !plan.requests.is_empty());
+        let mark_is_over = service.scope == Scope::Ours && has_mark_that_is_over(service, marks);
         let overwritten = self.repairs.message(&service.name, self.now);
         let not_announced = self.announcing.wanted(&service.name);
         let missing_groups = self.missing_groups(service);
         let kept = Kept { overwritten, missing_groups: missing_groups.as_deref(), not_announced };
         let conditions = service_conditions(&self.services, &self.addresses, service, kept, self.time);
         let changes = mark_is_over || conditions.is_some() || plan.changes();
-        let keep_fence = plan.restores && needs_fence;
-        changes.then(|| assign(service, plan, conditions, keep_fence))
+        // What is assigned shows what the sidecars gave, if nothing is missing.
+        let has_all = !plan.restores && plan.problem.is_none() && !plan.wants_more;
+        let keep = KeptMarks { fence: plan.restores && marks.fence, asked: marks.asked && !has_all };
+        changes.then(|| assign(service, plan, conditions, keep))
+    }
+
+    /// The marks for the next leader that the Service still needs. `asks` if a sidecar is about to be asked.
+    fn kept_marks(&self, service: &Service, asks: bool) -> KeptMarks {
+        let asked = asks || self.external.is_open(&Owner::from(service));
+        KeptMarks { fence: service.is_waiting() || asked, asked }
     }
 
     /// Records what follows from the plan besides the write: metrics, the problem to report, and external allocations.
@@ -335,9 +346,18 @@ impl Index {
 fn needs_mark(service: &Service, plan: &Plan) -> bool {
     let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
     let gains = plan.addresses.iter().any(|address| !known.contains(&address));
-    // An edit can make a Service with addresses look complete before the sidecar has answered.
-    let asks = !plan.requests.is_empty() && !service.addresses.is_empty();
-    !service.written.leader_fence && (asks || gains && !expects_address(service))
+    asks_unmarked(service, plan) || !service.written.leader_fence && gains && !expects_address(service)
+}
+
+/// Whether a sidecar is to be asked that the Service does not name. What a sidecar does cannot be undone by a fence: whom it
+/// may have given something must be known by then.
+fn asks_unmarked(service: &Service, plan: &Plan) -> bool {
+    plan.requests.iter().any(|(group, _)| !service.written.asked_groups().any(|asked| asked == group))
+}
+
+/// Whether the Service has a mark that it does not need any more.
+fn has_mark_that_is_over(service: &Service, needed: KeptMarks) -> bool {
+    service.written.leader_fence && !needed.fence || service.written.asked_of.is_some() && !needed.asked
 }
 
 /// What the write of a plan that only restores consists of.

@@ -1,8 +1,9 @@
 //! How often the allocator puts back what somebody else takes from a Service.
 //!
 //! The first repair is made at once. After that a Service gets two writes a minute, so that two programs that fight over it
-//! do not load the API server. The owner of the address of each family adds one a minute. What many Services
-//! need at once is written at 20 a second: the marks of Services of an earlier release, and conditions about a group.
+//! do not load the API server. The owner of the address of each family adds one a minute. The marks before questions to
+//! IPAM sidecars are counted apart, two a minute. What many Services need at once is written at 20 a second: the marks of
+//! Services of an earlier release, and conditions about a group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +30,9 @@ const LISTED: usize = 5;
 pub(super) enum RepairKind {
     /// The annotation `leader-fence`, before a repair that the Service does not show to the next leader.
     Fence,
+    /// The annotation `asked-of`, before a sidecar is asked. Nothing was there before, but somebody may take it off again
+    /// and again.
+    Ask,
     /// Conditions, or less.
     Note,
     /// A condition that many Services may get at once.
@@ -43,6 +47,16 @@ impl RepairKind {
     /// Whether somebody else made the repair needed.
     const fn puts_back(self) -> bool {
         matches!(self, Self::Marks | Self::Addresses)
+    }
+
+    /// Whether it is written before something else, so that the next leader knows.
+    const fn is_mark(self) -> bool {
+        matches!(self, Self::Fence | Self::Ask)
+    }
+
+    /// Whether it counts against the same budget.
+    const fn shares_budget(self, other: Self) -> bool {
+        matches!(self, Self::Ask) == matches!(other, Self::Ask)
     }
 
     /// Whether many Services may need it at once.
@@ -107,9 +121,11 @@ impl Repairs {
         // The repair follows the fence in the same minute.
         let most = if kind == RepairKind::Fence { REPAIRS.saturating_sub(1) } else { REPAIRS };
         let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
-        let mut recent = writes.iter().rev().map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
+        let counted = writes.iter().rev().filter(|(_, sent)| kind.shares_budget(*sent));
+        let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
         let by_budget = recent.nth(most.saturating_sub(1)).map_or(now, |at| at + MINUTE);
-        by_budget.max(self.inherited(service).unwrap_or(now))
+        let inherited = self.inherited(service).filter(|_| kind != RepairKind::Ask);
+        by_budget.max(inherited.unwrap_or(now))
     }
 
     /// An earlier leader may have spent the budget: the object shows a write of ours within the last minute before the
@@ -162,10 +178,10 @@ impl Repairs {
         })?
     }
 
-    /// The last write did not happen: the Service had changed meanwhile. It was a fence, or not.
-    pub(super) fn not_written(&mut self, name: &ServiceName, fence: bool) {
+    /// The last write did not happen: the Service had changed meanwhile. It was a mark for the next leader, or not.
+    pub(super) fn not_written(&mut self, name: &ServiceName, mark: bool) {
         if let Some(repaired) = self.services.get_mut(name) {
-            repaired.writes.pop_if(|(_, kind)| (*kind == RepairKind::Fence) == fence);
+            repaired.writes.pop_if(|(_, kind)| kind.is_mark() == mark);
         }
     }
 

@@ -281,6 +281,7 @@ impl Services {
         self.entries.get(name).is_some_and(|Entry { service, reservation, .. }| {
             service.written.any
                 || service.written.leader_fence
+                || service.written.asked_of.is_some()
                 || reservation.is_some()
                 || service.conditions.iter().any(is_our_condition)
         })

@@ -8,31 +8,44 @@ use runtime::BootTime;
 
 use super::index::Index;
 use crate::external::{Call, CallError, Effects, Response};
-use crate::model::{Scope, ServiceName};
+use crate::model::{Owner, Scope, Service, ServiceName};
 use crate::plan::{Notice, Plan};
 
 impl Index {
     /// The next call to a sidecar, if there is any.
     pub fn next_call(&mut self, now: BootTime) -> Option<Call> {
-        if self.leading { self.external.next_call(now) } else { None }
+        if !self.leading {
+            return None;
+        }
+        for group in self.external.refresh(now) {
+            self.touch_group(&group);
+        }
+        self.external.next_call(now)
     }
 
     /// Takes in the answer to a call of [`next_call`](Self::next_call).
     pub fn call_answered(&mut self, call: &Call, result: &Result<Response, CallError>, now: BootTime) {
-        let Effects { services, groups, release_failed } = self.external.answered(call, result, now);
+        let Effects { services, groups, release_failed, restore_refused, listing } =
+            self.external.answered(call, result, now);
         for name in services {
             self.enqueue(&name);
         }
         for group in groups {
             self.touch_group(&group);
         }
-        if let Some((group, name, why)) = release_failed {
-            self.report_failed_release(&group, &name, &why);
+        if let Some((group, owner, why)) = release_failed {
+            self.report_failed_release(&group, &owner, &why);
+        }
+        if let Some((group, owner, why)) = restore_refused {
+            self.report_refused_restore(&group, &owner, &why);
+        }
+        if let Some((group, listing)) = listing {
+            self.compare_with_sidecar(&group, &listing);
         }
     }
 
-    fn report_failed_release(&mut self, group: &str, name: &ServiceName, why: &str) {
-        let object = match self.services.get(name) {
+    fn report_failed_release(&mut self, group: &str, owner: &Owner, why: &str) {
+        let object = match self.services.get(&owner.name).filter(|service| *service.uid == *owner.uid) {
             Some(service) => service.reference(),
             None => match self.groups.table().id_of(group) {
                 Some(id) => self.groups.reference(id),
@@ -40,7 +53,7 @@ impl Index {
             },
         };
         let text = format!(
-            "the IPAM sidecar of pool {group:?} does not take back the addresses of {name}: {why}; the allocator tries again until it does"
+            "the IPAM sidecar of pool {group:?} does not take back the addresses of {owner}: {why}; the allocator tries again until it does"
         );
         self.publish(object, Notice::warning(reason::RELEASE_FAILED, text));
     }
@@ -51,43 +64,14 @@ impl Index {
         self.external.is_quiet()
     }
 
-    /// Takes over the external groups of the table, and the releases that an earlier leader owed to new ones.
+    /// Takes over the external groups of the table.
     pub(super) fn take_over_external_groups(&mut self) {
-        for group in self.external.set_groups(self.groups.table()) {
-            self.resume_releases(&group);
-        }
+        self.external.set_groups(self.groups.table());
     }
 
-    /// Forgets all external allocations but the releases that an earlier leader owed.
+    /// Forgets all external allocations. Calls are sent when it is known what an earlier leader owed.
     pub(super) fn restart_external(&mut self) {
         self.external.clear(self.groups.table());
-        let groups: Vec<String> = self.groups.table().accepted().map(|(_, group)| group.name.clone()).collect();
-        for group in groups {
-            self.resume_releases(&group);
-        }
-    }
-
-    /// Resumes the releases that the status of the group lists.
-    fn resume_releases(&mut self, group: &str) {
-        let object = self.groups.table().id_of(group).and_then(|id| self.groups.object(id));
-        let status = object.and_then(|object| object.status.as_ref());
-        let pending = status.map(|status| status.pending_releases.clone()).unwrap_or_default();
-        for release in pending {
-            let Some((namespace, name)) = release.service.split_once('/') else { continue };
-            let name = ServiceName::new(namespace, name);
-            let address: Option<IpAddr> = release.address.as_deref().and_then(|text| text.parse().ok());
-            if release.address.is_some() && address.is_none() {
-                continue;
-            }
-            // The status may be older than the Service, which may have got the address again.
-            let in_use = self.services.get(&name).is_some_and(|service| {
-                let from_group = service.addresses.iter().filter(|held| service.written_group(**held) == Some(group));
-                from_group.copied().any(|held| address.is_none_or(|address| held == address))
-            });
-            if !in_use {
-                self.external.resume_release(group, &name, address);
-            }
-        }
     }
 
     /// Records what a plan requests and rejects of external groups. If nothing is to be written, the Service is at rest
@@ -96,40 +80,34 @@ impl Index {
         if self.external.is_empty() {
             return;
         }
+        let Some(service) = self.services.get(name) else { return };
+        let owner = Owner::from(service);
         for (group, request) in &plan.requests {
-            self.external.request(group, name, request.clone());
+            self.external.request(group, &owner, request.clone());
         }
         for rejection in &plan.rejections {
-            self.external.reject(&rejection.group, name, &rejection.addresses, rejection.why.as_deref());
+            self.external.reject(&rejection.group, &owner, &rejection.addresses, rejection.why.as_deref());
         }
-        let Some(service) = self.services.get(name) else { return };
         // Without our marks it is not known what the Service has of which group.
         let has_marks = service.provenance.list.is_some() || service.written.by_us;
         let is_unmarked = service.scope == Scope::Ours && !has_marks && !service.addresses.is_empty();
         if matches!(service.scope, Scope::Ignored | Scope::NoClass) || is_unmarked {
             return;
         }
-        let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        if service.scope == Scope::Ours && service.written.by_us {
-            for &address in &service.addresses {
-                if let Some(group) = service.written_group(address) {
-                    held.entry(group).or_default().insert(address);
-                }
-            }
-        }
-        self.external.record_held(name, &held);
+        let held = self.held_by_group(service);
+        self.external.record_held(&owner, &held);
         if !at_rest {
-            return self.external.prepare_release(name, &plan.addresses, &plan.requests);
+            return self.external.prepare_release(&owner, &plan.addresses, &plan.requests);
         }
-        for group in self.external.reconcile(name, &held, &plan.requests) {
+        for group in self.external.reconcile(&owner, &held, &plan.requests) {
             self.touch_group(&group);
         }
     }
 
     /// A Service is gone. `groups` are those that its annotations name.
-    pub(super) fn release_all_external<'a>(&mut self, name: &ServiceName, groups: impl Iterator<Item = &'a str>) {
+    pub(super) fn release_all_external<'a>(&mut self, owner: &Owner, groups: impl Iterator<Item = &'a str>) {
         if self.leading {
-            for group in self.external.release_all(name, groups) {
+            for group in self.external.release_all(owner, groups) {
                 self.touch_group(&group);
             }
         }
@@ -139,5 +117,25 @@ impl Index {
         if let Some(id) = self.groups.table().id_of(group).cloned() {
             self.status.touch(id);
         }
+    }
+
+    /// What the Service has of which group, as plans see it: an address of a range is the group's whose range it is, whatever a
+    /// sidecar gave. Of others, what this process knows counts more than the annotation, which anybody may edit.
+    pub(super) fn held_by_group(&self, service: &Service) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        let owner = Owner::from(service);
+        let mut held: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        if service.scope != Scope::Ours {
+            return held;
+        }
+        for &address in service.addresses.iter().chain(service.claimed()) {
+            let shown = service.written.by_us && service.addresses.contains(&address);
+            let written = || service.written_group(address).filter(|_| shown);
+            let recorded_or_written = || self.external.group_of(&owner, address).or_else(written);
+            let in_range = self.groups.table().group_of(address).map(|(group, _)| group.name.as_str());
+            if let Some(group) = in_range.or_else(recorded_or_written) {
+                held.entry(group.to_owned()).or_default().insert(address);
+            }
+        }
+        held
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Delivery {
 }
 
 /// The API server. Objects are JSON, so that the patches themselves are tested.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ApiServer {
     pub(super) services: BTreeMap<String, Value>,
     pub(super) groups: BTreeMap<String, Value>,
@@ -24,8 +24,26 @@ pub(super) struct ApiServer {
     pub(super) deliveries: VecDeque<Delivery>,
     /// Writes to each Service that changed something.
     pub(super) writes: BTreeMap<String, u32>,
+    /// The record of what is owed to sidecars; `None` if its object does not exist.
+    pub(super) record: Option<String>,
     /// The time of day, in seconds since the epoch.
     pub(super) seconds: i64,
+}
+
+impl Default for ApiServer {
+    /// As the manifests leave it.
+    fn default() -> Self {
+        Self {
+            services: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            version: 0,
+            uids: 0,
+            deliveries: VecDeque::new(),
+            writes: BTreeMap::new(),
+            record: Some(String::new()),
+            seconds: 0,
+        }
+    }
 }
 
 impl ApiServer {

@@ -41,12 +41,12 @@ pub(super) fn texts(server: &ApiServer, name: &str) -> String {
 }
 
 #[test]
-fn an_allocation_is_one_call_and_one_write() {
+fn an_allocation_is_one_call_and_two_writes() {
     let (mut server, mut replica, mut sidecar) = start(4);
     server.put_service("web", both("RequireDualStack"), group("ext"));
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(texts(&server, "web"), "192.0.2.0,2001:db8:2::");
-    assert_eq!(server.writes["web"], 1);
+    assert_eq!(server.writes["web"], 2, "a mark and the addresses");
     assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "ext");
     assert_eq!(server.annotation("web", "purelb.io/pool-type").unwrap(), "remote");
     assert!(replica.take_reports().contains(&"AddressAssigned Assigned 192.0.2.0 from pool \"ext\"".to_owned()));
@@ -60,7 +60,7 @@ fn an_allocation_is_one_call_and_one_write() {
     // A restart requests nothing, and writes nothing.
     let mut replica = Replica::leader(&mut server, false, "f2");
     sidecar.settle(&mut server, &mut replica);
-    assert_eq!((server.writes["web"], sidecar.take_calls()), (1, vec!["stats".to_owned()]));
+    assert_eq!((server.writes["web"], sidecar.take_calls()), (2, vec!["stats".to_owned()]));
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn multi_pool_does_not_apply_to_a_sidecar() {
     sidecar.settle(&mut server, &mut replica);
     server.put_service("web", one(81), json!({}));
     sidecar.settle(&mut server, &mut replica);
-    assert_eq!((texts(&server, "web"), server.writes["web"]), ("192.0.2.0".to_owned(), 1));
+    assert_eq!((texts(&server, "web"), server.writes["web"]), ("192.0.2.0".to_owned(), 2));
     server.put_service("pinned", one(80), json!({"purelb.io/addresses": "192.0.2.3"}));
     sidecar.settle(&mut server, &mut replica);
     assert!(replica.take_reports().join("\n").contains("does not belong to any group"));

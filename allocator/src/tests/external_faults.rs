@@ -162,8 +162,11 @@ fn pending_releases_are_recorded_and_resumed_after_a_restart() {
     let kept: Vec<_> = ["again", "gone", "smaller", "stays"].map(|name| sidecar.of(name).len()).into();
     assert_eq!(kept, [1, 0, 1, 2]);
     assert_eq!(replica.group_status("ext")["pendingReleases"], Value::Null);
-    // A recorded release that is older than the Service does no harm.
+    // A recorded release that is older than the Service does no harm, whoever recorded it.
     server.groups.get_mut("ext").unwrap()["status"]["pendingReleases"] = json!([{"service": "shop/stays"}]);
+    let uid = server.services["stays"]["metadata"]["uid"].as_str().unwrap();
+    let owed = json!([{"pool": "ext", "service": "shop/stays", "uid": uid}]);
+    server.record = Some(json!({"cluster": "here", "owed": owed}).to_string());
     let mut replica = Replica::leader(&mut server, false, "f3");
     sidecar.settle(&mut server, &mut replica);
     assert_eq!(sidecar.of("stays").len(), 2);

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, addresses};
+use super::giving_back::owed;
 use super::replica::Replica;
 use super::sidecar::{Behavior, Sidecar};
 use crate::external::Call;
@@ -41,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u8..6).prop_map(Step::Downgrade),
         1 => (0_u8..6).prop_map(Step::ReEvaluate),
         1 => (0_u8..3).prop_map(Step::Group),
-        2 => (0_u8..5).prop_map(Step::Behave),
+        2 => (0_u8..6).prop_map(Step::Behave),
         10 => Just(Step::Deliver),
         10 => Just(Step::Send),
         8 => (0_usize..8, prop::bool::weighted(0.2)).prop_map(|(which, lose)| Step::Answer(which, lose)),
@@ -84,13 +85,17 @@ fn write_status(server: &mut ApiServer, replica: &mut Replica) {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
     #[test]
-    fn sidecar_and_services_agree_at_rest(steps in prop::collection::vec(step(), 1..140)) {
+    fn sidecar_and_services_agree_at_rest(
+        keeps_owners in prop::bool::ANY,
+        lists in prop::option::of(1_usize..4),
+        steps in prop::collection::vec(step(), 1..140),
+    ) {
         let mut server = ApiServer::default();
         server.put_group("ext", &group());
         let own = json!({"remote": {"v4pool": {"pool": "10.1.0.0/31", "subnet": "10.0.0.0/8"}, "v6pool": {"pool": "2001:db8:1::/127", "subnet": "2001:db8::/32"}}});
         server.put_group("default", &own);
         let mut replica = Replica::leader(&mut server, true, "f0");
-        let mut sidecar = Sidecar::new(3);
+        let mut sidecar = Sidecar { keeps_owners, lists, ..Sidecar::new(3) };
         let mut calls: Vec<Call> = Vec::new();
         let mut terms = 0;
         for step in steps {
@@ -117,6 +122,7 @@ proptest! {
                         0 => Behavior::NotAnswering,
                         1 => Behavior::LosesAnswers,
                         2 => Behavior::Refuses("Internal: x"),
+                        4 => Behavior::RefusesReleases("Internal: no"),
                         3 => Behavior::Gives(vec!["192.0.2.1".parse().unwrap(), "2001:db8:1::".parse().unwrap()]),
                         _ => Behavior::Normal,
                     };
@@ -142,6 +148,7 @@ proptest! {
                     // and a process that ends within the second until its group's status is written.
                     while replica.deliver(&mut server) || replica.send() {}
                     write_status(&mut server, &mut replica);
+                    replica.write_record(&mut server);
                     replica = Replica::leader(&mut server, false, &format!("f{terms}"));
                     let leftovers = server.services.values().filter_map(|object| {
                         serde_json::from_value::<crate::model::WatchedService>(object.clone()).unwrap().leftover()
@@ -169,10 +176,12 @@ proptest! {
             allocated.sort();
             prop_assert_eq!(has, allocated, "{}: {}", name, object);
         }
-        for service in sidecar.allocations.keys() {
+        for (_, service, _) in sidecar.allocations.keys() {
             let name = service.trim_start_matches("shop/");
             prop_assert!(server.services.contains_key(name), "{service} is gone and has an allocation");
         }
         prop_assert_eq!(&replica.group_status("ext")["pendingReleases"], &Value::Null);
+        replica.write_record(&mut server);
+        prop_assert_eq!(owed(&server), json!([]));
     }
 }

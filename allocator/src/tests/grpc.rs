@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use ::ipam::example::Example;
 use ::ipam::message::{
-    AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
+    AllocateRequest, AllocateResponse, AllocatedIP, FamilyRequest, ReleaseRequest, ReleaseResponse, Selector,
+    StatsRequest, StatsResponse,
 };
 use ::ipam::server::{Ipam, serve};
 use ::ipam::{SERVICE, Status};
 use prometheus::Registry;
 use runtime::{BootTime, Task};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -207,6 +208,49 @@ async fn addresses_come_over_the_socket() {
 }
 
 #[tokio::test]
+async fn requests_say_who_asks() {
+    let place = Place::new("owners");
+    let running = place.run().await;
+    let mut bench = Bench::new(&place.socket());
+    bench.put("web", "ext");
+    bench.settle().await;
+    let allocations = running.misbehaving.inner.allocations();
+    let owner = allocations["ext"].keys().next().unwrap();
+    let uid = bench.server.services["web"]["metadata"]["uid"].as_str().unwrap();
+    assert_eq!((&*owner.cluster, &*owner.service, &*owner.uid), ("here", "shop/web", uid));
+    // Another cluster has a Service of the same name.
+    let theirs = AllocateRequest {
+        pool: "ext".to_owned(),
+        service: "shop/web".to_owned(),
+        cluster: "there".to_owned(),
+        service_uid: uid.to_owned(),
+        selector: Some(Selector::Families(FamilyRequest { want_ipv4: true, want_ipv6: false })),
+        ..AllocateRequest::default()
+    };
+    let given = running.misbehaving.inner.allocate(theirs).await.unwrap();
+    assert_eq!(given.ips[0].ip, "192.0.2.1");
+    bench.server.delete_service("web");
+    bench.settle().await;
+    let left: Vec<String> =
+        running.misbehaving.inner.allocations()["ext"].keys().map(|owner| owner.cluster.clone()).collect();
+    assert_eq!(left, ["there"]);
+}
+
+#[tokio::test]
+async fn what_a_sidecar_does_not_know_is_given_back() {
+    let place = Place::new("unknown");
+    let running = place.run().await;
+    let mut bench = Bench::new(&place.socket());
+    bench.put("web", "ext");
+    bench.settle().await;
+    running.misbehaving.set(Behavior::Refuses(Status::not_found("who?")));
+    bench.server.delete_service("web");
+    bench.settle().await;
+    assert_eq!(bench.replica.group_status("ext")["pendingReleases"], Value::Null);
+    assert!(!bench.replica.take_reports().join("\n").contains("ReleaseFailed"));
+}
+
+#[tokio::test]
 async fn a_missing_sidecar_is_reported_and_found_when_it_starts() {
     let place = Place::new("absent");
     let mut bench = Bench::new(&place.socket());
@@ -298,18 +342,41 @@ async fn refusals_and_malformed_answers_are_reported_and_retried() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering() {
-    let place = Place::new("noise");
-    let listener = UnixListener::bind(place.socket()).unwrap();
-    let _noise = Task::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        }
-    });
+async fn a_peer_that_does_not_speak_grpc_counts_as_not_answering_and_is_told() {
+    for (name, greeting, words) in [
+        ("http", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "speaks HTTP/1"),
+        ("tls", &[0x15, 3, 1, 0, 2, 2, 70], "speaks TLS"),
+    ] {
+        let place = Place::new(name);
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let _noise = Task::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // It answers what it does not understand, and the other side hangs up.
+                let mut bytes = [0; 64];
+                let _ = stream.read(&mut bytes).await;
+                let _ = stream.write_all(greeting).await;
+                while stream.read(&mut bytes).await.is_ok_and(|length| length > 0) {}
+            }
+        });
+        let mut bench = Bench::new(&place.socket());
+        bench.put("web", "ext");
+        bench.put("other", "own");
+        bench.settle().await;
+        assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
+        let condition = bench.condition();
+        assert_eq!(condition["reason"], "SidecarUnavailable", "{condition}");
+        assert!(condition["message"].as_str().unwrap().contains(words), "{condition}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_a_dead_sidecar_left_is_told() {
+    let place = Place::new("stale");
+    drop(UnixListener::bind(place.socket()).unwrap());
     let mut bench = Bench::new(&place.socket());
     bench.put("web", "ext");
-    bench.put("other", "own");
     bench.settle().await;
-    assert_eq!((bench.has("web"), bench.has("other")), (String::new(), "10.1.0.1".to_owned()));
-    assert_eq!(bench.condition()["reason"], "SidecarUnavailable", "{}", bench.condition());
+    let condition = bench.condition();
+    assert!(condition["message"].as_str().unwrap().contains("nobody listens on"), "{condition}");
+    assert!(bench.replica.take_reports().join("\n").contains("a sidecar that has ended left the file"));
 }

@@ -29,6 +29,9 @@ pub(super) fn lease(node: &str, subnets: &str, own_addresses: &str) -> Lease {
     .unwrap()
 }
 
+/// The cluster of all replicas.
+pub(super) const CLUSTER: &str = "here";
+
 /// When no write of a status has to wait any more.
 fn far() -> BootTime {
     BootTime::now() + Duration::from_secs(3600)
@@ -41,6 +44,8 @@ pub(super) struct Replica {
     pub(super) events: Vec<Event>,
     /// The statuses of groups as this replica wrote them.
     statuses: BTreeMap<String, Value>,
+    /// When the record of what is owed was looked at last.
+    record_at: BootTime,
     /// The time since the replica began.
     pub(super) now: BootTime,
     /// Whether Services without a class are ours.
@@ -63,6 +68,7 @@ impl Replica {
     ) -> Self {
         let mut replica = Self::follower(server, default_announcer, held);
         replica.index.lead(clean, fence);
+        replica.index.start_external(CLUSTER, server.record.as_deref());
         replica
     }
 
@@ -71,6 +77,7 @@ impl Replica {
         let mut replica = Self::follower(server, true, Some(HeldAddresses::default()));
         replica.pass(server, 600);
         replica.index.lead(false, fence);
+        replica.index.start_external(CLUSTER, server.record.as_deref());
         replica
     }
 
@@ -87,7 +94,15 @@ impl Replica {
         index.reset_services(server.services.values().filter_map(kept).collect());
         let group = |object: &Value| GroupObject::new(&serde_json::from_value::<WatchedGroup>(object.clone()).unwrap());
         index.reset_groups(server.groups.values().map(group).collect());
-        Self { index, writes: Vec::new(), events: Vec::new(), statuses: BTreeMap::new(), now, default_announcer }
+        Self {
+            index,
+            writes: Vec::new(),
+            events: Vec::new(),
+            statuses: BTreeMap::new(),
+            record_at: BootTime::default(),
+            now,
+            default_announcer,
+        }
     }
 
     /// Time passes.
@@ -199,12 +214,22 @@ impl Replica {
 
     /// Writes the statuses of groups; returns whether there were any.
     fn write_statuses(&mut self, server: &mut ApiServer) -> bool {
+        self.write_record(server);
         let patches = self.index.status_patches(far(), Timestamp::UNIX_EPOCH, usize::MAX);
         for patch in &patches {
             server.set_group_status(&patch.group.1, &patch.body["status"]);
             self.statuses.insert(patch.group.1.clone(), patch.body["status"].clone());
         }
         !patches.is_empty()
+    }
+
+    /// Writes the record of what is owed to sidecars.
+    pub(super) fn write_record(&mut self, server: &mut ApiServer) {
+        self.record_at = self.record_at + Duration::from_secs(10);
+        if let Some(text) = self.index.record_write(self.record_at) {
+            server.record = Some(text);
+            self.index.record_written(true, self.record_at);
+        }
     }
 
     /// The reasons and texts of the Kubernetes events since the last call.

@@ -9,6 +9,7 @@
 //! | `requested_addresses` | addresses that the user names |
 //! | `sharing` | several Services on one address |
 //! | `external` | addresses from an IPAM sidecar |
+//! | `external_habits` | sidecars with bad habits, and people who edit what belongs to the allocator |
 //! | `lifecycle` | Services and groups that change, fill up, overlap and are deleted |
 //! | `status` | conditions, columns, counters, metrics, events |
 //! | `field` | what happened to users of such software |
@@ -25,6 +26,7 @@
 
 mod crash;
 mod external;
+mod external_habits;
 mod families;
 mod field;
 mod groups;

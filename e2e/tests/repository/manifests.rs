@@ -43,6 +43,7 @@ fn every_kustomization_renders() {
         ("manifests/overlays/purelb-system", "namespace: purelb-system\n"),
         ("manifests/samples/calico", "name: purelb\n    value: 100:100"),
         ("manifests/samples/external-ipam", "- --socket=/var/run/purelb/ipam.sock"),
+        ("e2e/tests/repository/external-ipam-volume", "claimName: purelb-ipam"),
         ("manifests/samples/local", "kind: ServiceGroup"),
         ("manifests/samples/services", "purelb.io/service-group: ipv4-routed,ipv6-routed"),
     ] {
@@ -108,6 +109,43 @@ fn agents_may_read_one_secret_wherever_they_are_installed() {
         let ports =
             &object(directory, "DaemonSet", "lbnodeagent")["spec"]["template"]["spec"]["containers"][0]["ports"];
         assert_eq!(ports[1], serde_json::json!({"name": "gossip", "containerPort": 7475, "protocol": "UDP"}));
+    }
+}
+
+/// With `Recreate` a pod on a node that is gone keeps an upgrade from starting any other.
+#[test]
+fn an_upgrade_with_a_sidecar_never_waits_for_a_pod_that_cannot_end() {
+    for directory in ["manifests", "manifests/samples/external-ipam", "e2e/tests/repository/external-ipam-volume"] {
+        let deployment = object(directory, "Deployment", "allocator");
+        let strategy = &deployment["spec"]["strategy"];
+        assert!(strategy.is_null() || strategy["type"] == "RollingUpdate", "{directory}: {strategy}");
+    }
+    let volume = object("e2e/tests/repository/external-ipam-volume", "Deployment", "allocator");
+    let spec = &volume["spec"]["template"]["spec"];
+    let sidecar = spec["containers"].as_array().unwrap().iter().find(|it| it["name"] == "ipam-sidecar").unwrap();
+    let state =
+        sidecar["args"].as_array().unwrap().iter().find_map(|it| it.as_str()?.strip_prefix("--state=")).unwrap();
+    let mounts = sidecar["volumeMounts"].as_array().unwrap();
+    let kept = mounts.iter().find(|it| it["name"] == "ipam-state").unwrap();
+    assert!(state.starts_with(kept["mountPath"].as_str().unwrap()), "{state}");
+}
+
+#[test]
+fn the_allocator_may_write_what_it_owes_to_sidecars_and_tell_the_cluster_wherever_it_is_installed() {
+    for (directory, namespace) in [("manifests", "purelb"), ("manifests/overlays/purelb-system", "purelb-system")] {
+        let record = object(directory, "ConfigMap", api_types::names::OWED_RECORD);
+        assert!(record["metadata"]["namespace"] == namespace && record["data"].is_null(), "{record}");
+        let rule = |kind: &str, resource: &str| {
+            let role = object(directory, kind, "purelb:allocator");
+            let rules = role["rules"].as_array().unwrap();
+            rules.iter().find(|rule| rule["resources"][0] == resource).cloned().unwrap()
+        };
+        let expected = serde_json::json!({"apiGroups": [""], "resources": ["configmaps"],
+            "resourceNames": [api_types::names::OWED_RECORD], "verbs": ["get", "patch"]});
+        assert_eq!(rule("Role", "configmaps"), expected);
+        let expected = serde_json::json!({"apiGroups": [""], "resources": ["namespaces"],
+            "resourceNames": ["kube-system"], "verbs": ["get"]});
+        assert_eq!(rule("ClusterRole", "namespaces"), expected);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use api_types::AddressRange;
 use clap::Parser;
 use ipam::example::Example;
+use ipam::habits::{Habit, Habitual};
 use ipam::server::serve;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +23,10 @@ struct Arguments {
     /// File that keeps the allocations; without it they are lost with the process
     #[arg(long)]
     state: Option<PathBuf>,
+    /// Bad habit, to see what the allocator makes of it: hang, hang=SERVICE, refuse, refuse-releases, give=ADDRESS or
+    /// by-name; may be repeated
+    #[arg(long)]
+    habit: Vec<Habit>,
     /// NAME=RANGE[,RANGE...]: a ServiceGroup and its ranges; may be repeated
     #[arg(long, required = true)]
     pool: Vec<String>,
@@ -38,7 +43,8 @@ fn ranges(pools: &[String]) -> Result<BTreeMap<String, Vec<AddressRange>>, Strin
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let example = Arc::new(Example::new(ranges(&arguments.pool)?, arguments.state)?);
+    let example = Example::new(ranges(&arguments.pool)?, arguments.state)?;
+    let example = Arc::new(Habitual::new(example, arguments.habit));
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         terminate.recv().await;

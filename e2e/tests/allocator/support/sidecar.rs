@@ -1,54 +1,19 @@
-//! An IPAM sidecar for a test: the example, on a socket of this machine, which misbehaves on request.
+//! An IPAM sidecar for a test: the example, on a socket of this machine, which has bad habits on request.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use e2e::Cluster;
 use ipam::{
-    Status,
-    example::{Allocation, Example},
-    message::{
-        AllocateRequest, AllocateResponse, AllocatedIP, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse,
-    },
-    server::{Ipam, serve},
+    allocations::{Allocation, Owner},
+    example::Example,
+    habits::{Habit, Habitual},
+    server::serve,
 };
 use tokio::runtime::{Builder, Runtime};
-
-/// How it answers calls for addresses.
-#[derive(Clone, Debug)]
-pub(crate) enum Behavior {
-    Fine,
-    Hangs,
-    /// Every caller gets this address.
-    Gives(&'static str),
-}
-
-struct ControlledIpam {
-    inner: Example,
-    behavior: Mutex<Behavior>,
-}
-
-impl Ipam for ControlledIpam {
-    async fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, Status> {
-        let behavior = self.behavior.lock().unwrap().clone();
-        match behavior {
-            Behavior::Fine => self.inner.allocate(request).await,
-            Behavior::Hangs => std::future::pending().await,
-            Behavior::Gives(ip) => Ok(AllocateResponse { ips: vec![AllocatedIP { ip: ip.to_owned() }] }),
-        }
-    }
-
-    async fn release(&self, request: ReleaseRequest) -> Result<ReleaseResponse, Status> {
-        self.inner.release(request).await
-    }
-
-    async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
-        self.inner.stats(request).await
-    }
-}
 
 /// The socket and the file of a sidecar. Both are removed when this is dropped.
 pub(crate) struct SidecarFiles {
@@ -75,7 +40,7 @@ impl SidecarFiles {
         let ranges = self.ranges.iter().map(|range| range.parse().unwrap()).collect();
         let pools = BTreeMap::from([(self.pool.clone(), ranges)]);
         let inner = Example::new(pools, Some(self.directory.join("leases"))).unwrap();
-        let ipam = Arc::new(ControlledIpam { inner, behavior: Mutex::new(Behavior::Fine) });
+        let ipam = Arc::new(Habitual::new(inner, Vec::new()));
         let (socket, served) = (self.socket(), ipam.clone());
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(async move { serve(&socket, served, std::future::pending()).await.unwrap() });
@@ -91,19 +56,25 @@ impl Drop for SidecarFiles {
 
 /// A sidecar that runs. It ends with all its connections when this is dropped, as a process does.
 pub(crate) struct Sidecar {
-    ipam: Arc<ControlledIpam>,
+    ipam: Arc<Habitual<Example>>,
     pool: String,
     runtime: Option<Runtime>,
 }
 
 impl Sidecar {
-    pub(crate) fn set(&self, behavior: Behavior) {
-        *self.ipam.behavior.lock().unwrap() = behavior;
+    /// From now on it has this habit, or none.
+    pub(crate) fn set(&self, habit: Option<Habit>) {
+        self.ipam.set(habit.into_iter().collect());
+    }
+
+    /// All allocations, by owner.
+    pub(crate) fn owners(&self) -> BTreeMap<Owner, Allocation> {
+        self.ipam.inner().allocations().remove(&self.pool).unwrap_or_default()
     }
 
     /// All allocations, by Service.
     pub(crate) fn allocations(&self) -> BTreeMap<String, Allocation> {
-        self.ipam.inner.allocations().remove(&self.pool).unwrap_or_default()
+        self.owners().into_iter().map(|(owner, allocation)| (owner.service, allocation)).collect()
     }
 }
 

@@ -1,0 +1,74 @@
+//! What to do and to tell when a sidecar does not have for the Services what they have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use api_types::names::reason;
+use tracing::{info, warn};
+
+use super::condition::join_first;
+use super::index::Index;
+use crate::external::{Differences, Listing};
+use crate::model::{Owner, Service};
+use crate::plan::Notice;
+
+/// The most items that a message lists. The log has all of them.
+const LISTED: usize = 20;
+
+impl Index {
+    /// Compares what the sidecar of a group lists with the Services. What belongs to none of them is given back: a Service
+    /// that was deleted while no allocator ran, or whose release was lost with its process.
+    pub(super) fn compare_with_sidecar(&mut self, group: &str, listing: &Listing) {
+        let services = &self.services;
+        let is_living = |owner: &Owner| services.get(&owner.name).is_some_and(|service| *service.uid == *owner.uid);
+        let Differences { unowned, mut surplus, mut missing } = self.external.compare(group, listing, is_living);
+        if self.is_fencing() {
+            // What some Services have is not known yet.
+            surplus.clear();
+            missing.clear();
+        }
+        for owner in &unowned {
+            info!(op = "ipam", pool = group, service = %owner, uid = %owner.uid, "belongs to no Service, is given back");
+            self.external.resume_release(group, owner, None);
+        }
+        let mut to_restore: BTreeMap<&Owner, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (owner, address) in &missing {
+            to_restore.entry(owner).or_default().insert(*address);
+        }
+        for (owner, addresses) in to_restore {
+            let key = self.services.get(&owner.name).and_then(Service::key).map(ToString::to_string);
+            self.external.restore(group, owner, addresses, &key.unwrap_or_default());
+        }
+        let text_of = |(owner, address): &(Owner, IpAddr)| format!("{address} of {owner}");
+        for (found, what) in [(&surplus, "the Service does not have it"), (&missing, "the sidecar does not list it")] {
+            for (owner, address) in found {
+                warn!(op = "ipam", pool = group, service = %owner, %address, "{what}");
+            }
+        }
+        let parts = [
+            (
+                unowned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "it has addresses for Services that do not exist, which are given back",
+            ),
+            (missing.iter().map(text_of).collect(), "it does not list what Services have, which is registered again"),
+            (surplus.iter().map(text_of).collect(), "it lists what Services do not have: correct the IPAM"),
+        ];
+        let parts = parts.into_iter().filter(|(items, _)| !items.is_empty());
+        let parts: Vec<String> =
+            parts.map(|(items, what)| format!("{what}: {}", join_first(items, LISTED, ", "))).collect();
+        let Some(id) = self.groups.table().id_of(group).cloned().filter(|_| !parts.is_empty()) else { return };
+        let text = format!("the IPAM sidecar of pool {group:?} differs from the Services: {}", parts.join("; "));
+        self.publish(self.groups.reference(&id), Notice::warning(reason::IPAM_DIFFERS, text));
+        self.status.touch(id);
+    }
+
+    /// The sidecar does not register what a Service has, and may give it to others.
+    pub(super) fn report_refused_restore(&mut self, group: &str, owner: &Owner, why: &str) {
+        warn!(op = "ipam", pool = group, service = %owner, why, "the sidecar does not register what the Service has");
+        let Some(service) = self.services.get(&owner.name) else { return };
+        let text = format!(
+            "the IPAM sidecar of pool {group:?} does not have what the Service has, and does not register it: {why}; the Service keeps it, but the sidecar may give it to others: correct the IPAM"
+        );
+        self.publish(service.reference(), Notice::warning(reason::IPAM_DIFFERS, text));
+    }
+}

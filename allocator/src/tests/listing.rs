@@ -1,0 +1,118 @@
+//! What a sidecar lists, compared with what the Services have.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::external::{group, one, start, texts};
+use super::replica::Replica;
+
+fn key(cluster: &str, service: &str, uid: &str) -> (String, String, String) {
+    (cluster.to_owned(), service.to_owned(), uid.to_owned())
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn what_no_service_of_this_cluster_has_is_given_back_and_told() {
+    let (mut server, mut replica, mut sidecar) = start(30);
+    sidecar.lists = Some(2);
+    for number in 0..5 {
+        server.put_service(&format!("web-{number}"), one(80), group("ext"));
+    }
+    sidecar.settle(&mut server, &mut replica);
+    // Deleted while no allocator runs, and made anew under the name of one that is gone.
+    let gone: Vec<Value> = ["web-1", "web-3"].iter().map(|name| server.services[*name].clone()).collect();
+    server.delete_service("web-1");
+    server.delete_service("web-3");
+    server.put_service("web-3", one(80), group("ext"));
+    // Others have something on the same IPAM.
+    let uid = gone[0]["metadata"]["uid"].as_str().unwrap();
+    let theirs = key("there", "shop/web-1", uid);
+    sidecar.allocations.insert(theirs.clone(), (String::new(), vec![address("192.0.2.20")]));
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!((sidecar.of("web-1").len(), sidecar.of("web-3").len()), (2, 2), "not at once");
+    sidecar.take_calls();
+    sidecar.later(11, &mut server, &mut replica);
+    let calls = sidecar.take_calls();
+    assert_eq!(calls.iter().filter(|call| call.starts_with("list")).count(), 3, "{calls:?}");
+    assert!(sidecar.allocations.contains_key(&theirs));
+    assert_eq!((sidecar.of("web-1").len(), sidecar.of("web-3").len()), (1, 1));
+    assert_eq!(server.addresses("web-3"), sidecar.of("web-3"));
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("IPAMDiffers") && reports.contains("shop/web-1, shop/web-3"), "{reports}");
+    // The next time is a day later.
+    for _ in 0..30 {
+        sidecar.later(60, &mut server, &mut replica);
+    }
+    assert!(!sidecar.take_calls().iter().any(|call| call.starts_with("list")));
+    sidecar.later(24 * 3600, &mut server, &mut replica);
+    assert!(sidecar.take_calls().iter().any(|call| call.starts_with("list")));
+    assert_eq!(replica.take_reports(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_edited_in_the_ipam_is_told_and_what_services_have_is_registered_again() {
+    let (mut server, mut replica, mut sidecar) = start(30);
+    sidecar.lists = Some(100);
+    for name in ["forgotten", "more", "stolen"] {
+        server.put_service(name, one(80), group("ext"));
+    }
+    sidecar.settle(&mut server, &mut replica);
+    for ((_, service, _), (_, addresses)) in &mut sidecar.allocations {
+        if service == "shop/more" {
+            addresses.push(address("192.0.2.9"));
+        }
+    }
+    sidecar.allocations.retain(|(_, service, _), _| service == "shop/more");
+    let thief = key("there", "shop/thief", "uid");
+    sidecar.allocations.insert(thief, (String::new(), vec![address("192.0.2.2")]));
+    sidecar.take_calls();
+    sidecar.later(11, &mut server, &mut replica);
+    let reports = replica.take_reports().join("\n");
+    assert!(
+        reports.contains("which is registered again: 192.0.2.0 of shop/forgotten, 192.0.2.2 of shop/stolen"),
+        "{reports}"
+    );
+    assert!(reports.contains("lists what Services do not have: correct the IPAM: 192.0.2.9 of shop/more"), "{reports}");
+    assert!(reports.contains("does not register it: FailedPrecondition: another Service has it"), "{reports}");
+    let calls = sidecar.take_calls();
+    assert!(!calls.iter().any(|call| call.starts_with("release")), "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("restore")).count(), 2, "{calls:?}");
+    assert_eq!((sidecar.of("forgotten"), sidecar.of("stolen").len()), (server.addresses("forgotten"), 0));
+    // Nobody loses what is in use.
+    let has: Vec<String> = ["forgotten", "more", "stolen"].map(|name| texts(&server, name)).into();
+    assert_eq!(has, ["192.0.2.0", "192.0.2.1", "192.0.2.2"]);
+    // What was restored is given back as ever.
+    server.delete_service("forgotten");
+    sidecar.settle(&mut server, &mut replica);
+    assert_eq!(sidecar.of("forgotten").len(), 0);
+}
+
+#[test]
+fn a_service_that_is_served_meanwhile_is_no_difference() {
+    let (mut server, mut replica, mut sidecar) = start(30);
+    sidecar.lists = Some(100);
+    server.put_service("web", one(80), group("ext"));
+    server.put_service("other", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    replica.take_reports();
+    sidecar.now = sidecar.now + std::time::Duration::from_secs(11);
+    // The first page is made, and then a Service comes and another one goes.
+    let list = std::iter::from_fn(|| replica.index.next_call(sidecar.now)).collect::<Vec<_>>();
+    let answers: Vec<_> = list.iter().map(|call| sidecar.answer(call)).collect();
+    server.put_service("late", one(80), group("ext"));
+    server.delete_service("web");
+    sidecar.settle(&mut server, &mut replica);
+    for (call, answer) in list.iter().zip(&answers) {
+        replica.index.call_answered(call, answer, sidecar.now);
+    }
+    sidecar.settle(&mut server, &mut replica);
+    let reports = replica.take_reports().join("\n");
+    assert!(!reports.contains("IPAMDiffers"), "{reports}");
+    assert_eq!((sidecar.of("web").len(), sidecar.of("late").len()), (0, 1));
+    assert_eq!(texts(&server, "other"), "192.0.2.1");
+}
