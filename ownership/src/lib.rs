@@ -26,16 +26,22 @@
 //! |---|---|
 //! | round of the detector: ping to each watched member | 100 ms ([`FailureDetection`]: 50 or 200 ms) |
 //! | link question to it: pings cross the link and are answered, or it is given up / else | 2 s / 100 ms |
-//! | suspicion: both silent | 3 rounds (of 200 ms: 5); then everything is asked every 15 ms for 60 ms, helpers included |
+//! | an alarm is said again by those who raised it, as long as it stands | in the next two rounds |
+//! | suspicion: both silent since the last answer | 235 ms (140 or 985 ms); then everything is asked every 15 ms for 60 ms, helpers included; meanwhile the first heir asks the link, if it watches the member itself and the link has room |
 //! | delay per rank: nobody has it / under alarm | 300 ms / 100 ms per place in the order |
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
-//! | loser of a contention | 500 ms |
+//! | its hardware address alone, if it does not say / given up | after 10, 30, 70, 150, 310 ms / 100 ms under alarm, else 600 ms |
+//! | loser of a contention | 500 ms; with a member once in 3 s |
+//! | a host that did not answer for a free address, in two looks, is not asked again | 10 s |
 //! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
+//! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements; a tenth of [`Config::frames_per_second`] for each of the two kinds |
 //! | further looks at addresses that this node does not get, all together | 10 questions a second and link |
-//! | probes and announcements of first looks and takeovers | 2,000 frames a second and link ([`Config::frames_per_second`]) |
+//! | probes and announcements of first looks and takeovers | 1,400 a second and link, seven tenths of [`Config::frames_per_second`] |
+//! | probes while the owner is only suspected | 200 a second and link, a tenth |
 //! | witnesses asked, none of whom has answered for 1 s | every 400 ms |
-//! | kernel of a silent agent with a weaker claim asked | every second; its answer ends the claim of this node |
+//! | kernel of a silent agent with a weaker claim asked | every second, 10 questions a second and link in turn; its answer ends the claim of this node, unless the member is under alarm |
+//! | everything on a link is announced because its hardware address changed | every 3 s at most |
 //! | a kernel answers whose agent speaks another version, and nobody living is named | counts for 2 s |
 //! | claimants of an address that this kernel has from somebody else are told, and 16 others in turn / confirm / yield | every 500 ms / 1 s later, every 100 ms / at the second statement, then 5 s of waiting |
 //! | contest: the stronger claimant asked / reminder to the weaker | every 20 ms for 150 ms / 100 ms |
@@ -44,7 +50,7 @@
 //! | SWIM period, direct wait, grace | 500 ms, 200 ms, 2 s + 0.5 s log2 n |
 //! | carrier lost; another member says that this node does not answer | 250 ms; 80 ms of checking |
 //! | pause: a gap past the deadline | 500 ms; then 300 ms of listening |
-//! | watches of the API stale | 10 s: no new claims; 30 s while others are current: hands over |
+//! | watches of the API stale | 10 s: no new claims, but takes over from an owner that is gone if all others are stale too; 30 s while others are current: hands over |
 //!
 //! # Why it holds
 //!
@@ -102,7 +108,8 @@
 //! claimant is under alarm (silent to ping and link, for its watcher and the helpers) or its agent is silent, and even
 //! then an answer on the link or of the owner itself ends the attempt. The owner offers its address only if it is no
 //! candidate any more, or rebalance was asked for. Silence of the agent alone, of gossip, or of the API server moves
-//! nothing. Only a node that is answered by others raises an alarm.
+//! nothing. Only a node that is answered by others raises an alarm. While this node suspects a claimant it may ask the
+//! link, but the claim waits for the alarm (`Step::probes_unanswered`).
 //! *Checked by `schedules` (`QUIET`: without a fault for 9 s nothing changes), `agent_killed_and_restarted`,
 //! `rolling_update`, `api_server_stopped`, `gossip_network_fails`, `gossip_is_blocked_everywhere`,
 //! `a_fifth_of_all_packets_lost`.*
@@ -123,6 +130,15 @@
 //! hears nothing asks only witnesses, ever less often; a watched member is asked on the link only when its pings do not
 //! show the same. *Checked by `tests/simulation/frames.rs`.*
 //!
+//! **A busy node claims nothing that it has not asked for long enough.** Its answers may be late as it is itself: if it was
+//! woken late in the last second, it waits as much longer for every answer, once for each attempt; so do
+//! the suspicion of members, the check of a link and the contest with a stronger claim. *Checked by
+//! `tests/simulation/busy.rs`.*
+//!
+//! **A switch that answers from its cache keeps nobody from taking over what is dead.** An answer of a member that cannot be
+//! asked counts only if its hardware address alone, asked by unicast, answers too. *Checked by
+//! `a_switch_that_answers_for_a_dead_node`.*
+//!
 //! **A silent agent's kernel keeps what it answers for.** Its answers may be slow, and may come after a claim: then the
 //! claim ends. *Checked by `tests/simulation/silent.rs`.*
 //!
@@ -131,8 +147,11 @@
 //! During packet loss above what probes bridge (5 of 5 lost, and every question to the owner), two nodes may hold an
 //! address until the next exchange. Behind a switch that carries no neighbour solicitations to groups, a later choice of
 //! a large cluster may claim an IPv6 address before the rumour of its owner's claim has come; the two settle it in one
-//! exchange. An agent that is dead on a cut node lets its kernel answer after the return of the link until the agent or
-//! the lifetime ends it.
+//! exchange. A kernel whose agent is dead answers after the return of its link beside the node that took over, until that node
+//! has asked it: about a second, and 0.1 s for each address that it asks for. If that node's agent was restarted meanwhile
+//! and knows nothing of the other's claim, both answer until the agent or the lifetime ends it. A kernel whose agent is dead
+//! loses its addresses, and both answer, if it answers questions to everybody and none to its hardware address alone (a
+//! filter on the way): it looks like a switch that answers from its cache for a dead node.
 //!
 //! # The seam
 //!
@@ -142,7 +161,8 @@
 //!
 //! **Time.** `CLOCK_BOOTTIME` in microseconds. Give [`Event::Tick`] at [`Machine::next_deadline`]; being late by
 //! up to 5 ms costs only that, more than 500 ms counts as a pause; an edge that was busy with the machine's own actions
-//! for so long says so ([`Machine::excuse`]). Probes have 10 ms each as a rule, so netlink and sockets must not block the loop; its
+//! for so long says so ([`Machine::excuse`]). One that was woken late says by how much ([`Machine::ran_late`]). What has arrived by then is given first and
+//! together ([`Machine::handle_all`]), so that an answer that is there counts before the deadline for it. Probes have 10 ms each as a rule, so netlink and sockets must not block the loop; its
 //! thread should not be shared with watches of the API.
 //!
 //! **Start.** In this order: [`Event::Kernel`] (marked VIPs on local links with epochs of the state file), [`Event::KernelHolds`], [`Event::Link`]
@@ -152,7 +172,7 @@
 //! | Edge | Events | Actions |
 //! |---|---|---|
 //! | UDP 7475, one socket, `IP_PKTINFO` not needed | [`Event::Datagram`] | [`Action::Send`]; errors are ignored and counted |
-//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
+//! | `AF_PACKET` per local link: ARP, and ICMPv6 135/136 | [`Event::Seen`] for other hosts' frames; [`NeighborFrame::Reply`] only if addressed to our MAC | [`Action::Probe`], [`Action::Announce`], [`Action::Introduce`]; while an IPv6 VIP is probed, its solicited-node group is joined |
 //! | netlink | [`Event::Link`], [`Event::LinkGone`], [`Event::KernelLost`], [`Event::AddFailed`], [`Event::Kernel`] on overrun, [`Event::KernelHolds`] | [`Action::Add`], [`Action::Remove`], [`Action::Renew`], [`Action::ReadKernel`]; renewing lifetimes in time is the edge's |
 //! | Leases | [`Event::Members`], always the whole list; `lease_alive` by the local clock since the last change that was seen | its own Lease: subnets, endpoints, MACs, [`wire::VERSION`] |
 //! | Services, groups, slices | [`Event::ApplyAddress`], [`Event::DeleteAddress`] for local addresses with a link of ours only | the annotations `announcing-*` |

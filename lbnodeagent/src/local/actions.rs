@@ -40,7 +40,7 @@ impl Driver {
                     }
                     pending.removes.push(address);
                 }
-                Action::Announce { .. } | Action::Notify(_) => pending.after.push(action),
+                Action::Announce { .. } | Action::Introduce { .. } | Action::Notify(_) => pending.after.push(action),
                 other => {
                     self.flush(&mut pending, &mut events);
                     self.perform_one(other, &mut events);
@@ -73,6 +73,11 @@ impl Driver {
             Action::Announce { address, link } => {
                 if self.table.holds(address) {
                     self.links.announce(link, address);
+                }
+            }
+            Action::Introduce { address, link, host, to } => {
+                if self.table.holds(address) {
+                    self.links.introduce(link, address, host, to);
                 }
             }
             Action::Renew => self.table.extend(),

@@ -157,6 +157,8 @@ impl Driver {
 
     async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         while !self.ended {
+            // An answer that has arrived must count before a deadline that has passed, whatever else has happened.
+            self.receive();
             self.read_notifications();
             for _ in 0..AT_ONCE {
                 match commands.try_recv() {
@@ -165,8 +167,6 @@ impl Driver {
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
             }
-            self.receive();
-            // An answer that has arrived must count before a deadline that has passed.
             if clock() >= self.machine.next_deadline() {
                 self.dispatch(Event::Tick);
             }
@@ -177,15 +177,20 @@ impl Driver {
                 continue;
             }
             let wake = self.wake();
-            tokio::select! {
-                _ = self.table.wait() => {}
-                () = datagram_ready(self.gossip.as_ref()) => {}
-                _ = self.links.ready() => {}
+            let command = tokio::select! {
+                _ = self.table.wait() => None,
+                () = datagram_ready(self.gossip.as_ref()) => None,
+                _ = self.links.ready() => None,
                 command = commands.recv() => match command {
-                    Some(command) => self.handle_command(command),
+                    Some(command) => Some(command),
                     None => return,
                 },
-                () = sleep_until(wake) => {}
+                () = sleep_until(wake) => None,
+            };
+            // Before anything is done: only being woken late counts, not what the thread does itself.
+            self.machine.ran_late(Instant::now().duration_since(wake), clock());
+            if let Some(command) = command {
+                self.handle_command(command);
             }
         }
     }
@@ -197,13 +202,18 @@ impl Driver {
         Instant::now() + own.since(now).min(protocol)
     }
 
-    /// Gives the protocol an event, carries out its actions, and does the same with the events that follow from them.
+    /// Gives the protocol an event, and does what follows from it.
     pub(super) fn dispatch(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
+        self.dispatch_all(vec![event]);
+    }
+
+    /// Gives the protocol events that have come together, carries out its actions, and does the same with the events that
+    /// follow from them.
+    fn dispatch_all(&mut self, mut events: Vec<Event>) {
+        while !events.is_empty() {
             let began = clock();
-            let actions = self.machine.handle(event, began);
-            events.extend(self.perform(actions));
+            let actions = self.machine.handle_all(std::mem::take(&mut events), began);
+            events = self.perform(actions);
             let ended = clock();
             if ended.since(began) >= BUSY {
                 self.machine.excuse(ended);
@@ -255,12 +265,9 @@ impl Driver {
 
     fn receive(&mut self) {
         let datagrams = self.gossip.as_mut().map(|gossip| gossip.receive(AT_ONCE)).unwrap_or_default();
-        for (from, bytes) in datagrams {
-            self.dispatch(Event::Datagram { from, bytes });
-        }
-        for event in self.links.receive() {
-            self.dispatch(event);
-        }
+        let datagrams = datagrams.into_iter().map(|(from, bytes)| Event::Datagram { from, bytes });
+        let frames = self.links.receive();
+        self.dispatch_all(datagrams.chain(frames).collect());
     }
 
     pub(super) fn handle_command(&mut self, command: Command) {

@@ -147,6 +147,16 @@ impl Links {
         }
     }
 
+    /// Asks a host for its address, from an address of this node.
+    pub(super) fn introduce(&self, id: LinkId, address: IpAddr, host: IpAddr, to: Option<Mac>) {
+        let Some(interface) = self.interfaces.get(&id) else { return };
+        let Some(frame) = reach(host, interface.link.mac.0, address, to.map(|to| to.0)) else { return };
+        if let Err(errno) = self.socket.send(id.0, &frame) {
+            self.metrics.ownership.question_errors.inc();
+            tracing::debug!(op = "introduce", ip = %address, %host, interface = interface.name, %errno, "question not sent");
+        }
+    }
+
     /// Announces an address once.
     pub(super) fn announce(&self, id: LinkId, address: IpAddr) {
         let Some(interface) = self.interfaces.get(&id) else { return };

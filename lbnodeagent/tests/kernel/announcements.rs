@@ -7,7 +7,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 use nix::sys::time::TimeVal;
 use std::os::fd::AsRawFd;
 
-use crate::node::{Node, interfaces};
+use crate::node::{LOCAL, Lan, Node, interfaces};
 use crate::objects::{groups, service};
 use crate::support::{eventually, in_namespace, ip};
 
@@ -46,6 +46,28 @@ fn a_claim_is_announced_in_both_families() {
             (request, advertisement)
         });
         assert_eq!(received.await.unwrap(), (true, true));
+        drop(node);
+    });
+}
+
+/// The gateway ignores announcements and remembers another hardware address: a request from the address tells it.
+#[test]
+fn case_50_a_gateway_that_ignores_announcements_learns_of_a_claim() {
+    in_namespace(|| async {
+        let lan = Lan::new().await;
+        lan.0.run(|| {
+            for setting in ["ipv4/conf/far/drop_gratuitous_arp", "ipv6/conf/far/drop_unsolicited_na"] {
+                std::fs::write(format!("/proc/sys/net/{setting}"), "1").unwrap();
+            }
+            for address in LOCAL {
+                ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:99 dev far nud reachable"));
+            }
+        });
+        let node = Node::with(&groups(), &[service("local", LOCAL)]).await;
+        for address in LOCAL {
+            let neighbour = || lan.0.run(move || ip(&format!("neigh show {address} dev far")));
+            eventually("the gateway knows the owner", || neighbour().contains("02:00:00:00:00:0a")).await;
+        }
         drop(node);
     });
 }

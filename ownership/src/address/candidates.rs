@@ -12,8 +12,10 @@ use crate::model::spec::Qualified;
 pub struct Contender {
     /// Its name.
     pub node: NodeId,
-    /// Whether it lives, is selected, is current, does not leave, and is not silent on the link.
+    /// Whether it lives, is selected, does not leave, and is not silent on the link.
     pub able: bool,
+    /// Whether its watches of the API are behind.
+    pub stale: bool,
     /// Whether it carries the exclusion label.
     pub excluded: bool,
 }
@@ -38,6 +40,9 @@ impl Candidates {
 
     fn unordered(contenders: Vec<Contender>, qualified: &Qualified) -> Self {
         let mut able: Vec<_> = contenders.into_iter().filter(|contender| contender.able).collect();
+        // While the API server is down all are behind, and what is known still counts.
+        let current = able.iter().any(|contender| !contender.stale);
+        able.retain(|contender| !(current && contender.stale));
         let exclusion_ignored = !able.is_empty() && able.iter().all(|contender| contender.excluded);
         able.retain(|contender| exclusion_ignored || !contender.excluded);
         let mut nodes: Vec<NodeId> = able.into_iter().map(|contender| contender.node).collect();
@@ -95,6 +100,7 @@ mod tests {
         let contenders = contenders.iter().map(|(name, able, excluded)| Contender {
             node: node(name),
             able: *able,
+            stale: false,
             excluded: *excluded,
         });
         let (contenders, address) = (contenders.collect::<Vec<_>>(), "192.0.2.10".parse().unwrap());
@@ -120,6 +126,15 @@ mod tests {
     fn exclusion_counts_unless_all_are_excluded() {
         assert_eq!(choose(&[("a", true, true), ("b", true, false)], &Qualified::All), (vec!["b".to_owned()], false));
         assert_eq!(choose(&[("a", true, true), ("b", false, false)], &Qualified::All), (vec!["a".to_owned()], true));
+    }
+
+    #[test]
+    fn those_that_are_behind_count_if_all_are() {
+        let contender = |name, stale| Contender { node: node(name), able: true, stale, excluded: false };
+        let address = "192.0.2.10".parse().unwrap();
+        let chosen = |contenders: &[Contender]| Candidates::new(contenders.to_vec(), &Qualified::All, address).nodes;
+        assert_eq!(chosen(&[contender("a", true), contender("b", false)]), [node("b")]);
+        assert_eq!(chosen(&[contender("a", true), contender("b", true)]).len(), 2);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use crate::address::silent::ASK_KERNEL;
 use crate::address::state::{Contest, Dispute, Owned, State};
 use crate::address::step::Step;
 use crate::claims::beats;
@@ -56,15 +55,18 @@ impl Step<'_, '_> {
     /// The rival's claim is weaker.
     fn remind(&mut self, rival: &NodeId, owned: &mut Owned) {
         let now = self.context.now();
-        if let Some(remind) = owned.dispute.remind().filter(|at| *at > now) {
-            owned.dispute = Dispute::Weaker { remind };
+        let granted = matches!(owned.dispute, Dispute::Weaker { granted: true, .. });
+        let silent = self.is_silent(rival);
+        // An agent that runs again does not wait for the turn to ask its kernel.
+        if let Some(remind) = owned.dispute.remind().filter(|at| *at > now && (silent || !granted)) {
+            owned.dispute = Dispute::Weaker { remind, granted };
             return;
         }
-        if self.is_silent(rival) {
-            owned.dispute = Dispute::Weaker { remind: now + ASK_KERNEL };
-            return self.ask_kernel(rival, owned);
+        if silent {
+            owned.dispute = self.ask_kernel(rival, owned, granted);
+            return;
         }
-        owned.dispute = Dispute::Weaker { remind: now + REMIND };
+        owned.dispute = Dispute::Weaker { remind: now + REMIND, granted: false };
         let alive = self.context.gossip.members.get(rival).is_some_and(|member| member.liveness == Liveness::Alive);
         if alive && !owned.is_gone() {
             let answer = ClaimAnswer::Claimed(owned.epoch);
@@ -81,14 +83,15 @@ impl Step<'_, '_> {
             owned.dispute = Dispute::Stronger(Contest { rival, epoch, until: now + CONTEST, next: now, remind });
         }
         let Dispute::Stronger(contest) = &mut owned.dispute else { return };
-        if now >= contest.until {
+        let until = contest.until + self.context.gossip.late;
+        if now >= until {
             owned.epoch = contest.epoch.saturating_add(1);
             owned.dispute.end_contest();
             owned.announce_again(now);
             self.context.claims.own.set(self.address, Some(owned.epoch));
             self.note_epoch(owned.epoch);
         } else if now >= contest.next {
-            contest.next = contest.until.min(now + ASK);
+            contest.next = until.min(now + ASK);
             self.context.gossip.send(&contest.rival, Frame::ClaimQuery(self.address));
         }
     }

@@ -215,7 +215,7 @@ impl Step<'_, '_> {
         let now = self.context.now();
         self.context.startup.may_begin(now)
             && self.context.eligibility.stop.is_none()
-            && self.context.view().rank(spec).place.is_some()
+            && self.context.view().rank(spec, For::Claiming).place.is_some()
     }
 
     /// Whether this node hears on the link of the address, so that it may take it without asking the link.

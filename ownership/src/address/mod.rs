@@ -7,6 +7,7 @@
 //! | `decision` | whether to act on an address that another node has, or nobody |
 //! | `waiting`, `probing`, `owned` | transitions by state |
 //! | `unasked` | kernels that answer while their agent cannot be asked |
+//! | `introduction`, `askers` | hosts that ignore announcements learn of a new owner; which hosts |
 //! | `dispute` | two claims for one address |
 //! | `foreign` | a member's kernel has an address of this node from somebody else |
 //! | `silent` | a kernel answers for an address of this node, while its agent is silent |
@@ -20,6 +21,7 @@
 //! | `context`, `view` | what transitions, and choices among members, need from the rest of the machine |
 //! | `status` | what people see of an address |
 
+mod askers;
 mod budget;
 mod candidates;
 mod context;
@@ -28,6 +30,7 @@ mod dispute;
 mod entry;
 mod foreign;
 mod handover;
+mod introduction;
 mod kernel;
 mod kernel_events;
 mod link_events;

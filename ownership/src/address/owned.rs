@@ -18,8 +18,10 @@ impl Step<'_, '_> {
         self.entry.highest_epoch = epoch;
         self.entry.in_kernel = true;
         self.entry.unclaimed_since = None;
-        self.entry.look = None;
-        self.entry.backoff.conflicts = 0;
+        if self.entry.look.take().is_some_and(|look| look.early) {
+            self.context.budget.announced(spec.link, ANNOUNCED, now);
+        }
+        (self.entry.backoff.conflicts, self.entry.backoff.host) = (0, None);
         self.entry.rebalanced = spec.rebalance;
         self.entry.last = "claimed";
         self.context.claims.own.set(address, Some(epoch));
@@ -29,7 +31,7 @@ impl Step<'_, '_> {
         if let Some(node) = &from
             && let Some(member) = self.context.gossip.members.get(node)
         {
-            let gone = cause == ClaimReason::OwnerGone;
+            let gone = cause == ClaimReason::OwnerGone || self.context.detector.has_alarm(node, spec.link);
             let answer = self.context.detector.presence(node, spec.link).answer;
             without = member.ack.max(answer).filter(|_| gone).map(|last| now.since(last));
             self.context.detector.note_former_owner(node, spec.link, gone);
@@ -37,6 +39,7 @@ impl Step<'_, '_> {
         self.context.gossip.out.report(Notification::Claimed { address, epoch, cause, from, without });
         let mut owned = Owned::new(epoch, now, true);
         self.announce(spec.link, &mut owned);
+        self.introduce(spec.link, &mut owned);
         State::Owned(owned)
     }
 
@@ -46,19 +49,19 @@ impl Step<'_, '_> {
         if owned.announcing.next.is_none_or(|at| at > now) {
             return;
         }
-        // The first announcement belongs to the claim; the others wait where a takeover uses up what the link may get.
-        if owned.announcing.made > 0 {
-            let granted = owned.announcing.granted.take();
-            let turn = granted.unwrap_or_else(|| self.context.budget.first(link, ANNOUNCED, now));
-            if turn > now {
-                (owned.announcing.granted, owned.announcing.next) = (Some(turn), Some(turn));
-                return;
-            }
+        // It waits where a takeover uses up what the link may get.
+        let granted = owned.announcing.granted.take();
+        let turn = granted.unwrap_or_else(|| self.context.budget.first(link, ANNOUNCED, now));
+        if turn > now {
+            (owned.announcing.granted, owned.announcing.next) = (Some(turn), Some(turn));
+            return;
         }
         let schedule = &self.context.policy.announcements;
         if !owned.is_gone() && !schedule.is_empty() {
             self.context.gossip.out.act(Action::Announce { address: self.address, link });
+            self.plan_introduction(link, owned);
         }
+        let schedule = &self.context.policy.announcements;
         let announcing = &mut owned.announcing;
         announcing.made += 1;
         announcing.next = schedule.get(announcing.made).map(|after| (announcing.since + *after).max(now + ms(1)));
@@ -100,9 +103,11 @@ impl Step<'_, '_> {
         self.ask_foreign_holder(&mut owned);
         let Some(spec) = spec else {
             // Adopted, and not yet known whether it is wanted: kept as it is, unless another claim is stronger.
-            match self.context.detector.link_with(self.address) {
-                Some(link) => self.announce(link, &mut owned),
-                None => owned.announcing.next = None,
+            if let Some(link) = self.context.detector.link_with(self.address) {
+                self.announce(link, &mut owned);
+                self.introduce(link, &mut owned);
+            } else {
+                (owned.announcing.next, owned.announcing.introduce) = (None, None);
             }
             return State::Owned(owned);
         };
@@ -111,6 +116,7 @@ impl Step<'_, '_> {
         }
         self.handover(&spec, &mut owned);
         self.announce(spec.link, &mut owned);
+        self.introduce(spec.link, &mut owned);
         State::Owned(owned)
     }
 
@@ -130,6 +136,10 @@ impl Step<'_, '_> {
             State::Owned(mut owned) => {
                 owned.handover.cancel();
                 owned.dispute.end_contest();
+                // Whoever heard of another owner meanwhile is to hear of this one again, if it still is the owner when the
+                // news has come in.
+                let now = self.context.now();
+                owned.announce_again(self.context.startup.quiet_until(now).unwrap_or(now));
                 State::Owned(owned)
             }
             State::Idle | State::Waiting { .. } | State::Probing(_) | State::Accepted(_) => State::Idle,

@@ -55,6 +55,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::address::askers::Introduction;
 use crate::address::probe::Probe;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
@@ -117,8 +118,10 @@ pub(super) struct Announcing {
     pub made: usize,
     /// When the next is due.
     pub next: Option<Time>,
-    /// When the next has its turn on the link, if it was late for that.
+    /// When the next has its turn on the link, if it has asked for one.
     pub granted: Option<Time>,
+    /// When hosts that may ignore announcements are asked from the address.
+    pub introduce: Option<Introduction>,
 }
 
 /// Whether others claim an address of this node.
@@ -130,6 +133,8 @@ pub(super) enum Dispute {
     Weaker {
         /// When that node is reminded again.
         remind: Time,
+        /// Whether it is then the turn of this address to ask the kernel of that node, whose agent is silent.
+        granted: bool,
     },
     /// The claim of another node is stronger: is that node there?
     Stronger(Contest),
@@ -190,7 +195,9 @@ impl State {
             Self::Owned(owned) => {
                 let contest = owned.dispute.contest().map(|contest| contest.next);
                 let foreign = owned.foreign.as_ref().map(|holder| holder.next);
-                [owned.announcing.next, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
+                let introduce = owned.announcing.introduce.as_ref().map(|introduction| introduction.at);
+                let announcing = [owned.announcing.next, introduce].into_iter().flatten().min();
+                [announcing, contest, owned.dispute.remind(), owned.handover.deadline(), foreign]
                     .into_iter()
                     .flatten()
                     .min()
@@ -200,12 +207,13 @@ impl State {
 }
 
 impl Owned {
-    /// Owned from now on; an adopted address is not announced.
+    /// Owned from now on; an adopted address is not announced. The first announcement belongs to the claim, which has had
+    /// its turn on the link.
     pub const fn new(epoch: Epoch, now: Time, announce: bool) -> Self {
         let next = if announce { Some(now) } else { None };
         Self {
             epoch,
-            announcing: Announcing { since: now, made: 0, next, granted: None },
+            announcing: Announcing { since: now, made: 0, next, granted: next, introduce: None },
             dispute: Dispute::None,
             handover: Handover::None,
             defended: None,
@@ -213,9 +221,10 @@ impl Owned {
         }
     }
 
-    /// Begins the announcements anew.
-    pub const fn announce_again(&mut self, now: Time) {
-        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted: None };
+    /// Begins the announcements anew. A turn on the link that was asked for is kept, or others would wait for it in vain.
+    pub fn announce_again(&mut self, now: Time) {
+        let (granted, introduce) = (self.announcing.granted, self.announcing.introduce.take());
+        self.announcing = Announcing { since: now, made: 0, next: Some(now), granted, introduce };
     }
 
     /// Whether it is out of this node's kernel, on its way to a successor.
@@ -239,14 +248,14 @@ impl Dispute {
     pub const fn remind(&self) -> Option<Time> {
         match self {
             Self::None => None,
-            Self::Weaker { remind } => Some(*remind),
+            Self::Weaker { remind, .. } => Some(*remind),
             Self::Stronger(contest) => contest.remind,
         }
     }
 
     /// The dispute without its contest.
     pub fn end_contest(&mut self) {
-        *self = self.remind().map_or(Self::None, |remind| Self::Weaker { remind });
+        *self = self.remind().map_or(Self::None, |remind| Self::Weaker { remind, granted: false });
     }
 }
 

@@ -13,6 +13,7 @@ use crate::address::entry::Entry;
 use crate::address::state::State;
 use crate::address::step::Step;
 use crate::claims::Claims;
+use crate::io::ClaimReason;
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::order::precedes;
@@ -24,6 +25,8 @@ use crate::wire::Epoch;
 /// rest is due at once again, so that an edge with thousands of claims to carry out, or a node with thousands of places
 /// among a thousand others to find, hears the others in between.
 const AT_ONCE: usize = 256;
+/// Between two times at which everything on a link is announced because its hardware address changed.
+const ANNOUNCE_APART: Duration = ms(3000);
 /// When the rest of what happened is looked at.
 const AT_ONCE_AGAIN: Duration = ms(1);
 
@@ -38,6 +41,8 @@ pub struct Addresses {
     last_changed: IpAddr,
     /// The highest epoch of any address that was forgotten: where new ones begin.
     floor: Epoch,
+    /// When everything on a link was last announced anew, or will be.
+    announced_on: BTreeMap<LinkId, Time>,
 }
 
 impl Default for Addresses {
@@ -48,6 +53,7 @@ impl Default for Addresses {
             changed: BTreeSet::new(),
             last_changed: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             floor: 0,
+            announced_on: BTreeMap::new(),
         }
     }
 }
@@ -133,9 +139,26 @@ impl Addresses {
         self.mark_if(|_, entry| entry.spec.as_ref().is_some_and(|spec| spec.link == link));
     }
 
-    /// Something happened that concerns the addresses that wait for their time: a candidate before this node is gone.
+    /// Something happened that concerns the addresses that wait for their time: a candidate before this node is gone. What
+    /// has no owner any more does not wait for the turn of a further look.
     pub fn mark_waiting(&mut self) {
-        self.mark_if(|_, entry| matches!(entry.state, State::Waiting { .. }));
+        let waiting = |entry: &Entry| matches!(entry.state, State::Waiting { .. });
+        for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| waiting(entry)) {
+            if entry.look.as_ref().is_some_and(|look| look.further && look.cause == ClaimReason::OwnerGone) {
+                entry.forget_look();
+            }
+            self.changed.insert(*address);
+        }
+    }
+
+    /// A claimant is silent in every way: a takeover is no further look, whatever was asked before.
+    pub fn hasten_each(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for address in addresses {
+            if let Some(entry) = self.entries.get_mut(&address) {
+                entry.forget_look();
+                self.changed.insert(address);
+            }
+        }
     }
 
     /// A member that cannot be asked is silent in every way: the addresses that `announcing-*` gives to it are looked at
@@ -144,9 +167,7 @@ impl Addresses {
         let given = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.announced_by.as_ref() == Some(node));
         for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| given(entry)) {
             entry.backoff.until = None;
-            if matches!(entry.state, State::Waiting { .. }) {
-                entry.state = State::Idle;
-            }
+            entry.forget_look();
             self.changed.insert(*address);
         }
     }
@@ -248,6 +269,24 @@ impl Addresses {
             self.entries.iter().filter(|(_, entry)| entry.spec.as_ref().is_some_and(|spec| spec.link == link));
         for address in on_link.map(|(address, _)| *address).collect::<Vec<_>>() {
             self.transition(address, context, |step, state| step.link_lost(state));
+        }
+    }
+
+    /// The hardware address of a link changed: the neighbours are to learn of it. Of one that changes often they learn the
+    /// last.
+    pub fn announce_on(&mut self, link: LinkId, now: Time) {
+        let before = self.announced_on.get(&link).copied();
+        if before.is_some_and(|at| at > now) {
+            return;
+        }
+        let at = before.map_or(now, |before| now.max(before + ANNOUNCE_APART));
+        self.announced_on.insert(link, at);
+        let here = |entry: &Entry| entry.spec.as_ref().is_some_and(|spec| spec.link == link);
+        for (address, entry) in self.entries.iter_mut().filter(|(_, entry)| here(entry)) {
+            if let State::Owned(owned) = &mut entry.state {
+                owned.announce_again(at);
+                self.changed.insert(*address);
+            }
         }
     }
 

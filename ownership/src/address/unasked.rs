@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use crate::address::entry::Unnamed;
+use crate::address::probing::could_own;
 use crate::address::step::Step;
 use crate::membership::Member;
 use crate::model::node::NodeId;
@@ -22,6 +23,8 @@ use crate::wire::Liveness;
 
 /// The answer of a kernel whose agent speaks another version counts for so long if no living member is named.
 const UNNAMED: Duration = ms(2000);
+/// An agent that is silent for so long, on a node that does not qualify any more, loses the address.
+const OVERRIDE: Duration = ms(10_000);
 /// Answers that are further apart are not of one kind.
 const APART: Duration = ms(2000);
 /// Between two looks at an address of a member that speaks another version, at least.
@@ -61,6 +64,26 @@ impl Step<'_, '_> {
     pub fn is_own_address_of(&self, node: &NodeId) -> bool {
         let peer = self.context.gossip.members.get(node).and_then(|member| member.peer.as_ref());
         peer.is_some_and(|peer| peer.places.iter().any(|place| place.address == self.address))
+    }
+
+    /// Whether a member loses the address though its kernel answers for it: its node does not qualify any more, and its
+    /// agent is silent for so long that it will not hand the address over.
+    pub fn is_overridden(&self, node: &NodeId) -> bool {
+        let now = self.context.now();
+        let member = self.context.gossip.members.get(node);
+        let silent = member.is_some_and(|member| !now.is_within(member.last_ack(), OVERRIDE));
+        let qualifies = self.spec().is_none_or(|spec| could_own(&spec, node));
+        silent && !qualifies && self.is_silence_of_agent(node)
+    }
+
+    /// Whether the silence of a member is its agent's, and not that of the network between the agents: its Lease has run
+    /// out, or it speaks this version and others are heard.
+    fn is_silence_of_agent(&self, node: &NodeId) -> bool {
+        let members = &*self.context.gossip.members;
+        let Some(member) = members.get(node) else { return false };
+        let ends = member.peer.as_ref().is_some_and(|peer| !peer.lease_alive) && self.context.eligibility.is_current();
+        let others = || members.iter().any(|(other, member)| other != node && member.liveness == Liveness::Alive);
+        ends || !member.speaks_other_version() && !members.is_gossip_silent() && others()
     }
 
     /// Whether the answer of this member's kernel, whose agent cannot be asked, is an owner's.

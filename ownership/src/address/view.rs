@@ -9,7 +9,7 @@ use crate::model::node::NodeId;
 use crate::model::spec::AddressSpec;
 use crate::model::time::Time;
 use crate::this_node::Eligibility;
-use crate::wire::{BROKEN, Liveness};
+use crate::wire::{BROKEN, Liveness, STALE};
 
 /// Whether candidates are sought for an address that has an owner here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum For {
     Keeping,
     /// This node does not have it.
     Claiming,
+    /// As before, and the owner is suspected: who asks the link meanwhile. Whoever is suspected does not.
+    Asking,
 }
 
 /// What a choice among members needs.
@@ -42,8 +44,8 @@ impl View<'_> {
 
     /// The place of this node among the candidates for what it does not have.
     #[must_use]
-    pub fn rank(&self, spec: &AddressSpec) -> Rank {
-        Rank::new(self.contenders(spec, For::Claiming), &spec.qualified, spec.address, self.members.own())
+    pub fn rank(&self, spec: &AddressSpec, purpose: For) -> Rank {
+        Rank::new(self.contenders(spec, purpose), &spec.qualified, spec.address, self.members.own())
     }
 
     fn contenders(&self, spec: &AddressSpec, purpose: For) -> Vec<Contender> {
@@ -52,25 +54,29 @@ impl View<'_> {
         for (node, member) in self.members.iter() {
             let Some(peer) = member.peer.as_ref().filter(|peer| peer.reaches(spec.address)) else { continue };
             // A member that speaks another version may claim, and cannot be offered anything.
-            let other = purpose == For::Claiming && member.speaks_other_version();
+            let other = purpose != For::Keeping && member.speaks_other_version();
             let alive = member.liveness == Liveness::Alive || by_lease && peer.lease_alive || other;
             let able = alive
-                && member.is_able()
+                && (purpose != For::Keeping && member.may_own() || member.is_able())
                 && !self.detector.has_alarm(node, spec.link)
+                && !(purpose == For::Asking && self.detector.is_suspected(node, spec.link))
                 && !(member.has(BROKEN) && self.detector.is_silent_on(node, spec.link, self.now));
             // Of a member that was never heard nothing is known; it counts as excluded if this node is. One that speaks
             // another version serves what this node is excluded from.
             let unknown = member.heard.is_none() && !other;
             let excluded = member.is_excluded() || unknown && self.eligibility.excluded;
-            contenders.push(Contender { node: node.clone(), able, excluded });
+            let stale = member.has(STALE);
+            contenders.push(Contender { node: node.clone(), able, stale, excluded });
         }
         if let Some(link) = self.detector.link(spec.link).filter(|state| state.link.contains(spec.address)) {
             let may = match purpose {
                 For::Keeping => self.eligibility.may_keep(self.members),
-                For::Claiming => self.eligibility.may_claim(self.members),
+                For::Claiming | For::Asking => self.eligibility.may_claim(),
             };
             let able = may && link.link.carrier && !link.broken;
-            contenders.push(Contender { node: self.members.own().clone(), able, excluded: self.eligibility.excluded });
+            let stale = purpose != For::Keeping && self.eligibility.is_stale(self.members);
+            let (node, excluded) = (self.members.own().clone(), self.eligibility.excluded);
+            contenders.push(Contender { node, able, stale, excluded });
         }
         contenders
     }
@@ -84,5 +90,12 @@ impl View<'_> {
             Some(member) if member.liveness == Liveness::Silent => Some(ClaimReason::AgentSilent),
             Some(_) => None,
         }
+    }
+
+    /// Why a claimant is assumed gone, or will be if nothing contradicts: then the link may be asked, and no more.
+    #[must_use]
+    pub fn doubted(&self, owner: &NodeId, link: LinkId) -> Option<ClaimReason> {
+        let suspected = self.detector.is_suspected(owner, link).then_some(ClaimReason::OwnerGone);
+        self.gone(owner, link).or(suspected)
     }
 }

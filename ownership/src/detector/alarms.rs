@@ -2,14 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnetwork::IpNetwork;
+
 use crate::model::link::LinkId;
 use crate::model::node::NodeId;
 use crate::model::time::Time;
+
+/// An alarm of this node is said again in so many rounds, as long as it stands: a datagram may be lost.
+const REPEATS: u8 = 2;
+
+/// An alarm that this node raised by itself.
+#[derive(Debug, Clone)]
+pub(super) struct OwnAlarm {
+    pub node: NodeId,
+    pub link: LinkId,
+    pub subnet: IpNetwork,
+}
 
 /// The alarms that stand, by link.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     raised: BTreeMap<LinkId, BTreeMap<NodeId, Time>>,
+    /// Those of this node that are to be said again, and how often.
+    own: Vec<(OwnAlarm, u8)>,
     /// Members whose addresses on these links this node took over: it keeps pinging them, so that it notices the end of
     /// a partition at once.
     lost: BTreeMap<NodeId, BTreeSet<LinkId>>,
@@ -17,7 +32,7 @@ pub(super) struct Alarms {
 
 impl Alarms {
     pub const fn new() -> Self {
-        Self { raised: BTreeMap::new(), lost: BTreeMap::new() }
+        Self { raised: BTreeMap::new(), own: Vec::new(), lost: BTreeMap::new() }
     }
 
     pub fn is_raised(&self, node: &NodeId, link: LinkId) -> bool {
@@ -31,6 +46,24 @@ impl Alarms {
         }
         self.raised.entry(link).or_default().insert(node.clone(), now);
         true
+    }
+
+    /// Notes an alarm that this node raises by itself.
+    pub fn note_own(&mut self, alarm: OwnAlarm) {
+        self.own.push((alarm, REPEATS));
+    }
+
+    /// The alarms of this node that are to be said again in this round.
+    pub fn repeat_own(&mut self) -> Vec<OwnAlarm> {
+        let mut own = std::mem::take(&mut self.own);
+        own.retain(|(alarm, _)| self.is_raised(&alarm.node, alarm.link));
+        let due = own.iter().map(|(alarm, _)| alarm.clone()).collect();
+        own.retain_mut(|(_, repeats)| {
+            *repeats = repeats.saturating_sub(1);
+            *repeats > 0
+        });
+        self.own = own;
+        due
     }
 
     /// The member answered on a link; returns whether an alarm ended.

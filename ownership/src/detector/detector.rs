@@ -33,6 +33,8 @@ pub struct Detector {
     next_round: Time,
     /// When everything that could contradict a suspicion is asked next.
     pub(super) next_burst: Option<Time>,
+    /// When the silence of a watched member will have lasted long enough to suspect it.
+    pub(super) next_judgement: Option<Time>,
     /// Counts the pings of those rounds.
     lonely: usize,
 }
@@ -50,6 +52,7 @@ impl Detector {
             times: Times::of(FailureDetection::Normal),
             next_round: now,
             next_burst: None,
+            next_judgement: None,
             lonely: 0,
         }
     }
@@ -109,6 +112,24 @@ impl Detector {
         }
     }
 
+    /// Whether a free address of a link may be asked for, to tell proxy ARP from a foreign host: one question in so long.
+    pub fn may_ask_free(&mut self, id: LinkId, free: IpAddr, interval: Duration, now: Time) -> bool {
+        self.links.get_mut(&id).is_some_and(|state| state.may_ask_free(free, interval, now))
+    }
+
+    /// A host that is no member answers for an address since a time, and not for this free one: it has the address for
+    /// itself.
+    pub fn note_foreign(&mut self, id: LinkId, mac: Mac, free: Option<IpAddr>, since: Time, now: Time) {
+        if let Some(state) = self.links.get_mut(&id) {
+            state.note_foreign(mac, free, since, now);
+        }
+    }
+
+    /// A host answers for an address of a link; returns whether that is a free one that this node asked for.
+    pub fn note_proxy(&mut self, id: LinkId, mac: Mac, free: IpAddr) -> bool {
+        self.links.get_mut(&id).is_some_and(|state| state.note_proxy(mac, free))
+    }
+
     /// Another member says that this node does not answer on a subnet, though its agent does.
     pub fn begin_check(&mut self, subnet: IpNetwork, now: Time) {
         let on_subnet = |state: &&mut LinkState| state.link.places.iter().any(|place| place.subnet == subnet);
@@ -126,7 +147,7 @@ impl Detector {
 
     /// Does what is due on a link; returns whether the link is broken from now on.
     pub fn check_link(&mut self, id: LinkId, gossip: &mut Gossip<'_>) -> bool {
-        match self.links.get_mut(&id).map(|state| state.check(gossip.now)) {
+        match self.links.get_mut(&id).map(|state| state.check(gossip.now, gossip.late)) {
             Some(CheckResult::Ask) => {
                 self.ask_witnesses(id, None, gossip);
                 false
@@ -162,6 +183,12 @@ impl Detector {
         self.alarms.is_raised(node, link)
     }
 
+    /// Whether this node suspects a member on a link: it is silent in every way, and the last questions are out.
+    #[must_use]
+    pub fn is_suspected(&self, node: &NodeId, link: LinkId) -> bool {
+        self.watches.iter().any(|watch| watch.suspected.is_some() && watch.node == *node && watch.link == link)
+    }
+
     /// Members, or their addresses, changed.
     pub const fn change_ring(&mut self) {
         self.ring_changed = true;
@@ -191,6 +218,7 @@ impl Detector {
         presence.answer = Some(now);
         presence.mac = Some(mac);
         self.ring_changed |= self.alarms.clear(node, link);
+        self.end_suspicions(node, Some(link), now);
         true
     }
 
@@ -202,9 +230,23 @@ impl Detector {
         self.clear_alarms(node, now);
     }
 
-    /// A member answered a question of this time: older alarms are over.
+    /// A member answered a question of this time: older alarms and suspicions are over.
     pub fn clear_alarms(&mut self, node: &NodeId, at: Time) {
         self.ring_changed |= self.alarms.clear_older(node, at);
+        self.end_suspicions(node, None, at);
+    }
+
+    /// A member answered a question of this time, on a link or by gossip: suspicions end where the answer comes, or the
+    /// addresses of the member would be asked for once more.
+    fn end_suspicions(&mut self, node: &NodeId, on: Option<LinkId>, at: Time) {
+        let silent = self.times.silent;
+        for watch in self.watches.iter_mut().filter(|watch| watch.node == *node) {
+            // An answer that was known when the suspicion began is no news.
+            let news = watch.suspected.is_some_and(|suspected| at + silent > suspected);
+            if news && on.is_none_or(|link| link == watch.link) {
+                watch.suspected = None;
+            }
+        }
     }
 
     /// This node takes an address over from a member on a link: what others hear of the member there counts from now on,
@@ -222,7 +264,8 @@ impl Detector {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let check = self.links.values().filter_map(LinkState::deadline).min();
-        [check, self.next_burst].into_iter().flatten().min().map_or(self.next_round, |at| at.min(self.next_round))
+        let other = [check, self.next_burst, self.next_judgement].into_iter().flatten().min();
+        other.map_or(self.next_round, |at| at.min(self.next_round))
     }
 
     /// Whether a round is due.
@@ -257,7 +300,7 @@ impl Detector {
         for watch in &mut self.watches {
             watch.suspected = None;
         }
-        self.next_burst = None;
+        (self.next_burst, self.next_judgement) = (None, None);
         for state in self.links.values_mut() {
             state.answer = None;
         }

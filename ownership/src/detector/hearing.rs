@@ -38,6 +38,22 @@ impl Detector {
         gossip.out.reach(link, target, to);
     }
 
+    /// As [`Detector::reach`], once in so long; returns whether the member is asked now.
+    pub fn reach_once(
+        &mut self,
+        link: LinkId,
+        target: IpAddr,
+        member: &NodeId,
+        interval: Duration,
+        gossip: &mut Gossip<'_>,
+    ) -> bool {
+        let may = self.links.get_mut(&link).is_some_and(|state| state.may_reach(target, interval, gossip.now));
+        if may {
+            self.reach(link, target, Some(member), gossip);
+        }
+        may
+    }
+
     /// Asks some witnesses on a link, all but this member.
     pub fn ask_witnesses(&mut self, id: LinkId, except: Option<&NodeId>, gossip: &mut Gossip<'_>) {
         let now = gossip.now;

@@ -1,10 +1,11 @@
 //! One interface of this node: its carrier, who may bear witness that it works, and whether it is broken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::link::Link;
+use crate::model::node::Mac;
 use crate::model::time::{Time, ms};
 
 /// How old the last answer on a link may be.
@@ -17,6 +18,10 @@ const CHECK: Duration = ms(80);
 const CHECK_INTERVAL: Duration = ms(20);
 /// A host that asked is a witness for so long.
 const WITNESS: Duration = ms(60_000);
+/// A host that did not answer for a free address is no proxy for so long.
+const FOREIGN: Duration = ms(10_000);
+/// So many such hosts are remembered.
+const MAX_FOREIGN: usize = 64;
 /// The most hosts that are remembered as witnesses.
 const MAX_WITNESSES: usize = 4;
 
@@ -25,6 +30,15 @@ const MAX_WITNESSES: usize = 4;
 struct Check {
     began: Time,
     next: Time,
+}
+
+/// A host that did not answer for a free address.
+#[derive(Debug, Clone, Copy)]
+struct Foreign {
+    /// When that was seen.
+    at: Time,
+    /// Whether it was seen twice: all questions of one look may be lost.
+    twice: bool,
 }
 
 /// What a check of a link comes to.
@@ -58,6 +72,12 @@ pub struct LinkState {
     /// Whether it was reported that nothing answers.
     pub(super) deaf_reported: bool,
     witnesses: VecDeque<(IpAddr, Time)>,
+    /// The own addresses of members that were asked for lately by those who look at what they had, and when.
+    reached: BTreeMap<IpAddr, Time>,
+    /// The free addresses that were asked for lately, and when.
+    free_asked: BTreeMap<IpAddr, Time>,
+    /// Hosts that did not answer for a free address.
+    foreign: BTreeMap<(Mac, Option<IpAddr>), Foreign>,
     check: Option<Check>,
 }
 
@@ -73,6 +93,9 @@ impl LinkState {
             unanswered: None,
             deaf_reported: false,
             witnesses: VecDeque::new(),
+            reached: BTreeMap::new(),
+            free_asked: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             check: None,
         }
     }
@@ -109,8 +132,56 @@ impl LinkState {
     }
 
     /// Hosts that asked something lately, the latest first.
-    pub(super) fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
+    pub fn witnesses(&self, now: Time) -> impl Iterator<Item = IpAddr> {
         self.witnesses.iter().filter(move |(_, at)| now.is_within(Some(*at), WITNESS)).map(|(host, _)| *host)
+    }
+
+    /// Whether a free address may be asked for; it was not within so long.
+    pub(super) fn may_ask_free(&mut self, free: IpAddr, interval: Duration, now: Time) -> bool {
+        if now.is_within(self.free_asked.get(&free).copied(), interval) {
+            return false;
+        }
+        self.free_asked.retain(|_, at| now.since(*at) < FOREIGN);
+        self.free_asked.insert(free, now);
+        true
+    }
+
+    /// Whether a member's own address may be asked for; it was not within so long.
+    pub(super) fn may_reach(&mut self, target: IpAddr, interval: Duration, now: Time) -> bool {
+        if now.is_within(self.reached.get(&target).copied(), interval) {
+            return false;
+        }
+        self.reached.retain(|_, at| now.since(*at) < HEARING);
+        self.reached.insert(target, now);
+        true
+    }
+
+    /// A host that answers for an address since a time does not answer for a free one. If a later look sees the same, it
+    /// need not be asked again for a while.
+    pub(super) fn note_foreign(&mut self, mac: Mac, free: Option<IpAddr>, since: Time, now: Time) {
+        self.foreign.retain(|_, known| now.since(known.at) < FOREIGN);
+        if let Some(known) = self.foreign.get_mut(&(mac, free)) {
+            // Looks at the same time share their questions.
+            if since > known.at {
+                *known = Foreign { at: now, twice: true };
+            }
+        } else if self.foreign.len() < MAX_FOREIGN {
+            self.foreign.insert((mac, free), Foreign { at: now, twice: false });
+        }
+    }
+
+    /// A host answers for an address; returns whether it is a free one that was asked for. The host is a proxy then.
+    pub(super) fn note_proxy(&mut self, mac: Mac, free: IpAddr) -> bool {
+        let asked = self.free_asked.contains_key(&free);
+        if asked {
+            self.foreign.remove(&(mac, Some(free)));
+        }
+        asked
+    }
+
+    /// Whether a host is known not to answer for a free address.
+    pub(crate) fn is_foreign(&self, mac: Mac, free: Option<IpAddr>, now: Time) -> bool {
+        self.foreign.get(&(mac, free)).is_some_and(|known| known.twice && now.since(known.at) < FOREIGN)
     }
 
     /// Another member said that this node does not answer here.
@@ -126,8 +197,8 @@ impl LinkState {
         [lapse, self.check.map(|check| check.next)].into_iter().flatten().min()
     }
 
-    /// Does what is due.
-    pub(super) fn check(&mut self, now: Time) -> CheckResult {
+    /// Does what is due. A node that runs late waits longer for answers by as much.
+    pub(super) fn check(&mut self, now: Time, late: Duration) -> CheckResult {
         if !self.link.carrier && !self.broken && now.since(self.since) >= CARRIER {
             self.check = None;
             self.broken = true;
@@ -137,7 +208,7 @@ impl LinkState {
         if self.answer.is_some_and(|answer| answer > check.began) {
             self.check = None;
             CheckResult::Fine
-        } else if now.since(check.began) >= CHECK {
+        } else if now.since(check.began) >= CHECK + late {
             self.check = None;
             self.broken = true;
             CheckResult::Broken

@@ -6,7 +6,7 @@
 //!
 //! | Ping | Link | Then |
 //! |---|---|---|
-//! | silent | silent | for three rounds: suspicion, and others are asked for 60 ms; then alarm, and heirs ask the link for each address |
+//! | silent | silent | since the last answer 235 ms ago: suspicion, and others are asked for 60 ms, the link for each address too; then alarm, and heirs claim |
 //! | silent | answered | the agent is down, the node is fine: nothing moves |
 //! | answered | silent | the member is told, checks, and gives up what it has on that link |
 //!

@@ -1,4 +1,4 @@
-//! From silence to alarm: a member that is silent in every way for three rounds is suspected; everything that could
+//! From silence to alarm: a member that is silent in every way for more than two rounds is suspected; everything that could
 //! contradict is asked for 60 ms; then the alarm is raised and sent to all members of the link.
 
 use std::net::IpAddr;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+use crate::detector::alarms::OwnAlarm;
 use crate::detector::detector::Detector;
 use crate::detector::ring::Watch;
 use crate::io::Notification;
@@ -30,14 +31,22 @@ struct OffLink {
 }
 
 impl Detector {
-    /// The rest of a round: asks the watched members on their links, and suspects those that are silent.
+    /// The rest of a round: asks the watched members on their links.
     pub fn watch(&mut self, gossip: &mut Gossip<'_>) {
+        for alarm in self.alarms.repeat_own() {
+            self.tell(&alarm, gossip);
+        }
         self.ask_watched(gossip);
         let broken = self.links.iter().filter(|(_, state)| state.broken && state.link.carrier);
         for link in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.ask_witnesses(link, None, gossip);
         }
-        self.suspect(gossip);
+    }
+
+    /// Whether the silence of watched members is to be judged.
+    #[must_use]
+    pub fn is_judgement_due(&self, now: Time) -> bool {
+        self.next_judgement.is_some_and(|next| now >= next)
     }
 
     /// Asks the watched members on their links: in each round as long as an answer is missing there, or a ping that
@@ -66,10 +75,11 @@ impl Detector {
         }
     }
 
-    /// Who is silent, and how.
-    fn suspect(&mut self, gossip: &mut Gossip<'_>) {
-        let now = gossip.now;
-        let mut off_link = Vec::new();
+    /// Suspects members that are silent, and tells those that do not reach their link. Returns who is suspected from now on.
+    pub fn judge(&mut self, gossip: &mut Gossip<'_>) -> Vec<NodeId> {
+        let (now, silent) = (gossip.now, self.times.silent + gossip.late);
+        let (mut off_link, mut suspects) = (Vec::new(), Vec::new());
+        self.next_judgement = None;
         for index in 0..self.watches.len() {
             let Some(watch) = self.watches.get(index) else { break };
             let Some(member) = gossip.members.get(&watch.node) else { continue };
@@ -80,16 +90,17 @@ impl Detector {
             let carrier = self.links.get(&watch.link).is_some_and(|state| state.link.carrier);
             let suspected = if self.has_alarm(&watch.node, watch.link) || !carrier {
                 None
-            } else if now.since(last) >= self.times.silent {
+            } else if now.since(last) >= silent {
                 if watch.suspected.is_none() {
                     self.next_burst = Some(now);
+                    suspects.push(watch.node.clone());
                 }
                 watch.suspected.or(Some(now))
             } else {
+                let due = last + silent;
+                self.next_judgement = Some(self.next_judgement.map_or(due, |next| next.min(due)));
                 let unanswered = watch.unanswered.filter(|since| link.is_some_and(|link| link < *since));
-                if now.is_within(ack, self.times.silent)
-                    && unanswered.is_some_and(|since| now.since(since) >= self.times.silent)
-                {
+                if now.is_within(ack, self.times.silent) && unanswered.is_some_and(|since| now.since(since) >= silent) {
                     let Watch { node, link, address, subnet, .. } = watch;
                     let node = node.clone();
                     off_link.push(OffLink { node, link: *link, address: *address, subnet: *subnet });
@@ -111,6 +122,7 @@ impl Detector {
                 self.ask_witnesses(link, Some(&node), gossip);
             }
         }
+        suspects
     }
 
     /// Whether a burst is due.
@@ -131,9 +143,9 @@ impl Detector {
             let Some(member) = gossip.members.get(&watch.node) else { continue };
             let presence = self.presences.get(&watch.node, watch.link);
             let last = member.last_ack().max(presence.answer).max(presence.indirect);
-            if last.is_some_and(|last| now.since(last) < self.times.silent) {
+            if last.is_some_and(|last| now.since(last) < self.times.silent + gossip.late) {
                 watch.suspected = None;
-            } else if now.since(suspected) >= self.times.burst {
+            } else if now.since(suspected) >= self.times.burst + gossip.late {
                 watch.suspected = None;
                 silent.push((watch.node.clone(), watch.link, watch.subnet));
             } else {
@@ -161,13 +173,19 @@ impl Detector {
         if !self.hears(link, HEARING, gossip) {
             return false;
         }
-        let others = self.links.get(&link).map(|state| gossip.members.neighbours(&state.link)).unwrap_or_default();
-        for (other, _) in others {
-            if other != *node {
-                gossip.send(&other, Frame::Alarm { owner: node.clone(), subnet });
-            }
-        }
+        let alarm = OwnAlarm { node: node.clone(), link, subnet };
+        self.tell(&alarm, gossip);
+        self.alarms.note_own(alarm);
         self.raise(node, link, true, gossip)
+    }
+
+    /// Tells all members of the link of an alarm.
+    fn tell(&self, alarm: &OwnAlarm, gossip: &mut Gossip<'_>) {
+        let OwnAlarm { node, link, subnet } = alarm;
+        let others = self.links.get(link).map(|state| gossip.members.neighbours(&state.link)).unwrap_or_default();
+        for (other, _) in others.into_iter().filter(|(other, _)| other != node) {
+            gossip.send(&other, Frame::Alarm { owner: node.clone(), subnet: *subnet });
+        }
     }
 
     /// Another member found an owner silent; returns whether the owner is under alarm from now on.

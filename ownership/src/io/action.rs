@@ -50,6 +50,19 @@ pub enum Action {
         /// The link.
         link: LinkId,
     },
+    /// Ask a host for its address, from an address of this node: an ordinary ARP request, or a neighbour solicitation with
+    /// the source's hardware address. Whoever is asked must note who asks (RFC 826; RFC 4861 7.2.3), also a host that
+    /// ignores announcements.
+    Introduce {
+        /// The address that asks.
+        address: IpAddr,
+        /// The link.
+        link: LinkId,
+        /// The host.
+        host: IpAddr,
+        /// The MAC to send the question to; nothing means broadcast, or the solicited-node group.
+        to: Option<Mac>,
+    },
     /// Read the VIPs in the kernel and give [`Event::Kernel`](crate::Event::Kernel).
     ReadKernel,
     /// Report to people: log, metric, Kubernetes event.

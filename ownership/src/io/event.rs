@@ -132,7 +132,7 @@ pub enum FailureDetection {
     /// Alarm after about 200 ms, with twice the pings. Not for virtual machines or busy nodes: an agent that waits for a
     /// processor for so long is taken for dead, and its addresses move if its kernel does not answer either.
     Fast,
-    /// Alarm after about 400 ms.
+    /// Alarm after about 300 ms.
     #[default]
     Normal,
     /// Alarm after about 1.3 s: for Wi-Fi and overcommitted virtual machines.

@@ -24,7 +24,7 @@ pub struct Config {
     /// Between two probes before a claim, and from the last to the decision; brought into
     /// [`PROBE_INTERVALS`](crate::this_node::PROBE_INTERVALS).
     pub probe_interval: Duration,
-    /// Probes and announcements that takeovers send on a link in any second, at most.
+    /// What takeovers send on a link in any second, at most: probes, announcements, and questions to hosts.
     pub frames_per_second: u32,
     /// How soon a member that is silent is believed gone.
     pub failure_detection: FailureDetection,

@@ -30,7 +30,7 @@ impl Machine {
 
     /// A member is silent in every way on a link.
     pub(super) fn on_alarm(&mut self, node: &NodeId) {
-        self.addresses.mark_each(self.claims.of(node).map(|(address, _)| address));
+        self.addresses.hasten_each(self.claims.of(node).map(|(address, _)| address));
         // It may have been the first heir of something that waits.
         self.addresses.mark_waiting();
         self.addresses.hasten(node);

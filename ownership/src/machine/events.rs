@@ -71,6 +71,9 @@ impl Machine {
 
     pub(super) fn on_link(&mut self, link: Link) {
         let id = link.id;
+        if self.detector.link(id).is_some_and(|state| state.link.mac != link.mac) {
+            self.addresses.announce_on(id, self.now);
+        }
         self.detector.update_link(link, self.now);
         self.addresses.mark_on(id);
     }
@@ -143,6 +146,9 @@ impl Machine {
                     self.detector.note_witness(link, sender, self.now);
                 }
                 if self.addresses.belongs_to(target, link) {
+                    if let (None, Some(sender)) = (&member, sender) {
+                        self.addresses.asked_for(target, sender, mac, self.now);
+                    }
                     self.with_addresses(|addresses, context| {
                         addresses.questioned(target, sender, mac, member.as_ref(), context);
                     });

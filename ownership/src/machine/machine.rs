@@ -12,16 +12,32 @@ use crate::membership::{Gossip, IndirectPings, Membership};
 use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
 use crate::session::Session;
-use crate::this_node::{Eligibility, KernelHoldings, Policy, Startup};
+use crate::this_node::{Eligibility, KernelHoldings, Lateness, Policy, Startup};
 use crate::wire::{Epoch, Status, pack};
 
 /// A gap between two calls, past the deadline, that counts as a pause of this node.
 pub const PAUSE: Duration = ms(500);
 
+/// What parts of the machine need to talk to members; a macro because the parts are borrowed one by one.
+macro_rules! gossip {
+    ($machine:ident) => {
+        Gossip {
+            now: $machine.now,
+            late: $machine.late,
+            members: &mut $machine.members,
+            rng: &mut $machine.rng,
+            out: &mut $machine.out,
+        }
+    };
+}
+
 /// The protocol of one node.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) now: Time,
+    pub(super) lateness: Lateness,
+    /// By how much waits for answers are longer in this call.
+    pub(super) late: Duration,
     pub(super) rng: Rng,
     pub(super) session: Session,
     pub(super) members: Membership,
@@ -49,6 +65,8 @@ impl Machine {
         detector.set_failure_detection(failure_detection);
         Self {
             now,
+            lateness: Lateness::default(),
+            late: Duration::ZERO,
             rng: Rng::new(seed),
             session: Session::new(node.clone(), boot, keys),
             members: Membership::new(node, 1, now),
@@ -68,18 +86,33 @@ impl Machine {
 
     /// Handles an event; returns what to do, in order.
     pub fn handle(&mut self, event: Event, now: Time) -> Vec<Action> {
+        self.handle_all([event], now)
+    }
+
+    /// Handles events that have come by now, before what is due: an answer that has arrived counts before a deadline that
+    /// has passed. Returns what to do, in order.
+    pub fn handle_all(&mut self, events: impl IntoIterator<Item = Event>, now: Time) -> Vec<Action> {
         let now = now.max(self.now);
+        self.late = self.lateness.recent(now);
         if now.since(self.now) > PAUSE && now.since(self.next_deadline()) > PAUSE {
             let gap = now.since(self.now);
             self.now = now;
             self.on_pause(gap);
         }
         self.now = now;
-        self.on_event(event);
+        for event in events {
+            self.on_event(event);
+        }
         self.on_timers();
         self.with_addresses(Addresses::run_changed);
         self.flush();
         self.out.take_actions()
+    }
+
+    /// The edge wanted to run so much earlier: its processors are busy with something else. Time that it spends on its own
+    /// work does not count.
+    pub fn ran_late(&mut self, late: Duration, now: Time) {
+        self.lateness.note(late, now);
     }
 
     /// It is later because the edge was busy with actions of this machine: that is no pause.
@@ -106,7 +139,7 @@ impl Machine {
     }
 
     pub(super) const fn gossip(&mut self) -> Gossip<'_> {
-        Gossip { now: self.now, members: &mut self.members, rng: &mut self.rng, out: &mut self.out }
+        gossip!(self)
     }
 
     pub(super) const fn view(&self) -> View<'_> {
@@ -114,18 +147,18 @@ impl Machine {
     }
 
     pub(super) fn with_detector<T>(&mut self, call: impl FnOnce(&mut Detector, &mut Gossip<'_>) -> T) -> T {
-        let gossip = &mut Gossip { now: self.now, members: &mut self.members, rng: &mut self.rng, out: &mut self.out };
+        let gossip = &mut gossip!(self);
         call(&mut self.detector, gossip)
     }
 
     pub(super) fn with_claims<T>(&mut self, call: impl FnOnce(&mut Claims, &mut Gossip<'_>) -> T) -> T {
-        let gossip = &mut Gossip { now: self.now, members: &mut self.members, rng: &mut self.rng, out: &mut self.out };
+        let gossip = &mut gossip!(self);
         call(&mut self.claims, gossip)
     }
 
     pub(super) fn with_addresses<T>(&mut self, call: impl FnOnce(&mut Addresses, &mut Context<'_>) -> T) -> T {
         let mut context = Context {
-            gossip: Gossip { now: self.now, members: &mut self.members, rng: &mut self.rng, out: &mut self.out },
+            gossip: gossip!(self),
             detector: &mut self.detector,
             claims: &mut self.claims,
             policy: &self.policy,

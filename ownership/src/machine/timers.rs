@@ -16,6 +16,9 @@ impl Machine {
         if self.detector.is_round_due(self.now) {
             self.on_round();
         }
+        if self.detector.is_judgement_due(self.now) {
+            self.on_judgement();
+        }
         if self.detector.is_burst_due(self.now) {
             for node in self.with_detector(Detector::burst) {
                 self.on_alarm(&node);
@@ -46,6 +49,14 @@ impl Machine {
             self.gossip().ping(&node);
         }
         self.with_detector(Detector::watch);
+        self.on_judgement();
+    }
+
+    /// Heirs of a suspected member ask the link while the last questions to the member are out.
+    fn on_judgement(&mut self) {
+        for node in self.with_detector(Detector::judge) {
+            self.addresses.mark_each(self.claims.of(&node).map(|(address, _)| address));
+        }
     }
 
     pub(super) fn on_membership_due(&mut self) {

@@ -19,6 +19,8 @@ const NEXT_ENDPOINT: Duration = ms(250);
 pub struct Gossip<'a> {
     /// Now.
     pub now: Time,
+    /// How late this node's own steps are: it waits longer for answers by as much.
+    pub late: Duration,
     /// The members.
     pub members: &'a mut Membership,
     /// Randomness.

@@ -76,7 +76,13 @@ impl Member {
     /// Whether it may take new claims, exclusion left aside.
     #[must_use]
     pub const fn is_able(&self) -> bool {
-        self.has(SELECTED) && !self.has(STALE | LEAVING)
+        self.may_own() && !self.has(STALE)
+    }
+
+    /// Whether it may own addresses, exclusion and the age of what it knows left aside.
+    #[must_use]
+    pub const fn may_own(&self) -> bool {
+        self.has(SELECTED) && !self.has(LEAVING)
     }
 
     /// Whether it carries the exclusion label.

@@ -7,7 +7,8 @@ use crate::membership::Membership;
 use crate::model::time::{Time, ms};
 use crate::wire::{BLIND, BROKEN, EXCLUDED, LEAVING, Liveness, SELECTED, STALE};
 
-/// Watches of the API that are behind for so long: no candidate for new claims.
+/// Watches of the API that are behind for so long: a candidate only for what an owner that is gone had, and only if all
+/// others are behind too.
 const STALE_AFTER: Duration = ms(10_000);
 /// Watches of the API that are behind for so long while those of others are current: hand over.
 const BLIND_AFTER: Duration = ms(30_000);
@@ -64,11 +65,16 @@ impl Eligibility {
         flags.into_iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag)
     }
 
-    /// Whether this node is a candidate for what it does not have, exclusion and links left aside.
+    /// Whether this node is a candidate for what it does not have: exclusion, links and the age of what it knows left aside.
     #[must_use]
-    pub fn may_claim(&self, members: &Membership) -> bool {
-        let current = self.stale_since.is_none() || members.status.flags & STALE == 0;
-        self.selected && !self.is_leaving() && current
+    pub fn may_claim(&self) -> bool {
+        self.selected && !self.is_leaving()
+    }
+
+    /// Whether its watches of the API are so far behind that others come first.
+    #[must_use]
+    pub const fn is_stale(&self, members: &Membership) -> bool {
+        self.stale_since.is_some() && members.status.flags & STALE != 0
     }
 
     /// Whether this node is a candidate for what it has, exclusion and links left aside.

@@ -13,6 +13,7 @@ impl Schedule {
             Draw::First => 17,
             Draw::Second | Draw::Third => 22,
             Draw::Fourth => 27,
+            Draw::Fifth | Draw::Sixth => 29,
         };
         match cluster.rng.below(kinds) {
             0 => cluster.cut(node),
@@ -116,6 +117,8 @@ impl Schedule {
                     cluster.hold_no_more(node, address);
                 }
             }
+            27 => cluster.set_busy(node, true),
+            28 => cluster.set_busy(node, false),
             _ => {
                 let addresses: Vec<_> = (0..6).map(|number| cluster.vip(number)).collect();
                 cluster.nodes[node].ipvs.extend(addresses);
@@ -141,6 +144,7 @@ impl Schedule {
             }
             cluster.nodes[node].ipvs.clear();
             cluster.upgrade(node);
+            cluster.set_busy(node, false);
             cluster.heal(node);
             cluster.set_refusing(node, false);
             if !cluster.nodes[node].carrier {

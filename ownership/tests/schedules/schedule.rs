@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ownership::Time;
+use ownership::{Liveness, Time};
 
-use crate::sim::{Cluster, Digest, Family, Setup};
+use crate::sim::{Cluster, Digest, Family, Setup, cluster};
 
 /// What a seed chooses from. A new kind of cluster or fault makes a new draw, so that seeds that failed stay what
 /// they were.
@@ -18,12 +18,24 @@ pub enum Draw {
     Third,
     /// And 27 kinds of faults: agents of the earlier release, addresses that a kernel has from somebody else, IPVS.
     Fourth,
+    /// And 29 kinds of faults: busy nodes; switches that answer from their cache.
+    Fifth,
+    /// And up to 30 addresses, more than further looks have room for in a second; pauses so long that kernels without
+    /// agents are noticed.
+    Sixth,
 }
 
 /// Two answers of nodes that hear each other end within this, counted from the last fault.
 pub const SETTLED: Duration = Duration::from_millis(1200);
 /// An address that a member's kernel has from somebody else is given up within this.
 pub const YIELDED: Duration = Duration::from_secs(3);
+/// Where agents run up to 400 ms late each second time, all that takes longer by so much at most.
+pub const BUSY: Duration = Duration::from_millis(1800);
+/// A kernel whose agent is dead serves an address beside another node for so long at most: the agent is believed silent,
+/// and the kernel is asked,
+pub const SILENT: Duration = Duration::from_secs(6);
+/// and for so much longer for each address.
+pub const ASKED: Duration = Duration::from_millis(100);
 /// Claims made without hearing each other's questions (`skip-ipv6-dad`, a snooping switch) end within this, whenever
 /// they are made.
 pub const UNASKED: Duration = Duration::from_millis(300);
@@ -60,8 +72,14 @@ impl Schedule {
             setup.snooping = rng.below(6) == 0;
             setup.skip_probe = rng.below(6) == 0;
         }
-        if matches!(draw, Draw::Third | Draw::Fourth) {
+        if matches!(draw, Draw::Third | Draw::Fourth | Draw::Fifth | Draw::Sixth) {
             setup.probe_interval = ms([5, 10, 10, 10, 30, 100][rng.below(6)]);
+        }
+        if matches!(draw, Draw::Fifth | Draw::Sixth) {
+            setup.suppressing = rng.below(6) == 0;
+        }
+        if draw == Draw::Sixth && rng.below(3) == 0 {
+            setup.vips = 1 + rng.below(30);
         }
         let mut cluster = Cluster::settled(setup);
         if cluster.rng.below(3) == 0 {
@@ -97,21 +115,53 @@ impl Schedule {
         let mut owners = Vec::new();
         for address in cluster.specs.keys() {
             let answers = cluster.answers(*address);
-            let speaking =
-                answers.iter().all(|node| cluster.nodes[*node].machine.is_some() && !cluster.nodes[*node].paused);
-            let unasked = cluster.setup.skip_probe || cluster.setup.snooping;
-            let allowed = unasked && cluster.now.since(cluster.measure.addresses[address].since) <= UNASKED;
+            let busy = cluster.nodes.iter().any(|node| node.busy);
+            let speaks = |node: &cluster::Node| node.machine.is_some() && !node.paused;
+            let speaking = answers.iter().all(|node| speaks(&cluster.nodes[*node]));
+            let unasked = cluster.setup.skip_probe || cluster.setup.snooping || cluster.setup.suppressing;
+            let allowed = unasked
+                && cluster.now.since(cluster.measure.addresses[address].since)
+                    <= UNASKED + if busy { BUSY } else { ms(0) };
             let foreign = answers.iter().any(|node| cluster.nodes[*node].holdings.contains_key(address));
-            let settled = if foreign { YIELDED } else { SETTLED };
+            let settled = if foreign { YIELDED } else { SETTLED } + if busy { BUSY } else { ms(0) };
             if answers.len() > 1 && speaking && !self.lossy && since > settled && !allowed && self.connected(&answers) {
                 cluster.fail(&format!("{answers:?} both answer for {address}, {since:?} after the last fault"));
             }
+            let noticed =
+                SILENT + ASKED * u32::try_from(cluster.specs.len()).unwrap() + if busy { BUSY } else { ms(0) };
+            if answers.len() > 1
+                && self.is_kernel_known(&answers)
+                && !self.lossy
+                && !foreign
+                && since > noticed
+                && self.connected(&answers)
+            {
+                cluster.fail(&format!(
+                    "{answers:?}, some without agent, answer for {address}, {since:?} after the last fault"
+                ));
+            }
             owners.push(answers);
         }
-        if since > QUIET && self.owners.len() == owners.len() && self.owners != owners {
+        // Where packets are lost, or a node is busy, what an agent that is dead serves may move in the end.
+        let steady = !self.lossy && cluster.nodes.iter().all(|node| !node.busy);
+        if since > QUIET && steady && self.owners.len() == owners.len() && self.owners != owners {
             cluster.fail(&format!("answers changed from {:?} to {owners:?} without a cause", self.owners));
         }
         self.owners = owners;
+    }
+
+    /// Whether one of these nodes has an agent, and another one's agent is dead and known to the first.
+    fn is_kernel_known(&self, answers: &[usize]) -> bool {
+        let nodes = &self.cluster.nodes;
+        let dead = |node: &&usize| nodes[**node].machine.is_none() && !nodes[**node].earlier;
+        let Some(dead) = answers.iter().find(dead) else { return false };
+        answers.iter().filter(|node| !nodes[**node].paused).filter_map(|node| nodes[*node].machine.as_ref()).any(
+            |machine| {
+                machine.snapshot().members.iter().any(|member| {
+                    member.node == nodes[*dead].id && member.liveness == Liveness::Silent && member.claims > 0
+                })
+            },
+        )
     }
 
     /// Whether nodes reach each other on every network.
@@ -159,13 +209,15 @@ pub fn digest(seed: u64, nodes: Option<usize>, faults: usize, draw: Draw) -> Dig
 }
 
 fn run(mut schedule: Schedule, faults: usize) -> Cluster {
+    let draw = schedule.draw;
     for _ in 0..faults {
         schedule.disturb();
-        let pause = match schedule.cluster.rng.below(4) {
+        let pause = match schedule.cluster.rng.below(if draw == Draw::Sixth { 5 } else { 4 }) {
             0 => 30,
             1 => 400,
             2 => 1500,
-            _ => 4000,
+            3 => 4000,
+            _ => 15_000,
         };
         let pause = u64::try_from(schedule.cluster.rng.below(pause)).unwrap();
         schedule.run(ms(pause));

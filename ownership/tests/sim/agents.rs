@@ -1,13 +1,17 @@
 //! Agents: they start, stop and pause, give events to their machines, and carry out the actions.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
-use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, Stop};
+use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, ProbeKind, Stop};
 
 use super::addressing::{PORT, mac, own};
 use super::cluster::{Cluster, Scheduled};
 use super::setup::Setup;
+
+/// How late the agent of a busy node runs each second time, in milliseconds.
+const BUSY: Range<usize> = 50..401;
 
 impl Cluster {
     pub fn power_on(&mut self, node: usize) {
@@ -33,6 +37,8 @@ impl Cluster {
         let node = &mut self.nodes[node];
         node.machine = None;
         node.paused = false;
+        node.awaited = false;
+        node.due = None;
         node.buffered.clear();
         node.wake = None;
         node.specs.clear();
@@ -139,35 +145,72 @@ impl Cluster {
     pub fn handle(&mut self, node: usize, event: Event) {
         let now = self.now;
         let state = &mut self.nodes[node];
-        if state.paused {
+        if state.paused || state.busy {
+            if matches!(event, Event::Tick) {
+                state.due = state.due.or(Some(now));
+            }
             // A socket's buffer overflows; a watch does not.
             let packet = matches!(event, Event::Datagram { .. } | Event::Seen { .. });
             if !matches!(event, Event::Tick) && (!packet || state.buffered.len() < 200) {
                 state.buffered.push_back(event);
             }
+            if !state.paused && !std::mem::replace(&mut state.awaited, true) {
+                let late = self.rng.below(2) == 0;
+                let delay = if late { BUSY.start + self.rng.below(BUSY.len()) } else { 0 };
+                let delay = u64::try_from(delay).unwrap();
+                self.schedule(Duration::from_millis(delay), Scheduled::Run(node));
+            }
             return;
         }
-        let Some(machine) = state.machine.as_mut() else { return };
-        if let Event::Members(peers) = &event {
-            state.remembered.clone_from(peers);
+        self.handle_all(node, vec![event]);
+    }
+
+    /// The processors of a node are busy from now on, or not any more.
+    pub fn set_busy(&mut self, node: usize, busy: bool) {
+        if std::mem::replace(&mut self.nodes[node].busy, busy) != busy {
+            self.note(format!("{node} is busy: {busy}"));
+            self.run_agent(node);
         }
-        let text = match &event {
-            Event::Tick
-            | Event::Datagram { .. }
-            | Event::Seen { .. }
-            | Event::Members(_)
-            | Event::Remembered(_)
-            | Event::ApplyAddress(_) => None,
-            other => Some(format!("{other:?}")),
-        };
-        let actions = machine.handle(event, now);
+    }
+
+    /// The agent of a busy node runs: what has come by now is handled, and then what is due.
+    pub fn run_agent(&mut self, node: usize) {
+        let now = self.now;
+        let state = &mut self.nodes[node];
+        state.awaited = false;
+        if !state.paused {
+            if let (Some(due), Some(machine)) = (state.due.take(), &mut state.machine) {
+                machine.ran_late(now.since(due), now);
+            }
+            let events = std::mem::take(&mut state.buffered).into_iter().chain([Event::Tick]).collect();
+            self.handle_all(node, events);
+        }
+    }
+
+    fn handle_all(&mut self, node: usize, events: Vec<Event>) {
+        let now = self.now;
+        let state = &mut self.nodes[node];
+        let Some(machine) = state.machine.as_mut() else { return };
+        let mut texts = Vec::new();
+        for event in &events {
+            match event {
+                Event::Members(peers) => state.remembered.clone_from(peers),
+                Event::Tick
+                | Event::Datagram { .. }
+                | Event::Seen { .. }
+                | Event::Remembered(_)
+                | Event::ApplyAddress(_) => {}
+                other => texts.push(format!("{other:?}")),
+            }
+        }
+        let actions = machine.handle_all(events, now);
         if machine.version() != state.version {
             state.version = machine.version();
             state.file = machine.claims().collect();
         }
         let next = machine.next_deadline().max(now + Duration::from_micros(100));
         let wake = (state.wake != Some(next)).then_some(next);
-        if let Some(text) = text {
+        for text in texts {
             self.note(format!("{node}: event {text}"));
         }
         if let Some(next) = wake {
@@ -209,7 +252,7 @@ impl Cluster {
                 }
             }
             Action::Probe { link, target, to, kind } => {
-                self.count_question(node, to);
+                self.count_question(node, to, kind);
                 self.probe(node, link, target, to, kind);
             }
             Action::Add { address, .. } => {
@@ -232,10 +275,23 @@ impl Cluster {
             Action::Renew => {}
             Action::Announce { address, .. } => {
                 self.announced += 1;
+                if !self.net.mute.contains(&self.port(node, 0)) {
+                    self.cache.insert(address, node);
+                }
                 self.count_announcement(node);
                 for other in 0..self.nodes.len() {
                     if other != node {
                         let frame = NeighborFrame::Announcement(address);
+                        self.transmit(node, other, 0, Event::Seen { link: LinkId(1), mac: mac(node, 0), frame });
+                    }
+                }
+            }
+            Action::Introduce { address, host, to, .. } => {
+                self.count_question(node, to, ProbeKind::Reach);
+                self.introduced.push((self.now, node, address, host));
+                for other in (0..self.nodes.len()).filter(|other| *other != node && to.is_none()) {
+                    let request = NeighborFrame::Request { target: host, sender: Some(address) };
+                    for frame in [request, NeighborFrame::Announcement(address)] {
                         self.transmit(node, other, 0, Event::Seen { link: LinkId(1), mac: mac(node, 0), frame });
                     }
                 }

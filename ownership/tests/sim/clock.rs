@@ -62,6 +62,7 @@ impl Cluster {
             }
             Scheduled::Probed { to, by, target, segment } => self.answer_probe(to, by, target, segment),
             Scheduled::Named(address, node) => self.name_owner(address, node),
+            Scheduled::Run(node) => self.run_agent(node),
             Scheduled::Pause(node, _) => {
                 self.nodes[node].paused = false;
                 let buffered = std::mem::take(&mut self.nodes[node].buffered);

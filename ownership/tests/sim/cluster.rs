@@ -26,6 +26,12 @@ pub struct Node {
     /// Its agent has another gossip key than the others.
     pub wrong_key: bool,
     pub paused: bool,
+    /// Its processors are busy: its agent runs at once, or 50 to 400 ms after something happens.
+    pub busy: bool,
+    /// The agent of a busy node is to run.
+    pub awaited: bool,
+    /// Since when, if its timer says so.
+    pub due: Option<Time>,
     pub buffered: VecDeque<Event>,
     pub kernel: BTreeSet<IpAddr>,
     pub file: BTreeMap<IpAddr, Epoch>,
@@ -48,6 +54,8 @@ pub struct Node {
     pub boots: u128,
     pub version: u64,
     pub excluded: bool,
+    /// Its kernel answers questions for VIPs only if they go to everybody (a filter on the way).
+    pub ignores_unicast: bool,
     /// Answered for on the wire, though not held.
     pub ipvs: BTreeSet<IpAddr>,
     /// In its kernel, and not from the machine.
@@ -82,6 +90,8 @@ pub enum Scheduled {
         segment: usize,
     },
     Pause(usize, bool),
+    /// The agent of a busy node runs.
+    Run(usize),
     /// The annotations of an address's Service name this node.
     Named(IpAddr, usize),
 }
@@ -115,8 +125,12 @@ pub struct Cluster {
     pub unlisted: BTreeSet<(usize, NodeId)>,
     /// Announcements made.
     pub announced: u64,
+    /// Hosts that were asked from an address, by whom and when.
+    pub introduced: Vec<(Time, usize, IpAddr, IpAddr)>,
     /// What each node sent, by second.
     pub frames: BTreeMap<(usize, u64), Frames>,
+    /// Which host a suppressing switch believes to have an address on segment 0.
+    pub cache: BTreeMap<IpAddr, usize>,
     /// No datagram passes anywhere.
     pub block_udp: bool,
     /// Only where somebody asks for it: it reads every byte that is sent.
@@ -126,13 +140,16 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(setup: Setup) -> Self {
         let rng = Rng::new(setup.seed);
-        let net = Network { delay_min_us: 50, delay_spread_us: 400, ..Network::default() };
+        let net = Network { delay_min_us: 50, delay_spread_us: 400, cache_us: 100, ..Network::default() };
         let nodes = (0..setup.nodes).map(|number| Node {
             id: NodeId::new(&format!("node-{number}")).unwrap(),
             machine: None,
             powered: false,
             wrong_key: false,
             paused: false,
+            busy: false,
+            awaited: false,
+            due: None,
             buffered: VecDeque::new(),
             kernel: BTreeSet::new(),
             file: BTreeMap::new(),
@@ -148,6 +165,7 @@ impl Cluster {
             boots: 0,
             version: 0,
             excluded: false,
+            ignores_unicast: false,
             ipvs: BTreeSet::new(),
             holdings: BTreeMap::new(),
             own: Vec::new(),
@@ -185,7 +203,9 @@ impl Cluster {
             most_adds: 0,
             unlisted: BTreeSet::new(),
             announced: 0,
+            introduced: Vec::new(),
             frames: BTreeMap::new(),
+            cache: BTreeMap::new(),
             block_udp: false,
             digest: None,
             setup,

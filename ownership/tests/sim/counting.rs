@@ -1,13 +1,14 @@
 //! Counts the frames that nodes send.
 
-use ownership::{Mac, Time};
+use ownership::{Mac, ProbeKind, Time};
 
 use super::cluster::Cluster;
 use super::frames::Frames;
 
 impl Cluster {
-    pub fn count_question(&mut self, node: usize, to: Option<Mac>) {
+    pub fn count_question(&mut self, node: usize, to: Option<Mac>, kind: ProbeKind) {
         let frames = self.frames.entry((node, self.now.as_micros() / 1_000_000)).or_default();
+        frames.for_vips += u32::from(kind == ProbeKind::Duplicate);
         if to.is_none() {
             frames.asked_all += 1;
         } else {

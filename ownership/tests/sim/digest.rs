@@ -24,6 +24,7 @@ impl Digest {
             Action::Remove { address, link } => (3, address, link).hash(hasher),
             Action::Renew => 4.hash(hasher),
             Action::Announce { address, link } => (5, address, link).hash(hasher),
+            Action::Introduce { address, link, host, to } => (7, address, link, host, to).hash(hasher),
             Action::ReadKernel => 6.hash(hasher),
             Action::Notify(notification) => format!("{notification:?}").hash(hasher),
         }

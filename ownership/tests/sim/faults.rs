@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ownership::{Event, Link, LinkId, NeighborFrame};
+use ownership::{Event, Link, LinkId, Mac, NeighborFrame};
 
 use super::addressing::{CLIENT, GATEWAY, mac};
 use super::cluster::{Cluster, Host};
@@ -138,6 +138,14 @@ impl Cluster {
         for node in 0..self.nodes.len() {
             let frame = NeighborFrame::Request { target, sender };
             self.transmit(client, node, 0, Event::Seen { link: LinkId(1), mac: mac(client, 0), frame });
+        }
+    }
+
+    /// A host that is no member asks for an address: all see it.
+    pub fn host_asks(&mut self, sender: IpAddr, mac: Mac, target: IpAddr) {
+        for node in 0..self.nodes.len() {
+            let frame = NeighborFrame::Request { target, sender: Some(sender) };
+            self.deliver(node, Event::Seen { link: LinkId(1), mac, frame });
         }
     }
 

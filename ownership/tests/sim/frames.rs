@@ -7,6 +7,8 @@ pub struct Frames {
     pub asked_all: u32,
     /// Questions to one host.
     pub asked_one: u32,
+    /// Those of them that were for VIPs, or for free addresses.
+    pub for_vips: u32,
     /// Announcements: a request and a reply each.
     pub announced: u32,
 }

@@ -25,6 +25,8 @@ pub struct Network {
     pub duplicates: usize,
     pub delay_min_us: u64,
     pub delay_spread_us: usize,
+    /// A switch answers from its cache within so long.
+    pub cache_us: u64,
 }
 
 impl Network {

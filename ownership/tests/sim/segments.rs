@@ -54,8 +54,19 @@ impl Cluster {
         if self.setup.snooping && target.is_ipv6() && to.is_none() && self.locate(target).is_none() {
             return;
         }
+        if let Some(host) = self.cache.get(&target).filter(|_| self.setup.suppressing && to.is_none() && segment == 0) {
+            let event = Event::Seen { link: LinkId(1), mac: mac(*host, segment), frame: NeighborFrame::Reply(target) };
+            let port = self.port(node, segment);
+            if !self.net.mute.contains(&port) && !self.net.deaf.contains(&port) {
+                self.schedule(Duration::from_micros(self.net.cache_us), Scheduled::Deliver(node, event));
+            }
+            return;
+        }
         for holder in self.holders(target, segment) {
-            if holder == node || to.is_some_and(|to| to != mac(holder, segment)) {
+            let filtered = kind == ProbeKind::Duplicate
+                && to.is_some()
+                && self.nodes.get(holder).is_some_and(|node| node.ignores_unicast);
+            if holder == node || filtered || to.is_some_and(|to| to != mac(holder, segment)) {
                 continue;
             }
             let (a, b) = (self.port(node, segment), self.port(holder, segment));
@@ -101,6 +112,9 @@ impl Cluster {
         if self.has(to, target, segment) {
             let link = LinkId(u32::try_from(segment).unwrap() + 1);
             let event = Event::Seen { link, mac: mac(to, segment), frame: NeighborFrame::Reply(target) };
+            if segment == 0 && !self.net.mute.contains(&self.port(to, segment)) {
+                self.cache.insert(target, to);
+            }
             self.transmit(to, by, segment, event);
         }
     }

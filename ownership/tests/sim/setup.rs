@@ -45,6 +45,8 @@ pub struct Setup {
     pub silent_gateway: bool,
     /// The switch carries no questions to the solicited-node groups of VIPs (snooping of a wrong mind).
     pub snooping: bool,
+    /// The switch answers questions to everybody from its cache, and does not pass them on (ARP suppression).
+    pub suppressing: bool,
     /// `skip-ipv6-dad` on all Services.
     pub skip_probe: bool,
     pub client: bool,
@@ -64,6 +66,7 @@ impl Default for Setup {
             gateway: true,
             silent_gateway: false,
             snooping: false,
+            suppressing: false,
             skip_probe: false,
             client: true,
             probe_interval: this_node::PROBE_INTERVAL,

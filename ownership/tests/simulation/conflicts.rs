@@ -122,3 +122,56 @@ fn taken_out_by_hand() {
     })
     .bounds(50, 50, 0);
 }
+
+/// All of fifty nodes answer for what they do not hold, ten of them without an agent: each is asked, and all at the same
+/// time.
+#[test]
+fn case_29_fifty_kernels_that_answer_are_asked_together() {
+    for seed in 1..=seeds(3) {
+        let setup = Setup { seed, nodes: 50, vips: 1, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let address = cluster.vip(9);
+        for node in 0..50 {
+            cluster.nodes[node].ipvs.insert(address);
+            if node % 5 == 0 {
+                cluster.kill_agent(node);
+            }
+        }
+        cluster.run(ms(8000));
+        let start = cluster.now;
+        cluster.serve(address, Qualified::All, 0);
+        cluster.run(ms(3000));
+        let (at, node) = cluster.measure.addresses[&address].owners[0];
+        let asked: u32 = cluster.sent_by(node, start - ms(1000)).iter().map(|frames| frames.asked_all).sum();
+        println!("fifty kernels: {:?}, {asked} questions", at.since(start));
+        assert!(at.since(start) < ms(300), "seed {seed}: {:?}", at.since(start));
+        assert!(asked <= 12, "seed {seed}: {asked} questions");
+    }
+}
+
+/// All questions of the first look for a free address are lost: the router is a proxy all the same as soon as it is heard.
+/// The next look is 300 ms later, at addresses that another node is to have.
+#[test]
+fn case_05_lost_questions_make_a_proxy_no_foreign_host() {
+    for (seed, lost) in (1..=seeds(5)).flat_map(|seed| [35, 60, 250].map(|lost| (seed, lost))) {
+        let mut cluster = Cluster::settled(Setup { seed, vips: 1, family: Family::of(seed), ..Setup::default() });
+        let start = cluster.now;
+        let addresses: Vec<_> = (9..59).map(|number| cluster.vip(number)).collect();
+        let host = cluster.add_foreign(addresses[0]);
+        let index = host - cluster.nodes.len();
+        cluster.hosts[index].addresses.extend(addresses.iter().copied());
+        for address in &addresses {
+            cluster.serve(*address, Qualified::All, 0);
+        }
+        cluster.run(ms(lost));
+        cluster.hosts[index].addresses.extend(addresses.iter().map(|address| Cluster::unused(*address)));
+        cluster.run(ms(3000));
+        for address in &addresses {
+            let served = (0..3).any(|node| cluster.nodes[node].kernel.contains(address));
+            if !served {
+                cluster
+                    .fail(&format!("lost for {lost} ms: {address} is not served after {:?}", cluster.now.since(start)));
+            }
+        }
+    }
+}

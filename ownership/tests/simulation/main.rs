@@ -12,6 +12,7 @@ mod row;
 mod sim;
 
 mod agents;
+mod busy;
 mod conflicts;
 mod control_plane;
 mod crashes;

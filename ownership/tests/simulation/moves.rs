@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ownership::{NodeId, Notification, Qualified, Stop};
 
-use crate::row::{ms, owner, row};
-use crate::sim::Setup;
+use crate::row::{ms, owner, row, seeds};
+use crate::sim::{Cluster, Family, Setup};
 
 #[test]
 fn planned_moves() {
@@ -78,4 +78,30 @@ fn the_successor_dies_in_the_middle() {
         start
     })
     .bounds(999, 999, 0);
+}
+
+/// A member that is suspected, and answers before the alarm, is still the one that is to have an address.
+#[test]
+fn a_suspicion_changes_no_choice() {
+    let mut suspected = 0;
+    for (seed, delay) in (1..=seeds(5)).flat_map(|seed| (0..20).map(move |step| (seed, 140 + step * 10))) {
+        let setup = Setup { seed, vips: 1, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let (address, start) = (cluster.vip(9), cluster.now);
+        let tiers = [0, 1].map(|node| [cluster.nodes[node].id.clone()].into());
+        cluster.cut(0);
+        cluster.run(ms(delay));
+        cluster.serve(address, Qualified::Tiers(tiers.into()), 0);
+        cluster.run(ms(30));
+        cluster.heal(0);
+        cluster.run(ms(3000));
+        let alarm = |said: &Notification| matches!(said, Notification::Alarm { .. });
+        if (0..3).flat_map(|node| cluster.notifications(node, start)).any(alarm) {
+            continue;
+        }
+        suspected += usize::from(delay >= 200);
+        let chosen = cluster.measure.addresses[&address].owners.first().map(|(_, node)| *node);
+        assert_eq!(chosen, Some(0), "seed {seed}, {delay} ms");
+    }
+    assert!(suspected > 0, "no suspicion without an alarm");
 }

@@ -182,3 +182,18 @@ fn datagrams_of_the_earlier_release_are_counted() {
     cluster.run(ms(20_000));
     assert!(!cluster.notifications(0, start).any(|notification| *notification == Notification::GossipSilent));
 }
+
+/// Its kernel answers questions to everybody only: it lives, and keeps what `announcing-*` gives to it.
+#[test]
+fn an_earlier_release_that_does_not_answer_alone() {
+    row("an earlier release that does not answer alone", &Setup::default(), |cluster| {
+        let node = owner(cluster, 0);
+        cluster.downgrade(node);
+        cluster.nodes[node].ignores_unicast = true;
+        let start = cluster.now;
+        cluster.run(ms(30_000));
+        assert_eq!(owner(cluster, 0), node);
+        start
+    })
+    .bounds(0, 0, 0);
+}
