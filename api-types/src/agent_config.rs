@@ -7,7 +7,9 @@ use thiserror::Error;
 
 use crate::bfd::{BfdConfig, BfdConfigError};
 use crate::interface_name::is_interface_name;
-use crate::lb_node_agent::{AgentLocalSpec, ConflictDetection, FailureDetection, GarpConfig, InterfaceAddressConfig};
+use crate::lb_node_agent::{
+    AgentLocalSpec, ConflictDetection, FailureDetection, GarpConfig, InterfaceAddressConfig, ProxyFailure, VipGuard,
+};
 use crate::names::DUMMY_INTERFACE;
 
 /// Why an LBNodeAgent is refused. The text is shown in the event `ConfigError`.
@@ -164,6 +166,10 @@ pub struct AgentConfig {
     pub conflict_detection: ConflictDetection,
     /// How soon a silent node is believed gone.
     pub failure_detection: FailureDetection,
+    /// Whether addresses of Services let in nothing but the ports of these Services.
+    pub vip_guard: VipGuard,
+    /// What becomes of addresses here while kube-proxy fails.
+    pub proxy_failure: ProxyFailure,
     /// Which routers are answered by BFD, and how.
     pub bfd: BfdConfig,
 }
@@ -180,6 +186,8 @@ impl Default for AgentConfig {
             announcements: Announcements::default(),
             conflict_detection: ConflictDetection::default(),
             failure_detection: FailureDetection::default(),
+            vip_guard: VipGuard::default(),
+            proxy_failure: ProxyFailure::default(),
             bfd: BfdConfig::default(),
         }
     }
@@ -225,6 +233,8 @@ impl AgentConfig {
             announcements,
             conflict_detection: spec.conflict_detection.unwrap_or_default(),
             failure_detection: spec.failure_detection.unwrap_or_default(),
+            vip_guard: spec.vip_guard.unwrap_or_default(),
+            proxy_failure: spec.proxy_failure.unwrap_or_default(),
             bfd: spec.bfd.as_ref().map_or_else(|| Ok(BfdConfig::default()), BfdConfig::new)?,
         })
     }
@@ -318,6 +328,18 @@ mod tests {
         // The API server refuses anything else by the schema.
         let unknown: Result<AgentLocalSpec, _> = serde_json::from_value(json!({"conflictDetection": "off"}));
         assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn the_guard_follows_kube_proxy_unless_configured_otherwise() {
+        for (value, expected) in [
+            (json!(null), VipGuard::Auto),
+            (json!("Auto"), VipGuard::Auto),
+            (json!("Enabled"), VipGuard::Enabled),
+            (json!("Disabled"), VipGuard::Disabled),
+        ] {
+            assert_eq!(config(json!({"vipGuard": value})).unwrap().vip_guard, expected, "{value}");
+        }
     }
 
     #[test]

@@ -69,6 +69,12 @@ pub struct AgentLocalSpec {
     /// How soon a silent node is believed gone, as this node sees it. Defaults to `Normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_detection: Option<FailureDetection>,
+    /// Whether the addresses of Services let in nothing but the ports of their Services. Defaults to `Auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip_guard: Option<VipGuard>,
+    /// What becomes of addresses on a node whose kube-proxy fails. Defaults to `Avoid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_failure: Option<ProxyFailure>,
     /// Attributes of addresses in the kernel, by kind of interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_config: Option<AddressConfig>,
@@ -112,6 +118,31 @@ pub enum FailureDetection {
     Normal,
     /// After about 1.2 s: for Wi-Fi and overcommitted virtual machines.
     Relaxed,
+}
+
+/// Whether a node's addresses of Services let in nothing but the ports of these Services, so that sshd, the kubelet, host
+/// ports and node ports are not reached through them. Rules in nftables do that, in a table of their own.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VipGuard {
+    /// As long as kube-proxy runs on the node. Other service proxies may deliver packets past these rules or against them.
+    #[default]
+    Auto,
+    /// Always.
+    Enabled,
+    /// Never.
+    Disabled,
+}
+
+/// What becomes of addresses on a node whose kube-proxy was there and does not answer any more, or whose rules somebody has
+/// removed.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyFailure {
+    /// The node is the last choice for local addresses, and announces no routed ones. This has no effect while more than a
+    /// third of the nodes report such a failure.
+    #[default]
+    Avoid,
+    /// Nothing.
+    Ignore,
 }
 
 /// When gratuitous ARP and unsolicited neighbour advertisements are sent.

@@ -44,7 +44,9 @@ pub use bfd::{BfdConfig, BfdConfigError, BfdPeer, CalicoBfd};
 pub use family::Family;
 pub use group::{Announce, Group, GroupError, Ipam, NamespaceBinding, Pool};
 pub use groups_in_force::{Contender, GroupId, GroupsInForce, NotInForce, Standing};
-pub use lb_node_agent::{ConflictDetection, FailureDetection, LBNodeAgent, LBNodeAgentSpec, LBNodeAgentStatus};
+pub use lb_node_agent::{
+    ConflictDetection, FailureDetection, LBNodeAgent, LBNodeAgentSpec, LBNodeAgentStatus, ProxyFailure, VipGuard,
+};
 pub use provenance::{Evidence, Provenance, Right};
 pub use range::{AddressRange, RangeError};
 pub use service::SharingKey;

@@ -21,6 +21,8 @@ pub mod annotation {
     pub const NODE_AFFINITY: &str = "purelb.io/node-affinity";
     /// Each new value moves the Service's local addresses once to their first candidate.
     pub const REBALANCE: &str = "purelb.io/rebalance";
+    /// `Disabled`: the Service's addresses let in more than the ports of their Services.
+    pub const VIP_GUARD: &str = "purelb.io/vip-guard";
 
     /// Written by the allocator: [`ALLOCATED_BY_US`] if the addresses of the Service come from it.
     pub const ALLOCATED_BY: &str = "purelb.io/allocated-by";
@@ -160,6 +162,10 @@ pub const RESERVED_SERVICES: [(&str, &str); 4] = [
 /// The label that takes a node out of all load balancing (Kubernetes well-known labels).
 pub const EXCLUDE_NODE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// The label that names the service proxy of a Service; kube-proxy leaves those that have it to others (Kubernetes
+/// well-known labels).
+pub const SERVICE_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
 /// Reasons of Kubernetes events. Each comment names the type of the event and the kind of its object.
 pub mod reason {
     /// Normal, Service: an address was allocated.
@@ -250,6 +256,13 @@ pub mod reason {
     pub const GOSSIP_KEY_MISMATCH: &str = "GossipKeyMismatch";
     /// Warning, Node: no host answers on an interface for local addresses, so no address is claimed there.
     pub const LINK_DEAF: &str = "LinkDeaf";
+    /// Warning, Node: its addresses of Services let in more than the ports of these Services, because no kube-proxy runs
+    /// here or the kernel takes no rules.
+    pub const VIP_GUARD_OFF: &str = "VIPGuardOff";
+    /// Warning, Node: kube-proxy was on it and does not answer any more.
+    pub const KUBE_PROXY_FAILED: &str = "KubeProxyFailed";
+    /// Warning, Node: somebody removed the rules of kube-proxy, and it has not put them back.
+    pub const PROXY_RULES_GONE: &str = "ProxyRulesGone";
     /// Normal, Node: a router and the node hear each other by BFD.
     pub const SESSION_UP: &str = "SessionUp";
     /// Normal or Warning, Node: a router and the node do not hear each other by BFD any more.

@@ -10,6 +10,7 @@
 //! | `pass` | one pass: decide, plan, apply, take over the outcome |
 //! | `configuration` | configuration, interfaces and subnets |
 //! | `kernel` | changes in the kernel, and what they concern |
+//! | `guard` | the VIP guard, and kube-proxy |
 //! | `protocol` | what the protocol for local addresses is sent |
 //! | `updates` | what it reports |
 //! | `source` | whether the kernel gives an address of ours to the node's own packets |
@@ -18,6 +19,7 @@
 //! | `start_and_stop` | start and stop: addresses while nobody knows what the cluster wants |
 
 mod configuration;
+mod guard;
 mod kernel;
 mod pass;
 mod protocol;
@@ -51,9 +53,11 @@ use crate::cluster::store::Store;
 use crate::decide::interfaces::Selection;
 use crate::decide::networks::Connected;
 use crate::decide::rights::is_given;
+use crate::guard::Guard;
 use crate::kernel::host::Host;
 use crate::kernel::marks::marks_addresses;
 use crate::kernel::netlink::error::KernelError;
+use crate::kube_proxy::task::Ports;
 use crate::local::handle::Local;
 use crate::local::messages::Update;
 use crate::model::ours::Ours;
@@ -92,6 +96,8 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Probes and announcements that takeovers send on an interface in any second, at most.
     pub frames_per_second: u32,
+    /// The ports of kube-proxy.
+    pub kube_proxy: Ports,
 }
 
 /// What the agent uses to reach the outside.
@@ -160,6 +166,7 @@ pub struct Agent {
     dummy: Dummy,
     remote: Remote,
     local: Local,
+    guard: Guard,
     status: BTreeMap<IpAddr, Status>,
     reporter: Reporter,
     annotations: AnnotationWriter,
@@ -200,6 +207,7 @@ impl Agent {
             dummy: Dummy::default(),
             remote: Remote::default(),
             local: Local::default(),
+            guard: Guard::start(settings.kube_proxy, BootTime::now()),
             status: BTreeMap::new(),
             reporter: Reporter::new(settings.node.clone(), settings.gossip_port, metrics, events),
             annotations: AnnotationWriter::new(outside.client.clone()),
@@ -233,6 +241,7 @@ impl Agent {
                     None => return,
                 },
                 _ = tick.tick() => self.tick().await,
+                news = self.guard.wait() => self.look_at_rules(news).await,
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.annotations.written() => {}
             }
@@ -288,6 +297,7 @@ impl Agent {
         }
         self.interfaces_changed |= self.dummy.is_due(now);
         self.check_source().await;
+        self.look_if_due().await;
         self.write_agent_statuses();
         self.save_record();
     }

@@ -7,6 +7,7 @@
 //! | [`input`] | what the watches deliver |
 //! | [`store`] | all objects together: inputs in, addresses to decide about again out |
 //! | [`service`], [`services`] | one Service; all Services, by name and by address |
+//! | [`ports`] | the ports of a Service |
 //! | [`groups`] | the ServiceGroups: which pool an address comes from |
 //! | [`announcer`] | who announces an address, as the annotations of its Services say |
 //! | [`endpoints`] | the nodes with endpoints of a Service |
@@ -29,6 +30,7 @@ pub mod lease;
 pub mod members;
 pub mod node;
 pub mod partial;
+pub mod ports;
 pub mod reports;
 pub mod reserved;
 pub mod selector;

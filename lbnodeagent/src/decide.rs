@@ -5,6 +5,9 @@
 //! | [`address`] | the decision about one address |
 //! | [`context`] | everything that a decision depends on |
 //! | [`decision`] | decisions and this node's participation in a local address |
+//! | `failed_proxy` | nodes that kube-proxy does not serve are the last choice |
+//! | [`guard`] | whether this node guards addresses, and which ports are open |
+//! | [`kube_proxy`] | whether kube-proxy is on this node |
 //! | [`rights`] | which Services let this node announce an address |
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
@@ -20,7 +23,10 @@ pub mod address;
 pub mod context;
 pub mod decision;
 pub mod default_interfaces;
+mod failed_proxy;
+pub mod guard;
 pub mod interfaces;
+pub mod kube_proxy;
 pub mod networks;
 pub mod reason;
 mod reserved;

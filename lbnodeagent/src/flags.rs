@@ -8,6 +8,8 @@ use api_types::names;
 use clap::Parser;
 use ownership::this_node::PROBE_INTERVALS;
 
+use crate::kube_proxy::task::Ports;
+
 /// Announces the addresses of `LoadBalancer` Services on this node.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "lbnodeagent", version, about)]
@@ -57,6 +59,12 @@ pub struct Flags {
     /// How long addresses outlive this program, as `180s` or `3m`; at least 60 s.
     #[arg(long, env = "PURELB_STOP_GRACE", default_value = "180s", value_parser = grace)]
     pub stop_grace: Duration,
+    /// Port on loopback of kube-proxy's metrics, where it says its mode.
+    #[arg(long, env = "PURELB_KUBE_PROXY_METRICS_PORT", default_value_t = Ports::default().metrics)]
+    pub kube_proxy_metrics_port: u16,
+    /// Port on loopback of kube-proxy's health.
+    #[arg(long, env = "PURELB_KUBE_PROXY_HEALTH_PORT", default_value_t = Ports::default().health)]
+    pub kube_proxy_health_port: u16,
     /// Directory of the record of our addresses, for kernels that cannot mark them (before Linux 5.18).
     #[arg(long, env = "PURELB_RUN_DIR", default_value = "/run/purelb")]
     pub run_dir: PathBuf,
@@ -108,6 +116,7 @@ mod tests {
         assert_eq!((flags.port, flags.host, flags.stop_grace), (7472, None, Duration::from_secs(180)));
         assert_eq!(flags.frames_per_second, 2000);
         assert_eq!((flags.gossip_port, flags.probe_interval), (7475, ownership::this_node::PROBE_INTERVAL));
+        assert_eq!((flags.kube_proxy_metrics_port, flags.kube_proxy_health_port), (10_249, 10_256));
         assert!(!flags.is_default_announcer());
     }
 

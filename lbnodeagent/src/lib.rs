@@ -12,9 +12,11 @@
 //! | [`decide`] | where an address belongs, and why |
 //! | [`plan`] | from desired and observed state to operations |
 //! | [`kernel`] | netlink, packet and UDP sockets |
+//! | [`kube_proxy`] | what kube-proxy says on its ports |
 //! | [`bfd`] | which routers are to be answered by BFD, and what they see |
 //! | [`report`] | what this node says of itself: Kubernetes events, metrics, `/state`, annotations, its Lease |
 //! | [`local`] | local addresses: the protocol between the agents on this node's kernel and sockets |
+//! | [`guard`] | the VIP guard: what it knows of the kernel and of kube-proxy |
 //! | [`remote`] | remote addresses: the dummy interface and what is on it |
 //! | [`agent`] | the loop around all of it |
 
@@ -23,7 +25,9 @@ pub mod bfd;
 pub mod cluster;
 pub mod decide;
 pub mod flags;
+pub mod guard;
 pub mod kernel;
+pub mod kube_proxy;
 pub mod local;
 pub mod model;
 pub mod plan;

@@ -10,6 +10,7 @@ use lbnodeagent::bfd::metrics::BfdMetrics;
 use lbnodeagent::bfd::{settings, task};
 use lbnodeagent::cluster::watches;
 use lbnodeagent::flags::Flags;
+use lbnodeagent::kube_proxy::task::Ports;
 use lbnodeagent::report::lease;
 use lbnodeagent::report::lease::content::Identity;
 use lbnodeagent::report::lease::entries::Entries;
@@ -61,6 +62,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         gossip_port: flags.gossip_port,
         probe_interval: flags.probe_interval,
         frames_per_second: flags.frames_per_second,
+        kube_proxy: Ports { metrics: flags.kube_proxy_metrics_port, health: flags.kube_proxy_health_port },
     };
     let (handle, end) = settings::channel();
     let details = (all_entries, handle.routers());

@@ -3,6 +3,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`adoption`] | which addresses in the kernel are taken over as ours at the start |
+//! | [`guard`] | changes of the VIP guard |
 //! | [`interfaces`] | the file that remembers the default choice of interfaces |
 //! | [`operations`] | the operations for a set of addresses |
 //! | `order` | the order in which they are done |
@@ -12,6 +13,7 @@
 //! | [`repair_limit`] | the limit for repairs of an address that somebody keeps removing |
 
 pub mod adoption;
+pub mod guard;
 pub mod holders;
 pub mod interfaces;
 pub mod operations;

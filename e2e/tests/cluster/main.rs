@@ -9,6 +9,8 @@
 //! | `bad_input` | wrong input is reported where the user looks |
 //! | `configuration` | LBNodeAgent resources that come, change and go |
 //! | `routed` | remote addresses: kube-lb0, BIRD, router, client |
+//! | `kube_proxy` | a node whose kube-proxy fails |
+//! | `vip_guard` | what addresses of Services let in |
 //! | `bfd` | routers that notice the death of a node by BFD |
 //! | `local`, `many_addresses` | local addresses, one and a thousand |
 //! | `traffic_policy` | `externalTrafficPolicy: Local` and remote addresses |
@@ -33,6 +35,7 @@ mod failover;
 mod faults;
 mod field;
 mod install;
+mod kube_proxy;
 mod lab;
 mod local;
 mod many_addresses;
@@ -43,3 +46,4 @@ mod rolling_update;
 mod routed;
 mod security;
 mod traffic_policy;
+mod vip_guard;

@@ -31,6 +31,7 @@ impl Agent {
             self.log_mode(&mode);
             self.local.note_selected(mode.config().is_some(), BootTime::now());
             self.mode = mode;
+            self.note_proxy_failure();
             self.interfaces_changed = true;
             self.cluster.mark_all();
         }
@@ -164,7 +165,12 @@ impl Agent {
             Mode::Deselected => Some(Inactive::Deselected),
             Mode::Invalid(_) => Some(Inactive::Invalid),
         };
-        let content = Content { inactive, ..Content::new(node, &self.selection, observed, ours, own, port, silent) };
+        let proxy_failed = self.proxy_failed();
+        let content = Content {
+            proxy_failed,
+            inactive,
+            ..Content::new(node, &self.selection, observed, ours, own, port, silent)
+        };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

@@ -52,7 +52,11 @@ impl Agent {
         // An address of ours may be reported after its Service is gone.
         let (plan, observed) = (self.plan(BootTime::now()), self.host.observed());
         let ours = |ip: IpAddr| observed.of(ip).any(|(key, found)| plan.is_ours(key, found));
-        let known = |ip: &IpAddr| self.status.contains_key(ip) || self.remote.anchors().contains_key(ip);
+        // One without a Service is guarded until it is gone.
+        let known = |ip: &IpAddr| {
+            let guarded = self.guard.plan.desired().of(*ip).is_some();
+            guarded || self.status.contains_key(ip) || self.remote.anchors().contains_key(ip)
+        };
         let concerned = affected.addresses.iter().filter(|ip| known(ip) || ours(**ip));
         let concerned: Vec<IpAddr> = concerned.copied().collect();
         self.cluster.mark(concerned);

@@ -49,6 +49,7 @@ impl Agent {
         if dirty.all || more.all {
             dirty.addresses.extend(self.all_addresses());
         }
+        self.open_guard(&dirty.addresses).await;
         if protocol || !self.local.is_running() {
             self.update_protocol();
         }
@@ -62,6 +63,7 @@ impl Agent {
             self.write(dirty.addresses).await;
             self.outside.metrics.client.updates.inc();
         }
+        self.close_guard().await;
         self.send_completeness();
         self.publish_entries();
         if !self.first_pass_done {
@@ -94,35 +96,40 @@ impl Agent {
         }
     }
 
+    /// Everything that a decision depends on.
+    pub(super) fn context(&self, now: BootTime) -> Context<'_> {
+        Context {
+            mode: &self.mode,
+            groups: &self.cluster.groups,
+            services: &self.cluster.services,
+            endpoints: &self.cluster.endpoints,
+            members: &self.cluster.members,
+            node_addresses: self.node_addresses(),
+            exclusion: self.local.exclusion(now),
+            selection: &self.selection,
+            connected: &self.connected,
+            dummy: self.dummy.index(),
+            observed: self.host.observed(),
+            ours: self.ours(),
+            gateways: &self.gateways,
+            held: &self.local.held,
+            remote: self.remote.desired(),
+            witnesses: Witnesses {
+                reports: &self.cluster.reports,
+                holders: self.holders.uids(),
+                served: &self.served,
+                old_leader: self.cluster.has_old_leader(),
+            },
+            now,
+        }
+    }
+
     /// Decides about addresses; returns the anchors of aggregates that change with them.
     fn decide(&mut self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
         let now = BootTime::now();
         let mut anchors = BTreeSet::new();
         for ip in addresses {
-            let context = Context {
-                mode: &self.mode,
-                groups: &self.cluster.groups,
-                services: &self.cluster.services,
-                endpoints: &self.cluster.endpoints,
-                members: &self.cluster.members,
-                node_addresses: self.node_addresses(),
-                exclusion: self.local.exclusion(now),
-                selection: &self.selection,
-                connected: &self.connected,
-                dummy: self.dummy.index(),
-                observed: self.host.observed(),
-                ours: self.ours(),
-                gateways: &self.gateways,
-                held: &self.local.held,
-                remote: self.remote.desired(),
-                witnesses: Witnesses {
-                    reports: &self.cluster.reports,
-                    holders: self.holders.uids(),
-                    served: &self.served,
-                    old_leader: self.cluster.has_old_leader(),
-                },
-                now,
-            };
+            let context = self.context(now);
             let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
             let serving = rights::serving(&context, *ip, &users);
             let unmarked = uids(&rights::unmarked(&context, *ip, &serving));

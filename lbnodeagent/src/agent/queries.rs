@@ -47,6 +47,7 @@ impl Agent {
             addresses: addresses.collect(),
             bfd: bfd.peers,
             calico_exports: bfd.exports,
+            guard: self.guard.entry(),
         }
     }
 }

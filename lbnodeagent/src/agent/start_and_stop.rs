@@ -55,6 +55,7 @@ impl Agent {
         }
         let count = self.extend(false).await;
         self.save_record();
+        self.end_guard().await;
         tracing::info!(
             op = "stop",
             addresses = count,

@@ -27,6 +27,8 @@ pub struct LeaseView {
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
     pub endpoints: Vec<SocketAddr>,
+    /// Its agent says that kube-proxy does not serve the node.
+    pub proxy_failed: bool,
     /// The version of the wire that its agent speaks.
     pub wire_version: u16,
     /// A page of what its agent refuses and holds.
@@ -52,6 +54,7 @@ impl LeaseView {
             gateways: lease::gateways(object),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
+            proxy_failed: lease::proxy_failed(object),
             wire_version: lease::wire_version(object),
             report: lease::report(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
@@ -77,13 +80,22 @@ impl LeaseView {
             gateways: _,
             macs,
             endpoints,
+            proxy_failed,
             wire_version,
             report: _,
             renewed: _,
             duration: _,
         } = self;
-        (node, subnets, places, macs, endpoints, wire_version)
-            == (&other.node, &other.subnets, &other.places, &other.macs, &other.endpoints, &other.wire_version)
+        (node, subnets, places, macs, endpoints, proxy_failed, wire_version)
+            == (
+                &other.node,
+                &other.subnets,
+                &other.places,
+                &other.macs,
+                &other.endpoints,
+                &other.proxy_failed,
+                &other.wire_version,
+            )
     }
 
     /// The member as the protocol between the agents knows it; nothing if this cannot be the name of a node.

@@ -38,6 +38,9 @@ impl Member {
 pub struct Members {
     node: String,
     subnets: Vec<IpNetwork>,
+    /// kube-proxy does not serve this node.
+    proxy_failed: bool,
+    failed_proxies: BTreeSet<String>,
     others: BTreeMap<String, Member>,
     reserved: Reserved,
 }
@@ -46,7 +49,14 @@ impl Members {
     /// Without other members.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), subnets: Vec::new(), others: BTreeMap::new(), reserved: Reserved::default() }
+        Self {
+            node: node.to_owned(),
+            subnets: Vec::new(),
+            proxy_failed: false,
+            failed_proxies: BTreeSet::new(),
+            others: BTreeMap::new(),
+            reserved: Reserved::default(),
+        }
     }
 
     /// The name of this node.
@@ -69,6 +79,29 @@ impl Members {
         changed
     }
 
+    /// Sets whether kube-proxy does not serve this node; returns whether that changed.
+    pub fn set_own_proxy_failed(&mut self, failed: bool) -> bool {
+        let changed = std::mem::replace(&mut self.proxy_failed, failed) != failed;
+        self.note_failed_proxies();
+        changed
+    }
+
+    /// The living nodes that kube-proxy does not serve. If that are more than a third of all, or more than one of up to
+    /// three, the cause is not one of nodes, and there are none; nor is the last node one of them.
+    #[must_use]
+    pub const fn failed_proxies(&self) -> &BTreeSet<String> {
+        &self.failed_proxies
+    }
+
+    fn note_failed_proxies(&mut self) {
+        let living = || self.others.iter().filter(|(_, member)| member.told);
+        let own = self.proxy_failed.then_some(&self.node);
+        let failed = living().filter(|(_, member)| member.view.proxy_failed).map(|(node, _)| node).chain(own);
+        let (all, count) = (living().count() + 1, failed.clone().count());
+        let counts = count <= (all / 3).max(1) && count < all;
+        self.failed_proxies = failed.filter(|_| counts).cloned().collect();
+    }
+
     /// Adds or replaces a Lease; returns whether it has new content, or is valid again.
     pub fn apply(&mut self, view: LeaseView, now: BootTime, wall: Timestamp) -> bool {
         if view.node == self.node {
@@ -85,6 +118,9 @@ impl Members {
         let changed = old.as_ref().is_none_or(|old| old.told != member.told || !old.view.says_the_same(&member.view));
         self.reserved.replace(&member.view.node, old.as_ref().map(|old| &old.view), Some(&member.view));
         self.others.insert(member.view.node.clone(), member);
+        if changed {
+            self.note_failed_proxies();
+        }
         changed
     }
 
@@ -98,6 +134,7 @@ impl Members {
     pub fn remove(&mut self, node: &str) -> bool {
         let Some(gone) = self.others.remove(node) else { return false };
         self.reserved.replace(node, Some(&gone.view), None);
+        self.note_failed_proxies();
         true
     }
 
@@ -149,6 +186,9 @@ impl Members {
             member.told = member.lease_alive(now);
             changed |= !member.told;
         }
+        if changed {
+            self.note_failed_proxies();
+        }
         changed
     }
 }
@@ -173,6 +213,7 @@ pub(crate) mod testing {
             gateways: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
+            proxy_failed: false,
             wire_version: 2,
             report: Report::default(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),

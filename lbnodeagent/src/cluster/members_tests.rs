@@ -103,8 +103,34 @@ fn every_change_that_peers_show_is_told() {
         LeaseView { macs: vec![Mac([2, 0, 0, 0, 0, 7])], ..same.clone() },
         LeaseView { places: Vec::new(), ..same.clone() },
         LeaseView { subnets: Vec::new(), ..same.clone() },
+        LeaseView { proxy_failed: true, ..same.clone() },
     ] {
         assert!(members.apply(changed, at(60), wall(1060)));
         assert!(members.apply(same.clone(), at(60), wall(1060)));
     }
+}
+
+#[test]
+fn failed_proxies_count_while_they_are_few_and_alive() {
+    let mut members = Members::new("me");
+    let failed = |members: &Members| -> Vec<String> { members.failed_proxies().iter().cloned().collect() };
+    members.set_own_proxy_failed(true);
+    assert!(failed(&members).is_empty(), "the last node");
+    let apply = |members: &mut Members, node: &str, failed: bool| {
+        members.apply(LeaseView { proxy_failed: failed, ..lease(node, NET, 1000) }, at(0), wall(1000))
+    };
+    apply(&mut members, "a", false);
+    assert_eq!(failed(&members), ["me"]);
+    apply(&mut members, "b", true);
+    assert!(failed(&members).is_empty(), "two of three");
+    for node in ["c", "d", "e"] {
+        apply(&mut members, node, false);
+    }
+    assert_eq!(failed(&members), ["b", "me"], "two of six");
+    members.remove("e");
+    assert!(failed(&members).is_empty(), "two of five");
+    members.set_own_proxy_failed(false);
+    assert_eq!(failed(&members), ["b"]);
+    assert!(members.expire(at(11)));
+    assert!(failed(&members).is_empty(), "its Lease has run out");
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Service, ServiceSpec, ServiceStatus};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
@@ -97,16 +97,18 @@ struct Spec {
     type_: Option<String>,
     load_balancer_class: Option<String>,
     external_traffic_policy: Option<String>,
+    ports: Option<Vec<ServicePort>>,
 }
 
 impl ReadInPart for Service {
     type Fields = ServiceFields;
 
     fn from_fields(ServiceFields { metadata, spec, status }: ServiceFields) -> Self {
-        let spec = spec.map(|Spec { type_, load_balancer_class, external_traffic_policy }| ServiceSpec {
+        let spec = spec.map(|Spec { type_, load_balancer_class, external_traffic_policy, ports }| ServiceSpec {
             type_,
             load_balancer_class,
             external_traffic_policy,
+            ports,
             ..ServiceSpec::default()
         });
         Self { metadata: metadata.into(), spec, status }

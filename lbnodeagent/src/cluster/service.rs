@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api_types::names::{RESERVED_SERVICES, annotation};
+use api_types::names::{RESERVED_SERVICES, SERVICE_PROXY_LABEL, annotation};
 use api_types::provenance::all_addresses;
 use api_types::service::{self, Class, ingress_addresses};
 use api_types::{Announce, Family, Provenance};
 use k8s_openapi::api::core::v1::Service;
 use sha2::{Digest, Sha256};
+
+use crate::cluster::ports::{ServicePort, ports};
 
 /// The namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +97,12 @@ pub struct ServiceView {
     pub rebalance: u64,
     /// The group says `skipIPv6DAD`: IPv6 addresses are used without a probe.
     pub skip_dad: bool,
+    /// Its ports; none if it has no addresses.
+    pub ports: Box<[ServicePort]>,
+    /// Another proxy than kube-proxy serves it: the label `service.kubernetes.io/service-proxy-name`.
+    pub other_proxy: bool,
+    /// The annotation `vip-guard: Disabled`.
+    pub guard_disabled: bool,
     /// The announcing annotations, IPv4 and IPv6.
     pub announcing: [Option<Box<str>>; 2],
 }
@@ -136,6 +144,9 @@ impl ServiceView {
                 && service::sharing_key(object).is_none(),
             rebalance: service::annotation(object, annotation::REBALANCE).map_or(0, rebalance),
             skip_dad: service::annotation(object, annotation::SKIP_IPV6_DAD) == Some("true"),
+            ports: if announced { ports(spec) } else { Box::default() },
+            other_proxy: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SERVICE_PROXY_LABEL)),
+            guard_disabled: service::annotation(object, annotation::VIP_GUARD) == Some("Disabled"),
             announcing: [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6]
                 .map(|key| text(service::annotation(object, key))),
         }

@@ -14,6 +14,7 @@ use crate::cluster::announcer::announcer;
 use crate::cluster::service::ServiceView;
 use crate::decide::context::Context;
 use crate::decide::decision::{Decision, Exclusion, Participation};
+use crate::decide::failed_proxy::demote;
 use crate::decide::reason::Reason;
 use crate::decide::reserved::holder;
 use crate::decide::traffic_policy::{Present, TrafficPolicy, qualified};
@@ -102,6 +103,7 @@ fn decide_local(
         None => Decision::new(None, Reason::NotOwner),
     };
     let Some(qualified) = qualified else { return (decision, Participation::Unchanged) };
+    let qualified = without_failed_proxies(context, qualified);
     let want = AddressSpec {
         address,
         link: LinkId(interface.index),
@@ -115,6 +117,16 @@ fn decide_local(
     let placement = Placement { kind: Kind::Local, key, aggregate: None, attributes };
     let requests = users.iter().map(|user| user.rebalance).filter(|request| *request != 0).collect();
     (decision, Participation::Yes(Box::new(Candidacy { want, placement, requests })))
+}
+
+/// Nodes that kube-proxy does not serve come last.
+fn without_failed_proxies(context: &Context<'_>, qualified: Qualified) -> Qualified {
+    let failed = context.members.failed_proxies();
+    if failed.is_empty() {
+        return qualified;
+    }
+    let all = context.members.names().chain([context.members.node()]).filter_map(NodeId::new).collect();
+    demote(qualified, &all, &failed.iter().filter_map(|node| NodeId::new(node)).collect())
 }
 
 /// The attributes of a local address. IPv6 addresses on real interfaces are deprecated, so that they are never
@@ -153,11 +165,16 @@ fn decide_remote(
         Exclusion::Unknown if !is_here => return Decision::new(None, Reason::Undecided),
         _ => {}
     }
+    let (failed, own) = (context.members.failed_proxies(), context.members.node());
     match TrafficPolicy::of(context.endpoints, address, users, Present { owner: None, members: context.members }) {
         TrafficPolicy::LocalUnknown if !is_here => return Decision::new(None, Reason::Undecided),
         TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => {
             return Decision::new(None, Reason::NoEndpoints);
         }
+        TrafficPolicy::Local(nodes) if failed.contains(own) && nodes.iter().any(|node| !failed.contains(*node)) => {
+            return Decision::new(None, Reason::ProxyFailed);
+        }
+        TrafficPolicy::Cluster if failed.contains(own) => return Decision::new(None, Reason::ProxyFailed),
         _ => {}
     }
     let bits = Family::of(address).bits();

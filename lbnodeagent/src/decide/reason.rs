@@ -17,6 +17,8 @@ pub enum Reason {
     NoEligibleNodes,
     /// The node is excluded from load balancers.
     Excluded,
+    /// kube-proxy does not serve this node, and it does others.
+    ProxyFailed,
     /// It is local, and no interface here is in its subnet.
     NoLocalInterface,
     /// The traffic policy is `Local`, and there is no endpoint here.
@@ -43,6 +45,7 @@ impl Reason {
             Self::NotOwner => "lostElection",
             Self::NoEligibleNodes => "noEligibleNodes",
             Self::Excluded => "excluded",
+            Self::ProxyFailed => "proxyFailed",
             Self::NoLocalInterface => "noLocalInterface",
             Self::NoEndpoints => "noEndpoints",
             Self::Undecided => "undecided",
@@ -66,6 +69,7 @@ impl fmt::Display for Reason {
             Self::Excluded => {
                 f.write_str("the label node.kubernetes.io/exclude-from-external-load-balancers excludes this node")
             }
+            Self::ProxyFailed => f.write_str("kube-proxy does not serve this node"),
             Self::NoLocalInterface => f.write_str("no selected interface of this node is in the subnet of the address"),
             Self::NoEndpoints => f.write_str("externalTrafficPolicy is Local and this node has no ready endpoint"),
             Self::Undecided => f.write_str("not known yet whether the address belongs here"),

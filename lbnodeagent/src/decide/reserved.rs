@@ -34,7 +34,7 @@ pub(super) fn holder(context: &Context<'_>, address: IpAddr) -> Option<String> {
 /// On the dummy interface it is adopted, because that is where it belongs. What a service proxy keeps on an interface of
 /// its own is on every node. The prefix length does not matter: the kernel knows an IPv6 address once per interface, so
 /// adding ours would change theirs.
-fn taken_on<'a>(context: &Context<'a>, address: IpAddr) -> Option<&'a str> {
+pub(super) fn taken_on<'a>(context: &Context<'a>, address: IpAddr) -> Option<&'a str> {
     let observed = context.observed;
     let foreign = |(key, found): (&AddressKey, &KernelAddress)| {
         let name = observed.name_of(key.index);

@@ -1,6 +1,7 @@
 //! The agent's series (specification, api.md 7).
 
 pub mod announced;
+pub mod guard;
 pub mod ownership;
 mod registration;
 
@@ -10,6 +11,7 @@ use runtime::metrics::{ClientMetrics, counter, gauge};
 use runtime::write::WriteCounter;
 
 use self::announced::Announced;
+use self::guard::GuardMetrics;
 use self::ownership::OwnershipMetrics;
 use self::registration::counters;
 use crate::cluster::configuration::Mode;
@@ -65,6 +67,8 @@ pub struct Metrics {
     pub slot_steals: IntCounterVec,
     /// 1 while the state files cannot be written.
     pub record_unwritable: IntGauge,
+    /// Those of the VIP guard.
+    pub guard: GuardMetrics,
     /// Those of the protocol for local addresses.
     pub ownership: OwnershipMetrics,
 }
@@ -134,6 +138,7 @@ impl Metrics {
                 "purelb_lbnodeagent_record_unwritable",
                 "1 while the directory of the state files cannot be written",
             )?,
+            guard: GuardMetrics::new(registry)?,
             ownership: OwnershipMetrics::new(registry)?,
         })
     }

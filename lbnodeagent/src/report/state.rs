@@ -57,6 +57,8 @@ pub struct NodeState {
     pub current: bool,
     /// Every address.
     pub addresses: Vec<AddressEntry>,
+    /// The VIP guard.
+    pub guard: GuardEntry,
     /// The routers that may follow this node by BFD.
     pub bfd: Vec<PeerEntry>,
     /// What is wrong with what Calico passes on to routers from this node, and what mends it; nothing if nothing is.
@@ -73,6 +75,18 @@ impl NodeState {
             address.ownership = known.remove(&address.ip).as_ref().map(OwnershipEntry::new);
         }
     }
+}
+
+/// The VIP guard, and what it follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardEntry {
+    /// How many addresses let in nothing but the ports of their Services.
+    pub addresses: usize,
+    /// `unknown`, `gone`, or the mode of the kube-proxy that is here.
+    pub kube_proxy: &'static str,
+    /// Whether another program has removed kube-proxy's rules.
+    pub proxy_rules_gone: bool,
 }
 
 /// One address.

@@ -1,6 +1,6 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 //!
-//! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the command `ip`; without them they fail. Nothing outside
+//! They need root (`CAP_SYS_ADMIN` and `CAP_NET_ADMIN`) and the commands `ip` and `nft`; without them they fail. Nothing outside
 //! the namespaces changes. Two tests start a kernel of their own (user-mode Linux).
 //!
 //! | Module | Holds |
@@ -14,8 +14,9 @@
 //! | `foreign_addresses` | our addresses beside those of the host and of others |
 //! | `golden` | scenarios, with what the kernel reports in each step |
 //! | `gossip` | the UDP sockets of the gossip |
+//! | `guard` | what addresses of Services let in |
 //! | `listener` | frames that the agent receives |
-//! | `netlink` | requests to the kernel, and its notifications |
+//! | `netlink`, `nftables` | requests to the kernel, and its notifications |
 //! | `program` | the program: probes and stop |
 //! | `restarts` | start, stop and outages |
 //! | `routing` | BIRD beside the agent |
@@ -23,7 +24,7 @@
 //! | `sources` | which source the kernel gives to the node's own packets |
 //! | `stacked_interfaces` | VRFs, bonds and VLANs |
 //! | `traffic_policy` | what the agent reports about the traffic policy `Local` |
-//! | `node`, `objects`, `interfaces`, `support`, `uml`, `wire` | helpers |
+//! | `node`, `objects`, `proxy`, `interfaces`, `support`, `uml`, `wire` | helpers |
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -36,13 +37,16 @@ mod dummy;
 mod foreign_addresses;
 mod golden;
 mod gossip;
+mod guard;
 mod interfaces;
 mod listener;
 mod netlink;
+mod nftables;
 mod node;
 mod objects;
 mod places;
 mod program;
+mod proxy;
 mod restarts;
 mod rights;
 mod routes;

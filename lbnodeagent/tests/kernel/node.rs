@@ -139,6 +139,7 @@ impl Node {
             gossip_port: 7475,
             probe_interval: ownership::this_node::PROBE_INTERVAL,
             frames_per_second: 2000,
+            kube_proxy: lbnodeagent::kube_proxy::task::Ports::default(),
         };
         let agent = Agent::new(settings, outside).unwrap();
         let running = Task::spawn(agent.run(received, requested, stop.clone()));
@@ -267,6 +268,7 @@ impl Node {
             macs: Vec::new(),
             report: api_types::lease::Report::default(),
             endpoints: vec![(place.address, 7475).into()],
+            proxy_failed: false,
             wire_version: ::ownership::wire::VERSION.into(),
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),

@@ -1,9 +1,9 @@
 //! The Lease as it is written.
 
 use api_types::lease::{
-    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, MACS, OWN_ADDRESSES, REPORT, ROUTERS, SUBNETS, WIRE_VERSION,
-    addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name, own_addresses_value,
-    routers_value, subnets_value, version_value,
+    ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, KUBE_PROXY, MACS, OWN_ADDRESSES, REPORT, ROUTERS, SUBNETS,
+    WIRE_VERSION, addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name,
+    own_addresses_value, proxy_failed_value, routers_value, subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -33,6 +33,7 @@ pub(super) fn body(identity: &Identity, due: &Due, now: Timestamp) -> Value {
                 INSTANCE: identity.pod_uid,
                 WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
                 INACTIVE: content.inactive.map(|inactive| inactive_value(inactive, &identity.pod_uid)),
+                KUBE_PROXY: content.proxy_failed.then(|| proxy_failed_value(&identity.pod_uid)),
                 REPORT: report.value(),
                 ROUTERS: routers_value(routers, &identity.pod_uid),
             },
@@ -73,6 +74,7 @@ mod tests {
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
             gossip_silent,
+            proxy_failed: false,
             inactive: None,
         }
     }
@@ -93,7 +95,7 @@ mod tests {
         assert_eq!(body["metadata"]["annotations"]["purelb.io/wire-version"], "2 pod");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/own-addresses"], "10.0.0.1,192.0.2.11");
         assert_eq!(body["metadata"]["annotations"]["purelb.io/gateways"], "192.0.2.1");
-        for key in ["purelb.io/report", "purelb.io/inactive", "purelb.io/routers"] {
+        for key in ["purelb.io/report", "purelb.io/inactive", "purelb.io/routers", "purelb.io/kube-proxy"] {
             assert!(body["metadata"]["annotations"][key].is_null(), "all is well");
         }
         let mut body = body;

@@ -33,6 +33,8 @@ pub struct Content {
     pub endpoints: Vec<SocketAddr>,
     /// Gossip is silent, so that Leases have to show who lives: they are short and renewed often.
     pub gossip_silent: bool,
+    /// kube-proxy does not serve this node.
+    pub proxy_failed: bool,
     /// Why this agent announces nothing.
     pub inactive: Option<Inactive>,
 }
@@ -71,6 +73,7 @@ impl Content {
             macs: answering_macs(selection, observed),
             endpoints,
             gossip_silent,
+            proxy_failed: false,
             inactive: None,
         }
     }
