@@ -7,7 +7,7 @@ use std::time::Duration;
 use allocator::FIELD_MANAGER;
 use allocator::edge::{Controller, Parts, Settings};
 use allocator::metrics::Metrics;
-use api_types::lease::{ALLOCATOR_VERSION, MARKS_WITH_ADDRESSES, version_value};
+use api_types::lease::{ALLOCATOR_VERSION, MARKS_WITH_ADDRESSES, MAY_GIVE, version_value};
 use api_types::names::{DEFAULT_ANNOUNCER, DEFAULT_NAMESPACE, LEADER_LEASE};
 use clap::Parser;
 use kube::Api;
@@ -103,6 +103,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         identity: identity.clone(),
         field_manager: FIELD_MANAGER,
         annotations: [(ALLOCATOR_VERSION, marks)].into(),
+        statement: MAY_GIVE,
     };
     let leader = Leader::start(leases, candidacy, timing, healthy, writes.clone());
     let parts = Parts {
@@ -115,6 +116,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error + Sen
         leadership: leader.leadership(),
         terms: leader.terms(),
         ability: leader.ability(),
+        statement: leader.statement(),
         unwritable: leader.unwritable(),
     };
     let settings = Settings {

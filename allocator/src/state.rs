@@ -20,6 +20,7 @@
 //! | `repairs` | how often what somebody else takes from a Service is put back |
 //! | `held_reports` | what the agents' kernels have and what agents refuse, from their Leases |
 //! | `fencing` | the writes of a new leader that void late writes of its predecessor |
+//! | `offers` | which addresses the leader may be about to give |
 //! | `missing_groups` | Services with addresses of groups that are gone |
 //! | `unanswered` | writes to Services that the API server does not answer in time |
 //! | `sharing` | Services that hold the same address: who may, who loses it |
@@ -65,6 +66,7 @@ mod leading;
 mod members;
 mod missing_groups;
 mod nodes;
+mod offers;
 mod owed;
 mod owed_record;
 mod patch;

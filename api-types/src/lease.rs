@@ -37,7 +37,7 @@ pub use instance::INSTANCE;
 pub use macs::{MACS, MAX_MACS, macs, macs_value};
 pub use proxy::{KUBE_PROXY, proxy_failed, proxy_failed_value};
 pub use report::{
-    ALLOCATOR_VERSION, GATEWAYS, Held, MARKS_WITH_ADDRESSES, MAX_GATEWAYS, MAX_OWN_ADDRESSES, MAX_REPORT,
+    ALLOCATOR_VERSION, GATEWAYS, Held, MARKS_WITH_ADDRESSES, MAX_GATEWAYS, MAX_OWN_ADDRESSES, MAX_REPORT, MAY_GIVE,
     OWN_ADDRESSES, REPORT, Refused, Report, WIRE_VERSION, allocator_version, gateways, gateways_value, own_addresses,
     own_addresses_value, report, version_value, wire_version,
 };

@@ -10,10 +10,12 @@
 //! | [`election`] | the decisions, without network |
 //! | `candidate` | the task that reads and writes the Lease |
 //! | `leadership` | whether this process leads, and since when |
+//! | `statement` | what the leader says in the Lease to the next one |
 
 mod candidate;
 pub mod election;
 mod leadership;
+mod statement;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use candidate::Candidate;
 use election::{Election, Timing};
 
 pub use leadership::{Ability, Leadership, Term, Unwritable};
+pub use statement::Statement;
 
 /// A candidate in the election, until it is dropped or [released](Leader::release).
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub struct Leader {
     terms: watch::Receiver<Option<Term>>,
     unwritable: watch::Receiver<Option<Unwritable>>,
     ability: Ability,
+    statement: Statement,
     stop: CancellationToken,
     /// Whether no write that this process has sent can still arrive.
     quiet: Arc<AtomicBool>,
@@ -60,6 +64,8 @@ pub struct Candidacy {
     pub field_manager: &'static str,
     /// Annotations that the leader writes together with every renewal.
     pub annotations: BTreeMap<&'static str, String>,
+    /// The annotation of the leader's [`Statement`].
+    pub statement: &'static str,
 }
 
 impl Leader {
@@ -77,7 +83,7 @@ impl Leader {
         let leadership = Leadership::lost();
         let (sender, terms) = watch::channel(None);
         let (unwritable_sender, unwritable) = watch::channel(None);
-        let ability = Ability::default();
+        let (ability, statement) = (Ability::default(), Statement::default());
         let stop = CancellationToken::new();
         let quiet = Arc::new(AtomicBool::new(false));
         let candidate = Candidate {
@@ -91,6 +97,9 @@ impl Leader {
             terms: sender,
             term: 0,
             clean: false,
+            annotation: candidacy.statement,
+            statement: statement.clone(),
+            found: None,
             healthy,
             writes,
             failures: 0,
@@ -100,7 +109,7 @@ impl Leader {
             quiet: quiet.clone(),
         };
         let task = Task::spawn(candidate.run(stop.clone()));
-        Self { leadership, terms, unwritable, ability, stop, quiet, task, deadline: timing.deadline }
+        Self { leadership, terms, unwritable, ability, statement, stop, quiet, task, deadline: timing.deadline }
     }
 
     /// Whether this process may write; to be asked before every write.
@@ -119,6 +128,12 @@ impl Leader {
     #[must_use]
     pub fn ability(&self) -> Ability {
         self.ability.clone()
+    }
+
+    /// What the leader says in the Lease to the next one.
+    #[must_use]
+    pub fn statement(&self) -> Statement {
+        self.statement.clone()
     }
 
     /// Why the Lease cannot be written, while that lasts.

@@ -52,13 +52,29 @@ impl Intervals {
         true
     }
 
-    /// The lowest number from `first` to `last` that is missing. No member may be below `first`. O(log n).
+    /// The lowest number from `first` to `last` that is missing. O(log n).
     pub(super) fn lowest_missing(&self, first: u128, last: u128) -> Option<u128> {
-        let candidate = match self.parts.first_key_value() {
-            Some((&start, &end)) if start <= first => end.checked_add(1)?,
+        let candidate = match self.parts.range(..=first).next_back() {
+            Some((_, &end)) if end >= first => end.checked_add(1)?,
             _ => first,
         };
         (candidate <= last).then_some(candidate)
+    }
+
+    /// The number from `first` to `last` up to which `count` are missing, or `last` if fewer are. O(n) of the intervals
+    /// between.
+    pub(super) fn missing_up_to(&self, first: u128, last: u128, count: u128) -> u128 {
+        let (mut from, mut open) = (first, count.max(1));
+        while let Some(start) = self.lowest_missing(from, last) {
+            let next = self.parts.range(start..=last).next();
+            let run = next.map_or(last.saturating_add(1), |(&first, _)| first).saturating_sub(start);
+            if run >= open {
+                return start.saturating_add(open.saturating_sub(1));
+            }
+            let Some((_, &end)) = next else { return last };
+            (from, open) = (end.saturating_add(1), open.saturating_sub(run));
+        }
+        last
     }
 }
 
@@ -81,8 +97,11 @@ mod tests {
                     prop_assert_eq!(set.remove(number), naive.remove(&number));
                 }
                 prop_assert_eq!(set.len(), u128::try_from(naive.len()).unwrap());
-                let lowest = (0..=39).find(|number| !naive.contains(number));
-                prop_assert_eq!(set.lowest_missing(0, 39), lowest);
+                for first in [0, 7, 20] {
+                    let mut missing = (first..=39).filter(|number| !naive.contains(number));
+                    prop_assert_eq!(set.lowest_missing(first, 39), missing.clone().next());
+                    prop_assert_eq!(set.missing_up_to(first, 39, 5), missing.nth(4).unwrap_or(39));
+                }
                 let parts: Vec<_> = set.parts.iter().collect();
                 prop_assert!(parts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
             }

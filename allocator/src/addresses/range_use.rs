@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use api_types::AddressRange;
 use api_types::range::{from_bits, to_bits};
 
+use super::address_set::AddressSet;
 use super::intervals::Intervals;
 use super::reserved::Strength;
 
@@ -57,18 +58,28 @@ impl RangeUse {
         self.range.size().saturating_sub(self.unavailable.len())
     }
 
-    /// The lowest address that can be given and is not reserved at all.
-    pub(super) fn lowest_free(&self) -> Option<IpAddr> {
-        self.lowest_missing(&self.avoided)
+    /// The lowest address that can be given, is not reserved at all, and is not held back.
+    pub(super) fn lowest_free(&self, held_back: &AddressSet) -> Option<IpAddr> {
+        self.lowest_missing(&self.avoided, held_back)
     }
 
-    /// The lowest address that can be given.
-    pub(super) fn lowest_available(&self) -> Option<IpAddr> {
-        self.lowest_missing(&self.unavailable)
+    /// The lowest address that can be given and is not held back.
+    pub(super) fn lowest_available(&self, held_back: &AddressSet) -> Option<IpAddr> {
+        self.lowest_missing(&self.unavailable, held_back)
     }
 
-    fn lowest_missing(&self, set: &Intervals) -> Option<IpAddr> {
-        let bits = set.lowest_missing(to_bits(self.range.first()), to_bits(self.range.last()))?;
-        from_bits(self.range.family(), bits)
+    fn lowest_missing(&self, set: &Intervals, held_back: &AddressSet) -> Option<IpAddr> {
+        let (mut from, last) = (to_bits(self.range.first()), to_bits(self.range.last()));
+        loop {
+            let address = from_bits(self.range.family(), set.lowest_missing(from, last)?)?;
+            let Some(held_back) = held_back.range_of(address) else { return Some(address) };
+            from = to_bits(held_back.last()).checked_add(1)?;
+        }
+    }
+
+    /// The part of the range from this address that has so many which can be given, or to its end.
+    pub(super) fn part(&self, first: IpAddr, count: u128) -> Option<AddressRange> {
+        let last = self.avoided.missing_up_to(to_bits(first), to_bits(self.range.last()), count);
+        AddressRange::new(first, from_bits(self.range.family(), last)?)
     }
 }

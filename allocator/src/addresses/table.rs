@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use api_types::{AddressRange, SharingKey};
 
+use super::address_set::AddressSet;
 use super::range_use::RangeUse;
 use super::refusal::{OtherService, Refusal};
 use super::reserved::{Reserved, ReservedFor};
@@ -31,6 +32,7 @@ pub struct AddressTable {
     ranges: BTreeMap<IpAddr, RangeUse>,
     outside: BTreeSet<IpAddr>,
     reserved: Reserved,
+    held_back: AddressSet,
 }
 
 impl AddressTable {
@@ -197,14 +199,29 @@ impl AddressTable {
         &self.outside
     }
 
+    /// Replaces the addresses that are given only if there are no others: a late write of an earlier leader may give them.
+    pub fn hold_back(&mut self, addresses: AddressSet) {
+        self.held_back = addresses;
+    }
+
     /// The lowest free address of the first of these ranges that has one: first one that is not reserved at all, then
-    /// one that is only avoided.
+    /// one that is only avoided. One that is held back only if there is no other.
     #[must_use]
     pub fn lowest_free(&self, ranges: &[AddressRange]) -> Option<IpAddr> {
-        let found = |lowest: fn(&RangeUse) -> Option<IpAddr>| {
-            ranges.iter().filter_map(|range| self.range_use(*range)).find_map(lowest)
+        let found = |lowest: fn(&RangeUse, &AddressSet) -> Option<IpAddr>, held_back: &AddressSet| {
+            ranges.iter().filter_map(|range| self.range_use(*range)).find_map(|range| lowest(range, held_back))
         };
-        found(RangeUse::lowest_free).or_else(|| found(RangeUse::lowest_available))
+        let lowest = |held_back: &AddressSet| {
+            found(RangeUse::lowest_free, held_back).or_else(|| found(RangeUse::lowest_available, held_back))
+        };
+        let nothing = AddressSet::default();
+        lowest(&self.held_back).or_else(|| lowest(&nothing))
+    }
+
+    /// The part of the range that begins with its lowest free address and has so many free ones, or to its end.
+    #[must_use]
+    pub fn lowest_part(&self, range: AddressRange, count: u128) -> Option<AddressRange> {
+        self.range_use(range)?.part(self.lowest_free(&[range])?, count)
     }
 
     /// For whom the address is reserved, apart from a Node whose status lists it while a Service holds it: cloud

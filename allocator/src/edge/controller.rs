@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
-use runtime::leader::{Ability, Leadership, Term, Unwritable};
+use runtime::leader::{Ability, Leadership, Statement, Term, Unwritable};
 use runtime::metrics::ClientMetrics;
 use runtime::scrape::Scrapes;
 use runtime::server::Readiness;
@@ -77,17 +77,20 @@ pub struct Parts {
     pub terms: watch::Receiver<Option<Term>>,
     /// Whether this replica can lead.
     pub ability: Ability,
+    /// What the Lease says that this replica may be about to give.
+    pub statement: Statement,
     /// Why the Lease cannot be written, while that lasts.
     pub unwritable: watch::Receiver<Option<Unwritable>>,
 }
 
 /// Whether this replica leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     Following,
     /// It leads, but first reads everything afresh.
     Reading(Term),
-    Leading,
+    /// In the term of this number.
+    Leading(u64),
 }
 
 pub(super) type FoundLeftovers = Result<Vec<Leftover>, WriteError>;
@@ -192,12 +195,13 @@ impl Controller {
         let mut terms = self.parts.terms.clone();
         terms.mark_changed();
         let mut unwritable = self.parts.unwritable.clone();
+        let mut stated = self.parts.statement.written();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = terms.changed() => match changed {
                     Ok(()) => {
-                        let term = *terms.borrow_and_update();
+                        let term = terms.borrow_and_update().clone();
                         self.term_changed(term);
                     }
                     // The election has ended, so nobody may write.
@@ -211,6 +215,10 @@ impl Controller {
                 Ok(()) = unwritable.changed() => {
                     let now = *unwritable.borrow_and_update();
                     self.lease_changed(now);
+                }
+                Ok(()) = stated.changed() => {
+                    let now = stated.borrow_and_update().clone();
+                    self.offer_recorded(now);
                 }
                 Some(found) = self.leftovers.next() => self.leftovers_found(found),
                 Some((call, result)) = self.calls.next() => self.index.call_answered(&call, &result, BootTime::now()),
@@ -252,7 +260,7 @@ impl Controller {
 
     /// Whether writes of an earlier leader may still arrive. A successor has to fence them in turn.
     pub(super) fn awaits_late_writes(&self) -> bool {
-        self.index.is_fencing() || matches!(self.role, Role::Reading(term) if !term.clean)
+        self.index.is_fencing() || matches!(&self.role, Role::Reading(term) if !term.clean)
     }
 
     fn input(&mut self, input: Input) {

@@ -1,5 +1,6 @@
 //! Sends what the state has to send, and takes in the outcomes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -8,7 +9,7 @@ use runtime::BootTime;
 use runtime::backoff::Backoff;
 use runtime::webhooks::{self, SERVICES};
 
-use super::controller::{Controller, EndedAttempt};
+use super::controller::{Controller, EndedAttempt, Role};
 use super::owed_record;
 use super::retries::Attempt;
 use super::writer::Attempted;
@@ -36,6 +37,7 @@ impl Controller {
         if self.index.wants_retry() && now.since(self.retried) >= pause {
             self.retry(now);
         }
+        self.state_offer();
         while self.writes.len() < self.settings.in_flight && self.parts.leadership.is_held() {
             let may_retry = self.repeated < REPEATED_IN_FLIGHT;
             let retry = if may_retry { self.retries.take_due(now) } else { None };
@@ -47,6 +49,8 @@ impl Controller {
                 (patch, attempted, backoff, took)
             }));
         }
+        // Some of them may wait for another offer.
+        self.state_offer();
         while self.parts.leadership.is_held()
             && let Some(call) = self.index.next_call(now)
         {
@@ -56,6 +60,24 @@ impl Controller {
         self.look_for_webhooks();
         for event in self.index.take_events() {
             self.parts.events.publish(event);
+        }
+    }
+
+    /// Has the Lease say what this replica may be about to give.
+    fn state_offer(&mut self) {
+        if let Role::Leading(term) = self.role
+            && let Some(offer) = self.index.offer_to_state()
+        {
+            self.parts.statement.state(term, offer);
+        }
+    }
+
+    /// The Lease says this, in the term of this number.
+    pub(super) fn offer_recorded(&mut self, stated: Option<(u64, Arc<str>)>) {
+        if let Some((term, offer)) = stated
+            && self.role == Role::Leading(term)
+        {
+            self.index.offer_recorded(&offer);
         }
     }
 

@@ -26,7 +26,7 @@ impl Controller {
     /// The election has begun or ended a term of this replica.
     pub(super) fn term_changed(&mut self, term: Option<Term>) {
         self.step_down();
-        self.role = term.map_or(Role::Following, Role::Reading);
+        self.role = term.clone().map_or(Role::Following, Role::Reading);
         if let Some(term) = term {
             info!(op = "lead", term = term.number, clean = term.clean, "elected leader, reading everything afresh");
             self.loaded = Loaded::default();
@@ -55,10 +55,10 @@ impl Controller {
 
     /// All lists have been read: an elected leader begins to write.
     pub(super) fn everything_read(&mut self) {
-        let Role::Reading(term) = self.role else { return };
+        let Role::Reading(term) = self.role.clone() else { return };
         let fence = format!("{}-{}", self.settings.identity, term.number);
-        self.index.lead(term.clean, &fence);
-        self.role = Role::Leading;
+        self.index.lead(term.clean, term.statement.as_deref(), &fence);
+        self.role = Role::Leading(term.number);
         self.parts.metrics.leader.set(1);
         let (fencing, backlog) = (self.index.is_fencing(), self.index.backlog());
         info!(op = "lead", term = term.number, fencing, backlog, "leading");

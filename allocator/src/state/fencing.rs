@@ -4,81 +4,67 @@
 //! still be on its way. The new leader therefore writes to each Service that the predecessor may have been about to give
 //! an address to: the resource version changes, and the late write fails.
 //!
-//! Until such a fence is answered, what the late write could give stays reserved: the addresses that the Service names,
-//! or else all free addresses of the groups that may serve it. Services that need none of these are served meanwhile, so
-//! that an API server that takes long to answer the fences of one group does not stop all others. Which groups may serve
-//! a Service is known only if they have not changed for some time: the predecessor may have seen others.
+//! Until such a fence is answered, what the late write could give is given to nobody else: the addresses that the Service
+//! names, and those of the predecessor's [offer](super::offers). Services that need none of these are served meanwhile,
+//! so that an API server that takes long to answer the fences does not stop all others. After ten minutes no late write
+//! can arrive any more: the API server and everything between close a connection on which nothing comes through long
+//! before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use runtime::BootTime;
+
+use super::offers::Offer;
 use crate::model::{Scope, Service, ServiceName};
 
-/// For how long the groups must not have changed, so that the predecessor knew the same. A write that was prepared
-/// before that has been refused, or has arrived.
-pub(super) const GROUPS_SETTLED: Duration = Duration::from_secs(600);
+/// For how long after the beginning of a term a write of the predecessor may arrive.
+const LATEST: Duration = Duration::from_secs(600);
 /// The most fences in flight. What is left of the writes in flight is for Services that need no fence.
 const IN_FLIGHT: usize = 48;
-
-/// What a late write could give a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MayGet {
-    /// Any free address.
-    Anything,
-    /// A free address of these groups, or one of them that it may share.
-    Of(BTreeSet<String>),
-    /// These addresses.
-    These(BTreeSet<IpAddr>),
-}
+/// The pause before a fence is sent again that was refused, or a longer one if many were: the time for each of them.
+const REFUSED_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(200));
 
 /// The fences of the present term.
 #[derive(Debug, Default)]
 pub(super) struct Fencing {
     /// The value to write. It differs from that of any other term of any process.
     value: String,
-    /// The Services whose fence is not answered yet.
-    open: BTreeMap<ServiceName, MayGet>,
+    began: BootTime,
+    /// The Services whose fence is not answered yet, with the addresses that they name.
+    open: BTreeMap<ServiceName, Vec<IpAddr>>,
+    /// Those of them whose fence is to be sent.
+    unsent: VecDeque<ServiceName>,
     in_flight: BTreeSet<ServiceName>,
-    /// How many of them could get anything.
-    anything: usize,
-    /// How many of them could get an address of the group.
-    groups: BTreeMap<String, usize>,
-    /// How many of them could get the address.
-    addresses: BTreeMap<IpAddr, usize>,
-    /// Services that wait for what is reserved.
+    /// Those of them whose fence was refused, by the time at which it is sent again.
+    refused: BTreeSet<(BootTime, ServiceName)>,
+    /// How many of them name the address.
+    named: BTreeMap<IpAddr, usize>,
+    /// What the predecessor may have been about to give to any of them.
+    offer: Offer,
+    /// Services that wait for what is held back.
     waiting: BTreeSet<ServiceName>,
 }
 
 impl Fencing {
-    /// A term begins with these Services to fence.
-    pub(super) fn begin(&mut self, value: &str, services: BTreeMap<ServiceName, MayGet>) {
-        *self = Self { value: value.to_owned(), ..Self::default() };
-        for may_get in services.values() {
-            match may_get {
-                MayGet::Anything => self.anything += 1,
-                MayGet::Of(groups) => {
-                    for group in groups {
-                        *self.groups.entry(group.clone()).or_default() += 1;
-                    }
-                }
-                MayGet::These(addresses) => {
-                    for address in addresses {
-                        *self.addresses.entry(*address).or_default() += 1;
-                    }
-                }
-            }
+    /// A term begins with these Services to fence, each with the addresses that it names. `offer` is the predecessor's.
+    pub(super) fn begin(
+        &mut self,
+        value: &str,
+        services: BTreeMap<ServiceName, Vec<IpAddr>>,
+        offer: Offer,
+        now: BootTime,
+    ) {
+        *self = Self { value: value.to_owned(), began: now, ..Self::default() };
+        for address in services.values().flatten() {
+            *self.named.entry(*address).or_default() += 1;
+        }
+        self.unsent = services.keys().cloned().collect();
+        if !services.is_empty() {
+            self.offer = offer;
         }
         self.open = services;
-    }
-
-    /// The predecessor knew other groups: one that has gone may have had the range of one that is new. So what it planned for
-    /// Services may be any address.
-    pub(super) fn groups_changed(&mut self) {
-        self.anything = self.open.len();
-        self.groups.clear();
-        self.addresses.clear();
-        self.open.values_mut().for_each(|may_get| *may_get = MayGet::Anything);
     }
 
     /// The term is over.
@@ -101,10 +87,22 @@ impl Fencing {
         self.open.contains_key(name)
     }
 
-    /// The next Services to fence, if another fence may be sent now.
-    pub(super) fn unsent(&self) -> impl Iterator<Item = &ServiceName> {
-        let room = self.in_flight.len() < IN_FLIGHT;
-        self.open.keys().filter(move |name| room && !self.in_flight.contains(*name))
+    /// What the predecessor may have been about to give, as long as a fence is not answered.
+    pub(super) const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// The next Service to fence, if another fence may be sent now. It is sent, or [put off](Self::put_off).
+    pub(super) fn next(&mut self) -> Option<ServiceName> {
+        if self.in_flight.len() >= IN_FLIGHT {
+            return None;
+        }
+        while let Some(name) = self.unsent.pop_front() {
+            if self.open.contains_key(&name) {
+                return Some(name);
+            }
+        }
+        None
     }
 
     /// The fence of the Service is sent.
@@ -112,19 +110,40 @@ impl Fencing {
         self.in_flight.insert(name.clone());
     }
 
-    /// Whether a late write could give another Service an address that this one would gain. `gains` are addresses with
-    /// their groups. The Service is then [freed](Self::close) when that is over.
-    pub(super) fn withholds<'a>(
-        &mut self,
-        name: &ServiceName,
-        mut gains: impl Iterator<Item = (IpAddr, Option<&'a str>)>,
-    ) -> bool {
-        let is_reserved = |(address, group): (IpAddr, Option<&str>)| {
-            self.anything > 0
-                || self.addresses.contains_key(&address)
-                || group.is_some_and(|group| self.groups.contains_key(group))
-        };
-        let withheld = self.is_open(name) || gains.any(is_reserved);
+    /// The fence of the Service could not be sent, or was refused: it is sent again later.
+    pub(super) fn put_off(&mut self, name: &ServiceName, now: BootTime) {
+        self.in_flight.remove(name);
+        if self.is_open(name) {
+            let (pause, each) = REFUSED_AGAIN;
+            let number = u32::try_from(self.refused.len()).unwrap_or(u32::MAX);
+            self.refused.insert((now + pause.max(each.saturating_mul(number)), name.clone()));
+        }
+    }
+
+    /// Time has passed: fences that were put off are due, or all of them are over. Returns the Services that waited for
+    /// these.
+    pub(super) fn passed(&mut self, now: BootTime) -> BTreeSet<ServiceName> {
+        if self.is_active() && now.since(self.began) >= LATEST {
+            let mut freed: BTreeSet<ServiceName> = std::mem::take(&mut self.open).into_keys().collect();
+            freed.append(&mut self.waiting);
+            self.end();
+            return freed;
+        }
+        while let Some((due, name)) = self.refused.pop_first() {
+            if due > now {
+                self.refused.insert((due, name));
+                break;
+            }
+            self.unsent.push_back(name);
+        }
+        BTreeSet::new()
+    }
+
+    /// Whether a late write could give another Service an address that this one would gain. The Service is then
+    /// [freed](Self::close) when that is over.
+    pub(super) fn withholds(&mut self, name: &ServiceName, mut gains: impl Iterator<Item = IpAddr>) -> bool {
+        let withheld = self.is_open(name)
+            || gains.any(|address| self.named.contains_key(&address) || self.offer.contains(address));
         if withheld {
             self.waiting.insert(name.clone());
         }
@@ -134,32 +153,25 @@ impl Fencing {
     /// The fence of a Service is answered, or the Service is gone. Returns Services that waited for it.
     pub(super) fn close(&mut self, name: &ServiceName) -> BTreeSet<ServiceName> {
         self.in_flight.remove(name);
-        let over = match self.open.remove(name) {
-            None => false,
-            Some(MayGet::Anything) => {
-                self.anything -= 1;
-                self.anything == 0
-            }
-            Some(MayGet::Of(groups)) => {
-                groups.iter().map(|group| release(&mut self.groups, group)).fold(false, |any, over| any | over)
-            }
-            Some(MayGet::These(addresses)) => addresses
-                .iter()
-                .map(|address| release(&mut self.addresses, address))
-                .fold(false, |any, over| any | over),
-        };
-        let may_go_on = over || self.open.is_empty();
+        let Some(named) = self.open.remove(name) else { return BTreeSet::new() };
+        let mut may_go_on = self.open.is_empty();
+        for address in &named {
+            may_go_on |= release(&mut self.named, address);
+        }
+        if self.open.is_empty() {
+            self.offer = Offer::default();
+        }
         if may_go_on { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
     }
 }
 
-/// One Service less could get this. Returns whether none is left.
-fn release<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
-    let Some(count) = counts.get_mut(key) else { return false };
+/// One Service less names the address. Returns whether none is left.
+fn release(counts: &mut BTreeMap<IpAddr, usize>, address: &IpAddr) -> bool {
+    let Some(count) = counts.get_mut(address) else { return false };
     *count -= 1;
     let over = *count == 0;
     if over {
-        counts.remove(key);
+        counts.remove(address);
     }
     over
 }
@@ -186,53 +198,62 @@ mod tests {
         ServiceName::new("shop", name)
     }
 
-    fn of(group: &str) -> MayGet {
-        MayGet::Of([group.to_owned()].into())
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime::default() + Duration::from_secs(seconds)
+    }
+
+    fn fencing(services: &[(&str, &[u8])], offer: &str) -> Fencing {
+        let mut fencing = Fencing::default();
+        let named = |named: &[u8]| named.iter().map(|last| address(*last)).collect();
+        let services = services.iter().map(|(service, addresses)| (name(service), named(addresses))).collect();
+        fencing.begin("f", services, Offer::read(Some(offer)), at(0));
+        fencing
     }
 
     #[test]
     fn others_wait_for_what_a_late_write_could_give_and_for_nothing_else() {
-        let address = |last| IpAddr::from([192, 0, 2, last]);
-        let mut fencing = Fencing::default();
-        let pinned = MayGet::These([address(9)].into());
-        fencing.begin("f", [(name("a"), of("x")), (name("b"), of("x")), (name("c"), pinned)].into());
-        assert_eq!(fencing.unsent().count(), 3);
-        let mut withheld = |who: &str, last, group| fencing.withholds(&name(who), [(address(last), group)].into_iter());
-        assert!(withheld("new", 1, Some("x")) && !withheld("other", 1, Some("y")));
-        assert!(withheld("pinned", 9, Some("y")) && withheld("a", 1, Some("y")));
+        let mut fencing = fencing(&[("a", &[]), ("b", &[]), ("c", &[9])], "192.0.2.1-192.0.2.4");
+        let mut withheld = |who: &str, last| fencing.withholds(&name(who), [address(last)].into_iter());
+        assert!(withheld("new", 4) && !withheld("other", 5));
+        assert!(withheld("pinned", 9) && withheld("a", 5));
         assert!(!fencing.withholds(&name("at-rest"), std::iter::empty()));
-        fencing.sent(&name("c"));
-        assert_eq!(fencing.unsent().count(), 2);
         assert!(fencing.close(&name("a")).is_empty());
         assert_eq!(fencing.close(&name("c")).len(), 3);
-        assert!(!fencing.withholds(&name("pinned"), [(address(9), Some("y"))].into_iter()));
-        assert!(fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
+        assert!(!fencing.withholds(&name("pinned"), [address(9)].into_iter()));
+        assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
         assert_eq!(fencing.close(&name("b")), [name("new")].into());
-        assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [(address(1), Some("x"))].into_iter()));
+        assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [address(1)].into_iter()));
     }
 
     #[test]
-    fn a_group_under_another_name_may_have_the_range_of_a_late_write() {
+    fn without_an_offer_everything_is_held_back() {
         let mut fencing = Fencing::default();
-        fencing.begin("f", [(name("a"), of("x")), (name("b"), of("x"))].into());
-        let gain = |group| [(IpAddr::from([192, 0, 2, 1]), Some(group))].into_iter();
-        assert!(!fencing.withholds(&name("new"), gain("y")));
-        fencing.groups_changed();
-        assert!(fencing.withholds(&name("new"), gain("y")));
-        assert!(fencing.close(&name("a")).is_empty());
-        assert_eq!(fencing.close(&name("b")), [name("new")].into());
-        assert!(!fencing.withholds(&name("new"), gain("y")));
-    }
-
-    #[test]
-    fn if_the_groups_were_others_everything_is_reserved() {
-        let mut fencing = Fencing::default();
-        fencing.begin("f", (0..100).map(|number| (name(&number.to_string()), MayGet::Anything)).collect());
-        assert!(fencing.withholds(&name("new"), [(IpAddr::from([192, 0, 2, 1]), None)].into_iter()));
-        for number in 0..IN_FLIGHT {
-            assert!(fencing.unsent().next().is_some());
-            fencing.sent(&name(&number.to_string()));
+        let services = (0..100).map(|number| (name(&number.to_string()), Vec::new())).collect();
+        fencing.begin("f", services, Offer::read(None), at(0));
+        assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
+        for _ in 0..IN_FLIGHT {
+            let next = fencing.next().unwrap();
+            fencing.sent(&next);
         }
-        assert!(fencing.unsent().next().is_none());
+        assert_eq!(fencing.next(), None);
+    }
+
+    #[test]
+    fn a_fence_that_is_refused_stays_open_and_is_sent_again() {
+        let mut fencing = fencing(&[("a", &[])], "192.0.2.1");
+        let sent = fencing.next().unwrap();
+        fencing.sent(&sent);
+        fencing.put_off(&sent, at(1));
+        assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
+        assert!(fencing.passed(at(30)).is_empty() && fencing.next().is_none());
+        assert!(fencing.passed(at(31)).is_empty());
+        assert_eq!(fencing.next(), Some(sent));
+        // No write is late for ever.
+        assert_eq!(fencing.passed(at(600)), [name("a"), name("new")].into());
+        assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [address(1)].into_iter()));
     }
 }

@@ -54,8 +54,6 @@ impl Index {
             self.report_gone(id);
         }
         if effects.table_changed {
-            self.groups_changed = self.now;
-            self.fencing.groups_changed();
             self.announcing.touch();
             self.addresses.set_ranges(self.groups.table().ranges());
             self.reserve_subnet_addresses();

@@ -17,6 +17,7 @@ use super::fencing::Fencing;
 use super::group_status::{GroupStatuses, StatusPatch};
 use super::group_view::GroupView;
 use super::groups::Groups;
+use super::offers::Offers;
 use super::owed_record::OwedRecord;
 use super::queue::WorkQueue;
 use super::repairs::Repairs;
@@ -55,8 +56,7 @@ pub struct Index {
     /// Whether this replica writes.
     pub(super) leading: bool,
     pub(super) fencing: Fencing,
-    /// When the groups changed last.
-    pub(super) groups_changed: BootTime,
+    pub(super) offers: Offers,
     pub(super) queue: WorkQueue,
     pub(super) status: GroupStatuses,
     /// The pools whose gauges are exported.
@@ -88,7 +88,7 @@ impl Index {
             time: Timestamp::UNIX_EPOCH,
             leading: false,
             fencing: Fencing::default(),
-            groups_changed: BootTime::default(),
+            offers: Offers::default(),
             queue: WorkQueue::default(),
             status: GroupStatuses::default(),
             shown_pools: BTreeSet::new(),
@@ -113,11 +113,8 @@ impl Index {
 
     /// Sets the time, by both clocks. Services become due by it.
     pub fn set_time(&mut self, now: BootTime, time: Timestamp) {
-        if self.now == BootTime::default() {
-            // This process begins. What there was before it does not know.
-            self.groups_changed = now;
-        }
         (self.now, self.time) = (now, time);
+        self.check_fences();
         for name in self.repairs.due(now) {
             self.enqueue(&name);
         }

@@ -1,26 +1,32 @@
 //! The beginning and the end of a term.
 
+use std::collections::BTreeSet;
+
 use api_types::names::condition::OVERWRITTEN;
 
-use super::fencing::{GROUPS_SETTLED, MayGet, needs_fence};
+use super::fencing::needs_fence;
 use super::index::Index;
+use super::offers::{Offer, named_addresses};
 use super::unanswered::Unanswered;
+use crate::addresses::AddressSet;
 use crate::model::{Service, ServiceName};
-use crate::plan::select_groups;
 
 impl Index {
-    /// A term begins: from now on this replica writes. `fence` differs from that of any other term of any process.
+    /// A term begins: from now on this replica writes. `fence` differs from that of any other term of any process, and
+    /// `offer` is what the predecessor had said last that it may be about to give.
     ///
     /// Unless the predecessor stopped cleanly, the Services that it may have been about to give an address are fenced
     /// first. The Services themselves show which those are; see `fencing`.
-    pub fn lead(&mut self, clean: bool, fence: &str) {
+    pub fn lead(&mut self, clean: bool, offer: Option<&str>, fence: &str) {
         self.leading = true;
         self.repairs.begin(self.now, self.time);
         self.announcing.begin();
         self.restart_external();
         let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
-        let to_fence = to_fence.map(|service| (service.name.clone(), self.may_get(service))).collect();
-        self.fencing.begin(fence, to_fence);
+        let to_fence = to_fence.map(|service| (service.name.clone(), named_addresses(service))).collect();
+        self.fencing.begin(fence, to_fence, Offer::read(offer), self.now);
+        self.hold_back();
+        self.offers.begin();
         let mut oldest_first: Vec<&Service> = self.services.iter().collect();
         oldest_first.sort_by_key(|service| service.seniority());
         let names: Vec<ServiceName> = oldest_first.into_iter().map(|service| service.name.clone()).collect();
@@ -41,19 +47,13 @@ impl Index {
         self.report_groups(notices);
     }
 
-    /// What a late write of the predecessor could give the Service.
-    fn may_get(&self, service: &Service) -> MayGet {
-        if self.now.since(self.groups_changed) < GROUPS_SETTLED {
-            return MayGet::Anything;
-        }
-        if let Some(pins) = service.requested.pins() {
-            // If one of them is not an address, nothing is given.
-            return MayGet::These(pins.split(',').filter_map(|pin| pin.trim().parse().ok()).collect());
-        }
-        let (groups, bindings) = (self.groups.table(), self.groups.bindings());
-        let selection = select_groups(groups, bindings, service.name.namespace(), service.requested.groups.as_deref());
-        let groups = selection.map(|selection| selection.groups).unwrap_or_default();
-        MayGet::Of(groups.into_iter().map(|group| group.name.clone()).collect())
+    /// Has the address table give last what a late write of the predecessor could give.
+    fn hold_back(&mut self) {
+        self.addresses.hold_back(match self.fencing.offer() {
+            Offer::These(addresses) => addresses.clone(),
+            // There is nothing else to give.
+            Offer::Anything => AddressSet::default(),
+        });
     }
 
     /// The Service may have the condition `Overwritten` of an earlier term. It stays for its time.
@@ -70,6 +70,8 @@ impl Index {
         self.leading = false;
         self.queue.clear();
         self.fencing.end();
+        self.hold_back();
+        self.offers.end();
         self.unanswered = Unanswered::default();
         self.announcing.end();
         self.events.clear();
@@ -79,14 +81,29 @@ impl Index {
         }
     }
 
-    /// The fence of a Service is answered, or the Service is gone. Others may have waited for what it could have got: all
-    /// of them are planned in the order of their age.
+    /// The fence of a Service is answered, or the Service is gone.
     pub(super) fn close_fence(&mut self, name: &ServiceName) {
+        let was_active = self.fencing.is_active();
         let mut freed = self.fencing.close(name);
-        if freed.is_empty() {
-            return;
+        if !freed.is_empty() {
+            freed.insert(name.clone());
         }
-        freed.insert(name.clone());
+        self.fences_changed(was_active, &freed);
+    }
+
+    /// Time has passed: fences may be due once more, or over.
+    pub(super) fn check_fences(&mut self) {
+        let was_active = self.fencing.is_active();
+        let freed = self.fencing.passed(self.now);
+        self.fences_changed(was_active, &freed);
+    }
+
+    /// Services waited for what late writes could give: they are planned in the order of their age.
+    fn fences_changed(&mut self, were_active: bool, freed: &BTreeSet<ServiceName>) {
+        if were_active && !self.fencing.is_active() {
+            self.hold_back();
+            self.offers.narrow();
+        }
         let mut freed: Vec<&Service> = freed.iter().filter_map(|name| self.services.get(name)).collect();
         freed.sort_by_key(|service| service.seniority());
         let names: Vec<ServiceName> = freed.into_iter().map(|service| service.name.clone()).collect();

@@ -24,6 +24,14 @@ impl WorkQueue {
         }
     }
 
+    /// Adds a Service before all others.
+    pub(super) fn push_first(&mut self, name: &ServiceName) {
+        if !self.queued.insert(name.clone()) {
+            self.order.retain(|queued| queued != name);
+        }
+        self.order.push_front(name.clone());
+    }
+
     /// Removes the next Service.
     pub(super) fn pop(&mut self) -> Option<ServiceName> {
         let name = self.order.pop_front()?;

@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::fencing::expects_address;
 use super::index::Index;
+use super::offers::gains;
 use super::patch::{KeptMarks, Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
@@ -43,7 +44,9 @@ impl Index {
         if let Some(fence) = self.next_fence() {
             return Some(fence);
         }
-        while let Some(name) = self.queue.pop() {
+        while !self.offers.is_full()
+            && let Some(name) = self.queue.pop()
+        {
             // While a write is in flight nothing is planned. The outcome puts the Service into the queue again.
             if self.services.is_writable(&name)
                 && let Some(patch) = self.reconcile(&name)
@@ -55,11 +58,16 @@ impl Index {
     }
 
     fn next_fence(&mut self) -> Option<ServicePatch> {
-        let name = self.fencing.unsent().find(|name| self.services.is_writable(name))?;
-        let service = self.services.get(name)?;
-        let (patch, addresses) = (fence(service, self.fencing.value()), service.addresses.clone());
-        self.fencing.sent(&patch.name);
-        Some(self.write(patch, addresses, Vec::new()))
+        while let Some(name) = self.fencing.next() {
+            let Some(service) = self.services.get(&name).filter(|_| self.services.is_writable(&name)) else {
+                self.fencing.put_off(&name, self.now);
+                continue;
+            };
+            let (patch, addresses) = (fence(service, self.fencing.value()), service.addresses.clone());
+            self.fencing.sent(&name);
+            return Some(self.write(patch, addresses, Vec::new()));
+        }
+        None
     }
 
     fn next_clean_up(&mut self) -> Option<ServicePatch> {
@@ -136,6 +144,9 @@ impl Index {
             let (patch, addresses) = (mark(service, self.fencing.value(), &groups), service.addresses.clone());
             return Some(self.write(patch, addresses, Vec::new()));
         }
+        if !self.may_give(name, &plan) {
+            return None;
+        }
         if !plan.restores && self.services.forget_last_given(name) {
             self.update_addresses(name);
         }
@@ -205,11 +216,7 @@ impl Index {
             return false;
         }
         let Some(service) = self.services.get(name) else { return false };
-        let table = self.groups.table();
-        let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
-        let gains = plan.addresses.iter().filter(|address| !has(address));
-        let gains = gains.map(|address| (*address, table.group_of(*address).map(|(group, _)| group.name.as_str())));
-        self.fencing.withholds(name, gains)
+        self.fencing.withholds(name, gains(service, plan))
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
@@ -307,7 +314,10 @@ impl Index {
     pub fn written(&mut self, patch: &ServicePatch, outcome: Outcome) {
         let name = &patch.name;
         let Some(ended) = patch.id.and_then(|id| self.services.end_write(name, id)) else { return };
-        self.close_fence(name);
+        match &outcome {
+            Outcome::Refused(_) if patch.purpose == Purpose::Fence => self.fencing.put_off(name, self.now),
+            _ => self.close_fence(name),
+        }
         match outcome {
             Outcome::Written(now) => {
                 self.events.extend(ended.events);

@@ -195,6 +195,12 @@ impl Services {
         self.last_write
     }
 
+    /// The addresses of all writes in flight.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = IpAddr> {
+        let reservations = self.entries.values().filter_map(|entry| entry.reservation.as_ref());
+        reservations.flat_map(|reservation| reservation.addresses.iter().copied())
+    }
+
     /// Whether a write in flight gives the address to the Service.
     pub(super) fn is_reserved(&self, name: &ServiceName, address: IpAddr) -> bool {
         let reservation = self.entries.get(name).and_then(|entry| entry.reservation.as_ref());

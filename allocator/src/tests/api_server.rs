@@ -1,7 +1,9 @@
 //! A simulated API server.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
@@ -26,6 +28,8 @@ pub(super) struct ApiServer {
     pub(super) writes: BTreeMap<String, u32>,
     /// The record of what is owed to sidecars; `None` if its object does not exist.
     pub(super) record: Option<String>,
+    /// What the leader says in its Lease.
+    pub(super) lease: Rc<RefCell<Option<String>>>,
     /// The time of day, in seconds since the epoch.
     pub(super) seconds: i64,
 }
@@ -41,6 +45,7 @@ impl Default for ApiServer {
             deliveries: VecDeque::new(),
             writes: BTreeMap::new(),
             record: Some(String::new()),
+            lease: Rc::default(),
             seconds: 0,
         }
     }

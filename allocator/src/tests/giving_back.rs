@@ -173,7 +173,7 @@ fn what_another_cluster_owes_is_not_given_back() {
 fn no_call_is_sent_before_it_is_known_who_asks() {
     let (mut server, mut replica, mut sidecar) = start(4);
     replica.index.follow();
-    replica.index.lead(true, "f2");
+    replica.index.lead(true, None, "f2");
     server.put_service("web", one(80), group("ext"));
     server.put_service("own", one(80), json!({}));
     sidecar.settle(&mut server, &mut replica);

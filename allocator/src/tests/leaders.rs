@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fixtures::{both, dual, group, one, start, texts, v4};
 use super::replica::Replica;
-use crate::state::Purpose;
+use crate::state::{Outcome, Purpose};
 
 #[test]
 fn a_new_leader_voids_late_writes_of_its_predecessor() {
@@ -17,14 +17,15 @@ fn a_new_leader_voids_late_writes_of_its_predecessor() {
     let late = old.writes[0].clone();
     server.put_service("b", one("IPv4"), group("default"));
     let mut new = Replica::leader(&mut server, false, "f2");
-    // The first writes are fences, and nothing is allocated before all of them are answered.
+    // The first writes are fences. What the old leader may have been about to give is given to nobody before all of them
+    // are answered.
     assert!(new.send() && new.send());
     assert_eq!(new.in_flight(Purpose::Fence), 2);
     assert!(!new.send());
     assert!(new.answer(&mut server, 0, false).is_some());
-    assert!(!new.send());
+    assert!(new.send() && !new.send());
     new.settle(&mut server);
-    assert_eq!((texts(&server, "a"), texts(&server, "b")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
+    assert_eq!((texts(&server, "a"), texts(&server, "b")), ("10.1.0.4".to_owned(), "10.1.0.0".to_owned()));
     assert_eq!(server.annotation("a", api_types::names::annotation::LEADER_FENCE), None);
     // Now the late write arrives.
     old.writes = vec![late];
@@ -33,7 +34,7 @@ fn a_new_leader_voids_late_writes_of_its_predecessor() {
 }
 
 #[test]
-fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
+fn case_67_others_are_served_while_fences_are_unanswered() {
     let (mut server, mut old) =
         start(&[("default", v4("10.1.0.0-10.1.0.1")), ("other", v4("10.2.0.0/24")), ("third", v4("10.3.0.0/24"))]);
     for number in 0..100 {
@@ -43,7 +44,7 @@ fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
     while old.deliver(&mut server) {}
     // The write for the first is late, and gives it the first address.
     assert!(old.send());
-    let mut new = Replica::successor(&mut server, "f2");
+    let mut new = Replica::leader(&mut server, false, "f2");
     while new.send() {}
     // As many fences are under way as may be, and none is answered.
     assert_eq!(new.in_flight(Purpose::Fence), 48);
@@ -55,12 +56,16 @@ fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
     server.put_service("wants-another", one("IPv4"), json!({"purelb.io/addresses": "10.3.0.8"}));
     while new.deliver(&mut server) {}
     while new.send() {}
-    assert_eq!(new.in_flight(Purpose::Assign), 3);
+    assert_eq!(new.in_flight(Purpose::Assign), 4);
     while new.writes.len() > 48 {
         new.answer(&mut server, 48, false);
     }
-    assert_eq!((texts(&server, "x"), texts(&server, "y")), ("10.2.0.0".to_owned(), "10.2.0.1".to_owned()));
-    assert_eq!(texts(&server, "wants-another"), "10.3.0.8");
+    // The old leader may have been about to give the first four addresses of this group, and the first of `default`.
+    assert_eq!((texts(&server, "x"), texts(&server, "y")), ("10.2.0.4".to_owned(), "10.2.0.5".to_owned()));
+    assert_eq!(
+        (texts(&server, "a-new-one"), texts(&server, "wants-another")),
+        ("10.1.0.1".to_owned(), "10.3.0.8".to_owned())
+    );
     // The late write arrives before its Service is fenced: nobody else has got its address.
     let late = old.writes.remove(0);
     assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.1.0.0");
@@ -72,6 +77,97 @@ fn case_67_others_are_served_while_fences_of_another_group_are_unanswered() {
     assert_eq!((given.len(), distinct.len()), (6, 6), "{given:?}");
     assert_eq!(texts(&server, late.name.name()), "10.1.0.0");
     assert_eq!((texts(&server, "pinned"), texts(&server, "wants-the-same")), ("10.3.0.7".to_owned(), String::new()));
+}
+
+#[test]
+fn case_67_of_an_earlier_version_nothing_is_known_and_everything_is_held_back() {
+    let (mut server, mut old) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("a", one("IPv4"), json!({}));
+    while old.deliver(&mut server) {}
+    assert!(old.send());
+    *server.lease.borrow_mut() = None;
+    let mut new = Replica::leader(&mut server, false, "f2");
+    assert!(new.send() && new.in_flight(Purpose::Fence) == 1);
+    server.put_service("b", one("IPv4"), json!({}));
+    while new.deliver(&mut server) {}
+    assert!(!new.send());
+    // A successor of this one knows that as little.
+    assert_eq!(server.lease.borrow().as_deref(), Some("*"));
+    new.settle(&mut server);
+    assert_eq!((texts(&server, "a"), texts(&server, "b")), ("10.1.0.0".to_owned(), "10.1.0.1".to_owned()));
+    assert_ne!(server.lease.borrow().as_deref(), Some("*"));
+}
+
+#[test]
+fn case_67_what_two_leaders_may_have_been_about_to_give_is_held_back_by_the_third() {
+    let (mut server, mut first) = start(&[("default", v4("10.1.0.0/24"))]);
+    for name in ["a", "b"] {
+        server.put_service(name, one("IPv4"), json!({}));
+    }
+    while first.deliver(&mut server) {}
+    assert!(first.send());
+    let mut second = Replica::leader(&mut server, false, "f2");
+    server.put_service("c", one("IPv4"), json!({}));
+    while second.deliver(&mut server) {}
+    while second.send() {}
+    assert_eq!((second.in_flight(Purpose::Fence), second.in_flight(Purpose::Assign)), (2, 1));
+    let mut third = Replica::leader(&mut server, false, "f3");
+    server.put_service("d", one("IPv4"), json!({}));
+    while third.deliver(&mut server) {}
+    while third.send() {}
+    assert_eq!((third.in_flight(Purpose::Fence), third.in_flight(Purpose::Assign)), (3, 1));
+    for late in [&first.writes[0], second.writes.iter().find(|patch| patch.purpose == Purpose::Assign).unwrap()] {
+        assert!(server.patch(late.name.name(), &late.body).is_ok());
+    }
+    third.settle(&mut server);
+    let given: std::collections::BTreeSet<String> = ["a", "b", "c", "d"].map(|name| texts(&server, name)).into();
+    assert!(given.len() == 4 && !given.contains(""), "{given:?}");
+}
+
+#[test]
+fn case_67_a_fence_that_is_refused_keeps_back_what_its_service_could_get() {
+    let (mut server, mut old) = start(&[("default", v4("10.1.0.0/29"))]);
+    server.put_service("refused", one("IPv4"), json!({}));
+    while old.deliver(&mut server) {}
+    assert!(old.send());
+    let mut new = Replica::leader(&mut server, false, "f2");
+    assert!(new.send() && new.in_flight(Purpose::Fence) == 1);
+    let fence = new.writes.remove(0);
+    new.index.written(&fence, Outcome::Refused("a policy denies it".to_owned()));
+    assert!(!new.send());
+    server.put_service("other", one("IPv4"), json!({}));
+    new.settle_now(&mut server);
+    assert_eq!(texts(&server, "other"), "10.1.0.2");
+    let late = old.writes.remove(0);
+    assert_eq!(late.body["status"]["loadBalancer"]["ingress"][0]["ip"], "10.1.0.0");
+    assert!(server.patch("refused", &late.body).is_ok());
+    new.settle(&mut server);
+    assert_eq!((texts(&server, "refused"), texts(&server, "other")), ("10.1.0.0".to_owned(), "10.1.0.2".to_owned()));
+}
+
+#[test]
+fn case_67_an_address_is_given_only_after_the_lease_says_so() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    replica.settle(&mut server);
+    assert_eq!(server.lease.borrow().as_deref(), Some("10.1.0.0-10.1.0.3"));
+    replica.states_at_once = false;
+    let all = ["a", "b", "c", "d", "e", "f"];
+    for name in all {
+        server.put_service(name, one("IPv4"), json!({}));
+    }
+    while replica.deliver(&mut server) {}
+    // Half of the offer has been given, so another one is on its way. Only what both have is given.
+    while replica.send() {}
+    assert_eq!(replica.writes.len(), 4);
+    // Its answer is lost, and the next leader already knows it.
+    assert!(replica.state(true) && !replica.send());
+    assert_eq!(server.lease.borrow().as_deref(), Some("10.1.0.0-10.1.0.6"));
+    assert!(replica.state(false));
+    while replica.send() {}
+    assert_eq!(replica.writes.len(), 6);
+    replica.settle(&mut server);
+    let given = all.map(|name| texts(&server, name));
+    assert_eq!(given, [0, 1, 2, 3, 4, 5].map(|last| format!("10.1.0.{last}")));
 }
 
 #[test]
@@ -161,7 +257,7 @@ fn only_the_leader_exports_the_gauges_of_pools() {
         gauges.map(|family| family.get_metric().iter().map(|metric| metric.get_gauge().get_value()).collect::<Vec<_>>())
     };
     assert_eq!(in_use(&mut replica), None);
-    replica.index.lead(true, "f3");
+    replica.index.lead(true, None, "f3");
     assert_eq!(in_use(&mut replica), Some(vec![0.0]));
     replica.settle(&mut server);
     assert_eq!(in_use(&mut replica), Some(vec![1.0]));

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::api_server::{ApiServer, addresses};
+use super::fixtures::dual;
 use super::replica::Replica;
 
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ enum Step {
     /// A write arrives; its answer may be lost.
     Answer(usize, bool),
     Retry,
+    /// The write of the Lease under way arrives; its answer may be lost.
+    State(bool),
     /// Another leader takes over; writes of the one before may still arrive.
     Takeover,
     /// A write of a leader before arrives.
@@ -55,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => Just(Step::Send),
         8 => (0_usize..8, prop::bool::weighted(0.2)).prop_map(|(which, lose)| Step::Answer(which, lose)),
         3 => Just(Step::Retry),
+        4 => prop::bool::weighted(0.2).prop_map(Step::State),
         1 => Just(Step::Takeover),
         2 => (0_usize..8).prop_map(Step::Late),
     ]
@@ -239,15 +243,17 @@ fn at_rest(server: &ApiServer, replica: &mut Replica) -> Result<(), TestCaseErro
     Ok(())
 }
 
-/// Runs the steps. If groups do not change, each new leader has known them for long, and serves others while its fences
-/// are unanswered.
+/// Runs the steps. If groups do not change, one has more addresses than an offer, so that a new leader serves others while
+/// its fences are unanswered.
 fn run(steps: Vec<Step>, groups_change: bool) -> Result<(), TestCaseError> {
     let mut server = ApiServer::default();
     server.put_group("default", &group(0).unwrap());
     if !groups_change {
+        server.put_group("default", &dual("10.1.0.0/27", "2001:db8:1::/123"));
         server.put_group("b", &group(4).unwrap());
     }
     let mut replica = Replica::leader(&mut server, true, "f0");
+    replica.states_at_once = false;
     let mut late = Vec::new();
     let (mut terms, mut was_multi) = (0, false);
     // Their addresses were free for a while, whatever their lists say.
@@ -291,15 +297,13 @@ fn run(steps: Vec<Step>, groups_change: bool) -> Result<(), TestCaseError> {
                 }
             }
             Step::Retry => replica.index.retry(),
+            Step::State(lose) => _ = replica.state(lose),
             Step::Takeover => {
                 terms += 1;
                 late.append(&mut replica.writes);
                 let fence = format!("f{terms}");
-                replica = if groups_change {
-                    Replica::leader(&mut server, false, &fence)
-                } else {
-                    Replica::successor(&mut server, &fence)
-                };
+                replica = Replica::leader(&mut server, false, &fence);
+                replica.states_at_once = false;
                 let leftovers = server.services.values().filter_map(|object| {
                     serde_json::from_value::<crate::model::WatchedService>(object.clone()).unwrap().leftover()
                 });

@@ -1,6 +1,9 @@
 //! A simulated replica: an index, and the edge between it and the simulated API server.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -50,6 +53,12 @@ pub(super) struct Replica {
     pub(super) now: BootTime,
     /// Whether Services without a class are ours.
     pub(super) default_announcer: bool,
+    /// What the Lease of the leader says.
+    lease: Rc<RefCell<Option<String>>>,
+    /// Whether a write of the Lease is answered before anything else happens.
+    pub(super) states_at_once: bool,
+    /// What is on its way to the Lease.
+    stated: Option<Arc<str>>,
 }
 
 impl Replica {
@@ -67,16 +76,7 @@ impl Replica {
         held: Option<HeldAddresses>,
     ) -> Self {
         let mut replica = Self::follower(server, default_announcer, held);
-        replica.index.lead(clean, fence);
-        replica.index.start_external(CLUSTER, server.record.as_deref());
-        replica
-    }
-
-    /// A new leader after an unclean takeover, which has known the groups for long.
-    pub(super) fn successor(server: &mut ApiServer, fence: &str) -> Self {
-        let mut replica = Self::follower(server, true, Some(HeldAddresses::default()));
-        replica.pass(server, 600);
-        replica.index.lead(false, fence);
+        replica.index.lead(clean, replica.lease.borrow().clone().as_deref(), fence);
         replica.index.start_external(CLUSTER, server.record.as_deref());
         replica
     }
@@ -102,6 +102,9 @@ impl Replica {
             record_at: BootTime::default(),
             now,
             default_announcer,
+            lease: server.lease.clone(),
+            states_at_once: true,
+            stated: None,
         }
     }
 
@@ -144,11 +147,35 @@ impl Replica {
 
     /// Sends the next write.
     pub(super) fn send(&mut self) -> bool {
-        let patch = self.index.next_patch();
+        let mut patch = self.next_patch();
+        if patch.is_none() && self.states_at_once && self.state(false) {
+            patch = self.next_patch();
+        }
         let sent = patch.is_some();
         self.writes.extend(patch);
         self.events.extend(self.index.take_events());
         sent
+    }
+
+    fn next_patch(&mut self) -> Option<ServicePatch> {
+        self.stated = self.index.offer_to_state().or(self.stated.take());
+        if self.states_at_once {
+            self.state(false);
+        }
+        let patch = self.index.next_patch();
+        self.stated = self.index.offer_to_state().or(self.stated.take());
+        patch
+    }
+
+    /// The write of the Lease under way arrives. Its answer comes back, or is lost. Returns whether there was one.
+    pub(super) fn state(&mut self, lose: bool) -> bool {
+        let Some(offer) = self.stated.clone() else { return false };
+        *self.lease.borrow_mut() = Some(offer.to_string());
+        if !lose {
+            self.stated = None;
+            self.index.offer_recorded(&offer);
+        }
+        true
     }
 
     /// A write in flight arrives. Its answer comes back, or is lost; then the write is sent again.
@@ -199,6 +226,7 @@ impl Replica {
     pub(super) fn settle_now(&mut self, server: &mut ApiServer) {
         for _ in 0..10_000 {
             let mut busy = self.deliver(server);
+            busy |= self.state(false);
             busy |= self.send();
             busy |= self.answer(server, 0, false).is_some();
             if self.index.wants_retry() {

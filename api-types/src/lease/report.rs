@@ -23,6 +23,11 @@ pub const WIRE_VERSION: &str = "purelb.io/wire-version";
 /// counts only while the identity is the Lease's present `holderIdentity`.
 pub const ALLOCATOR_VERSION: &str = "purelb.io/allocator-version";
 
+/// Annotation of the leader's Lease: its identity and the addresses that it may be about to give to Services that do not
+/// name them, `IDENTITY 192.0.2.1-192.0.2.64,2001:db8::`; `*` for any. It counts only while the identity is the Lease's
+/// present `holderIdentity`.
+pub const MAY_GIVE: &str = "purelb.io/may-give";
+
 /// The first version of the allocator's marks that has `allocated-addresses`.
 pub const MARKS_WITH_ADDRESSES: u16 = 2;
 

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use prometheus::IntGauge;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::election::{Decision, Election, Record, Timing};
 use super::leadership::{Ability, Leadership, Term, Unwritable};
+use super::statement::{Statement, found, value};
 use crate::BootTime;
 use crate::backoff::random_unit;
 use crate::log::ErrorChain;
@@ -39,6 +40,11 @@ pub(super) struct Candidate {
     pub(super) terms: watch::Sender<Option<Term>>,
     pub(super) term: u64,
     pub(super) clean: bool,
+    /// Of what is stated.
+    pub(super) annotation: &'static str,
+    pub(super) statement: Statement,
+    /// What the holder has stated, as the Lease was last seen.
+    pub(super) found: Option<Arc<str>>,
     pub(super) healthy: IntGauge,
     pub(super) writes: WriteCounter,
     pub(super) failures: u32,
@@ -65,6 +71,7 @@ impl Candidate {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(pause) => {}
+                () = self.statement.changed(), if self.election.is_recorded() => {}
                 // The end of the leadership is published in time even if the pause is longer.
                 () = sleep(self.election.remaining(BootTime::now()).unwrap_or(Duration::MAX)) => self.publish(),
             }
@@ -141,6 +148,7 @@ impl Candidate {
 
     async fn read(&mut self) -> Result<(), WriteError> {
         let lease = within(self.timing.deadline, self.leases.get(self.name)).await?;
+        self.found = found(&lease, self.annotation);
         self.election.observe(record(&lease), BootTime::now());
         Ok(())
     }
@@ -157,13 +165,23 @@ impl Candidate {
             spec.insert("leaseTransitions".to_owned(), Value::from(transitions));
         }
         let started = BootTime::now();
-        let lease = self.patch(spec).await?;
+        // Who takes the Lease keeps what the holder before has stated, under its own name, until it states something.
+        let stated = if transitions.is_none() { self.statement.of(self.term) } else { None };
+        let text = stated.clone().or_else(|| self.found.clone());
+        let lease = self.patch(spec, text.map(|text| value(self.election.identity(), &text))).await?;
+        self.found = found(&lease, self.annotation);
         self.election.written(record(&lease), started, BootTime::now());
+        if let Some(stated) = stated {
+            self.statement.was_written(self.term, stated);
+        }
         Ok(())
     }
 
-    async fn patch(&mut self, spec: Value) -> Result<Lease, WriteError> {
-        let metadata = json!({"resourceVersion": self.election.version(), "annotations": &self.annotations});
+    async fn patch(&mut self, spec: Value, statement: Option<String>) -> Result<Lease, WriteError> {
+        let mut annotations: Map<String, Value> =
+            self.annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        annotations.insert(self.annotation.to_owned(), json!(statement));
+        let metadata = json!({"resourceVersion": self.election.version(), "annotations": annotations});
         let patch = json!({"metadata": metadata, "spec": spec});
         let parameters = PatchParams { field_manager: Some(self.field_manager.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
@@ -185,7 +203,7 @@ impl Candidate {
                 term = self.term,
                 "this replica is now the leader"
             );
-            self.terms.send_replace(Some(Term { number: self.term, clean: self.clean }));
+            self.terms.send_replace(Some(Term { number: self.term, clean: self.clean, statement: self.found.clone() }));
             // If this term ends and another begins without another holder between, writes of this one may be under way.
             self.clean = false;
         } else if led && !leads {
@@ -208,9 +226,10 @@ impl Candidate {
         // The duration in the Lease is how long followers wait: one second. If it still has a holder, the next term is
         // not clean.
         let holder = if self.quiet.load(Ordering::Acquire) { "" } else { self.election.identity() };
+        let stated = self.found.as_deref().filter(|_| !holder.is_empty()).map(|text| value(holder, text));
         let time = MicroTime(Timestamp::now());
         let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 1, "renewTime": time});
-        match self.patch(spec).await {
+        match self.patch(spec, stated).await {
             Ok(_) => info!(op = "leader", "released the lease"),
             Err(error) => warn!(op = "leader", error = %ErrorChain(&error), "could not release the lease"),
         }

@@ -60,12 +60,14 @@ impl Ability {
 }
 
 /// A time during which this process leads without interruption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
     /// The number of the term, unique in this process. Counts from 1.
     pub number: u64,
     /// Whether no write of the previous leader can still arrive: it released the Lease, or there was none.
     pub clean: bool,
+    /// What the previous leader said last, by its [`Statement`](super::Statement).
+    pub statement: Option<Arc<str>>,
 }
 
 /// Why the Lease cannot be written: the API server did not answer several attempts in a row in time.

@@ -36,6 +36,8 @@ fn server(hangs: Arc<AtomicBool>) -> Client {
                 let (version, lease) = &mut *state.lock().unwrap();
                 *version += 1;
                 lease["spec"] = patch["spec"].clone();
+                lease["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+                lease["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
                 lease["metadata"]["resourceVersion"] = json!(version.to_string());
             }
             let text = state.lock().unwrap().1.to_string();
@@ -46,8 +48,13 @@ fn server(hangs: Arc<AtomicBool>) -> Client {
 }
 
 fn candidate(client: Client) -> Leader {
-    let candidacy =
-        Candidacy { lease: "leader", identity: identity("pod"), field_manager: "test", annotations: BTreeMap::new() };
+    let candidacy = Candidacy {
+        lease: "leader",
+        identity: identity("pod"),
+        field_manager: "test",
+        annotations: BTreeMap::new(),
+        statement: "says",
+    };
     let writes = WriteCounter::new(&Registry::new()).unwrap();
     let healthy = IntGauge::new("healthy", "healthy").unwrap();
     Leader::start(Api::namespaced(client, "default"), candidacy, TIMING, healthy, writes)
@@ -89,4 +96,47 @@ async fn case_68_a_process_that_cannot_lead_leaves_the_lease_to_others() {
     assert!(terms.borrow().is_none());
     other.release(true).await;
     becomes(&mut terms, true).await;
+}
+
+/// The candidate says this in its present term, and the Lease does too.
+async fn says(leader: &Leader, text: &str) {
+    let term = leader.terms().borrow().as_ref().unwrap().number;
+    leader.statement().state(term, text.into());
+    let mut written = leader.statement().written();
+    let said = written.wait_for(|said| said.as_ref().is_some_and(|(_, said)| **said == *text));
+    timeout(Duration::from_secs(20), said).await.unwrap().unwrap();
+}
+
+/// What the previous leader has said to this one, once it leads.
+async fn was_told(leader: &Leader) -> Option<String> {
+    let mut terms = leader.terms();
+    becomes(&mut terms, true).await;
+    terms.borrow().as_ref().unwrap().statement.as_deref().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn case_67_the_next_leader_is_told_what_the_last_one_said() {
+    let client = server(Arc::new(AtomicBool::new(false)));
+    let first = candidate(client.clone());
+    assert_eq!(was_told(&first).await, None);
+    says(&first, "a").await;
+    says(&first, "b,c").await;
+    first.release(false).await;
+    // One that has said nothing passes on what it was told.
+    let second = candidate(client.clone());
+    assert_eq!(was_told(&second).await.as_deref(), Some("b,c"));
+    second.release(false).await;
+    let third = candidate(client.clone());
+    assert_eq!(was_told(&third).await.as_deref(), Some("b,c"));
+    says(&third, "").await;
+    // A holder of an earlier version has said nothing, whatever still stands there.
+    drop(third);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    let mut lease = leases.get("leader").await.unwrap();
+    let said = lease.metadata.annotations.clone().unwrap();
+    lease.spec.as_mut().unwrap().holder_identity = Some("earlier".to_owned());
+    let patch = json!({"metadata": {"annotations": said}, "spec": lease.spec});
+    let parameters = kube::api::PatchParams::default();
+    leases.patch("leader", &parameters, &kube::api::Patch::Merge(&patch)).await.unwrap();
+    assert_eq!(was_told(&candidate(client)).await, None);
 }
