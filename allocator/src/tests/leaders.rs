@@ -171,6 +171,37 @@ fn case_67_an_address_is_given_only_after_the_lease_says_so() {
 }
 
 #[test]
+fn case_67_what_a_narrower_offer_lacks_is_not_given_while_it_is_on_its_way() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    for name in ["a", "b", "c"] {
+        server.put_service(name, one("IPv4"), json!({}));
+        replica.settle_now(&mut server);
+    }
+    replica.states_at_once = false;
+    server.put_service("d", one("IPv4"), json!({}));
+    server.put_service("e", one("IPv4"), json!({}));
+    replica.settle_now(&mut server);
+    for name in ["f", "g"] {
+        server.put_service(name, one("IPv4"), json!({}));
+    }
+    while replica.deliver(&mut server) {}
+    while replica.send() {}
+    while replica.answer(&mut server, 0, false).is_some() {}
+    // The next offer has no need of the first address any more. It arrives, and its answer is lost.
+    assert!(replica.state(true));
+    let offer = server.lease.borrow().clone().unwrap();
+    assert!(!offer.contains("10.1.0.0"), "{offer}");
+    server.delete_service("a");
+    server.put_service("new", one("IPv4"), json!({}));
+    while replica.deliver(&mut server) {}
+    while replica.send() {}
+    assert_eq!(texts(&server, "new"), "");
+    assert!(replica.writes.iter().all(|patch| patch.name.name() != "new"));
+    replica.settle(&mut server);
+    assert_eq!(texts(&server, "new"), "10.1.0.0");
+}
+
+#[test]
 fn case_67_the_webhooks_are_named_after_two_writes_without_an_answer() {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
     server.put_service("web", one("IPv4"), json!({}));

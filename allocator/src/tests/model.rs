@@ -64,6 +64,21 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Many Services that wait, leaders that change, and writes that arrive late.
+fn step_of_leaders() -> impl Strategy<Value = Step> {
+    let put = |(who, families)| Step::Put { who, families, prefer: false, group_choice: 0 };
+    prop_oneof![
+        8 => (5_u8..40, 0_u8..3).prop_map(put),
+        3 => (5_u8..40).prop_map(Step::Delete),
+        14 => Just(Step::Deliver),
+        14 => Just(Step::Send),
+        4 => (0_usize..8, prop::bool::weighted(0.2)).prop_map(|(which, lose)| Step::Answer(which, lose)),
+        4 => prop::bool::weighted(0.3).prop_map(Step::State),
+        2 => Just(Step::Takeover),
+        6 => (0_usize..8).prop_map(Step::Late),
+    ]
+}
+
 fn families(number: u8) -> Value {
     match number {
         0 => json!(["IPv4"]),
@@ -335,6 +350,11 @@ proptest! {
     #[test]
     fn the_invariants_hold_after_every_step(steps in prop::collection::vec(step(), 1..160)) {
         run(steps, true)?;
+    }
+
+    #[test]
+    fn case_67_nothing_is_given_that_a_late_write_could_give(steps in prop::collection::vec(step_of_leaders(), 1..160)) {
+        run(steps, false)?;
     }
 
     #[test]
