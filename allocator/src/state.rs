@@ -41,6 +41,7 @@
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `differences` | what to do when a sidecar does not have what the Services have |
 //! | `owed` | what an earlier leader owed to sidecars, and the record of what this one owes |
+//! | `owed_reports` | what is told of releases that nobody would see otherwise |
 //! | `leading` | begins and ends a term |
 
 mod aggregates;
@@ -67,6 +68,7 @@ mod missing_groups;
 mod nodes;
 mod owed;
 mod owed_record;
+mod owed_reports;
 mod patch;
 mod pool_gauges;
 mod queue;

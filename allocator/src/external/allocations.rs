@@ -27,6 +27,17 @@ pub enum SidecarState<'a> {
     NotAnswering(&'a str),
 }
 
+/// A group whose socket is another one than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The name of the group.
+    pub group: String,
+    /// The old socket.
+    pub from: String,
+    /// The new socket.
+    pub to: String,
+}
+
 /// A group whose addresses a sidecar gives, or gave.
 #[derive(Debug)]
 pub(super) struct ExternalGroup {
@@ -137,12 +148,12 @@ impl ExternalAllocations {
         self.cluster.as_deref()
     }
 
-    /// Takes over the external groups of the table.
-    pub fn set_groups(&mut self, table: &GroupTable) {
+    /// Takes over the external groups of the table. Returns those that have another socket now.
+    pub fn set_groups(&mut self, table: &GroupTable) -> Vec<Moved> {
         for group in self.groups.values_mut() {
             group.in_use = false;
         }
-        let mut changed = Vec::new();
+        let (mut changed, mut moved) = (Vec::new(), Vec::new());
         for (_, group) in table.accepted() {
             let Ipam::External { socket, .. } = &group.ipam else { continue };
             self.sidecars.entry(socket.clone()).or_default();
@@ -151,7 +162,10 @@ impl ExternalAllocations {
                     known.in_use = true;
                     continue;
                 }
-                Some(known) => known.move_to(socket),
+                Some(known) => {
+                    moved.push(Moved { group: group.name.clone(), from: known.socket.clone(), to: socket.clone() });
+                    known.move_to(socket);
+                }
                 None => _ = self.groups.insert(group.name.clone(), ExternalGroup::new(socket)),
             }
             changed.push(group.name.clone());
@@ -166,14 +180,19 @@ impl ExternalAllocations {
         self.groups.retain(|_, group| group.in_use || !group.allocations.is_empty());
         let sockets: BTreeSet<&String> = self.groups.values().map(|group| &group.socket).collect();
         self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.under_way() > 0);
+        moved
     }
 
-    /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back.
-    pub fn remember_group(&mut self, name: &str, socket: &str) {
-        if !self.groups.contains_key(name) {
-            self.sidecars.entry(socket.to_owned()).or_default();
-            self.groups.insert(name.to_owned(), ExternalGroup { in_use: false, ..ExternalGroup::new(socket) });
+    /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back. Returns whether it
+    /// has another socket now.
+    pub fn remember_group(&mut self, name: &str, socket: &str) -> Option<Moved> {
+        if let Some(known) = self.groups.get(name) {
+            let moved = || Moved { group: name.to_owned(), from: socket.to_owned(), to: known.socket.clone() };
+            return (known.socket != socket).then(moved);
         }
+        self.sidecars.entry(socket.to_owned()).or_default();
+        self.groups.insert(name.to_owned(), ExternalGroup { in_use: false, ..ExternalGroup::new(socket) });
+        None
     }
 
     /// The groups and their sockets, with those that are gone and not given back completely.
@@ -185,7 +204,8 @@ impl ExternalAllocations {
     /// Forgets everything but the groups: a replica that does not lead sends no calls.
     pub fn clear(&mut self, table: &GroupTable) {
         *self = Self { last_call: self.last_call, now: self.now, ..Self::default() };
-        self.set_groups(table);
+        // Of nothing it is known where it was.
+        let _moved = self.set_groups(table);
     }
 
     /// What a Service can count on if it requests this of a group.
@@ -255,6 +275,12 @@ impl ExternalAllocations {
         self.groups.get(group)?.allocations.values().find_map(ExternalAllocation::release_failure)
     }
 
+    /// Why what a group owes is not given back, if that is known.
+    #[must_use]
+    pub fn why_not_released(&self, name: &str) -> Option<&str> {
+        self.release_failure(name).or_else(|| self.why_not_asked(self.groups.get(name)?))
+    }
+
     /// Whether the sidecar of a group answers, as people are shown it.
     #[must_use]
     pub fn sidecar_state(&self, group: &str) -> SidecarState<'_> {
@@ -267,6 +293,12 @@ impl ExternalAllocations {
             Some(Ok(())) => SidecarState::Answering,
             None => SidecarState::Unknown,
         }
+    }
+
+    /// Whether the sidecar of a group has said that it keeps allocations by cluster and UID.
+    #[must_use]
+    pub fn keeps_owners(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.keeps_owners == Some(true))
     }
 
     /// The last numbers of a group.

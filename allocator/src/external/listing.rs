@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::backoff;
+
 use super::allocations::{ExternalAllocations, ExternalGroup};
-use super::call::{Call, CallError, Failure, Listed, Listing, Request, Response};
+use super::call::{Call, CallError, Listed, Listing, Request, Response};
 use crate::model::Owner;
 
 /// How long a term lasts before a sidecar is asked. By then most Services have what they wait for.
 const FIRST: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const PERIOD: Duration = Duration::from_secs(24 * 3600);
-/// The pause after a call that was not answered.
+/// The pause after a call that failed. It doubles up to the period: not every sidecar lists.
 const AGAIN: Duration = Duration::from_secs(600);
 /// The most allocations of a pool that are compared.
 const MOST: usize = 200_000;
@@ -57,20 +59,18 @@ impl ExternalAllocations {
         let state = &mut group.listing;
         state.call = None;
         let page = std::mem::take(&mut state.page);
-        match result {
-            Ok(Response::Listed(found, next)) => {
-                state.listing.found.extend(found.iter().cloned());
-                // A sidecar that repeats itself never ends.
-                if next.is_empty() || *next == page || state.listing.found.len() > MOST {
-                    state.due_at = now + PERIOD;
-                    return Some(std::mem::take(&mut state.listing));
-                }
-                state.page.clone_from(next);
-            }
-            // Not every sidecar lists.
-            Err(error) if error.failure == Failure::Refused => state.due_at = now + PERIOD,
-            _ => state.due_at = now + AGAIN,
+        let Ok(Response::Listed(found, next)) = result else {
+            state.due_at = now + backoff::step(AGAIN, PERIOD, state.failures);
+            state.failures = state.failures.saturating_add(1);
+            return None;
+        };
+        state.listing.found.extend(found.iter().cloned());
+        // A sidecar that repeats itself never ends.
+        if next.is_empty() || *next == page || state.listing.found.len() > MOST {
+            (state.due_at, state.failures) = (now + PERIOD, 0);
+            return Some(std::mem::take(&mut state.listing));
         }
+        state.page.clone_from(next);
         None
     }
 

@@ -31,6 +31,16 @@ impl Index {
             info!(op = "ipam", pool = group, service = %owner, uid = %owner.uid, "belongs to no Service, is given back");
             self.external.resume_release(group, owner, None);
         }
+        // What a Service shows is no difference, whatever is known of it.
+        surplus.retain(|(owner, address)| !self.addresses.held_by(&owner.name).contains(address));
+        // What another Service has is given back by a sidecar only that tells their owners apart.
+        let keeps_owners = self.external.keeps_owners(group);
+        let (unused, surplus): (Vec<_>, Vec<_>) =
+            surplus.into_iter().partition(|(_, address)| keeps_owners || self.addresses.holders(*address).is_empty());
+        for (owner, address) in &unused {
+            info!(op = "ipam", pool = group, service = %owner, %address, "no Service has it, is given back");
+            self.external.resume_release(group, owner, Some(*address));
+        }
         let mut to_restore: BTreeMap<&Owner, BTreeSet<IpAddr>> = BTreeMap::new();
         for (owner, address) in &missing {
             to_restore.entry(owner).or_default().insert(*address);
@@ -51,7 +61,14 @@ impl Index {
                 "it has addresses for Services that do not exist, which are given back",
             ),
             (missing.iter().map(text_of).collect(), "it does not list what Services have, which is registered again"),
-            (surplus.iter().map(text_of).collect(), "it lists what Services do not have: correct the IPAM"),
+            (
+                unused.iter().map(text_of).collect(),
+                "it has addresses that their Services do not have, which are given back",
+            ),
+            (
+                surplus.iter().map(text_of).collect(),
+                "it has addresses for Services that do not have them, and other Services do: correct the IPAM",
+            ),
         ];
         let parts = parts.into_iter().filter(|(items, _)| !items.is_empty());
         let parts: Vec<String> =

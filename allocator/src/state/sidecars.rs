@@ -49,7 +49,7 @@ impl Index {
             Some(service) => service.reference(),
             None => match self.groups.table().id_of(group) {
                 Some(id) => self.groups.reference(id),
-                None => return,
+                None => self.record_reference(),
             },
         };
         let text = format!(
@@ -66,7 +66,10 @@ impl Index {
 
     /// Takes over the external groups of the table.
     pub(super) fn take_over_external_groups(&mut self) {
-        self.external.set_groups(self.groups.table());
+        let moved = self.external.set_groups(self.groups.table());
+        if self.leading {
+            self.report_moved(&moved);
+        }
     }
 
     /// Forgets all external allocations. Calls are sent when it is known what an earlier leader owed.

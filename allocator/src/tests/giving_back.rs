@@ -123,6 +123,32 @@ fn what_is_owed_outlives_the_group_and_the_process() {
 }
 
 #[test]
+fn what_a_group_that_is_gone_owes_is_told_again_and_again() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.behavior = Behavior::RefusesReleases(NO);
+    server.delete_group("ext");
+    sidecar.settle(&mut server, &mut replica);
+    replica.take_reports();
+    server.delete_service("web");
+    sidecar.settle(&mut server, &mut replica);
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("does not take back the addresses of shop/web"), "{reports}");
+    // Once more in the first hour, then daily.
+    let mut told = Vec::new();
+    for hour in 0..50 {
+        let at = sidecar.now + std::time::Duration::from_secs(hour * 3600);
+        let _record = replica.index.record_write(at);
+        replica.index.record_written(true, at);
+        let reports = replica.take_reports();
+        assert!(reports.iter().all(|text| text.contains("all of shop/web") && text.contains(NO)), "{reports:?}");
+        told.extend(reports.iter().map(|_| hour));
+    }
+    assert_eq!(told, [1, 25, 49]);
+}
+
+#[test]
 fn a_group_may_be_deleted_while_no_allocator_runs() {
     let (mut server, mut replica, mut sidecar) = start(4);
     server.put_service("web", one(80), group("ext"));
@@ -160,9 +186,14 @@ fn a_release_of_an_earlier_owner_never_takes_what_a_living_service_has() {
 fn what_another_cluster_owes_is_not_given_back() {
     let (mut server, _, mut sidecar) = start(4);
     let debts = json!([{"pool": "ext", "service": "shop/web", "uid": "before"}]);
-    for record in [json!({"cluster": "there", "owed": debts}).to_string(), "nonsense".to_owned()] {
+    for (record, told) in [
+        (json!({"cluster": "there", "owed": debts}).to_string(), "no Service has: ext: all of shop/web"),
+        ("nonsense of somebody".to_owned(), "cannot be read"),
+    ] {
         server.record = Some(record);
         let mut replica = Replica::leader(&mut server, false, "f2");
+        let reports = replica.take_reports().join("\n");
+        assert!(reports.contains("ReleaseFailed") && reports.contains(told), "{reports}");
         sidecar.settle(&mut server, &mut replica);
         assert_eq!(sidecar.take_calls(), ["stats"]);
         assert_eq!(owed(&server), json!([]));

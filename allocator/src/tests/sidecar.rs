@@ -42,6 +42,8 @@ pub(super) struct Sidecar {
     pub(super) allocations: BTreeMap<Key, (String, Vec<IpAddr>)>,
     /// Whether it keeps allocations by cluster and UID.
     pub(super) keeps_owners: bool,
+    /// Whether it says so.
+    pub(super) says_keeps_owners: bool,
     /// How many allocations it lists at once, if it does.
     pub(super) lists: Option<usize>,
     /// The calls, as text.
@@ -58,6 +60,7 @@ impl Sidecar {
             free: BTreeMap::from([(Family::V4, four), (Family::V6, six)]),
             allocations: BTreeMap::new(),
             keeps_owners: true,
+            says_keeps_owners: true,
             lists: None,
             calls: Vec::new(),
             now: BootTime::default() + Duration::from_secs(1),
@@ -143,6 +146,7 @@ impl Sidecar {
             Request::Release(owner, Some(address)) => format!("release {} {address}", owner.name.name()),
             Request::Stats => "stats".to_owned(),
             Request::List(_) if self.lists.is_none() => {
+                self.calls.push("list, which it does not know".to_owned());
                 let text = "Unimplemented: List".to_owned();
                 return Err(CallError { failure: Failure::Refused, may_have_acted: false, text });
             }
@@ -190,7 +194,7 @@ impl Sidecar {
                 let size = number(self.free[&Family::V4].len());
                 let used = (number(count(false)), number(count(true)));
                 let ranges = vec!["192.0.2.0/24".to_owned()];
-                let keeps_owners = self.keeps_owners;
+                let keeps_owners = self.keeps_owners && self.says_keeps_owners;
                 Ok(Response::Stats(Stats { used, size: Some((size, size)), ranges, keeps_owners }))
             }
         };

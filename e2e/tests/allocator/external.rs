@@ -190,10 +190,9 @@ async fn external_release_is_remembered_over_a_kill_of_the_allocator() {
     let first = leading(&cluster, "owes").await;
     {
         let _sidecar = place.run();
-        fixture.create("gone", &[group("owes")], json!({})).await;
-        fixture.create("stays", &[group("owes")], json!({})).await;
-        fixture.has("gone", &["198.51.100.64"]).await;
-        fixture.has("stays", &["198.51.100.65"]).await;
+        // Calls for two Services go at the same time.
+        fixture.allocate("gone", "owes", "198.51.100.64").await;
+        fixture.allocate("stays", "owes", "198.51.100.65").await;
     }
     fixture.delete("gone").await;
     fixture
