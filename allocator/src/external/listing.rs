@@ -68,7 +68,7 @@ impl ExternalAllocations {
         // A sidecar that repeats itself never ends.
         if next.is_empty() || *next == page || state.listing.found.len() > MOST {
             (state.due_at, state.failures) = (now + PERIOD, 0);
-            return Some(std::mem::take(&mut state.listing));
+            return Some(Listing { is_complete: next.is_empty(), ..std::mem::take(&mut state.listing) });
         }
         state.page.clone_from(next);
         None
@@ -91,6 +91,9 @@ impl ExternalAllocations {
                 let surplus = addresses.iter().filter(|address| !known.is_some_and(|known| known.has(**address)));
                 differences.surplus.extend(surplus.map(|address| (owner.clone(), *address)));
             }
+        }
+        if !listing.is_complete {
+            return differences;
         }
         let listed: BTreeMap<&Owner, &BTreeSet<IpAddr>> =
             listing.found.iter().map(|listed| (&listed.owner, &listed.addresses)).collect();

@@ -181,3 +181,16 @@ fn a_sidecar_that_cannot_list_now_is_asked_again_and_one_that_never_can_seldom()
     sidecar.later(4 * 3600, &mut server, &mut replica);
     assert!(sidecar.take_calls().iter().any(|call| call.starts_with("list")));
 }
+
+#[test]
+fn a_list_that_does_not_end_says_nothing_of_what_is_missing() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    (sidecar.lists, sidecar.repeats_pages) = (Some(1), true);
+    for name in ["a", "b", "c"] {
+        server.put_service(name, one(80), group("ext"));
+    }
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.take_calls();
+    sidecar.later(11, &mut server, &mut replica);
+    assert_eq!(sidecar.take_calls().iter().filter(|call| call.starts_with("restore")).count(), 0);
+}

@@ -46,6 +46,8 @@ pub(super) struct Sidecar {
     pub(super) says_keeps_owners: bool,
     /// How many allocations it lists at once, if it does.
     pub(super) lists: Option<usize>,
+    /// Whether the second page names itself as the next one.
+    pub(super) repeats_pages: bool,
     /// The calls, as text.
     pub(super) calls: Vec<String>,
     pub(super) now: BootTime,
@@ -62,6 +64,7 @@ impl Sidecar {
             keeps_owners: true,
             says_keeps_owners: true,
             lists: None,
+            repeats_pages: false,
             calls: Vec::new(),
             now: BootTime::default() + Duration::from_secs(1),
         }
@@ -132,7 +135,13 @@ impl Sidecar {
             let owner = Owner::new(&ServiceName::new(namespace, name), uid);
             Listed { owner, addresses: addresses.iter().copied().collect() }
         });
-        let next = if from + some < ours.clone().count() { (from + some).to_string() } else { String::new() };
+        let next = if self.repeats_pages {
+            "1".to_owned()
+        } else if from + some < ours.clone().count() {
+            (from + some).to_string()
+        } else {
+            String::new()
+        };
         Response::Listed(listed.collect(), next)
     }
 
