@@ -15,6 +15,9 @@ const AT_ONCE: usize = 16;
 /// The largest pool that is emptied to see what happens then.
 const SMALL: u64 = 64;
 
+/// A check that is carried out when it is awaited.
+type Begun<'a> = Pin<Box<dyn Future<Output = Check> + 'a>>;
+
 /// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -28,7 +31,7 @@ impl Conformance {
     /// Runs all checks. `restart` ends the sidecar and starts it again; without it that is not tried.
     pub async fn run<R: AsyncFn() -> Result<(), String>>(&self, restart: Option<R>) -> Vec<Finding> {
         // None begins before the one before has ended.
-        let checks: Vec<(&'static str, Pin<Box<dyn Future<Output = Check> + '_>>)> = vec![
+        let checks: Vec<(&'static str, Begun<'_>)> = vec![
             ("Allocate gives addresses of the families that are asked for", Box::pin(self.families())),
             ("Allocate that is repeated gives the same addresses", Box::pin(self.idempotence())),
             ("Allocate for more families adds to what the Service has", Box::pin(self.growth())),
