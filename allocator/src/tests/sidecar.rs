@@ -28,6 +28,8 @@ pub(super) enum Behavior {
     RefusesReleases(&'static str),
     /// It gives every Service these addresses too.
     Gives(Vec<IpAddr>),
+    /// It gives another address at each call, and names only that one.
+    GivesAnother,
 }
 
 /// Cluster, Service, UID.
@@ -94,7 +96,8 @@ impl Sidecar {
             addresses.extend(given.iter().filter(|it| !addresses.contains(it)).copied().collect::<Vec<_>>());
         } else {
             for family in [Family::V4, Family::V6] {
-                if !request.wants(family) || addresses.iter().any(|&address| Family::of(address) == family) {
+                let has_any = addresses.iter().any(|&address| Family::of(address) == family);
+                if !request.wants(family) || has_any && self.behavior != Behavior::GivesAnother {
                     continue;
                 }
                 let of_key =
@@ -112,6 +115,9 @@ impl Sidecar {
             }
         }
         self.allocations.insert(key, (request.key.clone(), addresses.clone()));
+        if self.behavior == Behavior::GivesAnother {
+            addresses = addresses.split_off(addresses.len() - 1);
+        }
         Ok(Response::Addresses(addresses))
     }
 
