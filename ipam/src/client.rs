@@ -182,3 +182,18 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_protocol_is_told() {
+        let error = refused(Status::unimplemented("unknown service"), STATS);
+        assert_eq!(error.failure, Failure::Refused);
+        let text = error.status.message();
+        assert!(text.contains("another version of the protocol than purelb.ipam.v1.IPAM"), "{text}");
+        // Others did not answer the sidecar in time.
+        assert_eq!(refused(Status::deadline_exceeded("netbox"), ALLOCATE).failure, Failure::NoAnswer);
+    }
+}

@@ -23,6 +23,8 @@ pub enum SidecarState<'a> {
     Unknown,
     /// It answers.
     Answering,
+    /// It answers, but not with numbers: with this error.
+    WithoutNumbers(&'a str),
     /// It does not answer, with this error.
     NotAnswering(&'a str),
 }
@@ -46,6 +48,8 @@ pub(super) struct ExternalGroup {
     pub(super) in_use: bool,
     pub(super) allocations: BTreeMap<Owner, ExternalAllocation>,
     pub(super) stats: Option<Stats>,
+    /// Why the sidecar refused to give its numbers, if it did.
+    pub(super) stats_refusal: Option<String>,
     /// When the numbers are asked for next.
     pub(super) stats_at: BootTime,
     pub(super) stats_call: Option<CallId>,
@@ -63,6 +67,7 @@ impl ExternalGroup {
             in_use: true,
             allocations: BTreeMap::new(),
             stats: None,
+            stats_refusal: None,
             stats_at: BootTime::default(),
             stats_call: None,
             stats_outdated: false,
@@ -97,7 +102,7 @@ impl ExternalGroup {
     fn move_to(&mut self, socket: &str) {
         socket.clone_into(&mut self.socket);
         self.in_use = true;
-        (self.stats, self.stats_at, self.stats_call) = (None, BootTime::default(), None);
+        (self.stats, self.stats_refusal, self.stats_at, self.stats_call) = (None, None, BootTime::default(), None);
         (self.keeps_owners, self.listing) = (None, ListingState::default());
         for allocation in self.allocations.values_mut() {
             allocation.move_to_other_sidecar();
@@ -287,10 +292,14 @@ impl ExternalAllocations {
         if let Some(why) = &self.unknown_cluster {
             return SidecarState::NotAsked(why);
         }
-        let sidecar = self.groups.get(group).and_then(|group| self.sidecars.get(&group.socket));
+        let group = self.groups.get(group);
+        let sidecar = group.and_then(|group| self.sidecars.get(&group.socket));
         match sidecar.and_then(Sidecar::shown) {
             Some(Err(text)) => SidecarState::NotAnswering(text),
-            Some(Ok(())) => SidecarState::Answering,
+            Some(Ok(())) => {
+                let refusal = group.and_then(|group| group.stats_refusal.as_deref());
+                refusal.map_or(SidecarState::Answering, SidecarState::WithoutNumbers)
+            }
             None => SidecarState::Unknown,
         }
     }

@@ -17,6 +17,9 @@ const FIRST: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// The pause after a call that failed. It doubles up to the period: not every sidecar lists.
 const AGAIN: Duration = Duration::from_secs(600);
+/// How soon a sidecar is asked that has given something twice: the second Service has given it back by then. And how often.
+const SOON: Duration = Duration::from_secs(2);
+const AT_MOST: Duration = Duration::from_secs(60);
 /// The most allocations of a pool that are compared.
 const MOST: usize = 200_000;
 
@@ -67,11 +70,23 @@ impl ExternalAllocations {
         state.listing.found.extend(found.iter().cloned());
         // A sidecar that repeats itself never ends.
         if next.is_empty() || *next == page || state.listing.found.len() > MOST {
-            (state.due_at, state.failures) = (now + PERIOD, 0);
+            (state.due_at, state.ended_at, state.failures) = (now + PERIOD, Some(now), 0);
             return Some(Listing { is_complete: next.is_empty(), ..std::mem::take(&mut state.listing) });
         }
         state.page.clone_from(next);
         None
+    }
+
+    /// The sidecar of the group seems to have forgotten what it gave: it is asked soon. One that does not list is not.
+    pub fn compare_soon(&mut self, group: &str) {
+        let now = self.now;
+        if let Some(group) = self.groups.get_mut(group) {
+            let state = &mut group.listing;
+            let earliest = state.ended_at.map_or(now, |at| at + AT_MOST).max(now + SOON);
+            if state.failures == 0 {
+                state.due_at = state.due_at.min(earliest);
+            }
+        }
     }
 
     /// Compares a listing with what is known. What changed since the listing was begun is left out.

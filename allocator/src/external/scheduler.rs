@@ -243,6 +243,12 @@ impl ExternalAllocations {
         let Some(group) = group else { return };
         group.stats_call = None;
         let knew_owners = group.keeps_owners;
+        let refusal = result.as_ref().err().filter(|error| error.failure == Failure::Refused);
+        let refusal = refusal.map(|error| error.text.clone());
+        if group.stats_refusal != refusal {
+            group.stats_refusal = refusal;
+            effects.groups.insert(call.group.clone());
+        }
         match result {
             Ok(Response::Stats(stats)) => {
                 group.keeps_owners = Some(stats.keeps_owners);

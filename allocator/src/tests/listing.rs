@@ -194,3 +194,32 @@ fn a_list_that_does_not_end_says_nothing_of_what_is_missing() {
     sidecar.later(11, &mut server, &mut replica);
     assert_eq!(sidecar.take_calls().iter().filter(|call| call.starts_with("restore")).count(), 0);
 }
+
+/// The sidecar gives the lowest free address. What it has forgotten is the lowest one, for everybody who comes.
+#[test]
+fn a_forgetful_sidecar_holds_up_nobody_else() {
+    let (mut server, mut replica, mut sidecar) = start(8);
+    sidecar.lists = Some(100);
+    server.put_service("has", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.later(11, &mut server, &mut replica);
+    for round in 0..3 {
+        for _ in 0..600 {
+            sidecar.later(1, &mut server, &mut replica);
+        }
+        sidecar.allocations.retain(|(_, service, _), _| service != "shop/has");
+        sidecar.take_calls();
+        for number in 0..2 {
+            server.put_service(&format!("new-{round}-{number}"), one(80), group("ext"));
+        }
+        for _ in 0..8 {
+            sidecar.later(1, &mut server, &mut replica);
+        }
+        for number in 0..2 {
+            assert_eq!(server.addresses(&format!("new-{round}-{number}")).len(), 1, "{round}");
+        }
+        assert_eq!((texts(&server, "has"), sidecar.of("has").len()), ("192.0.2.0".to_owned(), 1));
+        let calls = sidecar.take_calls();
+        assert_eq!(calls.iter().filter(|call| call.starts_with("list")).count(), 1, "{calls:?}");
+    }
+}

@@ -120,3 +120,17 @@ fn numbers_follow_an_allocation_that_was_answered_before_them() {
     sidecar.later(1, &mut server, &mut replica);
     assert_eq!(replica.group_status("ext")["allocatedIPv4"], 1);
 }
+
+#[test]
+fn a_sidecar_that_refuses_its_numbers_is_told_on_the_group() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    sidecar.behavior = Behavior::Refuses("Unimplemented: another version");
+    sidecar.settle(&mut server, &mut replica);
+    let condition = &replica.group_status("ext")["conditions"][0];
+    assert_eq!(condition["status"], "True");
+    assert!(condition["message"].as_str().unwrap().contains("Unimplemented: another version"), "{condition}");
+    sidecar.behavior = Behavior::Normal;
+    sidecar.later(61, &mut server, &mut replica);
+    let condition = &replica.group_status("ext")["conditions"][0];
+    assert!(!condition["message"].as_str().unwrap().contains("another version"), "{condition}");
+}
