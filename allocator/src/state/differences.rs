@@ -31,8 +31,10 @@ impl Index {
             info!(op = "ipam", pool = group, service = %owner, uid = %owner.uid, "belongs to no Service, is given back");
             self.external.resume_release(group, owner, None);
         }
-        // What a Service shows is no difference, whatever is known of it.
-        surplus.retain(|(owner, address)| !self.addresses.held_by(&owner.name).contains(address));
+        // What a Service shows is no difference, whatever is known of it, unless it has that from a range of another group.
+        surplus.retain(|(owner, address)| {
+            self.groups.table().group_of(*address).is_some() || !self.addresses.held_by(&owner.name).contains(address)
+        });
         // What another Service has is given back by a sidecar only that tells their owners apart.
         let keeps_owners = self.external.keeps_owners(group);
         let (unused, surplus): (Vec<_>, Vec<_>) =

@@ -104,7 +104,10 @@ impl Index {
         let held = self.held_by_group(service);
         self.external.record_held(&owner, &held);
         if !at_rest {
-            return self.external.prepare_release(&owner, &plan.addresses, &plan.requests);
+            // What it has from a range is no sidecar's.
+            let is_external = |address: &&IpAddr| self.groups.table().group_of(**address).is_none();
+            let kept: Vec<IpAddr> = plan.addresses.iter().filter(is_external).copied().collect();
+            return self.external.prepare_release(&owner, &kept, &plan.requests);
         }
         for group in self.external.reconcile(&owner, &held, &plan.requests) {
             self.touch_group(&group);

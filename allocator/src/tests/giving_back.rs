@@ -270,3 +270,31 @@ fn a_sidecar_that_has_not_said_whether_it_keeps_owners_is_owed_until_it_takes_ba
     assert_eq!((&*texts(&server, "web"), sidecar.allocations.len()), ("192.0.2.1", 1));
     assert_eq!(owed(&server), json!([]));
 }
+
+/// Found by the model. The sidecar gave an address of another group's range in addition; the leader ends while it writes that
+/// the Service has it from that group.
+#[test]
+fn an_address_of_another_groups_range_is_recorded_before_the_service_has_it_from_there() {
+    for lists in [None, Some(100)] {
+        let (mut server, mut replica, mut sidecar) = start(4);
+        sidecar.lists = lists;
+        sidecar.behavior = Behavior::Gives(vec!["192.0.2.1".parse().unwrap(), "10.1.0.0".parse().unwrap()]);
+        server.put_service("web", one(80), group("ext"));
+        replica.settle(&mut server);
+        let call = replica.index.next_call(sidecar.now).unwrap();
+        server.put_service("web", one(80), group("default"));
+        let answer = sidecar.answer(&call);
+        replica.index.call_answered(&call, &answer, sidecar.now);
+        while replica.deliver(&mut server) || replica.send() {}
+        if lists.is_none() {
+            replica.write_record(&mut server);
+        }
+        while replica.answer(&mut server, 0, false).is_some() {}
+        let mut replica = Replica::leader(&mut server, false, "f2");
+        sidecar.behavior = Behavior::Normal;
+        for _ in 0..3 {
+            sidecar.later(61, &mut server, &mut replica);
+        }
+        assert_eq!((&*texts(&server, "web"), sidecar.of("web").len()), ("10.1.0.0", 0), "{lists:?}");
+    }
+}
