@@ -53,6 +53,8 @@ pub(super) struct ExternalGroup {
     /// When the numbers are asked for next.
     pub(super) stats_at: BootTime,
     pub(super) stats_call: Option<CallId>,
+    /// When they were asked for last.
+    pub(super) stats_sent: BootTime,
     /// Whether the numbers may have changed since that call was sent.
     stats_outdated: bool,
     pub(super) listing: ListingState,
@@ -70,6 +72,7 @@ impl ExternalGroup {
             stats_refusal: None,
             stats_at: BootTime::default(),
             stats_call: None,
+            stats_sent: BootTime::default(),
             stats_outdated: false,
             listing: ListingState::default(),
             keeps_owners: None,
@@ -220,9 +223,10 @@ impl ExternalAllocations {
         let why = match group.allocations.get(owner).and_then(|allocation| allocation.offer(request)) {
             Some(Offer::Failed(text)) => text,
             Some(offer) => return offer,
-            None => match self.why_not_asked(group) {
-                Some(text) => text.into(),
-                None => return Offer::Pending,
+            None => match (self.why_not_asked(group), group.debt(owner)) {
+                (Some(text), _) => text.into(),
+                (None, Some(debt)) if group.waits_for_release(owner) => return Offer::Failed(debt.into()),
+                (None, _) => return Offer::Pending,
             },
         };
         Offer::Failed(match group.debt(owner) {
@@ -246,7 +250,7 @@ impl ExternalAllocations {
     /// Whether a sidecar has given the address to the Service, and is not to take it back.
     #[must_use]
     pub fn has_given(&self, owner: &Owner, address: IpAddr) -> bool {
-        let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.owes_release();
+        let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.gives_back(address);
         self.groups.values().filter_map(|group| group.allocations.get(owner)).any(gave)
     }
 

@@ -298,3 +298,34 @@ fn an_address_of_another_groups_range_is_recorded_before_the_service_has_it_from
         assert_eq!((&*texts(&server, "web"), sidecar.of("web").len()), ("10.1.0.0", 0), "{lists:?}");
     }
 }
+
+/// A release that is not answered may still be at work: what is given after it would be taken away.
+#[test]
+fn nothing_is_asked_for_while_a_release_of_the_same_allocation_may_be_at_work() {
+    for made_anew in [true, false] {
+        let (mut server, mut replica, mut sidecar) = start(4);
+        // One allocation for the name, or one for the Service.
+        sidecar.keeps_owners = !made_anew;
+        server.put_service("web", one(80), group("ext"));
+        sidecar.settle(&mut server, &mut replica);
+        sidecar.behavior = Behavior::SlowFor("web");
+        if made_anew {
+            server.delete_service("web");
+        } else {
+            server.put_service("web", json!({"type": "ClusterIP"}), json!({}));
+            sidecar.settle(&mut server, &mut replica);
+        }
+        server.put_service("web", one(80), group("ext"));
+        sidecar.take_calls();
+        for _ in 0..30 {
+            sidecar.later(1, &mut server, &mut replica);
+        }
+        let calls = sidecar.take_calls();
+        assert!(!calls.iter().any(|call| call.starts_with("allocate")), "{made_anew}: {calls:?}");
+        let reports = replica.take_reports().join("\n");
+        assert!(reports.contains("is given back; the sidecar says: DeadlineExceeded"), "{made_anew}: {reports}");
+        sidecar.behavior = Behavior::Normal;
+        sidecar.later(61, &mut server, &mut replica);
+        assert_eq!((server.addresses("web").len(), sidecar.of("web").len()), (1, 1), "{made_anew}");
+    }
+}

@@ -223,3 +223,24 @@ fn a_forgetful_sidecar_holds_up_nobody_else() {
         assert_eq!(calls.iter().filter(|call| call.starts_with("list")).count(), 1, "{calls:?}");
     }
 }
+
+/// The sidecar fills in something of its own for the UIDs.
+#[test]
+fn what_living_services_have_is_not_given_back_for_a_wrong_uid() {
+    let (mut server, mut replica, mut sidecar) = start(8);
+    sidecar.lists = Some(100);
+    for name in ["a", "b", "c"] {
+        server.put_service(name, one(80), group("ext"));
+    }
+    sidecar.settle(&mut server, &mut replica);
+    let wrong = |((cluster, service, uid), allocation)| ((cluster, service, format!("record-{uid}")), allocation);
+    sidecar.allocations = std::mem::take(&mut sidecar.allocations).into_iter().map(wrong).collect();
+    sidecar.take_calls();
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.later(11, &mut server, &mut replica);
+    let calls = sidecar.take_calls();
+    assert!(!calls.iter().any(|call| call.starts_with("release")), "{calls:?}");
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("for other UIDs than theirs") && reports.contains("shop/b"), "{reports}");
+}
