@@ -32,7 +32,7 @@ mod sidecar;
 mod states;
 
 pub use allocation::Offer;
-pub use allocations::{ExternalAllocations, SidecarState};
+pub use allocations::{ExternalAllocations, Moved, SidecarState};
 pub use call::{AddressRequest, Call, CallError, CallId, Failure, Listed, Listing, Request, Response, Stats};
 pub use listing::Differences;
 pub use owed::Owed;

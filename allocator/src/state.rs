@@ -42,6 +42,7 @@
 //! | `sidecars` | external allocations: calls, answers, releases |
 //! | `differences` | what to do when a sidecar does not have what the Services have |
 //! | `owed` | what an earlier leader owed to sidecars, and the record of what this one owes |
+//! | `owed_reports` | what is told of releases that nobody would see otherwise |
 //! | `leading` | begins and ends a term |
 
 mod aggregates;
@@ -69,6 +70,7 @@ mod nodes;
 mod offers;
 mod owed;
 mod owed_record;
+mod owed_reports;
 mod patch;
 mod pool_gauges;
 mod queue;

@@ -9,6 +9,7 @@ mod fixtures;
 mod giving_back;
 mod groups;
 mod grpc;
+mod ipam_reports;
 mod leaders;
 mod life;
 mod listing;

@@ -19,6 +19,8 @@ use crate::{ALLOCATE, LIST, RELEASE, SERVICE, STATS};
 
 /// The largest answer that is read, in bytes. Only the list of ranges for people has no bound of its own.
 const LARGEST: usize = 256 * 1024;
+/// The largest page of a list that is read, in bytes: 1000 allocations with the longest names and 16 addresses each.
+const LARGEST_PAGE: usize = 2 * 1024 * 1024;
 
 /// How a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +102,8 @@ impl Sidecar {
     /// # Errors
     /// Those of [`allocate`](Self::allocate).
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse, CallError> {
-        self.call(request, LIST).await
+        let grpc = self.grpc.clone().max_decoding_message_size(LARGEST_PAGE);
+        Self { grpc, ..self.clone() }.call(request, LIST).await
     }
 
     async fn call<Q, A>(&self, request: Q, path: &'static str) -> Result<A, CallError>
@@ -178,4 +181,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_protocol_is_told() {
+        let error = refused(Status::unimplemented("unknown service"), STATS);
+        assert_eq!(error.failure, Failure::Refused);
+        let text = error.status.message();
+        assert!(text.contains("another version of the protocol than purelb.ipam.v1.IPAM"), "{text}");
+        // Others did not answer the sidecar in time.
+        assert_eq!(refused(Status::deadline_exceeded("netbox"), ALLOCATE).failure, Failure::NoAnswer);
+    }
 }

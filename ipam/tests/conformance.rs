@@ -14,7 +14,8 @@ use ipam::client::Sidecar;
 use ipam::conformance::Conformance;
 use ipam::example::Example;
 use ipam::message::{
-    AllocateRequest, AllocateResponse, ReleaseRequest, ReleaseResponse, StatsRequest, StatsResponse, Target,
+    AllocateRequest, AllocateResponse, FamilyRequest, ListRequest, ListResponse, ListedAllocation, ReleaseRequest,
+    ReleaseResponse, Selector, StatsRequest, StatsResponse, Target,
 };
 use ipam::server::{Ipam, serve};
 use tokio::net::UnixStream;
@@ -34,6 +35,12 @@ enum Habit {
     ReleasesAll,
     /// It has a word of its own for an empty pool.
     AnotherCode,
+    /// It frees an address, whoever else has it.
+    FreesForAll,
+    /// It keeps what it could give of a request that it refuses.
+    KeepsPart,
+    /// It lists what it has, of whichever cluster.
+    ListsAll,
 }
 
 struct Habitual {
@@ -46,7 +53,13 @@ impl Ipam for Habitual {
         if self.habit == Habit::ByName {
             (request.cluster, request.service_uid) = (String::new(), String::new());
         }
-        self.inner.allocate(request).await.map_err(|status| match self.habit {
+        let answer = self.inner.allocate(request.clone()).await;
+        if self.habit == Habit::KeepsPart && answer.is_err() {
+            let six = FamilyRequest { want_ipv4: false, want_ipv6: true };
+            let _kept =
+                self.inner.allocate(AllocateRequest { selector: Some(Selector::Families(six)), ..request }).await;
+        }
+        answer.map_err(|status| match self.habit {
             Habit::AnotherCode => Status::failed_precondition(status.message()),
             _ => status,
         })
@@ -63,6 +76,14 @@ impl Ipam for Habitual {
                     return Err(Status::failed_precondition("it has nothing"));
                 }
             }
+            Habit::FreesForAll => {
+                for owner in self.inner.allocations().remove(&request.pool).unwrap_or_default().into_keys() {
+                    if owner.cluster == request.cluster {
+                        let (service, service_uid) = (owner.service, owner.uid);
+                        self.inner.release(ReleaseRequest { service, service_uid, ..request.clone() }).await?;
+                    }
+                }
+            }
             _ => {}
         }
         self.inner.release(request).await
@@ -70,6 +91,21 @@ impl Ipam for Habitual {
 
     async fn stats(&self, request: StatsRequest) -> Result<StatsResponse, Status> {
         self.inner.stats(request).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<ListResponse, Status> {
+        let mut listed = self.inner.list(request.clone()).await?;
+        if self.habit == Habit::ListsAll {
+            for cluster in
+                self.inner.allocations().remove(&request.pool).unwrap_or_default().into_keys().map(|it| it.cluster)
+            {
+                if cluster != request.cluster {
+                    let others = self.inner.list(ListRequest { cluster, ..request.clone() }).await?;
+                    listed.allocations.extend(others.allocations);
+                }
+            }
+        }
+        Ok(listed)
     }
 }
 
@@ -129,10 +165,51 @@ async fn every_bad_habit_is_found() {
         (Habit::RefusesReleases, &["may be repeated"]),
         (Habit::ReleasesAll, &["without a target"]),
         (Habit::AnotherCode, &["RESOURCE_EXHAUSTED"]),
+        (Habit::FreesForAll, &["by a sharing key keeps it"]),
+        (Habit::KeepsPart, &["nothing is kept"]),
+        (Habit::ListsAll, &["nothing of other clusters"]),
     ] {
         let broken = broken(habit).await;
         for word in words {
             assert!(broken.iter().any(|rule| rule.contains(word)), "{habit:?}, {word}: {broken:#?}");
         }
     }
+}
+
+/// A page of the largest size: the longest names, and 16 addresses each.
+#[tokio::test(flavor = "current_thread")]
+async fn the_largest_page_is_read() {
+    struct Large;
+    impl Ipam for Large {
+        async fn allocate(&self, _: AllocateRequest) -> Result<AllocateResponse, Status> {
+            Err(Status::unimplemented(""))
+        }
+        async fn release(&self, _: ReleaseRequest) -> Result<ReleaseResponse, Status> {
+            Err(Status::unimplemented(""))
+        }
+        async fn stats(&self, _: StatsRequest) -> Result<StatsResponse, Status> {
+            Err(Status::unimplemented(""))
+        }
+        async fn list(&self, _: ListRequest) -> Result<ListResponse, Status> {
+            let listed = ListedAllocation {
+                cluster: "c".repeat(253),
+                service: "s".repeat(63 + 1 + 63),
+                service_uid: "u".repeat(36),
+                ips: vec!["2001:0db8:0000:0000:0000:0000:0000:0001".to_owned(); 16],
+            };
+            Ok(ListResponse { allocations: vec![listed; 1000], next: String::new() })
+        }
+    }
+    let directory = std::env::temp_dir().join(format!("purelb-largest-page-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let socket = directory.join("ipam.sock");
+    let (path, served) = (socket.clone(), Arc::new(Large));
+    let running = tokio::spawn(async move { serve(&path, served, std::future::pending()).await.unwrap() });
+    while UnixStream::connect(&socket).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = Sidecar::new(&socket, Duration::from_secs(5)).list(ListRequest::default()).await.unwrap();
+    assert_eq!(answer.allocations.len(), 1000);
+    running.abort();
+    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -54,6 +54,9 @@ pub(super) struct ExternalAllocation {
     pub(super) failures: u32,
     /// How many releases failed since the last success.
     pub(super) release_failures: u32,
+    /// Whether one of them was refused. One that was not answered may still be at work, and would take away what is asked
+    /// for after it.
+    pub(super) release_refused: bool,
     /// No allocation is sent before this time.
     pub(super) allocate_at: BootTime,
     /// No release is sent before this time.
@@ -250,8 +253,18 @@ impl ExternalAllocation {
     }
 
     /// Whether something is to be given back, and the sidecar has not refused that so far.
-    pub(super) fn owes_untried_release(&self) -> bool {
-        self.owes_release() && self.release_failures == 0
+    pub(super) fn owes_unrefused_release(&self) -> bool {
+        self.owes_release() && !self.release_refused
+    }
+
+    /// Whether the address is to be given back.
+    pub(super) fn gives_back(&self, address: IpAddr) -> bool {
+        self.release == Release::All || self.release.addresses().any(|given| *given == address)
+    }
+
+    /// Whether it was refused an address, and may get one as soon as another one is free.
+    pub(super) fn waits_for_an_address(&self) -> bool {
+        self.is_asking() && !self.is_slow && !self.releases_first()
     }
 
     /// Why the sidecar has not taken back what is to be given back.

@@ -37,9 +37,9 @@ impl ExternalAllocation {
     }
 
     /// Whether the next call is a release. One that was refused lets an allocation go first.
-    fn releases_first(&self) -> bool {
+    pub(super) fn releases_first(&self) -> bool {
         let asks = self.is_asking() || !self.restore.0.is_empty();
-        let first = !asks || self.release_failures == 0 || self.release_at < self.allocate_at;
+        let first = !asks || !self.release_refused || self.release_at < self.allocate_at;
         self.owes_release() && first
     }
 
@@ -121,6 +121,7 @@ impl ExternalAllocation {
             }
             (Request::Release(..), Err(error)) => {
                 self.release_failure = Some(error.text.clone());
+                self.release_refused |= error.failure == Failure::Refused;
                 if error.failure != Failure::Unreachable {
                     self.release_at = now + pause(&mut self.release_failures);
                 }
@@ -132,7 +133,7 @@ impl ExternalAllocation {
     fn allocated(&mut self, request: &AddressRequest, addresses: &[IpAddr]) {
         self.held.extend(addresses);
         self.knowledge = Knowledge::Answered;
-        if self.release == Release::All && self.release_failures > 0 && self.wants_any() {
+        if self.release == Release::All && self.release_refused && self.wants_any() {
             // The answer names everything that the sidecar has for the Service, which uses it again.
             self.release = Release::Nothing;
         }
@@ -147,7 +148,7 @@ impl ExternalAllocation {
     }
 
     fn released(&mut self, address: Option<IpAddr>) {
-        (self.release_failure, self.release_failures) = (None, 0);
+        (self.release_failure, self.release_failures, self.release_refused) = (None, 0, false);
         if let Some(released) = address {
             self.release.retain(|address| *address != released);
             self.held.remove(&released);

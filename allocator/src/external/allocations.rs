@@ -23,8 +23,21 @@ pub enum SidecarState<'a> {
     Unknown,
     /// It answers.
     Answering,
+    /// It answers, but not with numbers: with this error.
+    WithoutNumbers(&'a str),
     /// It does not answer, with this error.
     NotAnswering(&'a str),
+}
+
+/// A group whose socket is another one than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The name of the group.
+    pub group: String,
+    /// The old socket.
+    pub from: String,
+    /// The new socket.
+    pub to: String,
 }
 
 /// A group whose addresses a sidecar gives, or gave.
@@ -35,9 +48,13 @@ pub(super) struct ExternalGroup {
     pub(super) in_use: bool,
     pub(super) allocations: BTreeMap<Owner, ExternalAllocation>,
     pub(super) stats: Option<Stats>,
+    /// Why the sidecar refused to give its numbers, if it did.
+    pub(super) stats_refusal: Option<String>,
     /// When the numbers are asked for next.
     pub(super) stats_at: BootTime,
     pub(super) stats_call: Option<CallId>,
+    /// When they were asked for last.
+    pub(super) stats_sent: BootTime,
     /// Whether the numbers may have changed since that call was sent.
     stats_outdated: bool,
     pub(super) listing: ListingState,
@@ -52,8 +69,10 @@ impl ExternalGroup {
             in_use: true,
             allocations: BTreeMap::new(),
             stats: None,
+            stats_refusal: None,
             stats_at: BootTime::default(),
             stats_call: None,
+            stats_sent: BootTime::default(),
             stats_outdated: false,
             listing: ListingState::default(),
             keeps_owners: None,
@@ -86,7 +105,7 @@ impl ExternalGroup {
     fn move_to(&mut self, socket: &str) {
         socket.clone_into(&mut self.socket);
         self.in_use = true;
-        (self.stats, self.stats_at, self.stats_call) = (None, BootTime::default(), None);
+        (self.stats, self.stats_refusal, self.stats_at, self.stats_call) = (None, None, BootTime::default(), None);
         (self.keeps_owners, self.listing) = (None, ListingState::default());
         for allocation in self.allocations.values_mut() {
             allocation.move_to_other_sidecar();
@@ -137,12 +156,12 @@ impl ExternalAllocations {
         self.cluster.as_deref()
     }
 
-    /// Takes over the external groups of the table.
-    pub fn set_groups(&mut self, table: &GroupTable) {
+    /// Takes over the external groups of the table. Returns those that have another socket now.
+    pub fn set_groups(&mut self, table: &GroupTable) -> Vec<Moved> {
         for group in self.groups.values_mut() {
             group.in_use = false;
         }
-        let mut changed = Vec::new();
+        let (mut changed, mut moved) = (Vec::new(), Vec::new());
         for (_, group) in table.accepted() {
             let Ipam::External { socket, .. } = &group.ipam else { continue };
             self.sidecars.entry(socket.clone()).or_default();
@@ -151,7 +170,10 @@ impl ExternalAllocations {
                     known.in_use = true;
                     continue;
                 }
-                Some(known) => known.move_to(socket),
+                Some(known) => {
+                    moved.push(Moved { group: group.name.clone(), from: known.socket.clone(), to: socket.clone() });
+                    known.move_to(socket);
+                }
                 None => _ = self.groups.insert(group.name.clone(), ExternalGroup::new(socket)),
             }
             changed.push(group.name.clone());
@@ -166,14 +188,19 @@ impl ExternalAllocations {
         self.groups.retain(|_, group| group.in_use || !group.allocations.is_empty());
         let sockets: BTreeSet<&String> = self.groups.values().map(|group| &group.socket).collect();
         self.sidecars.retain(|socket, sidecar| sockets.contains(socket) || sidecar.under_way() > 0);
+        moved
     }
 
-    /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back.
-    pub fn remember_group(&mut self, name: &str, socket: &str) {
-        if !self.groups.contains_key(name) {
-            self.sidecars.entry(socket.to_owned()).or_default();
-            self.groups.insert(name.to_owned(), ExternalGroup { in_use: false, ..ExternalGroup::new(socket) });
+    /// A group of an earlier leader. If it is gone since, what its sidecar gave can still be given back. Returns whether it
+    /// has another socket now.
+    pub fn remember_group(&mut self, name: &str, socket: &str) -> Option<Moved> {
+        if let Some(known) = self.groups.get(name) {
+            let moved = || Moved { group: name.to_owned(), from: socket.to_owned(), to: known.socket.clone() };
+            return (known.socket != socket).then(moved);
         }
+        self.sidecars.entry(socket.to_owned()).or_default();
+        self.groups.insert(name.to_owned(), ExternalGroup { in_use: false, ..ExternalGroup::new(socket) });
+        None
     }
 
     /// The groups and their sockets, with those that are gone and not given back completely.
@@ -185,7 +212,8 @@ impl ExternalAllocations {
     /// Forgets everything but the groups: a replica that does not lead sends no calls.
     pub fn clear(&mut self, table: &GroupTable) {
         *self = Self { last_call: self.last_call, now: self.now, ..Self::default() };
-        self.set_groups(table);
+        // Of nothing it is known where it was.
+        let _moved = self.set_groups(table);
     }
 
     /// What a Service can count on if it requests this of a group.
@@ -195,9 +223,10 @@ impl ExternalAllocations {
         let why = match group.allocations.get(owner).and_then(|allocation| allocation.offer(request)) {
             Some(Offer::Failed(text)) => text,
             Some(offer) => return offer,
-            None => match self.why_not_asked(group) {
-                Some(text) => text.into(),
-                None => return Offer::Pending,
+            None => match (self.why_not_asked(group), group.debt(owner)) {
+                (Some(text), _) => text.into(),
+                (None, Some(debt)) if group.waits_for_release(owner) => return Offer::Failed(debt.into()),
+                (None, _) => return Offer::Pending,
             },
         };
         Offer::Failed(match group.debt(owner) {
@@ -221,7 +250,7 @@ impl ExternalAllocations {
     /// Whether a sidecar has given the address to the Service, and is not to take it back.
     #[must_use]
     pub fn has_given(&self, owner: &Owner, address: IpAddr) -> bool {
-        let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.owes_release();
+        let gave = |allocation: &ExternalAllocation| allocation.has(address) && !allocation.gives_back(address);
         self.groups.values().filter_map(|group| group.allocations.get(owner)).any(gave)
     }
 
@@ -255,18 +284,34 @@ impl ExternalAllocations {
         self.groups.get(group)?.allocations.values().find_map(ExternalAllocation::release_failure)
     }
 
+    /// Why what a group owes is not given back, if that is known.
+    #[must_use]
+    pub fn why_not_released(&self, name: &str) -> Option<&str> {
+        self.release_failure(name).or_else(|| self.why_not_asked(self.groups.get(name)?))
+    }
+
     /// Whether the sidecar of a group answers, as people are shown it.
     #[must_use]
     pub fn sidecar_state(&self, group: &str) -> SidecarState<'_> {
         if let Some(why) = &self.unknown_cluster {
             return SidecarState::NotAsked(why);
         }
-        let sidecar = self.groups.get(group).and_then(|group| self.sidecars.get(&group.socket));
+        let group = self.groups.get(group);
+        let sidecar = group.and_then(|group| self.sidecars.get(&group.socket));
         match sidecar.and_then(Sidecar::shown) {
             Some(Err(text)) => SidecarState::NotAnswering(text),
-            Some(Ok(())) => SidecarState::Answering,
+            Some(Ok(())) => {
+                let refusal = group.and_then(|group| group.stats_refusal.as_deref());
+                refusal.map_or(SidecarState::Answering, SidecarState::WithoutNumbers)
+            }
             None => SidecarState::Unknown,
         }
+    }
+
+    /// Whether the sidecar of a group has said that it keeps allocations by cluster and UID.
+    #[must_use]
+    pub fn keeps_owners(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.keeps_owners == Some(true))
     }
 
     /// The last numbers of a group.

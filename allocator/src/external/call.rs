@@ -113,6 +113,8 @@ pub struct Listing {
     pub begun: BootTime,
     /// Owners that gave everything back meanwhile.
     pub gone: BTreeSet<Owner>,
+    /// Whether these are all pages.
+    pub is_complete: bool,
 }
 
 /// The answer to a call that succeeded.

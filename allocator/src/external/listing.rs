@@ -5,16 +5,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::backoff;
+
 use super::allocations::{ExternalAllocations, ExternalGroup};
-use super::call::{Call, CallError, Failure, Listed, Listing, Request, Response};
+use super::call::{Call, CallError, Listed, Listing, Request, Response};
 use crate::model::Owner;
 
 /// How long a term lasts before a sidecar is asked. By then most Services have what they wait for.
 const FIRST: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const PERIOD: Duration = Duration::from_secs(24 * 3600);
-/// The pause after a call that was not answered.
+/// The pause after a call that failed. It doubles up to the period: not every sidecar lists.
 const AGAIN: Duration = Duration::from_secs(600);
+/// How soon a sidecar is asked that has given something twice: the second Service has given it back by then. And how often.
+const SOON: Duration = Duration::from_secs(2);
+const AT_MOST: Duration = Duration::from_secs(60);
 /// The most allocations of a pool that are compared.
 const MOST: usize = 200_000;
 
@@ -57,21 +62,31 @@ impl ExternalAllocations {
         let state = &mut group.listing;
         state.call = None;
         let page = std::mem::take(&mut state.page);
-        match result {
-            Ok(Response::Listed(found, next)) => {
-                state.listing.found.extend(found.iter().cloned());
-                // A sidecar that repeats itself never ends.
-                if next.is_empty() || *next == page || state.listing.found.len() > MOST {
-                    state.due_at = now + PERIOD;
-                    return Some(std::mem::take(&mut state.listing));
-                }
-                state.page.clone_from(next);
-            }
-            // Not every sidecar lists.
-            Err(error) if error.failure == Failure::Refused => state.due_at = now + PERIOD,
-            _ => state.due_at = now + AGAIN,
+        let Ok(Response::Listed(found, next)) = result else {
+            state.due_at = now + backoff::step(AGAIN, PERIOD, state.failures);
+            state.failures = state.failures.saturating_add(1);
+            return None;
+        };
+        state.listing.found.extend(found.iter().cloned());
+        // A sidecar that repeats itself never ends.
+        if next.is_empty() || *next == page || state.listing.found.len() > MOST {
+            (state.due_at, state.ended_at, state.failures) = (now + PERIOD, Some(now), 0);
+            return Some(Listing { is_complete: next.is_empty(), ..std::mem::take(&mut state.listing) });
         }
+        state.page.clone_from(next);
         None
+    }
+
+    /// The sidecar of the group seems to have forgotten what it gave: it is asked soon. One that does not list is not.
+    pub fn compare_soon(&mut self, group: &str) {
+        let now = self.now;
+        if let Some(group) = self.groups.get_mut(group) {
+            let state = &mut group.listing;
+            let earliest = state.ended_at.map_or(now, |at| at + AT_MOST).max(now + SOON);
+            if state.failures == 0 {
+                state.due_at = state.due_at.min(earliest);
+            }
+        }
     }
 
     /// Compares a listing with what is known. What changed since the listing was begun is left out.
@@ -91,6 +106,9 @@ impl ExternalAllocations {
                 let surplus = addresses.iter().filter(|address| !known.is_some_and(|known| known.has(**address)));
                 differences.surplus.extend(surplus.map(|address| (owner.clone(), *address)));
             }
+        }
+        if !listing.is_complete {
+            return differences;
         }
         let listed: BTreeMap<&Owner, &BTreeSet<IpAddr>> =
             listing.found.iter().map(|listed| (&listed.owner, &listed.addresses)).collect();

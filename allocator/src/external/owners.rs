@@ -28,11 +28,28 @@ impl ExternalGroup {
         self.others(owner).any(|(_, other)| {
             other.is_in_flight()
                 || match request {
-                    Request::Allocate(..) | Request::Restore(..) => other.owes_untried_release(),
+                    Request::Allocate(..) | Request::Restore(..) => self.goes_first(other),
                     Request::Release(..) => other.is_living() && self.keeps_owners != Some(true),
                     Request::Stats | Request::List(_) => false,
                 }
         })
+    }
+
+    /// Whether what another owner of the name owes is given back before anything is asked for. One that keeps owners may be
+    /// slow with it: what it does then is about that owner.
+    fn goes_first(&self, other: &ExternalAllocation) -> bool {
+        let is_slow = self.keeps_owners == Some(true) && other.release_failure().is_some();
+        other.owes_unrefused_release() && !is_slow
+    }
+
+    /// Whether the Service asks for nothing until a release is answered that has failed before.
+    pub(super) fn waits_for_release(&self, owner: &Owner) -> bool {
+        let waits = |(other, allocation): (&Owner, &ExternalAllocation)| {
+            let is_first =
+                if other == owner { allocation.owes_unrefused_release() } else { self.goes_first(allocation) };
+            is_first && allocation.release_failure().is_some()
+        };
+        self.owners(&owner.name).any(waits)
     }
 
     /// What the sidecar has not taken back from an earlier Service of the name, or from this one, as a sentence.

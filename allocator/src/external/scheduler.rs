@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runtime::BootTime;
 
+use super::allocation::ExternalAllocation;
 use super::allocations::{ExternalAllocations, ExternalGroup};
 use super::call::{Call, CallError, Failure, Listing, Request, Response};
 use super::queue::Pace;
@@ -78,7 +79,7 @@ impl ExternalAllocations {
             return Some(call);
         }
         if may_probe && let Some(call) = self.stats_call(socket, cluster).or_else(|| self.list_call(socket, cluster)) {
-            self.sidecars.get_mut(socket)?.group_call_sent(&call.request, now);
+            self.sidecars.get_mut(socket)?.group_call_sent();
             return Some(call);
         }
         // Nobody asks a group that is gone for its numbers.
@@ -87,7 +88,8 @@ impl ExternalAllocations {
 
     fn queued_call(&mut self, socket: &str, cluster: &Arc<str>) -> Option<Call> {
         let groups = self.groups.values().filter(|group| group.in_use && group.socket == socket).count();
-        let share = (SERVICE_CALLS / groups.max(1)).max(1);
+        // One call that hangs leaves room for another one of its group.
+        let share = (SERVICE_CALLS / groups.max(1)).max(2);
         loop {
             let (group_name, owner, pace) = self.sidecars.get_mut(socket)?.queue.pop(share)?;
             let Some(group) = self.groups.get_mut(&group_name) else { continue };
@@ -123,9 +125,11 @@ impl ExternalAllocations {
             let is_asked = group.in_use || group.keeps_owners.is_none() && !group.allocations.is_empty();
             is_asked && group.socket == socket && group.stats_at <= now && group.stats_call.is_none()
         };
-        let (group_name, group) = self.groups.iter_mut().find(|(_, group)| is_due(group))?;
+        // The one that was asked the longest time ago: a group whose numbers never come leaves the others their turn.
+        let due = self.groups.iter_mut().filter(|(_, group)| is_due(group));
+        let (group_name, group) = due.min_by_key(|(_, group)| group.stats_sent)?;
         self.last_call = self.last_call.next();
-        group.stats_call = Some(self.last_call);
+        (group.stats_call, group.stats_sent) = (Some(self.last_call), now);
         let (socket, cluster, request) = (socket.to_owned(), Arc::clone(cluster), Request::Stats);
         Some(Call { id: self.last_call, socket, group: group_name.clone(), cluster, request })
     }
@@ -135,9 +139,10 @@ impl ExternalAllocations {
         self.now = self.now.max(now);
         let mut effects = Effects::default();
         effects.groups.insert(call.group.clone());
+        let probed = self.groups.get(&call.group).map(|group| group.stats_sent).unwrap_or_default();
         if let Some(sidecar) = self.sidecars.get_mut(&call.socket) {
             sidecar.queue.ended(call.id);
-            if sidecar.call_ended(&call.request, result.as_ref().err(), now) {
+            if sidecar.call_ended(&call.request, result.as_ref().err(), probed, now) {
                 let answers = sidecar.outage().is_none();
                 self.sidecar_changed(&call.socket, answers, &mut effects);
             }
@@ -224,8 +229,11 @@ impl ExternalAllocations {
     fn retry_waiting(&mut self, group_name: &str) {
         let Some(group) = self.groups.get_mut(group_name) else { return };
         let Some(sidecar) = self.sidecars.get_mut(&group.socket) else { return };
-        let waiting: Vec<_> =
-            sidecar.later.iter().filter(|(_, later, _)| later == group_name).take(SERVICE_CALLS).cloned().collect();
+        let waiting: Vec<_> = sidecar.later.iter().filter(|(_, later, _)| later == group_name).cloned().collect();
+        let is_waiting = |(_, _, owner): &(BootTime, String, Owner)| {
+            group.allocations.get(owner).is_some_and(ExternalAllocation::waits_for_an_address)
+        };
+        let waiting: Vec<_> = waiting.into_iter().filter(is_waiting).take(SERVICE_CALLS).collect();
         for entry in waiting {
             sidecar.later.remove(&entry);
             let (_, group_name, owner) = entry;
@@ -243,6 +251,12 @@ impl ExternalAllocations {
         let Some(group) = group else { return };
         group.stats_call = None;
         let knew_owners = group.keeps_owners;
+        let refusal = result.as_ref().err().filter(|error| error.failure == Failure::Refused);
+        let refusal = refusal.map(|error| error.text.clone());
+        if group.stats_refusal != refusal {
+            group.stats_refusal = refusal;
+            effects.groups.insert(call.group.clone());
+        }
         match result {
             Ok(Response::Stats(stats)) => {
                 group.keeps_owners = Some(stats.keeps_owners);
@@ -255,6 +269,13 @@ impl ExternalAllocations {
         }
         if group.keeps_owners != knew_owners {
             effects.services.extend(self.enqueue_names(&call.group));
+        }
+        if result.as_ref().is_err_and(|error| error.failure == Failure::NoAnswer) {
+            // Whether it answers for other groups tells whether the sidecar is silent.
+            let soon = self.now + STATS_SOON;
+            for group in self.groups.values_mut().filter(|group| group.socket == call.socket) {
+                group.stats_at = group.stats_at.min(soon);
+            }
         }
     }
 }

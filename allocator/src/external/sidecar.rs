@@ -48,8 +48,7 @@ pub(super) struct Sidecar {
     /// Groups and Services with a call to send at a later time.
     pub(super) later: BTreeSet<(BootTime, String, Owner)>,
     stats_under_way: usize,
-    /// When the last call for numbers was sent, and when a call was answered last.
-    probed: BootTime,
+    /// When a call was answered last.
     answered: Option<BootTime>,
     outage: Option<Outage>,
     shown: Shown,
@@ -116,16 +115,19 @@ impl Sidecar {
     }
 
     /// A call for numbers or for a listing is sent.
-    pub(super) fn group_call_sent(&mut self, request: &Request, now: BootTime) {
+    pub(super) const fn group_call_sent(&mut self) {
         self.stats_under_way += 1;
-        if *request == Request::Stats {
-            self.probed = now;
-        }
     }
 
-    /// Notes the end of a call: with an answer, which may be a refusal, or with this error.
-    /// Returns whether the sidecar has begun or ceased to answer.
-    pub(super) fn call_ended(&mut self, request: &Request, failed: Option<&CallError>, now: BootTime) -> bool {
+    /// Notes the end of a call: with an answer, which may be a refusal, or with this error. `probed` is when the group was
+    /// asked for its numbers last. Returns whether the sidecar has begun or ceased to answer.
+    pub(super) fn call_ended(
+        &mut self,
+        request: &Request,
+        failed: Option<&CallError>,
+        probed: BootTime,
+        now: BootTime,
+    ) -> bool {
         if request.owner().is_none() {
             self.stats_under_way = self.stats_under_way.saturating_sub(1);
         }
@@ -137,7 +139,7 @@ impl Sidecar {
             }
             Some(Failure::Unreachable) => true,
             // One slow answer says nothing while others come.
-            Some(Failure::NoAnswer) => *request == Request::Stats && self.answered.is_none_or(|at| at <= self.probed),
+            Some(Failure::NoAnswer) => *request == Request::Stats && self.answered.is_none_or(|at| at <= probed),
         };
         if !silent {
             return false;

@@ -86,6 +86,10 @@ pub(super) enum CallState {
 #[derive(Debug, Default)]
 pub(super) struct ListingState {
     pub(super) due_at: BootTime,
+    /// When the last one was complete.
+    pub(super) ended_at: Option<BootTime>,
+    /// How many calls failed since the last answer.
+    pub(super) failures: u32,
     pub(super) call: Option<CallId>,
     pub(super) page: String,
     pub(super) listing: Listing,

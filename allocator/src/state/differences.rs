@@ -21,15 +21,28 @@ impl Index {
     pub(super) fn compare_with_sidecar(&mut self, group: &str, listing: &Listing) {
         let services = &self.services;
         let is_living = |owner: &Owner| services.get(&owner.name).is_some_and(|service| *service.uid == *owner.uid);
-        let Differences { unowned, mut surplus, mut missing } = self.external.compare(group, listing, is_living);
+        let Differences { mut unowned, mut surplus, mut missing } = self.external.compare(group, listing, is_living);
         if self.is_fencing() {
             // What some Services have is not known yet.
             surplus.clear();
             missing.clear();
         }
+        let misnamed: Vec<Owner> = unowned.extract_if(.., |owner| self.is_misnamed(owner, listing)).collect();
         for owner in &unowned {
             info!(op = "ipam", pool = group, service = %owner, uid = %owner.uid, "belongs to no Service, is given back");
             self.external.resume_release(group, owner, None);
+        }
+        // What a Service shows is no difference, whatever is known of it, unless it has that from a range of another group.
+        surplus.retain(|(owner, address)| {
+            self.groups.table().group_of(*address).is_some() || !self.addresses.held_by(&owner.name).contains(address)
+        });
+        // What another Service has is given back by a sidecar only that tells their owners apart.
+        let keeps_owners = self.external.keeps_owners(group);
+        let (unused, surplus): (Vec<_>, Vec<_>) =
+            surplus.into_iter().partition(|(_, address)| keeps_owners || self.addresses.holders(*address).is_empty());
+        for (owner, address) in &unused {
+            info!(op = "ipam", pool = group, service = %owner, %address, "no Service has it, is given back");
+            self.external.resume_release(group, owner, Some(*address));
         }
         let mut to_restore: BTreeMap<&Owner, BTreeSet<IpAddr>> = BTreeMap::new();
         for (owner, address) in &missing {
@@ -50,8 +63,19 @@ impl Index {
                 unowned.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "it has addresses for Services that do not exist, which are given back",
             ),
+            (
+                misnamed.iter().map(ToString::to_string).collect(),
+                "it lists what Services have for other UIDs than theirs, which is not given back: let the sidecar keep the UIDs of requests",
+            ),
             (missing.iter().map(text_of).collect(), "it does not list what Services have, which is registered again"),
-            (surplus.iter().map(text_of).collect(), "it lists what Services do not have: correct the IPAM"),
+            (
+                unused.iter().map(text_of).collect(),
+                "it has addresses that their Services do not have, which are given back",
+            ),
+            (
+                surplus.iter().map(text_of).collect(),
+                "it has addresses for Services that do not have them, and other Services do: correct the IPAM",
+            ),
         ];
         let parts = parts.into_iter().filter(|(items, _)| !items.is_empty());
         let parts: Vec<String> =
@@ -60,6 +84,14 @@ impl Index {
         let text = format!("the IPAM sidecar of pool {group:?} differs from the Services: {}", parts.join("; "));
         self.publish(self.groups.reference(&id), Notice::warning(reason::IPAM_DIFFERS, text));
         self.status.touch(id);
+    }
+
+    /// Whether a Service of the name has what is listed for another UID, and nothing is listed for its own.
+    fn is_misnamed(&self, owner: &Owner, listing: &Listing) -> bool {
+        let Some(living) = self.services.get(&owner.name).map(Owner::from) else { return false };
+        let of = |wanted: &Owner| listing.found.iter().find(|listed| listed.owner == *wanted);
+        let held = self.addresses.held_by(&owner.name);
+        of(&living).is_none() && of(owner).is_some_and(|listed| held.iter().any(|it| listed.addresses.contains(it)))
     }
 
     /// The sidecar does not register what a Service has, and may give it to others.

@@ -71,6 +71,12 @@ impl<'a> Conditions<'a> {
                 let message = format!("the group is in use; its IPAM sidecar ({provider}) answers");
                 self.add(READY, true, ready_reason::ACCEPTED, message);
             }
+            SidecarState::WithoutNumbers(text) => {
+                let message = format!(
+                    "the group is in use; its IPAM sidecar ({provider}) at {socket} answers, but does not say how many addresses it has: {text}"
+                );
+                self.add(READY, true, ready_reason::ACCEPTED, message);
+            }
             // After a restart the stored condition stays until a call has ended.
             SidecarState::Unknown if self.stored(READY).is_some() => {
                 self.found.extend(self.stored(READY).cloned());

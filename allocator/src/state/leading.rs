@@ -58,10 +58,11 @@ impl Index {
 
     /// The Service may have the condition `Overwritten` of an earlier term. It stays for its time.
     fn inherit_condition(&mut self, name: &ServiceName) {
-        let conditions = self.services.get(name).map_or(&[][..], |service| &service.conditions);
-        let known = conditions.iter().find(|condition| condition.get("type").is_some_and(|kind| kind == OVERWRITTEN));
+        let Some(service) = self.services.get(name) else { return };
+        let known =
+            service.conditions.iter().find(|condition| condition.get("type").is_some_and(|kind| kind == OVERWRITTEN));
         if let Some(message) = known.and_then(|condition| condition.get("message")?.as_str()) {
-            self.repairs.inherit(name, message, self.now);
+            self.repairs.inherit(service, message, self.now);
         }
     }
 

@@ -1,19 +1,13 @@
 //! What an earlier leader owed to sidecars, and the record of what this one owes.
 
-use api_types::names::{OWED_RECORD, reason};
-use k8s_openapi::api::core::v1::ObjectReference;
+use api_types::names::OWED_RECORD;
 use runtime::BootTime;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::condition::join_first;
 use super::index::Index;
-use super::owed_record::{Content, MOST_RECORDED};
-use crate::external::Owed;
+use super::owed_record::Content;
+use crate::external::{Moved, Owed};
 use crate::model::{Owner, ServiceName};
-use crate::plan::Notice;
-
-/// The most releases that a message lists.
-const LISTED: usize = 20;
 
 impl Index {
     /// Whether it is to be read who asks and what an earlier leader owed.
@@ -36,14 +30,14 @@ impl Index {
         }
         match self.owed.begin(cluster, record) {
             Ok(Content { groups, owed, .. }) => {
-                for (group, socket) in &groups {
-                    self.external.remember_group(group, socket);
-                }
+                let moved: Vec<Moved> =
+                    groups.iter().filter_map(|(group, socket)| self.external.remember_group(group, socket)).collect();
                 for release in &owed {
                     self.resume_release(release);
                 }
+                self.report_moved(&moved);
             }
-            Err(error) => warn!(op = "ipam", record, "the ConfigMap {OWED_RECORD} does not count: {error}"),
+            Err(error) => self.report_unusable_record(record.unwrap_or_default(), &error),
         }
         self.resume_releases_of_older_release();
         self.assume_unanswered_calls();
@@ -118,7 +112,11 @@ impl Index {
 
     /// The text to write into the record now, if it is to change.
     pub fn record_write(&mut self, now: BootTime) -> Option<String> {
-        if !self.leading || !self.owed.may_write(now) {
+        if !self.leading {
+            return None;
+        }
+        self.remind_of_gone_groups(now);
+        if !self.owed.may_write(now) {
             return None;
         }
         let content = Content {
@@ -134,31 +132,5 @@ impl Index {
     /// The write of the record has ended.
     pub fn record_written(&mut self, success: bool, now: BootTime) {
         self.owed.ended(success, now);
-    }
-
-    /// Tells which releases would be forgotten if this process ended.
-    fn report_unrecorded(&mut self, too_many: &[Owed]) {
-        if too_many.is_empty() {
-            return;
-        }
-        for Owed { pool, service, uid, address, .. } in too_many {
-            info!(op = "ipam", pool, service, uid, ?address, "to be given back, and not recorded");
-        }
-        let listed = join_first(too_many.iter().map(|owed| format!("{} of {}", owed.pool, owed.service)), LISTED, ", ");
-        let text = format!(
-            "IPAM sidecars have not taken back more than {MOST_RECORDED} allocations, and no more are recorded: if the allocator ends, these are never given back: {listed}"
-        );
-        warn!(op = "ipam", "{text}");
-        self.publish(record_reference(self.groups.namespace()), Notice::warning(reason::RELEASE_FAILED, text));
-    }
-}
-
-fn record_reference(namespace: &str) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("ConfigMap".to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(OWED_RECORD.to_owned()),
-        ..ObjectReference::default()
     }
 }

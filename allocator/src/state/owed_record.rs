@@ -19,6 +19,9 @@ pub(super) const MOST_RECORDED: usize = 2000;
 const PERIOD: Duration = Duration::from_secs(1);
 /// The pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a term lasts before it is told what is owed of groups that are gone, and how often that is told.
+const FIRST_REMINDER: Duration = Duration::from_secs(600);
+const REMINDERS: Duration = Duration::from_secs(24 * 3600);
 
 /// What is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,10 +40,12 @@ pub(super) struct Content {
 #[derive(Debug, Error)]
 pub(super) enum UnusableRecord {
     /// The debts of another cluster, from a copy of its objects, are its own.
-    #[error("it was copied from the cluster {0:?}, which gives back itself what it owes")]
-    OfAnotherCluster(String),
+    #[error(
+        "the record of what IPAM sidecars are owed is of the cluster {cluster:?}, and this one is {here:?}: what it lists is that cluster's, and is not given back"
+    )]
+    OfAnotherCluster { cluster: String, here: String, owed: Vec<Owed> },
     /// Somebody edited it.
-    #[error("it cannot be read ({0}), and what it listed is not given back")]
+    #[error("the record of what IPAM sidecars are owed cannot be read ({0}), and what it listed is not given back")]
     Malformed(#[from] serde_json::Error),
 }
 
@@ -51,6 +56,8 @@ pub(super) struct OwedRecord {
     written: Option<String>,
     in_flight: Option<String>,
     next_at: BootTime,
+    /// When it is told next what is owed of groups that are gone.
+    remind_at: Option<BootTime>,
     /// Whether there was too much for the record.
     overflowed: bool,
 }
@@ -64,7 +71,20 @@ impl OwedRecord {
         *self = Self { written: text.map(str::to_owned), ..Self::default() };
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Content::default()) };
         let content: Content = serde_json::from_str(text)?;
-        if content.cluster == cluster { Ok(content) } else { Err(UnusableRecord::OfAnotherCluster(content.cluster)) }
+        if content.cluster == cluster {
+            return Ok(content);
+        }
+        let Content { cluster: theirs, owed, .. } = content;
+        Err(UnusableRecord::OfAnotherCluster { cluster: theirs, here: cluster.to_owned(), owed })
+    }
+
+    /// Whether it is to be told now what is owed of groups that are gone.
+    pub(super) fn may_remind(&mut self, now: BootTime) -> bool {
+        let due = *self.remind_at.get_or_insert(now + FIRST_REMINDER) <= now;
+        if due {
+            self.remind_at = Some(now + REMINDERS);
+        }
+        due
     }
 
     /// Whether a write may be sent now.

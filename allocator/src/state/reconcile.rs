@@ -224,7 +224,7 @@ impl Index {
         let Some(service) = self.services.get(name) else { return false };
         let permitted = self.repairs.permit(service, kind, self.now);
         let object = service.reference();
-        if permitted && let Some(message) = self.repairs.sent(name, kind, service.writers.name(), self.now) {
+        if permitted && let Some(message) = self.repairs.sent(service, kind, self.now) {
             self.publish(object, Notice::warning(reason::STATUS_OVERWRITTEN, message));
         }
         permitted
@@ -252,7 +252,7 @@ impl Index {
     fn patch(&self, service: &Service, plan: &Plan) -> Option<ServicePatch> {
         let marks = self.kept_marks(service, !plan.requests.is_empty());
         let mark_is_over = service.scope == Scope::Ours && has_mark_that_is_over(service, marks);
-        let overwritten = self.repairs.message(&service.name, self.now);
+        let overwritten = self.repairs.message(service, self.now);
         let not_announced = self.announcing.wanted(&service.name);
         let missing_groups = self.missing_groups(service);
         let kept = Kept { overwritten, missing_groups: missing_groups.as_deref(), not_announced };

@@ -68,6 +68,8 @@ impl RepairKind {
 /// The repairs of one Service.
 #[derive(Debug, Default)]
 struct Repaired {
+    /// Another object of the name has a budget of its own.
+    uid: Box<str>,
     /// Writes within the last minute.
     writes: Vec<(BootTime, RepairKind)>,
     /// From whom something was put back.
@@ -98,10 +100,14 @@ impl Repairs {
     }
 
     /// The Service has this condition from an earlier term.
-    pub(super) fn inherit(&mut self, name: &ServiceName, message: &str, now: BootTime) {
+    pub(super) fn inherit(&mut self, service: &Service, message: &str, now: BootTime) {
         let until = now + QUIET;
-        self.services.entry(name.clone()).or_default().overwritten = Some((message.to_owned(), until));
-        self.due.insert((until, name.clone()));
+        repaired_of(&mut self.services, service).overwritten = Some((message.to_owned(), until));
+        self.due.insert((until, service.name.clone()));
+    }
+
+    fn known(&self, service: &Service) -> Option<&Repaired> {
+        self.services.get(&service.name).filter(|repaired| repaired.uid == service.uid)
     }
 
     /// Whether the Service may be repaired now. If not, it becomes due when it may.
@@ -120,7 +126,7 @@ impl Repairs {
     fn ready_at(&self, service: &Service, kind: RepairKind, now: BootTime) -> BootTime {
         // The repair follows the fence in the same minute.
         let most = if kind == RepairKind::Fence { REPAIRS.saturating_sub(1) } else { REPAIRS };
-        let writes = self.services.get(&service.name).map_or(&[][..], |repaired| &repaired.writes);
+        let writes = self.known(service).map_or(&[][..], |repaired| &repaired.writes);
         let counted = writes.iter().rev().filter(|(_, sent)| kind.shares_budget(*sent));
         let mut recent = counted.map(|(at, _)| *at).filter(|at| now.since(*at) < MINUTE);
         let by_budget = recent.nth(most.saturating_sub(1)).map_or(now, |at| at + MINUTE);
@@ -151,21 +157,15 @@ impl Repairs {
         slot
     }
 
-    /// A repair is sent. `writer` is who made it needed. Returns the message of the condition if the Service did not have it.
-    pub(super) fn sent(
-        &mut self,
-        name: &ServiceName,
-        kind: RepairKind,
-        writer: String,
-        now: BootTime,
-    ) -> Option<String> {
-        let repaired = self.services.entry(name.clone()).or_default();
+    /// A repair is sent. Returns the message of the condition if the Service did not have it.
+    pub(super) fn sent(&mut self, service: &Service, kind: RepairKind, now: BootTime) -> Option<String> {
+        let repaired = repaired_of(&mut self.services, service);
         repaired.writes.retain(|(at, _)| now.since(*at) < MINUTE);
         repaired.writes.push((now, kind));
         if !kind.puts_back() {
             return None;
         }
-        repaired.writers.insert(writer);
+        repaired.writers.insert(service.writers.name());
         let again = repaired.put_back.replace(now).is_some_and(|before| now.since(before) < QUIET);
         again.then(|| {
             let writers = join_first(repaired.writers.iter().cloned(), LISTED, ", ");
@@ -173,7 +173,7 @@ impl Repairs {
                 "{writers} overwrites again and again what the load balancer writes to this Service; it is put back at most twice a minute: keep other programs from writing status.loadBalancer and the annotations purelb.io/*"
             );
             let before = repaired.overwritten.replace((message.clone(), now + QUIET));
-            self.due.insert((now + QUIET, name.clone()));
+            self.due.insert((now + QUIET, service.name.clone()));
             before.is_none_or(|(_, until)| until <= now).then_some(message)
         })?
     }
@@ -186,8 +186,8 @@ impl Repairs {
     }
 
     /// The message of the condition `Overwritten` of a Service.
-    pub(super) fn message(&self, name: &ServiceName, now: BootTime) -> Option<&str> {
-        let (message, until) = self.services.get(name)?.overwritten.as_ref()?;
+    pub(super) fn message(&self, service: &Service, now: BootTime) -> Option<&str> {
+        let (message, until) = self.known(service)?.overwritten.as_ref()?;
         (now < *until).then_some(message)
     }
 
@@ -211,4 +211,12 @@ impl Repairs {
     pub(super) fn next_due(&self) -> Option<BootTime> {
         self.due.first().map(|(at, _)| *at)
     }
+}
+
+fn repaired_of<'a>(services: &'a mut BTreeMap<ServiceName, Repaired>, service: &Service) -> &'a mut Repaired {
+    let repaired = services.entry(service.name.clone()).or_default();
+    if repaired.uid != service.uid {
+        *repaired = Repaired { uid: service.uid.clone(), ..Repaired::default() };
+    }
+    repaired
 }

@@ -49,7 +49,7 @@ impl Index {
             Some(service) => service.reference(),
             None => match self.groups.table().id_of(group) {
                 Some(id) => self.groups.reference(id),
-                None => return,
+                None => self.record_reference(),
             },
         };
         let text = format!(
@@ -66,7 +66,10 @@ impl Index {
 
     /// Takes over the external groups of the table.
     pub(super) fn take_over_external_groups(&mut self) {
-        self.external.set_groups(self.groups.table());
+        let moved = self.external.set_groups(self.groups.table());
+        if self.leading {
+            self.report_moved(&moved);
+        }
     }
 
     /// Forgets all external allocations. Calls are sent when it is known what an earlier leader owed.
@@ -87,7 +90,11 @@ impl Index {
         }
         for rejection in &plan.rejections {
             self.external.reject(&rejection.group, &owner, &rejection.addresses, rejection.why.as_deref());
+            if rejection.addresses.iter().any(|address| self.is_forgotten(&rejection.group, name, *address)) {
+                self.external.compare_soon(&rejection.group);
+            }
         }
+        let Some(service) = self.services.get(name) else { return };
         // Without our marks it is not known what the Service has of which group.
         let has_marks = service.provenance.list.is_some() || service.written.by_us;
         let is_unmarked = service.scope == Scope::Ours && !has_marks && !service.addresses.is_empty();
@@ -97,11 +104,25 @@ impl Index {
         let held = self.held_by_group(service);
         self.external.record_held(&owner, &held);
         if !at_rest {
-            return self.external.prepare_release(&owner, &plan.addresses, &plan.requests);
+            // What it has from a range is no sidecar's.
+            let is_external = |address: &&IpAddr| self.groups.table().group_of(**address).is_none();
+            let kept: Vec<IpAddr> = plan.addresses.iter().filter(is_external).copied().collect();
+            return self.external.prepare_release(&owner, &kept, &plan.requests);
         }
         for group in self.external.reconcile(&owner, &held, &plan.requests) {
             self.touch_group(&group);
         }
+    }
+
+    /// Whether a sidecar gave the Service what it gave another one before, which has it: it has forgotten that, and will
+    /// give it again and again. What Services share by a key it gives to all of them.
+    fn is_forgotten(&self, group: &str, name: &ServiceName, address: IpAddr) -> bool {
+        let key = self.services.get(name).and_then(Service::key);
+        let others = self.addresses.holders(address).iter().filter(|holder| *holder != name);
+        others.filter_map(|holder| self.services.get(holder)).any(|other| {
+            let is_of_group = self.external.group_of(&Owner::from(other), address) == Some(group);
+            is_of_group && (key.is_none() || other.key() != key)
+        })
     }
 
     /// A Service is gone. `groups` are those that its annotations name.

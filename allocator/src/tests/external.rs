@@ -232,8 +232,12 @@ fn a_group_moves_to_another_socket() {
     sidecar.settle(&mut server, &mut replica);
     let mut moved = external();
     moved["external"]["socket"] = json!("/run/other.sock");
+    replica.take_reports();
     server.put_group("ext", &moved);
     replica.settle(&mut server);
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("was /run/ipam.sock and is /run/other.sock"), "{reports}");
+    assert!(reports.contains("in the old one by hand: 192.0.2.0 of shop/has"), "{reports}");
     sidecar.behavior = Behavior::Normal;
     let call = replica.index.next_call(sidecar.now).unwrap();
     assert_eq!(call.socket, "/run/other.sock");
@@ -241,6 +245,25 @@ fn a_group_moves_to_another_socket() {
     replica.index.call_answered(&call, &answer, sidecar.now);
     sidecar.settle(&mut server, &mut replica);
     assert!(["has", "a", "b"].iter().all(|name| server.addresses(name).len() == 1));
+}
+
+#[test]
+fn a_group_that_moved_while_no_allocator_ran_is_told() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    for name in ["has", "gone"] {
+        server.put_service(name, one(80), group("ext"));
+    }
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.behavior = Behavior::NotAnswering;
+    server.delete_service("gone");
+    sidecar.settle(&mut server, &mut replica);
+    let mut moved = external();
+    moved["external"]["socket"] = json!("/run/other.sock");
+    server.put_group("ext", &moved);
+    let mut replica = Replica::leader(&mut server, false, "f2");
+    let reports = replica.take_reports().join("\n");
+    assert!(reports.contains("was /run/ipam.sock and is /run/other.sock"), "{reports}");
+    assert!(reports.contains("192.0.2.0 of shop/has, all of shop/gone, to be given back"), "{reports}");
 }
 
 #[test]

@@ -208,3 +208,20 @@ fn marks_before_questions_and_repairs_have_budgets_of_their_own() {
     assert_eq!(server.services["web"]["status"]["loadBalancer"], whole["status"]["loadBalancer"]);
     assert_eq!((sidecar.allocations.len(), sidecar.of("web").len()), (1, 1));
 }
+
+/// Found on the lab: a Service that was made anew for the second time within a minute waited for the rest of it, in silence.
+#[test]
+fn a_service_that_is_made_anew_has_marks_of_its_own() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    for round in 0..6 {
+        server.put_service("web", one(80), group("ext"));
+        for _ in 0..20 {
+            replica.settle_now(&mut server);
+            let Some(call) = replica.index.next_call(sidecar.now) else { break };
+            let answer = sidecar.answer(&call);
+            replica.index.call_answered(&call, &answer, sidecar.now);
+        }
+        assert_eq!(server.addresses("web").len(), 1, "{round}");
+        server.delete_service("web");
+    }
+}

@@ -28,6 +28,8 @@ pub(super) enum Behavior {
     RefusesReleases(&'static str),
     /// It gives every Service these addresses too.
     Gives(Vec<IpAddr>),
+    /// It gives another address at each call, and names only that one.
+    GivesAnother,
 }
 
 /// Cluster, Service, UID.
@@ -42,8 +44,12 @@ pub(super) struct Sidecar {
     pub(super) allocations: BTreeMap<Key, (String, Vec<IpAddr>)>,
     /// Whether it keeps allocations by cluster and UID.
     pub(super) keeps_owners: bool,
+    /// Whether it says so.
+    pub(super) says_keeps_owners: bool,
     /// How many allocations it lists at once, if it does.
     pub(super) lists: Option<usize>,
+    /// Whether the second page names itself as the next one.
+    pub(super) repeats_pages: bool,
     /// The calls, as text.
     pub(super) calls: Vec<String>,
     pub(super) now: BootTime,
@@ -58,7 +64,9 @@ impl Sidecar {
             free: BTreeMap::from([(Family::V4, four), (Family::V6, six)]),
             allocations: BTreeMap::new(),
             keeps_owners: true,
+            says_keeps_owners: true,
             lists: None,
+            repeats_pages: false,
             calls: Vec::new(),
             now: BootTime::default() + Duration::from_secs(1),
         }
@@ -88,7 +96,8 @@ impl Sidecar {
             addresses.extend(given.iter().filter(|it| !addresses.contains(it)).copied().collect::<Vec<_>>());
         } else {
             for family in [Family::V4, Family::V6] {
-                if !request.wants(family) || addresses.iter().any(|&address| Family::of(address) == family) {
+                let has_any = addresses.iter().any(|&address| Family::of(address) == family);
+                if !request.wants(family) || has_any && self.behavior != Behavior::GivesAnother {
                     continue;
                 }
                 let of_key =
@@ -106,6 +115,9 @@ impl Sidecar {
             }
         }
         self.allocations.insert(key, (request.key.clone(), addresses.clone()));
+        if self.behavior == Behavior::GivesAnother {
+            addresses = addresses.split_off(addresses.len() - 1);
+        }
         Ok(Response::Addresses(addresses))
     }
 
@@ -129,7 +141,13 @@ impl Sidecar {
             let owner = Owner::new(&ServiceName::new(namespace, name), uid);
             Listed { owner, addresses: addresses.iter().copied().collect() }
         });
-        let next = if from + some < ours.clone().count() { (from + some).to_string() } else { String::new() };
+        let next = if self.repeats_pages {
+            "1".to_owned()
+        } else if from + some < ours.clone().count() {
+            (from + some).to_string()
+        } else {
+            String::new()
+        };
         Response::Listed(listed.collect(), next)
     }
 
@@ -143,6 +161,7 @@ impl Sidecar {
             Request::Release(owner, Some(address)) => format!("release {} {address}", owner.name.name()),
             Request::Stats => "stats".to_owned(),
             Request::List(_) if self.lists.is_none() => {
+                self.calls.push("list, which it does not know".to_owned());
                 let text = "Unimplemented: List".to_owned();
                 return Err(CallError { failure: Failure::Refused, may_have_acted: false, text });
             }
@@ -190,7 +209,7 @@ impl Sidecar {
                 let size = number(self.free[&Family::V4].len());
                 let used = (number(count(false)), number(count(true)));
                 let ranges = vec!["192.0.2.0/24".to_owned()];
-                let keeps_owners = self.keeps_owners;
+                let keeps_owners = self.keeps_owners && self.says_keeps_owners;
                 Ok(Response::Stats(Stats { used, size: Some((size, size)), ranges, keeps_owners }))
             }
         };

@@ -1,11 +1,13 @@
 //! Sidecars that answer some calls late, or come and go.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::external::{group, one, start, texts};
 use super::sidecar::Behavior;
+use crate::external::{CallError, Failure, Request};
 
 #[test]
 fn one_slow_answer_concerns_one_service() {
@@ -119,4 +121,59 @@ fn numbers_follow_an_allocation_that_was_answered_before_them() {
     sidecar.settle(&mut server, &mut replica);
     sidecar.later(1, &mut server, &mut replica);
     assert_eq!(replica.group_status("ext")["allocatedIPv4"], 1);
+}
+
+#[test]
+fn a_sidecar_that_refuses_its_numbers_is_told_on_the_group() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    sidecar.behavior = Behavior::Refuses("Unimplemented: another version");
+    sidecar.settle(&mut server, &mut replica);
+    let condition = &replica.group_status("ext")["conditions"][0];
+    assert_eq!(condition["status"], "True");
+    assert!(condition["message"].as_str().unwrap().contains("Unimplemented: another version"), "{condition}");
+    sidecar.behavior = Behavior::Normal;
+    sidecar.later(61, &mut server, &mut replica);
+    let condition = &replica.group_status("ext")["conditions"][0];
+    assert!(!condition["message"].as_str().unwrap().contains("another version"), "{condition}");
+}
+
+/// The numbers of one group never come. The others, and the Services of all, are served.
+#[test]
+fn numbers_that_never_come_for_one_group_concern_no_other_one() {
+    let (mut server, mut replica, mut sidecar) = start(60);
+    let external = json!({"external": {"provider": "Acme", "socket": "/run/ipam.sock", "announce": "remote"}});
+    server.put_group("ext2", &external);
+    sidecar.settle(&mut server, &mut replica);
+    let mut hanging = Vec::new();
+    for second in 0..300 {
+        if second % 60 == 30 {
+            for name in ["ext", "ext2"] {
+                server.put_service(&format!("web-{name}-{second}"), one(80), group(name));
+            }
+        }
+        replica.settle(&mut server);
+        while let Some(call) = replica.index.next_call(sidecar.now) {
+            if call.request == Request::Stats && call.group == "ext" {
+                hanging.push((second + 10, call));
+                continue;
+            }
+            // An answer takes a moment.
+            sidecar.now = sidecar.now + Duration::from_millis(1);
+            let answer = sidecar.answer(&call);
+            replica.index.call_answered(&call, &answer, sidecar.now);
+            replica.settle(&mut server);
+        }
+        for (_, call) in hanging.extract_if(.., |(at, _)| *at <= second) {
+            let text = "DeadlineExceeded: no answer within 10s".to_owned();
+            let error = CallError { failure: Failure::NoAnswer, may_have_acted: true, text };
+            replica.index.call_answered(&call, &Err(error), sidecar.now);
+        }
+        if second % 60 == 40 {
+            for name in ["ext", "ext2"] {
+                assert_eq!(server.addresses(&format!("web-{name}-{}", second - 10)).len(), 1, "{name} {second}");
+            }
+        }
+        assert_eq!(replica.group_status("ext2")["conditions"][0]["status"], "True", "{second}");
+        sidecar.now = sidecar.now + Duration::from_secs(1);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use api_types::names::OWED_RECORD;
 use e2e::{
     Cluster, NAMESPACE, Signal, checkout, eventually,
-    testing::{DEADLINE, Replica, WithoutAllocator, installed},
+    testing::{DEADLINE, Replica, Undo, WithoutAllocator, installed},
 };
 use ipam::habits::Habit;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -19,6 +19,9 @@ use crate::support::{
     replicas::cluster_kubeconfig,
     sidecar::{Sidecar, SidecarFiles},
 };
+
+/// How long an upgrade may take while a node is away. That the node is away is known after 40 s.
+const UPGRADE: Duration = Duration::from_secs(120);
 
 pub(crate) fn external(place: &SidecarFiles) -> Value {
     json!({"external": {"provider": "example", "socket": place.socket(), "announce": "remote"}})
@@ -100,7 +103,10 @@ async fn external_addresses_come_and_go_back() {
     fixture.edit("typed", json!({"spec": {"type": "ClusterIP"}})).await;
     fixture.delete("both").await;
     leases(&sidecar, 1).await;
+    let begin = Instant::now();
     fixture.group_status("ext", &json!({"allocatedIPv4": 1, "allocatedIPv6": 0})).await;
+    // The status follows within two seconds, and a look takes a moment.
+    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
     fixture.edit("typed", json!({"spec": {"type": "LoadBalancer"}})).await;
     fixture.has("typed", &["198.51.100.16"]).await;
 }
@@ -190,10 +196,9 @@ async fn external_release_is_remembered_over_a_kill_of_the_allocator() {
     let first = leading(&cluster, "owes").await;
     {
         let _sidecar = place.run();
-        fixture.create("gone", &[group("owes")], json!({})).await;
-        fixture.create("stays", &[group("owes")], json!({})).await;
-        fixture.has("gone", &["198.51.100.64"]).await;
-        fixture.has("stays", &["198.51.100.65"]).await;
+        // Calls for two Services go at the same time.
+        fixture.allocate("gone", "owes", "198.51.100.64").await;
+        fixture.allocate("stays", "owes", "198.51.100.65").await;
     }
     fixture.delete("gone").await;
     fixture
@@ -212,25 +217,52 @@ async fn external_release_is_remembered_over_a_kill_of_the_allocator() {
     fixture.has("stays", &["198.51.100.65"]).await;
 }
 
+/// Brings the usual installation back.
+fn usual_installation(cluster: &Cluster) -> Undo<'_> {
+    Undo::new(|| {
+        cluster.kubectl(&["delete", "servicegroup", "--ignore-not-found", "--namespace", NAMESPACE, "external"])?;
+        cluster.apply_kustomization("manifests")?;
+        cluster.installation_ready()
+    })
+}
+
+/// Case 102: with `Recreate` no allocator runs until the node is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn external_upgrade_while_a_node_is_away_leaves_an_allocator() {
+    let cluster = installed().await;
+    cluster.load_image(&checkout("target/images/ipam-sidecar.tar")).unwrap();
+    let fixture = Fixture::new(&cluster, "away").await;
+    let usual = usual_installation(&cluster);
+    cluster.apply_kustomization("manifests/samples/external-ipam").unwrap();
+    cluster.installation_ready().unwrap();
+    fixture.condition("external", "Ready", "True", "example").await;
+    let of_leader = fixture.leader().await.spec.unwrap().node_name.unwrap();
+    let node = cluster.nodes().find(|node| node.id().to_string() == of_leader).unwrap();
+    node.power_off().unwrap();
+    let off = Undo::new(|| node.power_on());
+    let label = json!({"spec": {"template": {"metadata": {"labels": {"edited": "true"}}}}}).to_string();
+    cluster.kubectl(&["patch", "--namespace", NAMESPACE, "deployment/allocator", "--patch", &label]).unwrap();
+    fixture.create("web", &[group("external")], json!({})).await;
+    eventually(UPGRADE, "an allocator of the edited template that leads", async || {
+        let leader = fixture.leader().await.metadata;
+        let edited = leader.labels.is_some_and(|labels| labels.contains_key("edited"));
+        if edited { Ok(()) } else { Err(format!("{:?} leads", leader.name)) }
+    })
+    .await
+    .unwrap();
+    fixture.cluster.service_addresses(&fixture.namespace, "web", 1).await.unwrap();
+    fixture.delete("web").await;
+    drop(off);
+    drop(usual);
+}
+
 /// The component and the sample of the manifests, as a user applies them.
 #[tokio::test(flavor = "multi_thread")]
 async fn external_sidecar_in_the_pod_of_the_allocator() {
-    /// Brings the usual installation back, also after a failure.
-    struct Usual<'a>(&'a Cluster);
-    impl Drop for Usual<'_> {
-        fn drop(&mut self) {
-            let group = ["delete", "servicegroup", "--ignore-not-found", "--namespace", NAMESPACE, "external"];
-            let back = self.0.kubectl(&group).and_then(|_| self.0.apply_kustomization("manifests"));
-            if let Err(error) = back.and_then(|_| self.0.installation_ready()) {
-                eprintln!("clean-up: {error}");
-            }
-        }
-    }
-
     let cluster = installed().await;
     cluster.load_image(&checkout("target/images/ipam-sidecar.tar")).unwrap();
     let fixture = Fixture::new(&cluster, "in-pod").await;
-    let usual = Usual(&cluster);
+    let usual = usual_installation(&cluster);
     cluster.apply_kustomization("manifests/samples/external-ipam").unwrap();
     cluster.installation_ready().unwrap();
     fixture.condition("external", "Ready", "True", "example").await;

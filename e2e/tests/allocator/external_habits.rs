@@ -23,6 +23,10 @@ use crate::support::{
 
 /// How long the mixture takes, in seconds, unless `PURELB_IPAM_SECONDS` says otherwise.
 const SECONDS: u64 = 60;
+/// An address that the sidecar gives when all others are taken.
+const LAST: &str = "198.51.100.159";
+/// How long a Service may wait without being told why: the deadline of a call, a new leader, and some.
+const TOLD_WITHIN: Duration = Duration::from_secs(40);
 /// What a Service that waits has at the latest when the sidecar is well again: its longest pause, and some.
 const LONGEST_WAIT: Duration = Duration::from_secs(100);
 
@@ -140,7 +144,56 @@ async fn external_address_in_use_outlives_every_edit_of_annotations() {
     leases(&sidecar, 0).await;
 }
 
-/// A sidecar that is slow, refuses, ends and comes back, while Services come and go and the allocator is killed.
+/// What people do to the leases behind the sidecar's back.
+fn edit_from_behind(place: &SidecarFiles, round: usize) {
+    place.edit(|entries| {
+        let Some(first) = entries.first().cloned() else { return };
+        match round % 3 {
+            // What a Service has is forgotten.
+            0 => _ = entries.remove(0),
+            // It is given one more.
+            1 if !entries.iter().any(|entry| entry["addresses"].to_string().contains(LAST)) => {
+                entries[0]["addresses"].as_array_mut().unwrap().push(json!(LAST));
+            }
+            // A Service that never was has something.
+            2 if !entries.iter().any(|entry| entry["addresses"].to_string().contains(LAST)) => {
+                let (service, uid) = ("shop/never", format!("never-{round}"));
+                let never = json!({"service": service, "uid": uid, "addresses": [LAST]});
+                let mut entry = first;
+                entry.as_object_mut().unwrap().extend(never.as_object().unwrap().clone());
+                entries.push(entry);
+            }
+            _ => {}
+        }
+    });
+}
+
+/// Services without an address, since when and whether they have been told.
+#[derive(Default)]
+struct Waits(BTreeMap<String, (Instant, bool)>);
+
+impl Waits {
+    /// Looks at the Services of the namespace, and at the events of those that wait for long.
+    async fn look(&mut self, fixture: &Fixture<'_>) {
+        let list = fixture.services().list(&ListParams::default()).await.unwrap();
+        let waiting = list.items.iter().filter(|service| ingress_addresses(service).is_empty());
+        let waiting: BTreeMap<String, String> = waiting
+            .map(|service| (service.metadata.uid.clone().unwrap(), service.metadata.name.clone().unwrap()))
+            .collect();
+        self.0.retain(|uid, _| waiting.contains_key(uid));
+        for (uid, name) in waiting {
+            let (since, told) = self.0.entry(uid.clone()).or_insert_with(|| (Instant::now(), false));
+            if !*told && since.elapsed() > TOLD_WITHIN {
+                let events = fixture.events(&fixture.namespace, &name, "AllocationFailed").await;
+                *told = events.iter().any(|event| event.involved_object.uid.as_ref() == Some(&uid));
+                assert!(*told, "{name} has waited for {:?} and was not told why", since.elapsed());
+            }
+        }
+    }
+}
+
+/// A sidecar that is slow, forgets, refuses, ends, comes back, and is edited from behind, while Services come and go and the
+/// allocator is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
     let cluster = installed().await;
@@ -153,7 +206,7 @@ async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
     let mut replica = leading(&cluster, "mixture-0").await;
     let seconds = env::var("PURELB_IPAM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut round = 0;
+    let (mut round, mut waits) = (0, Waits::default());
     while Instant::now() < end {
         round += 1;
         let moods = [
@@ -181,6 +234,10 @@ async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
         // A new leader reads everything first.
         assert!(begin.elapsed() < Duration::from_secs(5), "{other} took {:?}", begin.elapsed());
         fixture.delete(&other).await;
+        waits.look(&fixture).await;
+        if round % 2 == 0 {
+            edit_from_behind(&place, round / 2);
+        }
         if round % 4 == 0 {
             drop(sidecar);
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -193,6 +250,9 @@ async fn external_sidecar_and_services_agree_after_a_mixture_of_faults() {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     sidecar.set(None);
+    // What was edited since the last leader began is found by the next one.
+    replica.signal(Signal::SIGKILL).unwrap();
+    replica = leading(&cluster, "mixture-last").await;
     // A Service that comes now is served, and everything else is at rest.
     fixture.create("last", &[group("mixture")], json!({})).await;
     agree(&fixture, &sidecar, 1).await;

@@ -1,16 +1,22 @@
 //! The calls of the checks, and what they compare.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tonic::Code;
 
 use crate::client::{CallError, Failure, Sidecar};
-use crate::message::{AllocateRequest, FamilyRequest, ReleaseRequest, Selector, StatsRequest, StatsResponse, Target};
+use crate::message::{
+    AllocateRequest, FamilyRequest, ListRequest, ReleaseRequest, Selector, StatsRequest, StatsResponse, Target,
+};
 
 /// `Ok(Some(why))` if it was not tried.
 pub(super) type Check = Result<Option<&'static str>, String>;
+
+/// The addresses of owners, by Service and UID.
+pub(super) type Listed = BTreeMap<(String, String), BTreeSet<IpAddr>>;
 
 /// Who asks in a check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +35,10 @@ pub struct Conformance {
     run: String,
     /// The families that the pool has.
     pub(super) families: FamilyRequest,
+    /// Who has asked since the last clean-up.
+    callers: Mutex<BTreeSet<Caller>>,
 }
+
 impl Conformance {
     /// Finds out which families the pool has. `run` differs from that of any other run.
     ///
@@ -37,7 +46,8 @@ impl Conformance {
     /// The sidecar gives no address of any family, with its words.
     pub async fn begin(sidecar: Sidecar, pool: &str, run: &str) -> Result<Self, String> {
         let none = FamilyRequest { want_ipv4: false, want_ipv6: false };
-        let mut checks = Self { sidecar, pool: pool.to_owned(), run: run.to_owned(), families: none };
+        let (pool_name, run, callers) = (pool.to_owned(), run.to_owned(), Mutex::default());
+        let mut checks = Self { sidecar, pool: pool_name, run, families: none, callers };
         let probe = checks.caller("probe");
         let mut last = String::new();
         for families in [FamilyRequest { want_ipv4: true, ..none }, FamilyRequest { want_ipv6: true, ..none }] {
@@ -99,6 +109,7 @@ impl Conformance {
     }
 
     pub(super) fn allocate_request(&self, caller: &Caller, families: FamilyRequest, key: &str) -> AllocateRequest {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(caller.clone());
         AllocateRequest {
             pool: self.pool.clone(),
             service: caller.service.clone(),
@@ -154,8 +165,46 @@ impl Conformance {
         }
     }
 
+    /// Gives back whatever the sidecar may have kept for anybody who has asked, also after a check that ended early.
+    pub(super) async fn clean_up(&self) {
+        let callers = std::mem::take(&mut *self.callers.lock().unwrap_or_else(PoisonError::into_inner));
+        for caller in callers {
+            // What goes wrong here went wrong in a check already.
+            let _answer = self.give_back(&caller).await;
+        }
+    }
+
     pub(super) async fn give_back(&self, caller: &Caller) -> Check {
         self.release(caller, Some(Target::All(true))).await.map(|()| None)
+    }
+
+    /// What the sidecar lists of the cluster, by Service and UID; `None` if it does not list.
+    pub(super) async fn listed(&self) -> Result<Option<Listed>, String> {
+        let mut listed = Listed::new();
+        let mut page = String::new();
+        loop {
+            let request = ListRequest { pool: self.pool.clone(), cluster: self.caller("").cluster, page: page.clone() };
+            let answer = match self.sidecar.list(request).await {
+                Err(error) if error.status.code() == Code::Unimplemented => return Ok(None),
+                answer => answer.map_err(|error| format!("List: {}", text(&error)))?,
+            };
+            for found in answer.allocations {
+                let parsed = found.ips.iter().map(|ip| ip.parse::<IpAddr>());
+                let addresses = parsed.collect::<Result<BTreeSet<IpAddr>, _>>();
+                let addresses = addresses.map_err(|error| format!("List: {:?}: {error}", found.ips))?;
+                let owner = (found.service, found.service_uid);
+                if found.cluster != self.caller("").cluster || listed.insert(owner.clone(), addresses).is_some() {
+                    return Err(format!("List: {owner:?} is of the cluster {:?}, or is listed twice", found.cluster));
+                }
+            }
+            if answer.next.is_empty() {
+                return Ok(Some(listed));
+            }
+            if answer.next == page {
+                return Err(format!("List: the page {page:?} names itself as the next one"));
+            }
+            page = answer.next;
+        }
     }
 
     pub(super) async fn stats(&self) -> Result<StatsResponse, String> {

@@ -1,7 +1,8 @@
 //! The checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::pin::Pin;
 
 use tonic::Code;
 
@@ -13,6 +14,9 @@ use crate::message::{AllocateRequest, ExplicitIPs, FamilyRequest, Selector, Stat
 const AT_ONCE: usize = 16;
 /// The largest pool that is emptied to see what happens then.
 const SMALL: u64 = 64;
+
+/// A check that is carried out when it is awaited.
+type Begun<'a> = Pin<Box<dyn Future<Output = Check> + 'a>>;
 
 /// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,25 +30,40 @@ pub struct Finding {
 impl Conformance {
     /// Runs all checks. `restart` ends the sidecar and starts it again; without it that is not tried.
     pub async fn run<R: AsyncFn() -> Result<(), String>>(&self, restart: Option<R>) -> Vec<Finding> {
+        // None begins before the one before has ended.
+        let checks: Vec<(&'static str, Begun<'_>)> = vec![
+            ("Allocate gives addresses of the families that are asked for", Box::pin(self.families())),
+            ("Allocate that is repeated gives the same addresses", Box::pin(self.idempotence())),
+            ("Allocate for more families adds to what the Service has", Box::pin(self.growth())),
+            ("two Services get different addresses", Box::pin(self.two_services())),
+            ("Release of one address leaves the others", Box::pin(self.single_release())),
+            ("Release may be repeated, also for a Service that has nothing", Box::pin(self.repeated_release())),
+            ("Release without a target is refused and releases nothing", Box::pin(self.release_without_target())),
+            ("Allocate without families or for a pool that does not exist is refused", Box::pin(self.refusals())),
+            ("a Service that is made anew under its name is another owner", Box::pin(self.another_uid())),
+            ("two clusters share nothing, not even by the same sharing key", Box::pin(self.another_cluster())),
+            (
+                "who shares an address by a sharing key keeps it when another one gives it back",
+                Box::pin(self.sharing()),
+            ),
+            ("requests of an older allocator are about owners of their own", Box::pin(self.older_allocator())),
+            ("Stats counts what is allocated, and says that owners are kept", Box::pin(self.numbers())),
+            ("what a Service has is registered by its address, unless another one has it", Box::pin(self.explicit())),
+            ("List names what the cluster has, and nothing of other clusters", Box::pin(self.list())),
+            ("calls at the same time give no address twice", Box::pin(self.concurrency())),
+            ("calls at the same time for one Service give one address", Box::pin(self.concurrency_of_one())),
+            (
+                "an empty pool answers RESOURCE_EXHAUSTED, and what is released is given again",
+                Box::pin(self.exhaustion()),
+            ),
+            ("of a request that is refused nothing is kept", Box::pin(self.refused_in_part())),
+            ("allocations outlive a restart of the sidecar", Box::pin(self.restart(restart))),
+        ];
         let mut findings = Vec::new();
-        let mut add = |rule, result| findings.push(Finding { rule, result });
-        add("Allocate gives addresses of the families that are asked for", self.families().await);
-        add("Allocate that is repeated gives the same addresses", self.idempotence().await);
-        add("Allocate for more families adds to what the Service has", self.growth().await);
-        add("two Services get different addresses", self.two_services().await);
-        add("Release of one address leaves the others", self.single_release().await);
-        add("Release may be repeated, also for a Service that has nothing", self.repeated_release().await);
-        add("Release without a target is refused and releases nothing", self.release_without_target().await);
-        add("Allocate without families or for a pool that does not exist is refused", self.refusals().await);
-        add("a Service that is made anew under its name is another owner", self.another_uid().await);
-        add("two clusters share nothing, not even by the same sharing key", self.another_cluster().await);
-        add("requests of an older allocator are about owners of their own", self.older_allocator().await);
-        add("Stats counts what is allocated, and says that owners are kept", self.numbers().await);
-        add("what a Service has is registered by its address, unless another one has it", self.explicit().await);
-        add("calls at the same time give no address twice", self.concurrency().await);
-        add("calls at the same time for one Service give one address", self.concurrency_of_one().await);
-        add("an empty pool answers RESOURCE_EXHAUSTED, and what is released is given again", self.exhaustion().await);
-        add("allocations outlive a restart of the sidecar", self.restart(restart).await);
+        for (rule, check) in checks {
+            findings.push(Finding { rule, result: check.await });
+            self.clean_up().await;
+        }
         findings
     }
 
@@ -154,6 +173,29 @@ impl Conformance {
         self.different(&here, &there, "key").await
     }
 
+    async fn sharing(&self) -> Check {
+        let callers = ["shares", "shares-too", "stranger"].map(|name| self.caller(name));
+        let [one, two, stranger] = &callers;
+        let ask = async |caller: &Caller| self.ask(caller, self.families, "key").await.map_err(|error| text(&error));
+        let (first, second) = (ask(one).await?, ask(two).await?);
+        let result = if first == second {
+            self.give_back(two).await?;
+            let strange = self.given(stranger).await?;
+            let left = ask(one).await?;
+            if first.intersection(&strange).next().is_some() {
+                Err(format!("{first:?} was given back by one of two, and then {strange:?} was given to a third"))
+            } else {
+                same("after the release of the other", &first, &left)
+            }
+        } else {
+            Ok(Some("the sidecar does not share, which is optional"))
+        };
+        for caller in &callers {
+            self.give_back(caller).await?;
+        }
+        result
+    }
+
     async fn older_allocator(&self) -> Check {
         let new = self.caller("older");
         let old = Caller { cluster: String::new(), uid: String::new(), ..new.clone() };
@@ -207,6 +249,30 @@ impl Conformance {
         self.give_back(&forgotten).await
     }
 
+    async fn list(&self) -> Check {
+        let here = ["listed", "listed-too"].map(|name| self.caller(name));
+        let [one, two] = &here;
+        let there = Caller { cluster: format!("{}-there", one.cluster), ..one.clone() };
+        let mut expected = BTreeMap::new();
+        for caller in &here {
+            expected.insert((caller.service.clone(), caller.uid.clone()), self.given(caller).await?);
+        }
+        self.given(&there).await?;
+        let listed = self.listed().await;
+        self.give_back(two).await?;
+        let after = self.listed().await;
+        self.give_back(one).await?;
+        self.give_back(&there).await?;
+        let (Some(listed), Some(after)) = (listed?, after?) else {
+            return Ok(Some("the sidecar does not do this, which is optional"));
+        };
+        if listed != expected {
+            return Err(format!("it lists {listed:?} for {expected:?}"));
+        }
+        expected.remove(&(two.service.clone(), two.uid.clone()));
+        if after == expected { Ok(None) } else { Err(format!("after a release it lists {after:?} for {expected:?}")) }
+    }
+
     async fn concurrency(&self) -> Check {
         let room = self.room().await?.map_or(AT_ONCE, |free| AT_ONCE.min(usize::try_from(free).unwrap_or(AT_ONCE)));
         let callers: Vec<Caller> = (0..room).map(|number| self.caller(&format!("at-once-{number}"))).collect();
@@ -258,6 +324,41 @@ impl Conformance {
         }
         self.given(&late).await?;
         self.give_back(&late).await
+    }
+
+    /// The pool has one address of a family less than of the other one, so that a request for both can be served in part.
+    async fn refused_in_part(&self) -> Check {
+        let odd = self.caller("odd");
+        if !(self.families.want_ipv4 && self.families.want_ipv6) {
+            return Ok(Some("the pool has one family"));
+        }
+        let one = FamilyRequest { want_ipv4: true, want_ipv6: false };
+        self.ask(&odd, one, "").await.map_err(|error| text(&error))?;
+        let room = self.room().await?.filter(|free| *free <= SMALL);
+        let mut result = Ok(Some("the pool is large, or its size is not known"));
+        let callers: Vec<Caller> =
+            (0..room.unwrap_or_default()).map(|number| self.caller(&format!("in-part-{number}"))).collect();
+        for caller in &callers {
+            self.given(caller).await?;
+        }
+        let late = self.caller("in-part-late");
+        if room.is_some() {
+            let used = |stats: StatsResponse| (stats.in_use_v4, stats.in_use_v6);
+            let before = used(self.stats().await?);
+            let refused = self.ask(&late, self.families, "").await.is_err();
+            let after = used(self.stats().await?);
+            result = if !refused {
+                Err("it gave an address of one family although both were asked for".to_owned())
+            } else if before == after {
+                Ok(None)
+            } else {
+                Err(format!("{before:?} were in use, and {after:?} after a refusal"))
+            };
+        }
+        for caller in callers.iter().chain([&odd, &late]) {
+            self.give_back(caller).await?;
+        }
+        result
     }
 
     async fn restart<R: AsyncFn() -> Result<(), String>>(&self, restart: Option<R>) -> Check {

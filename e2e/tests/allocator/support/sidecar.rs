@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +14,7 @@ use ipam::{
     habits::{Habit, Habitual},
     server::serve,
 };
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 /// The socket and the file of a sidecar. Both are removed when this is dropped.
@@ -33,6 +35,19 @@ impl SidecarFiles {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("ipam.sock")
+    }
+
+    /// Edits the entries of the leases, as people edit an IPAM behind the sidecar's back.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Vec<Value>)) {
+        let file = self.directory.join("leases");
+        let lock = File::create(file.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        let Ok(text) = std::fs::read_to_string(&file) else { return };
+        let mut entries: Vec<Value> = serde_json::from_str(&text).unwrap();
+        edit(&mut entries);
+        let new = file.with_extension("edited");
+        std::fs::write(&new, serde_json::to_string(&entries).unwrap()).unwrap();
+        std::fs::rename(new, file).unwrap();
     }
 
     /// Starts a sidecar, with the leases of the one before.
