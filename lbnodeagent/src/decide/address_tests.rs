@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use api_types::lease::ProxyState;
 use api_types::{AgentConfig, ServiceGroup, Watched};
 use ownership::Qualified;
 
@@ -38,6 +39,7 @@ struct Cluster {
     held: BTreeMap<IpAddr, Placement>,
     remote: BTreeMap<IpAddr, Placement>,
     exclusion: Exclusion,
+    waits_for_proxy: bool,
     now: u64,
 }
 
@@ -56,6 +58,7 @@ impl Cluster {
             held: BTreeMap::new(),
             remote: BTreeMap::new(),
             exclusion: Exclusion::No,
+            waits_for_proxy: false,
             now: 1,
         }
     }
@@ -86,6 +89,7 @@ impl Cluster {
             observed: &self.observed,
             ours: Ours::new(&recorded, true),
             gateways: &self.gateways,
+            waits_for_proxy: self.waits_for_proxy,
             node_addresses: &self.node_addresses,
             dummy: self.observed.index_of("kube-lb0"),
             witnesses: Witnesses {
@@ -363,10 +367,43 @@ fn an_address_without_users_is_not_candidacy() {
 /// serve them.
 fn failing(cluster: &mut Cluster, failed: &[&str]) {
     for node in ["a", "b", "c"] {
-        let view = LeaseView { proxy_failed: failed.contains(&node), ..lease(node, &["192.168.50.0/24"], 1000) };
+        let view = LeaseView { proxy: state(failed, node), ..lease(node, &["192.168.50.0/24"], 1000) };
         cluster.members.apply(view, at(1), wall(1000));
     }
-    cluster.members.set_own_proxy_failed(failed.contains(&"me"));
+    cluster.members.set_own_proxy(state(failed, "me"));
+}
+
+fn state(failed: &[&str], node: &str) -> Option<ProxyState> {
+    Some(if failed.contains(&node) { ProxyState::Failed } else { ProxyState::Serves })
+}
+
+#[test]
+fn after_a_boot_a_routed_address_waits_for_kube_proxy_while_another_node_has_it() {
+    let mut cluster = Cluster::new(&seed());
+    let users = [service("172.30.200.155")];
+    let taken = "Remote kube-lb0/32: announcingNonLocal";
+    cluster.waits_for_proxy = true;
+    assert_eq!(cluster.line("172.30.200.155", &users), taken, "nobody else has it");
+    failing(&mut cluster, &[]);
+    assert_eq!(cluster.line("172.30.200.155", &users), "nothing: undecided");
+    assert_eq!(cluster.line("192.168.50.200", &[service("192.168.50.200")]), "candidate on eth0/24");
+    cluster.observed.apply(Change::Address(key(3, "172.30.200.155/32"), ours()));
+    assert_eq!(cluster.line("172.30.200.155", &users), taken, "what is here stays");
+}
+
+#[test]
+fn a_node_whose_kube_proxy_fails_keeps_what_no_other_node_takes() {
+    let mut cluster = Cluster::new(&seed());
+    let users = [service("172.30.200.155")];
+    let kept = "Remote kube-lb0/32: announcingNonLocal";
+    failing(&mut cluster, &["me"]);
+    assert_eq!(cluster.line("172.30.200.155", &users), "nothing: proxyFailed");
+    // Control-plane nodes: agents run there, and they announce nothing. Or agents that do not say whether they do.
+    for node in ["a", "b", "c"] {
+        assert_eq!(cluster.line("172.30.200.155", &users), "nothing: proxyFailed");
+        cluster.members.apply(lease(node, &["192.168.50.0/24"], 1001), at(2), wall(1001));
+    }
+    assert_eq!(cluster.line("172.30.200.155", &users), kept);
 }
 
 #[test]
