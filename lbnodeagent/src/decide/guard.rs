@@ -73,14 +73,18 @@ pub fn open_ports(
     let is_here = is_anchor || context.is_from_us(address);
     // Somebody may have given the node's own address to a Service, and sshd must answer there.
     let is_own = taken_on(context, address).is_some() || !is_here && context.node_addresses.contains(&address);
-    if is_own { None } else { ports_of(serving, is_here) }
+    if is_own { None } else { ports_of(address, serving, is_here) }
 }
 
 /// Without a Service, an address that is here is closed until it is gone.
-fn ports_of(users: &[&ServiceView], is_here: bool) -> Option<BTreeSet<Port>> {
+fn ports_of(address: IpAddr, users: &[&ServiceView], is_here: bool) -> Option<BTreeSet<Port>> {
     let unguarded = users.iter().any(|user| user.guard_disabled || user.other_proxy);
     let guarded = !unguarded && (is_here || !users.is_empty());
-    guarded.then(|| users.iter().flat_map(|user| user.ports.iter().map(|port| port.port)).collect())
+    let ports_on = |user: &&'_ ServiceView| -> Vec<Port> {
+        let added = user.vip_ports.iter().filter(|opening| opening.ip == address).map(|opening| opening.port);
+        user.ports.iter().map(|port| port.port).chain(added).collect()
+    };
+    guarded.then(|| users.iter().flat_map(ports_on).collect())
 }
 
 #[cfg(test)]
@@ -103,7 +107,8 @@ mod tests {
 
     fn texts(services: &[ServiceView], is_here: bool) -> Option<Vec<String>> {
         let users: Vec<&ServiceView> = services.iter().collect();
-        ports_of(&users, is_here).map(|ports| ports.iter().map(ToString::to_string).collect())
+        ports_of("192.0.2.1".parse().unwrap(), &users, is_here)
+            .map(|ports| ports.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -133,6 +138,15 @@ mod tests {
         let web = service(&json!({}), &json!([{"port": 80}, {"port": 443, "protocol": "UDP", "name": "quic"}]));
         let dns = service(&json!({"name": "b"}), &json!([{"port": 53, "protocol": "SCTP"}]));
         assert_eq!(texts(&[web, dns], false).unwrap(), ["tcp/80", "udp/443", "sctp/53"]);
+    }
+
+    #[test]
+    fn case_55_ports_that_others_add_to_an_address_are_open_on_it() {
+        let metadata = json!({"annotations": {
+            "purelb.io/allocated-by": "PureLB",
+            "purelb.io/vip-ports": "192.0.2.1,tcp,8443 192.0.2.2,tcp,22 192.0.2.1,icmp,1 192.0.2.1,sctp,0"
+        }});
+        assert_eq!(texts(&[service(&metadata, &json!([{"port": 80}]))], false).unwrap(), ["tcp/80", "tcp/8443"]);
     }
 
     #[test]
