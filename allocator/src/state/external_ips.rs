@@ -73,7 +73,9 @@ impl ExternalIps {
         if ips.addresses.is_empty() {
             return self.written.remove(&key).is_some();
         }
-        self.written.insert(key, ips.clone()).as_ref() != Some(&ips)
+        let news = self.written.get(&key) != Some(&ips);
+        self.written.insert(key, ips);
+        news
     }
 
     /// Counts the namespace again, by the names of its Services. Returns what has changed.

@@ -91,6 +91,7 @@ fn ports_of(address: IpAddr, users: &[&ServiceView], is_here: bool) -> Option<BT
 mod tests {
     use serde_json::{Value, json};
 
+    use super::IpvsInterface::{Absent, Unused, Used};
     use super::*;
 
     fn service(metadata: &Value, ports: &Value) -> ServiceView {
@@ -116,7 +117,6 @@ mod tests {
         let here = |mode| KubeProxy::Here(mode);
         let all = Guarding::On(Rules::PortsAndTranslated);
         let ports = Guarding::On(Rules::Ports);
-        use IpvsInterface::{Absent, Unused, Used};
         for (setting, proxy, interface, expected) in [
             (Some(VipGuard::Auto), here(ProxyMode::Nftables), Absent, all),
             (Some(VipGuard::Auto), here(ProxyMode::Iptables), Unused, all),
