@@ -39,7 +39,7 @@ pub(crate) use group_table::tests;
 
 pub use api_types::GroupId;
 pub use endpoints::Slice;
-pub use external_ips::WatchedExternalIps;
+pub use external_ips::{ExternalIps, WatchedExternalIps};
 pub use group::{GroupObject, GroupRefusal, is_external};
 pub use group_table::{Circumstances, GroupTable};
 pub use held_addresses::HeldAddresses;

@@ -35,6 +35,7 @@
 //! | `group_input` | takes in groups and node subnets |
 //! | `cluster_input` | takes in Leases, Nodes, external IPs and ServiceCIDRs |
 //! | `reserved` | reserves addresses, and reports those that Services hold |
+//! | `vip_ports` | ports that other Services add to an address by `spec.externalIPs` |
 //! | `slow_writes` | tells who keeps the API server from answering writes to Services |
 //! | `announcements` | looks for addresses that nobody announces |
 //! | `pool_gauges` | computes the gauges of pools |
@@ -86,6 +87,7 @@ mod sidecars;
 mod slow_writes;
 mod unannounced;
 mod unanswered;
+mod vip_ports;
 
 pub use group_status::StatusPatch;
 pub use held_reports::{AgentReports, HeldReports};

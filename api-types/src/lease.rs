@@ -11,7 +11,7 @@
 //! | `macs` | the hardware addresses of its interfaces |
 //! | `instance` | which agent writes it |
 //! | `inactive` | why its agent announces nothing |
-//! | `proxy` | that kube-proxy does not serve the node |
+//! | `proxy` | whether kube-proxy serves the node |
 //! | `endpoints` | where its agent listens for gossip |
 //! | `report` | addresses that nobody may have, what the agent refuses and holds, and which release it is |
 //! | `routers` | after how long the node's routers would notice its death |
@@ -35,7 +35,7 @@ pub use endpoints::{GOSSIP, MAX_ENDPOINTS, endpoints, endpoints_value};
 pub use inactive::{INACTIVE, Inactive, inactive, inactive_value};
 pub use instance::INSTANCE;
 pub use macs::{MACS, MAX_MACS, macs, macs_value};
-pub use proxy::{KUBE_PROXY, proxy_failed, proxy_failed_value};
+pub use proxy::{KUBE_PROXY, ProxyState, proxy, proxy_value};
 pub use report::{
     ALLOCATOR_VERSION, GATEWAYS, Held, MARKS_WITH_ADDRESSES, MAX_GATEWAYS, MAX_OWN_ADDRESSES, MAX_REPORT, MAY_GIVE,
     OWN_ADDRESSES, REPORT, Refused, Report, WIRE_VERSION, allocator_version, gateways, gateways_value, own_addresses,

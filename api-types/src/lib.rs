@@ -18,6 +18,7 @@
 //! | [`lease`] | the Lease by which an agent makes itself known to the others |
 //! | [`reserved`] | addresses that no Service may be given |
 //! | [`provenance`] | whose the addresses in a Service's status are |
+//! | [`vip_ports`] | the annotation by which ports of other Services are open on an address |
 //! | [`watched`] | decoding of the resources, so that one that cannot be read hides no other |
 //! | [`names`] | names that users rely on: annotations, classes, reasons of events, objects |
 
@@ -36,6 +37,7 @@ pub mod range;
 pub mod reserved;
 pub mod service;
 pub mod service_group;
+pub mod vip_ports;
 pub mod watched;
 
 pub use agent_config::{AddressAttributes, AgentConfig, AgentConfigError, Announcements, InterfaceChoice};

@@ -36,6 +36,9 @@ pub mod annotation {
     pub const POOL_TYPE: &str = "purelb.io/pool-type";
     /// Written by the allocator: `true` if the group has `skipIPv6DAD`.
     pub const SKIP_IPV6_DAD: &str = "purelb.io/skip-ipv6-dad";
+    /// Written by the allocator: ports of other Services of the namespace that list an address of the Service in
+    /// `externalIPs`. They are open on that address ([`crate::vip_ports`]).
+    pub const VIP_PORTS: &str = "purelb.io/vip-ports";
     /// Written by the agents: which nodes announce the IPv4 addresses, and on which interfaces.
     pub const ANNOUNCING_IPV4: &str = "purelb.io/announcing-IPv4";
     /// Written by the agents: which nodes announce the IPv6 addresses, and on which interfaces.
@@ -57,13 +60,14 @@ pub mod annotation {
 
     /// All annotations that the allocator and the agents write. They are removed from a Service that is no longer
     /// served.
-    pub const WRITTEN: [&str; 10] = [
+    pub const WRITTEN: [&str; 11] = [
         ALLOCATED_BY,
         ALLOCATED_FROM,
         ALLOCATED_ADDRESSES,
         ALLOCATED_TO,
         POOL_TYPE,
         SKIP_IPV6_DAD,
+        VIP_PORTS,
         ANNOUNCING_IPV4,
         ANNOUNCING_IPV6,
         LEADER_FENCE,

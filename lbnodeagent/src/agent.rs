@@ -298,6 +298,7 @@ impl Agent {
         self.interfaces_changed |= self.dummy.is_due(now);
         self.check_source().await;
         self.look_if_due().await;
+        self.note_boot();
         self.write_agent_statuses();
         self.save_record();
     }

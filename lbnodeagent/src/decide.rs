@@ -3,11 +3,14 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`address`] | the decision about one address |
+//! | [`after_boot`] | whether routed addresses wait for kube-proxy after a boot |
 //! | [`context`] | everything that a decision depends on |
 //! | [`decision`] | decisions and this node's participation in a local address |
 //! | `failed_proxy` | nodes that kube-proxy does not serve are the last choice |
 //! | [`guard`] | whether this node guards addresses, and which ports are open |
 //! | [`kube_proxy`] | whether kube-proxy is on this node |
+//! | [`proxy_life`] | whether it has died |
+//! | [`proxy_rules`] | whether its rules were taken away |
 //! | [`rights`] | which Services let this node announce an address |
 //! | [`reason`] | the reasons of decisions |
 //! | [`interfaces`] | the interfaces for local addresses and the subnets that they reach |
@@ -20,6 +23,7 @@
 //! | [`traffic_policy`] | what traffic policies and affinities require of a node |
 
 pub mod address;
+pub mod after_boot;
 pub mod context;
 pub mod decision;
 pub mod default_interfaces;
@@ -28,6 +32,8 @@ pub mod guard;
 pub mod interfaces;
 pub mod kube_proxy;
 pub mod networks;
+pub mod proxy_life;
+pub mod proxy_rules;
 pub mod reason;
 mod reserved;
 pub mod rights;

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use runtime::{BootTime, Task};
-use tokio::sync::watch;
+use runtime::BootTime;
 
+use crate::decide::after_boot::AfterBoot;
 use crate::decide::guard::Off;
-use crate::decide::kube_proxy::{Life, Presence, RulesSeen, SECOND_LOOK, Signs};
+use crate::decide::kube_proxy::{Presence, Signs};
+use crate::decide::proxy_life::Life;
+use crate::decide::proxy_rules::{RulesSeen, SECOND_LOOK};
 use crate::kernel::packet_filter::PacketFilter;
-use crate::kube_proxy::task::{self, Ports};
+use crate::kube_proxy::task::{self, Looks, Ports};
 use crate::model::port::Opening;
 use crate::model::service_proxy::KubeProxy;
 use crate::plan::guard::GuardPlan;
@@ -34,6 +36,8 @@ pub struct Guard {
     pub rules: RulesSeen,
     /// Whether it has died.
     pub life: Life,
+    /// Whether routed addresses wait for it.
+    pub boot: AfterBoot,
     /// Why the node does not guard, as it was reported.
     pub reported: Option<Off>,
     /// That the kernel takes no rules was reported.
@@ -44,8 +48,7 @@ pub struct Guard {
     changed: bool,
     /// How many ports were looked at: each look takes others.
     turn: usize,
-    signs: watch::Receiver<Signs>,
-    _task: Task,
+    looks: Looks,
 }
 
 /// What there is to look at.
@@ -70,34 +73,33 @@ impl Guard {
     /// Begins to look at kube-proxy; needs a tokio runtime.
     #[must_use]
     pub fn start(ports: Ports, now: BootTime) -> Self {
-        let (task, signs) = task::start(ports);
         Self {
             plan: GuardPlan::default(),
             filter: PacketFilter::open(),
             presence: Presence::new(now),
             rules: RulesSeen::default(),
             life: Life::default(),
+            boot: AfterBoot::new(now),
             reported: None,
             refused: false,
             looked: now,
             changed: false,
             turn: 0,
-            signs,
-            _task: task,
+            looks: task::start(ports),
         }
     }
 
     /// Waits for something to look at.
     pub async fn wait(&mut self) -> News {
         tokio::select! {
-            Ok(()) = self.signs.changed() => News::Signs,
+            () = self.looks.next() => News::Signs,
             () = self.filter.changed() => News::Rules,
         }
     }
 
     /// What was last found on kube-proxy's ports.
     pub fn signs(&mut self) -> Signs {
-        *self.signs.borrow_and_update()
+        self.looks.signs()
     }
 
     /// Takes over that some rules have changed.
@@ -120,10 +122,15 @@ impl Guard {
         Some(look)
     }
 
+    /// Looks at kube-proxy's ports now: what it says is needed.
+    pub fn ask(&self) {
+        self.looks.ask();
+    }
+
     /// Some ports that are to be open: at each call others.
     pub fn some_ports(&mut self) -> Vec<Opening> {
         let openings = self.plan.desired();
-        let turn = self.turn % openings.len().max(1);
+        let turn = self.turn % openings.all().count().max(1);
         self.turn = self.turn.wrapping_add(PORTS_AT_ONCE);
         openings.all().skip(turn).chain(openings.all().take(turn)).take(PORTS_AT_ONCE).collect()
     }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
@@ -104,7 +105,8 @@ impl Server {
     /// Answers requests until `stop` is cancelled, and then finishes the requests under way. The caller has to limit
     /// the time for that.
     ///
-    /// `extra` adds further paths.
+    /// `extra` adds further paths, which say more than everybody may know: only programs on the same machine are
+    /// answered there, and whoever may forward a port of the pod.
     ///
     /// # Errors
     /// The listener fails, or `process_*` is registered already.
@@ -122,9 +124,23 @@ impl Server {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .with_state(shared)
-            .merge(extra);
-        axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+            .merge(extra.layer(middleware::from_fn(for_loopback)));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(self.listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
     }
+}
+
+async fn for_loopback(ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+    if is_loopback(client.ip()) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "only from loopback: use kubectl port-forward\n").into_response()
+    }
+}
+
+/// A client of IPv4 has an address of IPv6 where the server listens for both.
+fn is_loopback(client: IpAddr) -> bool {
+    client.to_canonical().is_loopback()
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
@@ -158,7 +174,11 @@ mod tests {
     use crate::metrics::ClientMetrics;
 
     async fn get(port: u16, path: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        get_from("127.0.0.1", port, path).await
+    }
+
+    async fn get_from(host: &str, port: u16, path: &str) -> String {
+        let mut stream = TcpStream::connect((host, port)).await.unwrap();
         stream
             .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
             .await
@@ -194,9 +214,31 @@ mod tests {
             answer.contains("process_resident_memory_bytes") && answer.contains("purelb_k8s_client_updates_total 1")
         );
         assert!(get(port, "/state").await.ends_with("state"));
+        assert!(get_from("::1", port, "/state").await.ends_with("state"));
+        // An address of this machine that is not one of loopback, if there is one.
+        let any = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        if any.connect("192.0.2.1:9").is_ok() {
+            let own = any.local_addr().unwrap().ip().to_string();
+            assert!(get_from(&own, port, "/state").await.starts_with("HTTP/1.1 403"));
+            assert!(get_from(&own, port, "/healthz").await.starts_with("HTTP/1.1 200"));
+        }
         assert!(get(port, "/").await.starts_with("HTTP/1.1 404"));
 
         stop.cancel();
         running.join().await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn only_clients_on_this_machine_are_on_loopback() {
+        for (client, expected) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.2", true),
+            ("192.0.2.1", false),
+            ("::ffff:192.0.2.1", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_loopback(client.parse().unwrap()), expected, "{client}");
+        }
     }
 }

@@ -300,7 +300,7 @@ impl Controller {
                 self.index.reset_nodes(list);
                 self.loaded.nodes = true;
             }
-            Input::ExternalIps(name, addresses) => self.index.set_external_ips(&name, &addresses),
+            Input::ExternalIps(name, ips) => self.index.set_external_ips(&name, ips),
             Input::AllExternalIps(list) => {
                 self.index.reset_external_ips(list);
                 self.loaded.external_ips = true;

@@ -1,7 +1,6 @@
 //! The watches, as one stream of inputs.
 
 use std::fmt::Debug;
-use std::net::IpAddr;
 
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
@@ -13,8 +12,8 @@ use kube::{Api, Client};
 use runtime::watch::{Refused, WatchUpdate, events, optional_events, updates};
 
 use crate::model::{
-    GroupId, GroupObject, Leftover, Node, Service, ServiceName, Slice, WatchedExternalIps, WatchedGroup, WatchedNode,
-    WatchedService,
+    ExternalIps, GroupId, GroupObject, Leftover, Node, Service, ServiceName, Slice, WatchedExternalIps, WatchedGroup,
+    WatchedNode, WatchedService,
 };
 
 /// A change that the API server reports.
@@ -37,9 +36,9 @@ pub(super) enum Input {
     /// The complete list.
     Nodes(Vec<Node>),
     /// Of a Service of another type; none if it is gone.
-    ExternalIps(ServiceName, Vec<IpAddr>),
+    ExternalIps(ServiceName, ExternalIps),
     /// The complete list, without Services that have none.
-    AllExternalIps(Vec<(ServiceName, Vec<IpAddr>)>),
+    AllExternalIps(Vec<(ServiceName, ExternalIps)>),
     ServiceCidr(Box<ServiceCIDR>),
     ServiceCidrGone(Box<ServiceCIDR>),
     /// The complete list.
@@ -123,11 +122,11 @@ fn external_ips(client: &Client) -> BoxStream<'static, Input> {
     inputs(
         events("Services of other types", Api::all(client.clone()), paged().fields("spec.type!=LoadBalancer")).map(Ok),
         |object: &WatchedExternalIps| {
-            Some((object.name(), object.addresses())).filter(|(_, addresses)| !addresses.is_empty())
+            Some((object.name(), object.external_ips())).filter(|(_, ips)| !ips.addresses.is_empty())
         },
         Input::AllExternalIps,
-        |object| Input::ExternalIps(object.name(), object.addresses()),
-        |object| Input::ExternalIps(object.name(), Vec::new()),
+        |object| Input::ExternalIps(object.name(), object.external_ips()),
+        |object| Input::ExternalIps(object.name(), ExternalIps::default()),
     )
 }
 

@@ -1,4 +1,4 @@
-//! `spec.externalIPs` of Services of other types: nothing else of them is kept.
+//! `spec.externalIPs` of Services of other types: nothing else of them is kept but their ports.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,16 @@ use kube::Resource;
 use serde::Deserialize;
 
 use super::service::{ServiceName, external_ips};
+use super::sharing::{Port, SpecPort, ports};
+
+/// The external IPs of a Service, and the ports that it has on them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExternalIps {
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The ports.
+    pub ports: Box<[Port]>,
+}
 
 /// A Service from the API server, of which only the external IPs matter.
 #[derive(Debug, Clone, Deserialize, Resource)]
@@ -24,6 +34,7 @@ pub struct WatchedExternalIps {
 struct Spec {
     #[serde(rename = "externalIPs")]
     external_ips: Option<Vec<String>>,
+    ports: Option<Vec<SpecPort>>,
 }
 
 impl WatchedExternalIps {
@@ -36,7 +47,10 @@ impl WatchedExternalIps {
 
     /// Its external IPs.
     #[must_use]
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        external_ips(self.spec.external_ips.as_deref().unwrap_or_default())
+    pub fn external_ips(&self) -> ExternalIps {
+        ExternalIps {
+            addresses: external_ips(self.spec.external_ips.as_deref().unwrap_or_default()),
+            ports: ports(self.spec.ports.as_deref()),
+        }
     }
 }

@@ -125,6 +125,8 @@ pub struct WrittenAnnotations {
     pub list: bool,
     /// `skip-ipv6-dad` is present.
     pub skip_ipv6_dad: bool,
+    /// `vip-ports`.
+    pub vip_ports: Option<Box<str>>,
     /// At least one of the annotations that only we write is present.
     pub any: bool,
     /// `leader-fence` is present: a write that assigns an address may be in flight.

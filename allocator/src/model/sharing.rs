@@ -3,6 +3,7 @@
 use std::fmt;
 
 use api_types::SharingKey;
+use serde::Deserialize;
 
 /// The transport protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +26,16 @@ impl Protocol {
             _ => Self::Tcp,
         }
     }
+
+    /// Its name in small letters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
 }
 
 /// A port that a Service listens on.
@@ -45,6 +56,22 @@ impl fmt::Display for Port {
         };
         write!(f, "{protocol}/{}", self.number)
     }
+}
+
+/// A port of `spec.ports`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SpecPort {
+    port: i64,
+    protocol: Option<String>,
+}
+
+/// The ports of `spec.ports`.
+pub(super) fn ports(list: Option<&[SpecPort]>) -> Box<[Port]> {
+    let read = |port: &SpecPort| {
+        let number = u16::try_from(port.port).ok()?;
+        Some(Port { protocol: Protocol::from_api(port.protocol.as_deref()), number })
+    };
+    list.unwrap_or_default().iter().filter_map(read).collect()
 }
 
 /// What decides whether a Service may share its addresses.

@@ -19,7 +19,7 @@ use super::service::{
     FamilyPolicy, Leftover, Requested, Scope, Service, ServiceName, WrittenAnnotations, external_ips, is_our_condition,
     without_our_conditions,
 };
-use super::sharing::{Port, Protocol, Sharing};
+use super::sharing::{Sharing, SpecPort, ports};
 
 /// A Service from the API server, without labels and selectors; of the managed fields only who wrote last.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,12 +47,6 @@ struct Spec {
     ports: Option<Vec<SpecPort>>,
     #[serde(rename = "externalIPs")]
     external_ips: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct SpecPort {
-    port: i64,
-    protocol: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -234,11 +228,8 @@ impl WatchedService {
     }
 
     fn sharing(&self) -> Sharing {
-        let ports = self.spec.ports.iter().flatten().filter_map(|port| {
-            let number = u16::try_from(port.port).ok()?;
-            Some(Port { protocol: Protocol::from_api(port.protocol.as_deref()), number })
-        });
-        Sharing { key: self.annotation(annotation::ALLOW_SHARED_IP).and_then(SharingKey::new), ports: ports.collect() }
+        let key = self.annotation(annotation::ALLOW_SHARED_IP).and_then(SharingKey::new);
+        Sharing { key, ports: ports(self.spec.ports.as_deref()) }
     }
 
     fn requested(&self) -> Requested {
@@ -262,6 +253,7 @@ impl WatchedService {
                 .iter()
                 .any(|key| self.annotation(key).is_some()),
             skip_ipv6_dad: self.annotation(annotation::SKIP_IPV6_DAD).is_some(),
+            vip_ports: self.annotation(annotation::VIP_PORTS).map(Into::into),
             any: annotation::WRITTEN.iter().any(|key| self.annotation(key).is_some()),
             leader_fence: self.annotation(annotation::LEADER_FENCE).is_some(),
             asked_of: self.annotation(annotation::ASKED_OF).map(Into::into),

@@ -10,7 +10,7 @@ use runtime::BootTime;
 use super::external_ips::Watch;
 use super::index::Index;
 use crate::addresses::ReservedFor;
-use crate::model::{Node, ServiceName, ServiceNetworks};
+use crate::model::{ExternalIps, Node, ServiceName, ServiceNetworks};
 
 /// Leases.
 impl Index {
@@ -123,20 +123,20 @@ impl Index {
 /// External IPs.
 impl Index {
     /// The external IPs of a Service of another type; none if it is gone.
-    pub fn set_external_ips(&mut self, name: &ServiceName, addresses: &[IpAddr]) {
-        let changed = self.cluster.external_ips.set(name, Watch::OtherTypes, addresses);
+    pub fn set_external_ips(&mut self, name: &ServiceName, ips: ExternalIps) {
+        let changed = self.cluster.external_ips.set(name, Watch::OtherTypes, ips);
         self.reserve_external_ips(changed);
     }
 
     /// The complete list of external IPs of Services of other types.
-    pub fn reset_external_ips(&mut self, listed: Vec<(ServiceName, Vec<IpAddr>)>) {
+    pub fn reset_external_ips(&mut self, listed: Vec<(ServiceName, ExternalIps)>) {
         let changed = self.cluster.external_ips.reset(Watch::OtherTypes, listed);
         self.reserve_external_ips(changed);
     }
 
     /// The external IPs of a Service of type `LoadBalancer`; none if it is gone.
-    pub(super) fn set_own_external_ips(&mut self, name: &ServiceName, addresses: &[IpAddr]) {
-        let changed = self.cluster.external_ips.set(name, Watch::LoadBalancers, addresses);
+    pub(super) fn set_own_external_ips(&mut self, name: &ServiceName, ips: ExternalIps) {
+        let changed = self.cluster.external_ips.set(name, Watch::LoadBalancers, ips);
         let news = changed.iter().any(|(changed, _)| changed == name);
         self.reserve_external_ips(changed);
         if news {
@@ -146,7 +146,9 @@ impl Index {
 
     fn reserve_external_ips(&mut self, changed: Vec<(ServiceName, Vec<IpAddr>)>) {
         for (name, addresses) in changed {
-            self.set_reserved(&ReservedFor::ExternalIp(name), &addresses);
+            let namespace = name.namespace().to_owned();
+            let gone = self.set_reserved(&ReservedFor::ExternalIp(name), &addresses);
+            self.open_vip_ports(&namespace, gone.into_iter().chain(addresses));
         }
     }
 }

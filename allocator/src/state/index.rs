@@ -27,7 +27,7 @@ use super::unanswered::Unanswered;
 use crate::addresses::{AddressTable, FreedAddresses};
 use crate::external::ExternalAllocations;
 use crate::metrics::Metrics;
-use crate::model::{GroupId, GroupTable, HeldAddresses, Leftover, Owner, Scope, Service, ServiceName};
+use crate::model::{ExternalIps, GroupId, GroupTable, HeldAddresses, Leftover, Owner, Scope, Service, ServiceName};
 use crate::plan::{Notice, Snapshot, counts_as_given};
 
 /// The state of the allocator.
@@ -169,9 +169,10 @@ impl Index {
             Novelty::New => true,
         };
         self.announcing.touch();
-        let external_ips = service.external_ips.clone();
+        let external_ips =
+            ExternalIps { addresses: service.external_ips.clone(), ports: service.sharing.ports.clone() };
         self.services.store(service);
-        self.set_own_external_ips(&name, &external_ips);
+        self.set_own_external_ips(&name, external_ips);
         self.classify(&name);
         self.update_addresses(&name);
         if plan_again {
@@ -230,7 +231,7 @@ impl Index {
         let freed = self.addresses.forget(name);
         self.freed.note(name, &freed, self.now);
         self.cluster.reports.retain(name, &[]);
-        self.set_own_external_ips(name, &[]);
+        self.set_own_external_ips(name, ExternalIps::default());
     }
 
     /// Brings the address table in line with the Service and its reservation.

@@ -52,6 +52,15 @@ pub struct ServicePatch {
 }
 
 impl ServicePatch {
+    /// With another annotation.
+    #[must_use]
+    pub(super) fn annotated(mut self, key: &str, value: Value) -> Self {
+        if let Some(Value::Object(annotations)) = self.body.pointer_mut("/metadata/annotations") {
+            annotations.insert(key.to_owned(), value);
+        }
+        self
+    }
+
     /// The resource version that the write was made for.
     #[must_use]
     pub fn version(&self) -> &str {

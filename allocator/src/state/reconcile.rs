@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use api_types::Announce;
-use api_types::names::reason;
+use api_types::names::{annotation, reason};
 use runtime::events::Event;
+use serde_json::json;
 use tracing::info;
 
 use super::fencing::expects_address;
@@ -257,11 +258,16 @@ impl Index {
         let missing_groups = self.missing_groups(service);
         let kept = Kept { overwritten, missing_groups: missing_groups.as_deref(), not_announced };
         let conditions = service_conditions(&self.services, &self.addresses, service, kept, self.time);
-        let changes = mark_is_over || conditions.is_some() || plan.changes();
+        let vip_ports = self.vip_ports(&service.name, &plan.addresses);
+        let opens = service.scope == Scope::Ours && vip_ports.as_deref() != service.written.vip_ports.as_deref();
+        let changes = mark_is_over || conditions.is_some() || plan.changes() || opens;
         // What is assigned shows what the sidecars gave, if nothing is missing.
         let has_all = !plan.restores && plan.problem.is_none() && !plan.wants_more;
         let keep = KeptMarks { fence: plan.restores && marks.fence, asked: marks.asked && !has_all };
-        changes.then(|| assign(service, plan, conditions, keep))
+        changes.then(|| {
+            let patch = assign(service, plan, conditions, keep);
+            if opens { patch.annotated(annotation::VIP_PORTS, json!(vip_ports)) } else { patch }
+        })
     }
 
     /// The marks for the next leader that the Service still needs. `asks` if a sidecar is about to be asked.

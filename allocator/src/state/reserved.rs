@@ -14,8 +14,8 @@ use crate::model::{GroupId, Scope, Service, ServiceName};
 use crate::plan::Notice;
 
 impl Index {
-    /// Replaces the addresses that are reserved for this.
-    pub(super) fn set_reserved(&mut self, reserved_for: &ReservedFor, addresses: &[IpAddr]) {
+    /// Replaces the addresses that are reserved for this. Returns those that were or are, and not both.
+    pub(super) fn set_reserved(&mut self, reserved_for: &ReservedFor, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let changed = self.addresses.set_reserved(reserved_for, addresses);
         let table = self.groups.table();
         let in_groups = changed.iter().filter_map(|&address| table.group_of(address)).map(|(group, _)| group);
@@ -27,11 +27,12 @@ impl Index {
         for group in groups {
             self.status.touch(group);
         }
-        for address in changed {
+        for &address in &changed {
             for holder in self.addresses.holders(address).to_vec() {
                 self.report_reserved(&holder, address);
             }
         }
+        changed
     }
 
     /// Reserves the addresses of subnets that no host may use. They count for `local` groups of version v2 only: with
@@ -110,7 +111,8 @@ impl Index {
 
 fn reserved_text(found: &ReservedFor, service: &Service, address: IpAddr) -> String {
     let whose = found.seen_from(service.name.namespace());
+    let closed = if matches!(found, ReservedFor::ExternalIp(_)) { ", whose ports are closed on it" } else { "" };
     format!(
-        "{address} is also {whose}: the Service keeps it; to move the Service, name another address in the annotation purelb.io/addresses and set purelb.io/re-evaluate to true"
+        "{address} is also {whose}{closed}: the Service keeps it; to move the Service, name another address in the annotation purelb.io/addresses and set purelb.io/re-evaluate to true"
     )
 }

@@ -1,14 +1,14 @@
 //! Addresses that no Service may be given: those of nodes, gateways and subnets, and the external IPs of others.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use runtime::BootTime;
 use serde_json::{Value, json};
 
+use super::api_server::ApiServer;
 use super::fixtures::{group, one, shared, start, texts};
 use super::replica::{Replica, lease};
-use crate::model::{Node, ServiceName};
+use crate::model::{ExternalIps, Node, Port, Protocol, ServiceName};
 
 const SUBNET: &str = "192.168.50.0/24";
 
@@ -208,10 +208,9 @@ fn case_48_ranges_that_no_host_can_have_are_refused() {
 #[test]
 fn case_55_external_ips_are_given_last_and_pinned_in_their_namespace_only() {
     let (mut server, mut replica) = start(&[("default", local("192.168.50.210-192.168.50.212"))]);
-    let addresses = |text: &str| vec![text.parse::<IpAddr>().unwrap()];
     replica.index.reset_external_ips(vec![
-        (ServiceName::new("shop", "cluster"), addresses("192.168.50.210")),
-        (ServiceName::new("other", "theirs"), addresses("192.168.50.211")),
+        (ServiceName::new("shop", "cluster"), external_ips("192.168.50.210", &[8443])),
+        (ServiceName::new("other", "theirs"), external_ips("192.168.50.211", &[22])),
     ]);
     server.put_service("a", one("IPv4"), json!({}));
     server.put_service("no", one("IPv4"), pin("192.168.50.211"));
@@ -228,6 +227,7 @@ fn case_55_external_ips_are_given_last_and_pinned_in_their_namespace_only() {
     replica.settle(&mut server);
     assert_eq!(texts(&server, "pinned"), "192.168.50.210");
     assert!(!replica.take_reports().join("\n").contains("ReservedAddress"));
+    assert_eq!(vip_ports(&server, "pinned"), json!("192.168.50.210,tcp,8443"));
     // Rather than leave a Service without an address.
     server.put_service("last", one("IPv4"), json!({}));
     replica.settle(&mut server);
@@ -237,6 +237,40 @@ fn case_55_external_ips_are_given_last_and_pinned_in_their_namespace_only() {
         reports.contains("ReservedAddress 192.168.50.211 is also an external IP of a Service of another"),
         "{reports}"
     );
+    assert!(reports.contains("whose ports are closed on it"), "{reports}");
+    assert_eq!(vip_ports(&server, "last"), json!(null));
+}
+
+fn external_ips(address: &str, ports: &[u16]) -> ExternalIps {
+    let ports = ports.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number });
+    ExternalIps { addresses: vec![address.parse().unwrap()], ports: ports.collect() }
+}
+
+fn vip_ports(server: &ApiServer, name: &str) -> Value {
+    server.services[name]["metadata"]["annotations"]["purelb.io/vip-ports"].clone()
+}
+
+#[test]
+fn case_55_ports_of_external_ips_are_written_where_the_address_is() {
+    let (mut server, mut replica) = start(&[("default", local("192.168.50.210-192.168.50.212"))]);
+    server.put_service("web", one("IPv4"), pin("192.168.50.210"));
+    replica.settle(&mut server);
+    assert_eq!(vip_ports(&server, "web"), json!(null));
+    let other = ServiceName::new("shop", "cluster");
+    let mut written = |ips: ExternalIps, expected: &Value| {
+        replica.index.set_external_ips(&other, ips);
+        replica.settle(&mut server);
+        assert_eq!(&vip_ports(&server, "web"), expected);
+        let before = server.services["web"]["metadata"]["resourceVersion"].clone();
+        replica.settle(&mut server);
+        assert_eq!(server.services["web"]["metadata"]["resourceVersion"], before, "at rest");
+    };
+    written(external_ips("192.168.50.210", &[8443]), &json!("192.168.50.210,tcp,8443"));
+    written(external_ips("192.168.50.210", &[22, 8443]), &json!("192.168.50.210,tcp,22 192.168.50.210,tcp,8443"));
+    let many: Vec<u16> = (1..40).collect();
+    let first: Vec<String> = (1..17).map(|port| format!("192.168.50.210,tcp,{port}")).collect();
+    written(external_ips("192.168.50.210", &many), &json!(first.join(" ")));
+    written(external_ips("192.168.50.211", &[22]), &json!(null));
 }
 
 #[test]

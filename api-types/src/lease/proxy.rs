@@ -4,26 +4,47 @@ use k8s_openapi::api::coordination::v1::Lease;
 
 use super::instance::INSTANCE;
 
-/// Annotation: kube-proxy is on the node and does not serve it, and the instance of the agent that says so, `failed
-/// INSTANCE`. It counts only while the instance is the Lease's present one: a release that does not know the annotation
-/// leaves it standing.
+/// Annotation: whether kube-proxy serves the node, and the instance of the agent that says so, `WORD INSTANCE`. It counts
+/// only while the instance is the Lease's present one: a release that does not know the annotation leaves it standing.
+/// Without it the node announces no routed addresses, or its agent is of such a release.
 pub const KUBE_PROXY: &str = "purelb.io/kube-proxy";
 
-const FAILED: &str = "failed";
+/// Whether kube-proxy serves a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyState {
+    /// It does, or another service proxy does. The node announces routed addresses.
+    Serves,
+    /// It has not answered for a while, and nothing follows from that yet.
+    Doubtful,
+    /// It is on the node and does not serve it.
+    Failed,
+}
 
-/// Whether the Lease's present agent says that kube-proxy does not serve its node.
+impl ProxyState {
+    const ALL: [Self; 3] = [Self::Serves, Self::Doubtful, Self::Failed];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Serves => "serves",
+            Self::Doubtful => "doubtful",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What the Lease's present agent says of kube-proxy on its node.
 #[must_use]
-pub fn proxy_failed(lease: &Lease) -> bool {
-    let annotations = lease.metadata.annotations.as_ref();
-    let value = annotations.and_then(|annotations| annotations.get(KUBE_PROXY)?.split_once(' '));
-    let instance = annotations.and_then(|annotations| annotations.get(INSTANCE));
-    value.zip(instance).is_some_and(|((word, instance), present)| word == FAILED && instance == present)
+pub fn proxy(lease: &Lease) -> Option<ProxyState> {
+    let annotations = lease.metadata.annotations.as_ref()?;
+    let (word, instance) = annotations.get(KUBE_PROXY)?.split_once(' ')?;
+    let known = ProxyState::ALL.into_iter().find(|known| known.word() == word);
+    known.filter(|_| annotations.get(INSTANCE).is_some_and(|present| present == instance))
 }
 
 /// The value of [`KUBE_PROXY`] of the agent with this instance.
 #[must_use]
-pub fn proxy_failed_value(instance: &str) -> String {
-    format!("{FAILED} {instance}")
+pub fn proxy_value(state: ProxyState, instance: &str) -> String {
+    format!("{} {instance}", state.word())
 }
 
 #[cfg(test)]
@@ -39,9 +60,11 @@ mod tests {
                 Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
             lease
         };
-        assert!(proxy_failed(&lease("pod-1", &proxy_failed_value("pod-1"))));
-        assert!(!proxy_failed(&lease("pod-2", &proxy_failed_value("pod-1"))));
-        assert!(!proxy_failed(&lease("pod-1", "fine pod-1")) && !proxy_failed(&lease("pod-1", "failed")));
-        assert!(!proxy_failed(&Lease::default()));
+        for state in ProxyState::ALL {
+            assert_eq!(proxy(&lease("pod-1", &proxy_value(state, "pod-1"))), Some(state));
+            assert_eq!(proxy(&lease("pod-2", &proxy_value(state, "pod-1"))), None);
+        }
+        assert_eq!((proxy(&lease("pod-1", "fine pod-1")), proxy(&lease("pod-1", "failed"))), (None, None));
+        assert_eq!(proxy(&Lease::default()), None);
     }
 }

@@ -47,7 +47,7 @@ async fn a_node_whose_kube_proxy_hangs_is_left() {
     for address in &routed.addresses {
         wait_for_next_hops(&cluster, *address, &others).await;
     }
-    wait_for_event(&cluster, "default", &owner.name(), "KubeProxyFailed", "health port").await;
+    wait_for_event(&cluster, "default", &owner.name(), "KubeProxyFailed", "on its ports").await;
     drop(frozen);
     for address in &routed.addresses {
         wait_for_next_hops(&cluster, *address, &nodes).await;

@@ -165,12 +165,9 @@ impl Agent {
             Mode::Deselected => Some(Inactive::Deselected),
             Mode::Invalid(_) => Some(Inactive::Invalid),
         };
-        let proxy_failed = self.proxy_failed();
-        let content = Content {
-            proxy_failed,
-            inactive,
-            ..Content::new(node, &self.selection, observed, ours, own, port, silent)
-        };
+        let proxy = self.proxy_state();
+        let content =
+            Content { proxy, inactive, ..Content::new(node, &self.selection, observed, ours, own, port, silent) };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use api_types::lease::ProxyState;
 use api_types::names::reason;
 use api_types::{ProxyFailure, VipGuard};
 use runtime::BootTime;
 
 use super::Agent;
 use crate::cluster::service::ServiceView;
-use crate::decide::guard::{Guarding, Off, guarding, open_ports};
-use crate::decide::kube_proxy::external_chain;
+use crate::decide::decision::Exclusion;
+use crate::decide::guard::{Guarding, IpvsInterface, Off, guarding, open_ports};
+use crate::decide::kube_proxy::{Health, Signs, external_chain};
+use crate::decide::rights;
 use crate::guard::{Look, News};
 use crate::kernel::netlink::error::KernelError;
 use crate::kernel::nftables::proxy_rules::ProxiedPort;
@@ -58,7 +61,8 @@ impl Agent {
 
     async fn look_at_proxy(&mut self) {
         let signs = self.guard.signs();
-        let named = if signs.mode.is_none() && signs.health { self.mode_of_rules().await } else { None };
+        let by_rules = signs.mode.is_none() && signs.health.is_kube_proxys();
+        let named = if by_rules { self.mode_of_rules().await } else { None };
         let before = self.guard.presence.answer();
         self.guard.presence.look(signs, named, BootTime::now());
         let after = self.guard.presence.answer();
@@ -78,28 +82,83 @@ impl Agent {
                 }
             }
         }
-        let was_dead = self.guard.life.is_dead();
-        self.guard.life.look(signs, BootTime::now());
-        if self.guard.life.is_dead() && !was_dead {
-            let text = "kube-proxy was here and has not answered on its health port for 30 seconds";
-            tracing::warn!(op = "kubeProxy", event = reason::KUBE_PROXY_FAILED, "{text}");
-            self.reporter.node(&self.cluster, reason::KUBE_PROXY_FAILED, text);
+        if before != after && after == KubeProxy::Gone {
+            self.note_removal(before).await;
+        }
+        self.note_life(signs);
+        if matches!(after, KubeProxy::Here(mode) if signs.mode.or(named) == Some(mode)) {
+            self.guard.rules.confirm(BootTime::now());
         }
         self.look_for_proxy_rules().await;
         self.note_proxy_failure();
     }
 
-    /// Whether kube-proxy does not serve this node, and that is to have consequences.
-    pub(super) fn proxy_failed(&self) -> bool {
-        let avoid = self.mode.config().is_some_and(|config| config.proxy_failure == ProxyFailure::Avoid);
-        avoid && (self.guard.life.is_dead() || self.guard.rules.are_gone())
+    /// A kube-proxy that left no rules was taken away on purpose, most likely because another service proxy is here now.
+    async fn note_removal(&mut self, before: KubeProxy) {
+        let KubeProxy::Here(mode @ (ProxyMode::Nftables | ProxyMode::Iptables)) = before else { return };
+        if let Ok([false, false]) = self.guard.filter.call(move |nftables| nftables.proxy_families(mode)).await {
+            self.guard.life.forget();
+        }
     }
 
-    /// Tells the others, and decides anew, when kube-proxy fails or is back.
+    fn note_life(&mut self, signs: Signs) {
+        let was_dead = self.guard.life.is_dead();
+        self.guard.life.look(signs, BootTime::now());
+        if self.guard.life.is_dead() && !was_dead && self.avoids_failed_proxies() {
+            let text = if signs.health == Health::Fails {
+                "kube-proxy has said on its health port for 30 seconds that it does not live"
+            } else {
+                "kube-proxy was here and has not answered on its ports for 30 seconds"
+            };
+            tracing::warn!(op = "kubeProxy", event = reason::KUBE_PROXY_FAILED, "{text}");
+            self.reporter.node(&self.cluster, reason::KUBE_PROXY_FAILED, text);
+        }
+    }
+
+    fn avoids_failed_proxies(&self) -> bool {
+        self.mode.config().is_some_and(|config| config.proxy_failure == ProxyFailure::Avoid)
+    }
+
+    /// Whether routed addresses wait for kube-proxy after a boot.
+    pub(super) fn waits_for_proxy(&self) -> bool {
+        let unguarded = self.mode.config().is_some_and(|config| config.vip_guard == VipGuard::Disabled);
+        self.guard.boot.waits() && !unguarded
+    }
+
+    /// Looks whether routed addresses still wait for kube-proxy.
+    pub(super) fn note_boot(&mut self) {
+        if !self.guard.boot.waits() {
+            return;
+        }
+        let has_rules = self.guard.rules.were_seen() || self.ipvs_interface() == IpvsInterface::Used;
+        self.guard.boot.note(self.guard.presence.answer(), has_rules, BootTime::now());
+        if !self.guard.boot.waits() {
+            tracing::info!(op = "kubeProxy", "routed addresses do not wait for kube-proxy any more");
+            self.cluster.mark_all();
+            self.note_proxy_failure();
+        }
+    }
+
+    /// Whether this node can serve routed addresses, as its Lease says; nothing on a node that announces none.
+    pub(super) fn proxy_state(&self) -> Option<ProxyState> {
+        let announces = self.mode.config().is_some() && self.local.exclusion(BootTime::now()) == Exclusion::No;
+        let serves = (announces && !self.waits_for_proxy()).then_some(ProxyState::Serves);
+        if !self.avoids_failed_proxies() {
+            serves
+        } else if self.guard.life.is_dead() || self.guard.rules.are_gone() {
+            Some(ProxyState::Failed)
+        } else if self.guard.life.is_doubtful() {
+            Some(ProxyState::Doubtful)
+        } else {
+            serves
+        }
+    }
+
+    /// Tells the others, and decides anew, when kube-proxy fails or is back, or when the node announces nothing.
     pub(super) fn note_proxy_failure(&mut self) {
-        let failed = self.proxy_failed();
-        if self.cluster.members.set_own_proxy_failed(failed) {
-            tracing::info!(op = "kubeProxy", failed, "whether kube-proxy serves this node has changed");
+        let state = self.proxy_state();
+        if self.cluster.members.set_own_proxy(state) {
+            tracing::info!(op = "kubeProxy", ?state, "whether kube-proxy serves this node has changed");
             self.cluster.mark_all();
             self.interfaces_changed = true;
         }
@@ -117,6 +176,9 @@ impl Agent {
     fn note_proxy_rules(&mut self, present: [bool; 2]) {
         let before = self.guard.rules.are_gone();
         self.guard.rules.look(present, BootTime::now());
+        if self.guard.rules.is_in_doubt() {
+            self.guard.ask();
+        }
         let after = self.guard.rules.are_gone();
         self.outside.metrics.guard.proxy_rules_gone.set(i64::from(after));
         if after && !before {
@@ -158,6 +220,16 @@ impl Agent {
         })
     }
 
+    fn ipvs_interface(&self) -> IpvsInterface {
+        if self.host.observed().index_of(IPVS_INTERFACE).is_none() {
+            IpvsInterface::Absent
+        } else if self.has_address_on(IPVS_INTERFACE) {
+            IpvsInterface::Used
+        } else {
+            IpvsInterface::Unused
+        }
+    }
+
     fn has_address_on(&self, interface: &str) -> bool {
         let observed = self.host.observed();
         let Some(index) = observed.index_of(interface) else { return false };
@@ -168,13 +240,13 @@ impl Agent {
     pub(super) async fn open_guard(&mut self, addresses: &BTreeSet<IpAddr>) {
         let now = BootTime::now();
         let setting = self.mode.config().map(|config| config.vip_guard);
-        let has_ipvs = self.host.observed().index_of(IPVS_INTERFACE).is_some();
-        let guarding = guarding(setting, self.guard.presence.answer(), has_ipvs);
+        let guarding = guarding(setting, self.guard.presence.answer(), self.ipvs_interface());
         self.guard.plan.set_guarding(guarding);
         for ip in addresses {
+            let context = self.context(now);
             let users: Vec<&ServiceView> = self.cluster.services.of(*ip).collect();
             let is_anchor = self.remote.anchors().contains_key(ip);
-            let ports = open_ports(&self.context(now), *ip, &users, is_anchor);
+            let ports = open_ports(&context, *ip, &rights::serving(&context, *ip, &users), is_anchor);
             self.guard.plan.set(*ip, ports);
         }
         self.report_guard(setting, guarding);
@@ -190,7 +262,7 @@ impl Agent {
 
     /// Guards nothing any more: without an agent, a new port of a Service must not be closed.
     pub(super) async fn end_guard(&mut self) {
-        if self.guard.plan.guarded() > 0 {
+        if self.guard.plan.may_have_rules() {
             self.change_guard(Some(GuardChange::Remove)).await;
         }
     }

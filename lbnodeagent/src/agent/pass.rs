@@ -112,6 +112,7 @@ impl Agent {
             observed: self.host.observed(),
             ours: self.ours(),
             gateways: &self.gateways,
+            waits_for_proxy: self.waits_for_proxy(),
             held: &self.local.held,
             remote: self.remote.desired(),
             witnesses: Witnesses {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use api_types::lease;
-use api_types::lease::Report;
+use api_types::lease::{ProxyState, Report};
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -27,8 +27,8 @@ pub struct LeaseView {
     pub macs: Vec<Mac>,
     /// Where its agent listens for gossip, the best endpoint first. Agents of earlier releases publish none.
     pub endpoints: Vec<SocketAddr>,
-    /// Its agent says that kube-proxy does not serve the node.
-    pub proxy_failed: bool,
+    /// Whether kube-proxy serves the node, as its agent says.
+    pub proxy: Option<ProxyState>,
     /// The version of the wire that its agent speaks.
     pub wire_version: u16,
     /// A page of what its agent refuses and holds.
@@ -54,7 +54,7 @@ impl LeaseView {
             gateways: lease::gateways(object),
             macs: lease::macs(object).into_iter().map(Mac).collect(),
             endpoints: lease::endpoints(object),
-            proxy_failed: lease::proxy_failed(object),
+            proxy: lease::proxy(object),
             wire_version: lease::wire_version(object),
             report: lease::report(object),
             renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
@@ -80,20 +80,20 @@ impl LeaseView {
             gateways: _,
             macs,
             endpoints,
-            proxy_failed,
+            proxy,
             wire_version,
             report: _,
             renewed: _,
             duration: _,
         } = self;
-        (node, subnets, places, macs, endpoints, proxy_failed, wire_version)
+        (node, subnets, places, macs, endpoints, proxy, wire_version)
             == (
                 &other.node,
                 &other.subnets,
                 &other.places,
                 &other.macs,
                 &other.endpoints,
-                &other.proxy_failed,
+                &other.proxy,
                 &other.wire_version,
             )
     }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use ::ownership::Peer;
 use ::ownership::wire::VERSION;
+use api_types::lease::ProxyState;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use runtime::BootTime;
@@ -38,9 +39,10 @@ impl Member {
 pub struct Members {
     node: String,
     subnets: Vec<IpNetwork>,
-    /// kube-proxy does not serve this node.
-    proxy_failed: bool,
+    /// Whether kube-proxy serves this node.
+    proxy: Option<ProxyState>,
     failed_proxies: BTreeSet<String>,
+    serving: BTreeSet<String>,
     others: BTreeMap<String, Member>,
     reserved: Reserved,
 }
@@ -52,8 +54,9 @@ impl Members {
         Self {
             node: node.to_owned(),
             subnets: Vec::new(),
-            proxy_failed: false,
+            proxy: None,
             failed_proxies: BTreeSet::new(),
+            serving: BTreeSet::new(),
             others: BTreeMap::new(),
             reserved: Reserved::default(),
         }
@@ -79,27 +82,38 @@ impl Members {
         changed
     }
 
-    /// Sets whether kube-proxy does not serve this node; returns whether that changed.
-    pub fn set_own_proxy_failed(&mut self, failed: bool) -> bool {
-        let changed = std::mem::replace(&mut self.proxy_failed, failed) != failed;
-        self.note_failed_proxies();
+    /// Sets whether kube-proxy serves this node; returns whether that changed.
+    pub fn set_own_proxy(&mut self, state: Option<ProxyState>) -> bool {
+        let changed = std::mem::replace(&mut self.proxy, state) != state;
+        self.note_proxies();
         changed
     }
 
-    /// The living nodes that kube-proxy does not serve. If that are more than a third of all, or more than one of up to
-    /// three, the cause is not one of nodes, and there are none; nor is the last node one of them.
+    /// The living nodes that kube-proxy does not serve. If more than a third of all say so or doubt it, or more than one of
+    /// up to three, the cause is not one of nodes, and there are none; nor is the last node one of them.
     #[must_use]
     pub const fn failed_proxies(&self) -> &BTreeSet<String> {
         &self.failed_proxies
     }
 
-    fn note_failed_proxies(&mut self) {
-        let living = || self.others.iter().filter(|(_, member)| member.told);
-        let own = self.proxy_failed.then_some(&self.node);
-        let failed = living().filter(|(_, member)| member.view.proxy_failed).map(|(node, _)| node).chain(own);
-        let (all, count) = (living().count() + 1, failed.clone().count());
-        let counts = count <= (all / 3).max(1) && count < all;
-        self.failed_proxies = failed.filter(|_| counts).cloned().collect();
+    /// The living nodes that announce routed addresses and that kube-proxy serves, as far as they say so. Agents of earlier
+    /// releases do not.
+    #[must_use]
+    pub const fn serving(&self) -> &BTreeSet<String> {
+        &self.serving
+    }
+
+    fn note_proxies(&mut self) {
+        let living = self.others.iter().filter(|(_, member)| member.told);
+        let states: Vec<_> =
+            living.map(|(node, member)| (node, member.view.proxy)).chain([(&self.node, self.proxy)]).collect();
+        let of =
+            |wanted: ProxyState| states.iter().filter(move |(_, state)| *state == Some(wanted)).map(|(node, _)| *node);
+        let count = of(ProxyState::Failed).chain(of(ProxyState::Doubtful)).count();
+        let counts = count <= (states.len() / 3).max(1) && count < states.len();
+        let failed = of(ProxyState::Failed).filter(|_| counts).cloned().collect();
+        let serving = of(ProxyState::Serves).cloned().collect();
+        (self.failed_proxies, self.serving) = (failed, serving);
     }
 
     /// Adds or replaces a Lease; returns whether it has new content, or is valid again.
@@ -119,7 +133,7 @@ impl Members {
         self.reserved.replace(&member.view.node, old.as_ref().map(|old| &old.view), Some(&member.view));
         self.others.insert(member.view.node.clone(), member);
         if changed {
-            self.note_failed_proxies();
+            self.note_proxies();
         }
         changed
     }
@@ -134,7 +148,7 @@ impl Members {
     pub fn remove(&mut self, node: &str) -> bool {
         let Some(gone) = self.others.remove(node) else { return false };
         self.reserved.replace(node, Some(&gone.view), None);
-        self.note_failed_proxies();
+        self.note_proxies();
         true
     }
 
@@ -187,7 +201,7 @@ impl Members {
             changed |= !member.told;
         }
         if changed {
-            self.note_failed_proxies();
+            self.note_proxies();
         }
         changed
     }
@@ -213,7 +227,7 @@ pub(crate) mod testing {
             gateways: Vec::new(),
             macs: Vec::new(),
             endpoints: Vec::new(),
-            proxy_failed: false,
+            proxy: None,
             wire_version: 2,
             report: Report::default(),
             renewed: Some(Timestamp::from_second(renewed).unwrap()),

@@ -103,34 +103,61 @@ fn every_change_that_peers_show_is_told() {
         LeaseView { macs: vec![Mac([2, 0, 0, 0, 0, 7])], ..same.clone() },
         LeaseView { places: Vec::new(), ..same.clone() },
         LeaseView { subnets: Vec::new(), ..same.clone() },
-        LeaseView { proxy_failed: true, ..same.clone() },
+        LeaseView { proxy: Some(ProxyState::Failed), ..same.clone() },
     ] {
         assert!(members.apply(changed, at(60), wall(1060)));
         assert!(members.apply(same.clone(), at(60), wall(1060)));
     }
 }
 
+fn says(members: &mut Members, node: &str, proxy: ProxyState) {
+    members.apply(LeaseView { proxy: Some(proxy), ..lease(node, NET, 1000) }, at(0), wall(1000));
+}
+
+fn failed(members: &Members) -> Vec<&str> {
+    members.failed_proxies().iter().map(String::as_str).collect()
+}
+
 #[test]
 fn failed_proxies_count_while_they_are_few_and_alive() {
+    use ProxyState::{Failed, Serves};
     let mut members = Members::new("me");
-    let failed = |members: &Members| -> Vec<String> { members.failed_proxies().iter().cloned().collect() };
-    members.set_own_proxy_failed(true);
+    members.set_own_proxy(Some(Failed));
     assert!(failed(&members).is_empty(), "the last node");
-    let apply = |members: &mut Members, node: &str, failed: bool| {
-        members.apply(LeaseView { proxy_failed: failed, ..lease(node, NET, 1000) }, at(0), wall(1000))
-    };
-    apply(&mut members, "a", false);
+    says(&mut members, "a", Serves);
     assert_eq!(failed(&members), ["me"]);
-    apply(&mut members, "b", true);
+    says(&mut members, "b", Failed);
     assert!(failed(&members).is_empty(), "two of three");
     for node in ["c", "d", "e"] {
-        apply(&mut members, node, false);
+        says(&mut members, node, Serves);
     }
     assert_eq!(failed(&members), ["b", "me"], "two of six");
     members.remove("e");
     assert!(failed(&members).is_empty(), "two of five");
-    members.set_own_proxy_failed(false);
+    members.set_own_proxy(Some(Serves));
     assert_eq!(failed(&members), ["b"]);
+    assert_eq!(members.serving().iter().map(String::as_str).collect::<Vec<_>>(), ["a", "c", "d", "me"]);
     assert!(members.expire(at(11)));
     assert!(failed(&members).is_empty(), "its Lease has run out");
+    assert_eq!(members.serving().len(), 1);
+}
+
+#[test]
+fn where_kube_proxy_dies_everywhere_nobody_does_anything() {
+    let nodes = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut members = Members::new("me");
+    for node in nodes {
+        says(&mut members, node, ProxyState::Serves);
+    }
+    // They look at different moments. All doubt before the first is sure.
+    members.set_own_proxy(Some(ProxyState::Doubtful));
+    for node in nodes {
+        says(&mut members, node, ProxyState::Doubtful);
+        assert!(failed(&members).is_empty());
+    }
+    members.set_own_proxy(Some(ProxyState::Failed));
+    for node in nodes {
+        says(&mut members, node, ProxyState::Failed);
+        assert!(failed(&members).is_empty());
+    }
 }

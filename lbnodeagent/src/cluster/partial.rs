@@ -177,7 +177,7 @@ mod tests {
             "purelb.io/allocated-by": "PureLB", "purelb.io/pool-type": "remote", "purelb.io/rebalance": "1",
             "purelb.io/node-affinity": "service-endpoints", "purelb.io/skip-ipv6-dad": "true",
             "purelb.io/allocated-addresses": "192.0.2.1,2001:db8::1", "purelb.io/allocated-to": "u",
-            "purelb.io/allocated-from": "default", "purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1", "purelb.io/announcing-IPv6": "n1,eth0,2001:db8::1"
+            "purelb.io/allocated-from": "default", "purelb.io/vip-ports": "192.0.2.1,tcp,80", "purelb.io/announcing-IPv4": "n1,eth0,192.0.2.1", "purelb.io/announcing-IPv6": "n1,eth0,2001:db8::1"
         }});
         let object = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": metadata(&annotations),

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use api_types::names::{RESERVED_SERVICES, SERVICE_PROXY_LABEL, annotation};
 use api_types::provenance::all_addresses;
 use api_types::service::{self, Class, ingress_addresses};
+use api_types::vip_ports::{self, VipPort};
 use api_types::{Announce, Family, Provenance};
 use k8s_openapi::api::core::v1::Service;
 use sha2::{Digest, Sha256};
 
 use crate::cluster::ports::{ServicePort, ports};
+use crate::model::port::{Opening, Port, Protocol};
 
 /// The namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +101,8 @@ pub struct ServiceView {
     pub skip_dad: bool,
     /// Its ports; none if it has no addresses.
     pub ports: Box<[ServicePort]>,
+    /// Ports of other Services of its namespace that list one of its addresses in `externalIPs`.
+    pub vip_ports: Box<[Opening]>,
     /// Another proxy than kube-proxy serves it: the label `service.kubernetes.io/service-proxy-name`.
     pub other_proxy: bool,
     /// The annotation `vip-guard: Disabled`.
@@ -145,6 +149,7 @@ impl ServiceView {
             rebalance: service::annotation(object, annotation::REBALANCE).map_or(0, rebalance),
             skip_dad: service::annotation(object, annotation::SKIP_IPV6_DAD) == Some("true"),
             ports: if announced { ports(spec) } else { Box::default() },
+            vip_ports: service::annotation(object, annotation::VIP_PORTS).map(vip_ports).unwrap_or_default(),
             other_proxy: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SERVICE_PROXY_LABEL)),
             guard_disabled: service::annotation(object, annotation::VIP_GUARD) == Some("Disabled"),
             announcing: [annotation::ANNOUNCING_IPV4, annotation::ANNOUNCING_IPV6]
@@ -194,6 +199,13 @@ impl ServiceView {
     pub const fn needs_endpoints(&self) -> bool {
         self.traffic_local || self.node_affinity
     }
+}
+
+fn vip_ports(text: &str) -> Box<[Opening]> {
+    let opening = |(ip, protocol, number): VipPort<'_>| {
+        Some(Opening { ip, port: Port { protocol: Protocol::named(protocol)?, number } })
+    };
+    vip_ports::vip_ports(text).filter_map(opening).collect()
 }
 
 /// The first bytes of a SHA-256, because agents of different builds must agree. Never 0, which means that there is

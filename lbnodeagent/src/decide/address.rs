@@ -165,16 +165,28 @@ fn decide_remote(
         Exclusion::Unknown if !is_here => return Decision::new(None, Reason::Undecided),
         _ => {}
     }
-    let (failed, own) = (context.members.failed_proxies(), context.members.node());
+    let own = context.members.node();
+    let failed = context.members.failed_proxies().contains(own);
+    let serves = |node: &str| node != own && context.members.serving().contains(node);
+    let waits = context.waits_for_proxy && !is_here;
     match TrafficPolicy::of(context.endpoints, address, users, Present { owner: None, members: context.members }) {
         TrafficPolicy::LocalUnknown if !is_here => return Decision::new(None, Reason::Undecided),
         TrafficPolicy::Local(nodes) if !nodes.contains(context.members.node()) => {
             return Decision::new(None, Reason::NoEndpoints);
         }
-        TrafficPolicy::Local(nodes) if failed.contains(own) && nodes.iter().any(|node| !failed.contains(*node)) => {
+        TrafficPolicy::Local(nodes) if waits && nodes.iter().any(|node| serves(node)) => {
+            return Decision::new(None, Reason::Undecided);
+        }
+        TrafficPolicy::Cluster if waits && context.members.serving().iter().any(|node| serves(node)) => {
+            return Decision::new(None, Reason::Undecided);
+        }
+        // As long as another node takes it.
+        TrafficPolicy::Local(nodes) if failed && nodes.iter().any(|node| serves(node)) => {
             return Decision::new(None, Reason::ProxyFailed);
         }
-        TrafficPolicy::Cluster if failed.contains(own) => return Decision::new(None, Reason::ProxyFailed),
+        TrafficPolicy::Cluster if failed && context.members.serving().iter().any(|node| serves(node)) => {
+            return Decision::new(None, Reason::ProxyFailed);
+        }
         _ => {}
     }
     let bits = Family::of(address).bits();

@@ -26,6 +26,9 @@ use crate::model::testing::{key, node, ours, plain};
 #[path = "address_policy_tests.rs"]
 mod traffic_policy;
 
+#[path = "address_proxy_tests.rs"]
+mod service_proxy;
+
 /// A cluster seen from node `me`, which is in `192.168.50.0/24` and `fd00:50::/64`.
 struct Cluster {
     mode: Mode,
@@ -38,6 +41,7 @@ struct Cluster {
     held: BTreeMap<IpAddr, Placement>,
     remote: BTreeMap<IpAddr, Placement>,
     exclusion: Exclusion,
+    waits_for_proxy: bool,
     now: u64,
 }
 
@@ -56,6 +60,7 @@ impl Cluster {
             held: BTreeMap::new(),
             remote: BTreeMap::new(),
             exclusion: Exclusion::No,
+            waits_for_proxy: false,
             now: 1,
         }
     }
@@ -86,6 +91,7 @@ impl Cluster {
             observed: &self.observed,
             ours: Ours::new(&recorded, true),
             gateways: &self.gateways,
+            waits_for_proxy: self.waits_for_proxy,
             node_addresses: &self.node_addresses,
             dummy: self.observed.index_of("kube-lb0"),
             witnesses: Witnesses {
@@ -357,33 +363,4 @@ fn a_node_without_configuration_announces_nothing() {
 #[test]
 fn an_address_without_users_is_not_candidacy() {
     assert_eq!(Cluster::new(&seed()).line("172.30.200.155", &[]), "nothing: notWanted");
-}
-
-/// Members `a` to `c` beside this node, of which these and, if it is among them, this node report that kube-proxy does not
-/// serve them.
-fn failing(cluster: &mut Cluster, failed: &[&str]) {
-    for node in ["a", "b", "c"] {
-        let view = LeaseView { proxy_failed: failed.contains(&node), ..lease(node, &["192.168.50.0/24"], 1000) };
-        cluster.members.apply(view, at(1), wall(1000));
-    }
-    cluster.members.set_own_proxy_failed(failed.contains(&"me"));
-}
-
-#[test]
-fn case_61_a_node_that_kube_proxy_does_not_serve_is_the_last_choice() {
-    let mut cluster = Cluster::new(&seed());
-    let (local, remote) = ([service("192.168.50.200")], [service("172.30.200.155")]);
-    failing(&mut cluster, &["me"]);
-    let candidacy = cluster.candidacy("192.168.50.200", &local).unwrap();
-    let others = ["a", "b", "c"].iter().filter_map(|name| NodeId::new(name)).collect();
-    assert_eq!(candidacy.want.qualified, Qualified::Preferred(others));
-    assert_eq!(cluster.line("172.30.200.155", &remote), "nothing: proxyFailed");
-    failing(&mut cluster, &["a"]);
-    let candidacy = cluster.candidacy("192.168.50.200", &local).unwrap();
-    assert!(matches!(candidacy.want.qualified, Qualified::Preferred(nodes) if nodes.len() == 3));
-    assert_eq!(cluster.line("172.30.200.155", &remote), "Remote kube-lb0/32: announcingNonLocal");
-    // Two of four: something else is wrong.
-    failing(&mut cluster, &["me", "a"]);
-    assert_eq!(cluster.candidacy("192.168.50.200", &local).unwrap().want.qualified, Qualified::All);
-    assert_eq!(cluster.line("172.30.200.155", &remote), "Remote kube-lb0/32: announcingNonLocal");
 }

@@ -65,6 +65,8 @@ pub struct Context<'a> {
     pub held: &'a BTreeMap<IpAddr, Placement>,
     /// The placements of remote addresses until now.
     pub remote: &'a BTreeMap<IpAddr, Placement>,
+    /// The node has booted, and kube-proxy does not serve it yet.
+    pub waits_for_proxy: bool,
     /// What shows whose an address is.
     pub witnesses: Witnesses<'a>,
     /// The time.

@@ -15,20 +15,47 @@ use crate::model::service_proxy::{KubeProxy, ProxyMode};
 const GONE: Duration = Duration::from_secs(60);
 /// Looks without a sign that this takes at least: after a pause of the whole node, the first look says little.
 const LOOKS: u32 = 3;
-/// For how long it may be silent on its health port, or say that it does not live.
-const DEAD: Duration = Duration::from_secs(30);
-/// The time between the two looks after which rules count as gone.
-pub const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// What one look at its ports found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Signs {
     /// Its metrics port says this mode.
     pub mode: Option<ProxyMode>,
-    /// Something answers on its health port.
-    pub health: bool,
-    /// It says there that it lives.
-    pub live: bool,
+    /// What its health port says.
+    pub health: Health,
+}
+
+/// What the page of kube-proxy's health port says on which it tells whether it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// Nothing answers.
+    #[default]
+    Silent,
+    /// It lives.
+    Lives,
+    /// It does not live.
+    Fails,
+    /// There is no such page: a kube-proxy before 1.28, or another program.
+    NoPage,
+}
+
+impl Health {
+    /// By the status of the page.
+    #[must_use]
+    pub const fn of_status(status: Option<u16>) -> Self {
+        match status {
+            None => Self::Silent,
+            Some(200) => Self::Lives,
+            Some(404) => Self::NoPage,
+            Some(_) => Self::Fails,
+        }
+    }
+
+    /// Whether it is kube-proxy's: other programs answer there as well, without this page.
+    #[must_use]
+    pub const fn is_kube_proxys(self) -> bool {
+        matches!(self, Self::Lives | Self::Fails)
+    }
 }
 
 /// The answer, kept over looks.
@@ -56,83 +83,13 @@ impl Presence {
 
     /// Takes over a look, and for which mode there are rules that name an address of ours.
     pub fn look(&mut self, signs: Signs, rules: Option<ProxyMode>, now: BootTime) {
-        if let Some(mode) = signs.mode.or(rules.filter(|_| signs.health)) {
+        if let Some(mode) = signs.mode.or(rules.filter(|_| signs.health.is_kube_proxys())) {
             *self = Self { answer: KubeProxy::Here(mode), last: now, missed: 0 };
         } else {
             self.missed = self.missed.saturating_add(1);
             if now.since(self.last) >= GONE && self.missed >= LOOKS {
                 self.answer = KubeProxy::Gone;
             }
-        }
-    }
-}
-
-/// Whether the rules of a kube-proxy that is here were taken away under it. It looks at them again at the next change of a
-/// Service, or in an hour. Rules that were never seen say nothing: those of legacy iptables cannot be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RulesSeen {
-    /// The families whose rules were seen.
-    seen: [bool; 2],
-    missing_since: Option<BootTime>,
-    gone: bool,
-}
-
-impl RulesSeen {
-    /// Whether a second look is due soon.
-    #[must_use]
-    pub const fn is_in_doubt(&self) -> bool {
-        self.missing_since.is_some() && !self.gone
-    }
-
-    /// Whether they are gone.
-    #[must_use]
-    pub const fn are_gone(&self) -> bool {
-        self.gone
-    }
-
-    /// Takes over a look: of which families there are rules.
-    pub fn look(&mut self, present: [bool; 2], now: BootTime) {
-        let missed = self.seen.iter().zip(present).any(|(seen, present)| *seen && !present);
-        if missed {
-            let since = *self.missing_since.get_or_insert(now);
-            self.gone |= now.since(since) >= SECOND_LOOK;
-        } else {
-            (self.missing_since, self.gone) = (None, false);
-        }
-        for (seen, present) in self.seen.iter_mut().zip(present) {
-            *seen |= present;
-        }
-    }
-
-    /// Forgets everything: there is no kube-proxy, or another one.
-    pub fn forget(&mut self) {
-        *self = Self::default();
-    }
-}
-
-/// Whether a kube-proxy that lived has died: it does not say any more that it lives. One that never did says nothing;
-/// releases before 1.28 cannot. That it is healthy is more than that it lives, and does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Life {
-    lived: bool,
-    silent_since: Option<BootTime>,
-    dead: bool,
-}
-
-impl Life {
-    /// Whether it has died.
-    #[must_use]
-    pub const fn is_dead(&self) -> bool {
-        self.dead
-    }
-
-    /// Takes over a look.
-    pub fn look(&mut self, signs: Signs, now: BootTime) {
-        if signs.live {
-            *self = Self { lived: true, silent_since: None, dead: false };
-        } else if self.lived {
-            let since = *self.silent_since.get_or_insert(now);
-            self.dead |= now.since(since) >= DEAD;
         }
     }
 }
@@ -160,8 +117,8 @@ mod tests {
         BootTime::from_duration(Duration::from_secs(seconds))
     }
 
-    const NOTHING: Signs = Signs { mode: None, health: false, live: false };
-    const HEALTH: Signs = Signs { mode: None, health: true, live: false };
+    const NOTHING: Signs = Signs { mode: None, health: Health::Silent };
+    const HEALTH: Signs = Signs { mode: None, health: Health::Lives };
 
     #[test]
     fn only_what_a_living_one_does_counts() {
@@ -175,6 +132,11 @@ mod tests {
         assert_eq!(look(HEALTH, Some(ProxyMode::Iptables)), KubeProxy::Here(ProxyMode::Iptables));
         assert_eq!(look(HEALTH, None), KubeProxy::Unknown);
         assert_eq!(look(NOTHING, Some(ProxyMode::Nftables)), KubeProxy::Unknown);
+        // Rules that a kube-proxy left, and the health port of a program that replaced it.
+        let other = Signs { health: Health::of_status(Some(404)), ..NOTHING };
+        assert_eq!(look(other, Some(ProxyMode::Nftables)), KubeProxy::Unknown);
+        let failing = Signs { health: Health::of_status(Some(503)), ..NOTHING };
+        assert_eq!(look(failing, Some(ProxyMode::Nftables)), KubeProxy::Here(ProxyMode::Nftables));
     }
 
     #[test]
@@ -196,26 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn one_that_lived_and_is_silent_for_half_a_minute_is_dead() {
-        let answer = Signs { live: true, ..HEALTH };
-        let mut life = Life::default();
-        for second in [0, 100] {
-            life.look(HEALTH, at(second));
-            assert!(!life.is_dead(), "it never said that it lives");
-        }
-        life.look(answer, at(200));
-        for second in [210, 239] {
-            life.look(NOTHING, at(second));
-            assert!(!life.is_dead());
-        }
-        life.look(HEALTH, at(240));
-        assert!(life.is_dead(), "and what it says of its health does not count");
-        life.look(answer, at(241));
-        life.look(NOTHING, at(300));
-        assert!(!life.is_dead(), "the time counts from the first look that it misses");
-    }
-
-    #[test]
     fn a_pause_of_the_node_is_no_absence() {
         let mut presence = Presence::new(at(0));
         presence.look(HEALTH, Some(ProxyMode::Nftables), at(1));
@@ -231,29 +173,5 @@ mod tests {
         };
         assert_eq!(chain("p80"), "KUBE-EXT-XPGD46QRK7WJZT7O");
         assert_ne!(chain(""), chain("p80"));
-    }
-
-    #[test]
-    fn case_61_rules_that_were_seen_and_are_missed_twice_are_gone() {
-        let mut rules = RulesSeen::default();
-        rules.look([false, false], at(1));
-        rules.look([false, false], at(10));
-        assert!(!rules.are_gone() && !rules.is_in_doubt());
-        rules.look([true, false], at(20));
-        rules.look([true, false], at(30));
-        assert!(!rules.are_gone() && !rules.is_in_doubt());
-        rules.look([false, true], at(40));
-        assert!(rules.is_in_doubt() && !rules.are_gone());
-        rules.look([false, true], at(41));
-        assert!(!rules.are_gone());
-        rules.look([false, true], at(42));
-        assert!(rules.are_gone() && !rules.is_in_doubt());
-        rules.look([true, true], at(50));
-        assert!(!rules.are_gone());
-        rules.look([true, false], at(60));
-        assert!(rules.is_in_doubt());
-        rules.forget();
-        rules.look([false, false], at(70));
-        assert!(!rules.is_in_doubt());
     }
 }

@@ -23,7 +23,7 @@ pub enum Reason {
     NoLocalInterface,
     /// The traffic policy is `Local`, and there is no endpoint here.
     NoEndpoints,
-    /// It is not known yet where the endpoints are, or whether the node is excluded.
+    /// It is not known yet where the endpoints are, whether the node is excluded, or whether kube-proxy serves it.
     Undecided,
     /// This node announces nothing, because of its configuration.
     NoConfig(&'static str),

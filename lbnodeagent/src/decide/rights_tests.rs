@@ -76,6 +76,7 @@ impl Cluster {
             dummy: Some(3),
             observed: &self.observed,
             ours: Ours::new(&recorded, true),
+            waits_for_proxy: false,
             gateways: &BTreeSet::new(),
             held: &none,
             remote: &none,

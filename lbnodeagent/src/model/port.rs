@@ -28,6 +28,12 @@ impl Protocol {
         }
     }
 
+    /// The protocol of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
     /// Its name in small letters.
     #[must_use]
     pub const fn name(self) -> &'static str {

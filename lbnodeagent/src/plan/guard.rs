@@ -84,6 +84,12 @@ impl GuardPlan {
         &self.desired
     }
 
+    /// Whether there may be rules in the kernel.
+    #[must_use]
+    pub fn may_have_rules(&self) -> bool {
+        self.written != Written::Nothing
+    }
+
     /// How many addresses the kernel guards.
     #[must_use]
     pub fn guarded(&self) -> usize {

@@ -12,7 +12,7 @@ use crate::proxy::{
     Outcome, Server, answers_echo, connect, connect_from, connect_within, nft, our_table, proxy_tables, refuse, resets,
     translate, translate_protocol, with_ports,
 };
-use crate::support::{Far, add_dummy, eventually, in_namespace, ip, ip_batch};
+use crate::support::{Far, add_dummy, cidrs, eventually, in_namespace, ip, ip_batch};
 
 /// The node's own addresses.
 const NODE: [&str; 2] = ["192.168.50.11", "fd00:50::11"];
@@ -145,6 +145,20 @@ fn an_early_client_waits_and_is_not_refused() {
 }
 
 #[test]
+fn what_kube_proxy_refuses_while_it_waits_for_endpoints_is_dropped() {
+    in_namespace(|| async {
+        let (lan, _kube_proxy, node) = node(&services(&[80])).await;
+        let vip = "192.168.50.207";
+        node.apply(&with_ports(service("new", &[vip]), &[80])).await;
+        eventually("announced", || cidrs("eth0").contains(&format!("{vip}/24"))).await;
+        // It knows the Service, and no endpoints of it.
+        refuse(vip, 80);
+        assert_eq!((from(&lan.0, vip, 80), connect(vip, 80)), (Silence, Silence));
+        eventually("without endpoints", || from(&lan.0, vip, 80) == Refused && connect(vip, 80) == Refused).await;
+    });
+}
+
+#[test]
 fn a_port_comes_and_goes_and_so_does_an_address() {
     in_namespace(|| async {
         let (_lan, _kube_proxy, node) = node(&services(&[80])).await;
@@ -256,6 +270,46 @@ fn under_ipvs_packets_need_no_translation() {
         eventually("guarded", || our_table().is_some()).await;
         eventually("announced", local_is_there).await;
         assert_eq!((from(&lan.0, LOCAL[0], 80), from(&lan.0, LOCAL[0], 22)), (Connected, Silence));
+    });
+}
+
+#[test]
+fn who_only_says_that_an_address_is_his_opens_nothing() {
+    in_namespace(|| async {
+        let (_lan, _kube_proxy, node) = node(&services(&[80])).await;
+        let has = |text: &str| our_table().is_some_and(|table| table.contains(text));
+        // A tenant writes another's address, one that nobody was given, and a cluster IP of IPVS mode into his Service.
+        add_dummy("kube-ipvs0");
+        ip("address add 10.96.0.1/32 dev kube-ipvs0");
+        let mut tenant = with_ports(service("tenant", &[]), &[22]);
+        tenant["metadata"]["annotations"] = json!({
+            "purelb.io/allocated-by": "PureLB", "purelb.io/vip-guard": "Disabled", "purelb.io/allocated-to": "tenant",
+            "purelb.io/allocated-addresses": format!("{},10.96.0.1,198.51.100.7", LOCAL[0])
+        });
+        node.apply(&tenant).await;
+        node.apply(&with_ports(service("last", &["192.168.50.207"]), &[80])).await;
+        eventually("guarded", || has("192.168.50.207 . tcp . 80")).await;
+        let table = our_table().unwrap();
+        assert!(
+            !table.contains("tcp . 22") && !table.contains("10.96.0.1") && table.contains("192.168.50.200 . tcp . 80"),
+            "{table}"
+        );
+    });
+}
+
+#[test]
+fn a_kube_proxy_whose_health_port_moved_has_not_failed() {
+    in_namespace(|| async {
+        let _lan = Lan::new().await;
+        proxy_tables();
+        let _mode = Server::kube_proxy("nftables");
+        let health = Server::answering(10_256, "HTTP/1.0 200 OK\r\n\r\n");
+        let mut node = Node::with(&groups(), &services(&[80])).await;
+        eventually("guarded", || our_table().is_some()).await;
+        drop(health);
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        assert!(node.events().iter().all(|(reason, _)| *reason != "KubeProxyFailed"));
+        assert!(remote_is_there() && our_table().is_some());
     });
 }
 

@@ -268,7 +268,7 @@ impl Node {
             macs: Vec::new(),
             report: api_types::lease::Report::default(),
             endpoints: vec![(place.address, 7475).into()],
-            proxy_failed: false,
+            proxy: None,
             wire_version: ::ownership::wire::VERSION.into(),
             renewed: Some(jiff::Timestamp::now()),
             duration: Duration::from_secs(10),

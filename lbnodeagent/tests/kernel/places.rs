@@ -40,7 +40,7 @@ fn owner(own: &[&str]) -> LeaseView {
         gateways: Vec::new(),
         macs: Vec::new(),
         endpoints: Vec::new(),
-        proxy_failed: false,
+        proxy: None,
         wire_version: 2,
         report: api_types::lease::Report::default(),
         renewed: Some(jiff::Timestamp::now()),

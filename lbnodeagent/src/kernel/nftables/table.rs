@@ -3,6 +3,7 @@
 //! ```text
 //! table inet purelb {
 //!     set vips4 { type ipv4_addr; timeout 30s; }
+//!     set young4 { type ipv4_addr; timeout 5s; }
 //!     set ports4 { type ipv4_addr . inet_proto . inet_service; }
 //!     set protocols { type inet_proto; elements = { tcp, udp, sctp } }
 //!     chain prerouting {
@@ -16,6 +17,11 @@
 //!         ip daddr @vips4 meta l4proto @protocols fib daddr type local ct direction original ct status ! dnat drop
 //!     }
 //!     chain output { # as input, with hook output }
+//!     chain early-input {
+//!         type filter hook input priority filter - 10;
+//!         ip daddr @young4 meta l4proto @protocols fib daddr type local ct direction original ct status ! dnat drop
+//!     }
+//!     chain early-output { # as early-input, with hook output }
 //! }
 //! ```
 //!
@@ -27,6 +33,9 @@
 //!   kube-proxy has not translated is one for which it has no rule yet.
 //! - *output* is the same for the node's own clients. It comes before the kernel remembers the connection: if it did, it
 //!   would not translate the repetition either.
+//!
+//! - *early-input* and *early-output* come before the rules with which kube-proxy refuses, for addresses that are new:
+//!   kube-proxy may hear of a Service before it hears of its endpoints.
 //!
 //! Packets to addresses that another node has are left to that node, so a mistaken address does not cut this node off it.
 //!
@@ -50,12 +59,15 @@ use crate::model::port::Protocol;
 /// The name of our table.
 pub(super) const TABLE: &str = "purelb";
 /// How long an address stays guarded without an agent.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// For how long an address is new. Within it, kube-proxy hears of the Service, of its address and of its endpoints.
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// The chains with their hooks and priorities.
 const PREROUTING: (&str, i32, i32) = ("prerouting", NF_INET_PRE_ROUTING, -110);
 const INPUT: (&str, i32, i32) = ("input", NF_INET_LOCAL_IN, 10);
 const OUTPUT: (&str, i32, i32) = ("output", NF_INET_LOCAL_OUT, 10);
+const EARLY: [(&str, i32, i32); 2] = [("early-input", NF_INET_LOCAL_IN, -10), ("early-output", NF_INET_LOCAL_OUT, -10)];
 
 /// The types of keys: an address of each family, a protocol, a port. Those of a key of several parts are six bits each.
 const IPV4: u32 = 7;
@@ -63,18 +75,24 @@ const IPV6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
 /// The sets of protocols, addresses and ports, each with the type of its keys for `nft list` and the length of a key.
-const PROTOCOLS: Set = Set { name: "protocols", key: (PROTOCOL, 1), timeout: false };
-const ADDRESSES: [Set; 2] =
-    [Set { name: "vips4", key: (IPV4, 4), timeout: true }, Set { name: "vips6", key: (IPV6, 16), timeout: true }];
+const PROTOCOLS: Set = Set { name: "protocols", key: (PROTOCOL, 1), timeout: None };
+const ADDRESSES: [Set; 2] = [
+    Set { name: "vips4", key: (IPV4, 4), timeout: Some(TIMEOUT) },
+    Set { name: "vips6", key: (IPV6, 16), timeout: Some(TIMEOUT) },
+];
+const NEW_ADDRESSES: [Set; 2] = [
+    Set { name: "young4", key: (IPV4, 4), timeout: Some(YOUNG) },
+    Set { name: "young6", key: (IPV6, 16), timeout: Some(YOUNG) },
+];
 const PORTS: [Set; 2] = [
-    Set { name: "ports4", key: (IPV4 << 12 | PROTOCOL << 6 | PORT, 12), timeout: false },
-    Set { name: "ports6", key: (IPV6 << 12 | PROTOCOL << 6 | PORT, 24), timeout: false },
+    Set { name: "ports4", key: (IPV4 << 12 | PROTOCOL << 6 | PORT, 12), timeout: None },
+    Set { name: "ports6", key: (IPV6 << 12 | PROTOCOL << 6 | PORT, 24), timeout: None },
 ];
 
 struct Set {
     name: &'static str,
     key: (u32, u32),
-    timeout: bool,
+    timeout: Option<Duration>,
 }
 
 const fn of<T>(pair: &[T; 2], family: Family) -> &T {
@@ -93,7 +111,7 @@ pub(super) fn chains(rules: Rules) -> Vec<&'static str> {
 fn chains_of(rules: Rules) -> Vec<(&'static str, i32, i32)> {
     match rules {
         Rules::Ports => vec![PREROUTING],
-        Rules::PortsAndTranslated => vec![PREROUTING, INPUT, OUTPUT],
+        Rules::PortsAndTranslated => [PREROUTING, INPUT, OUTPUT].into_iter().chain(EARLY).collect(),
     }
 }
 
@@ -110,7 +128,7 @@ fn build(rules: Rules, openings: &Openings) -> Vec<Message> {
     // Whatever there is of an earlier run goes, in the same moment as the new table comes.
     let mut messages =
         vec![table(NFT_MSG_NEWTABLE, NLM_F_CREATE), table(NFT_MSG_DELTABLE, 0), table(NFT_MSG_NEWTABLE, NLM_F_CREATE)];
-    for (id, set) in (1..).zip(ADDRESSES.iter().chain(&PORTS).chain([&PROTOCOLS])) {
+    for (id, set) in (1..).zip(ADDRESSES.iter().chain(&NEW_ADDRESSES).chain(&PORTS).chain([&PROTOCOLS])) {
         messages.push(set.create(id));
     }
     let protocols: Vec<Vec<u8>> = Protocol::ALL.iter().map(|protocol| vec![protocol.number()]).collect();
@@ -121,7 +139,9 @@ fn build(rules: Rules, openings: &Openings) -> Vec<Message> {
             messages.push(append(chain.0, &rule));
         }
     }
-    let edit = Edit { guarded: openings.addresses().collect(), opened: openings.all().collect(), ..Edit::default() };
+    // As a renewal: they are not new.
+    let edit =
+        Edit { renewed: Some(openings.addresses().collect()), opened: openings.all().collect(), ..Edit::default() };
     messages.extend(self::edit(&edit));
     messages
 }
@@ -136,7 +156,9 @@ fn edit(edit: &Edit) -> Vec<Message> {
             }
         };
     change(add, &PORTS, edit.opened.iter().copied().map(opening).collect());
-    change(add, &ADDRESSES, edit.guarded.iter().copied().map(address).collect());
+    for sets in [&ADDRESSES, &NEW_ADDRESSES] {
+        change(add, sets, edit.guarded.iter().copied().map(address).collect());
+    }
     change(remove, &ADDRESSES, edit.unguarded.iter().copied().map(address).collect());
     change(remove, &PORTS, edit.closed.iter().copied().map(opening).collect());
     if let Some(renewed) = &edit.renewed {
@@ -157,7 +179,7 @@ impl Set {
         /// `NFTA_SET_TABLE`, `_NAME`, `_FLAGS`, `_KEY_TYPE`, `_KEY_LEN`, `_ID`, `_TIMEOUT`.
         const ATTRIBUTES: [u16; 7] = [1, 2, 3, 4, 5, 10, 11];
         let [in_table, name, flags, key_type, key_length, number, timeout] = ATTRIBUTES;
-        let has_timeout = if self.timeout { u32::try_from(NFT_SET_TIMEOUT).unwrap_or_default() } else { 0 };
+        let has_timeout = self.timeout.map_or(0, |_| u32::try_from(NFT_SET_TIMEOUT).unwrap_or_default());
         let message = Message::new(NFT_MSG_NEWSET, flag(NLM_F_CREATE), NFPROTO_INET)
             .text(in_table, TABLE)
             .text(name, self.name)
@@ -165,8 +187,11 @@ impl Set {
             .number(key_type, self.key.0)
             .number(key_length, self.key.1)
             .number(number, id);
-        let milliseconds = u64::try_from(TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-        if self.timeout { message.long(timeout, milliseconds) } else { message }
+        let milliseconds = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        match self.timeout {
+            Some(time) => message.long(timeout, milliseconds(time)),
+            None => message,
+        }
     }
 }
 
@@ -192,10 +217,13 @@ fn append(chain: &str, rule: &Rule) -> Message {
 }
 
 fn rules_of(chain: &str, family: Family) -> Vec<Rule> {
-    let to_a_vip = || Rule::to(family, of(&ADDRESSES, family).name, PROTOCOLS.name).with_local_destination();
+    let to = |sets: &[Set; 2]| Rule::to(family, of(sets, family).name, PROTOCOLS.name).with_local_destination();
+    let to_a_vip = || to(&ADDRESSES);
     if chain == PREROUTING.0 {
         let closed = to_a_vip().in_state(NEW_OR_UNTRACKED).outside(family, of(&PORTS, family).name);
         vec![to_a_vip().in_state(INVALID).drop(), closed.drop()]
+    } else if EARLY.iter().any(|(early, ..)| *early == chain) {
+        vec![to(&NEW_ADDRESSES).untranslated().drop()]
     } else {
         vec![to_a_vip().untranslated().drop()]
     }

@@ -3,7 +3,7 @@
 use api_types::lease::{
     ADDRESSES, GATEWAYS, GOSSIP, INACTIVE, INSTANCE, KUBE_PROXY, MACS, OWN_ADDRESSES, REPORT, ROUTERS, SUBNETS,
     WIRE_VERSION, addresses_value, endpoints_value, gateways_value, inactive_value, macs_value, name,
-    own_addresses_value, proxy_failed_value, routers_value, subnets_value, version_value,
+    own_addresses_value, proxy_value, routers_value, subnets_value, version_value,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -33,7 +33,7 @@ pub(super) fn body(identity: &Identity, due: &Due, now: Timestamp) -> Value {
                 INSTANCE: identity.pod_uid,
                 WIRE_VERSION: version_value(VERSION.into(), &identity.pod_uid),
                 INACTIVE: content.inactive.map(|inactive| inactive_value(inactive, &identity.pod_uid)),
-                KUBE_PROXY: content.proxy_failed.then(|| proxy_failed_value(&identity.pod_uid)),
+                KUBE_PROXY: content.proxy.map(|state| proxy_value(state, &identity.pod_uid)),
                 REPORT: report.value(),
                 ROUTERS: routers_value(routers, &identity.pod_uid),
             },
@@ -74,7 +74,7 @@ mod tests {
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
             gossip_silent,
-            proxy_failed: false,
+            proxy: None,
             inactive: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use api_types::lease::Inactive;
+use api_types::lease::{Inactive, ProxyState};
 use ipnetwork::IpNetwork;
 
 use super::own::OwnLists;
@@ -33,8 +33,8 @@ pub struct Content {
     pub endpoints: Vec<SocketAddr>,
     /// Gossip is silent, so that Leases have to show who lives: they are short and renewed often.
     pub gossip_silent: bool,
-    /// kube-proxy does not serve this node.
-    pub proxy_failed: bool,
+    /// Whether kube-proxy serves this node; nothing on one that announces no routed addresses.
+    pub proxy: Option<ProxyState>,
     /// Why this agent announces nothing.
     pub inactive: Option<Inactive>,
 }
@@ -73,7 +73,7 @@ impl Content {
             macs: answering_macs(selection, observed),
             endpoints,
             gossip_silent,
-            proxy_failed: false,
+            proxy: None,
             inactive: None,
         }
     }

@@ -171,7 +171,7 @@ mod tests {
             macs: Vec::new(),
             endpoints: Vec::new(),
             gossip_silent,
-            proxy_failed: false,
+            proxy: None,
             inactive: None,
         }
     }
