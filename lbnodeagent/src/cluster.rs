@@ -11,7 +11,7 @@
 //! | [`groups`] | the ServiceGroups: which pool an address comes from |
 //! | [`announcer`] | who announces an address, as the annotations of its Services say |
 //! | [`endpoints`] | the nodes with endpoints of a Service |
-//! | [`node`] | this node's Node object |
+//! | [`node`], `gone_node` | this node's Node object; whether it was deleted |
 //! | [`lease`], [`members`] | one Lease; all members, known by their Leases |
 //! | [`reports`] | what agents report in their Leases of addresses that they hold |
 //! | [`reserved`] | addresses that other nodes, or their gateways, have |
@@ -23,6 +23,7 @@ pub mod agent_object;
 pub mod announcer;
 pub mod configuration;
 pub mod endpoints;
+mod gone_node;
 pub mod groups;
 pub mod input;
 pub mod keys;

@@ -17,7 +17,7 @@ fn bigip_ctlr_3898_two_clusters_with_one_ipam_have_no_address_in_common() {
     let (mut here, mut replica, mut sidecar) = start(4);
     let (mut there, mut other, _) = start(4);
     other.index.follow();
-    other.index.lead(true, "f1");
+    other.index.lead(true, None, "f1");
     other.index.start_external("there", None);
     for server in [&mut here, &mut there] {
         server.put_service("web", one(80), group("ext"));

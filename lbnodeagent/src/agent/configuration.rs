@@ -16,6 +16,7 @@ use crate::kernel::sysctl;
 use crate::plan::adoption::Adoption;
 use crate::report::lease::content::Content;
 use crate::report::lease::own::{OwnLists, gateways};
+use crate::report::lease::schedule::every;
 
 impl Agent {
     /// Chooses the configuration anew.
@@ -154,20 +155,26 @@ impl Agent {
             tracing::info!(op = "subnets", event = "subnetsChanged", subnets = text, "this node's subnets changed");
             self.cluster.mark_all();
         }
+        if self.mode == Mode::Gone {
+            // The Lease belongs to the Node and would be collected again and again.
+            self.outside.lease.send_replace(None);
+            return;
+        }
         let Some(node) = &self.cluster.node else { return };
-        let (port, silent) = (self.settings.gossip_port, self.local.silent);
+        let members = self.local.members.as_ref().map_or(0, Vec::len);
+        let (port, every) = (self.settings.gossip_port, every(self.local.silent, members));
         let (observed, ours) = (self.host.observed(), self.ours());
         let dummies: BTreeSet<u32> = self.local.dummies.iter().copied().chain(self.dummy.index()).collect();
         let in_a_range = |ip| self.cluster.groups.find(ip).is_some();
         let own = OwnLists::new(observed, ours, &dummies, &node.pod_networks, in_a_range);
         let inactive = match self.mode {
-            Mode::Default(_) | Mode::Configured(..) => None,
+            Mode::Default(_) | Mode::Configured(..) | Mode::Gone => None,
             Mode::Deselected => Some(Inactive::Deselected),
             Mode::Invalid(_) => Some(Inactive::Invalid),
         };
         let proxy = self.proxy_state();
         let content =
-            Content { proxy, inactive, ..Content::new(node, &self.selection, observed, ours, own, port, silent) };
+            Content { proxy, inactive, ..Content::new(node, &self.selection, observed, ours, own, port, every) };
         self.outside.lease.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&content);
             *current = Some(content);

@@ -12,7 +12,7 @@ impl Agent {
         let Some(node) = &self.cluster.node else { return };
         let config = match &self.mode {
             Mode::Default(config) | Mode::Configured(_, config) => Some(config.bfd.clone()),
-            Mode::Deselected => Some(api_types::BfdConfig::default()),
+            Mode::Deselected | Mode::Gone => Some(api_types::BfdConfig::default()),
             Mode::Invalid(_) => None,
         };
         let routed = self.cluster.groups.routed().into_iter().map(|(route, subnet)| Routed { route, subnet });

@@ -6,6 +6,7 @@ use ownership::Stop;
 use runtime::BootTime;
 
 use super::Agent;
+use crate::cluster::configuration::Mode;
 use crate::decide::decision::Exclusion;
 use crate::kernel::netlink::requests::BATCH;
 use crate::model::operation::Operation;
@@ -38,7 +39,8 @@ impl Agent {
     /// the next run can take it over. If no next run comes, the kernel removes the addresses and their routes.
     pub(super) async fn stop(&mut self) {
         let excluded = self.local.exclusion(BootTime::now()) == Exclusion::Yes;
-        let leaves = excluded || self.cluster.node.as_ref().is_some_and(|node| node.leaving);
+        let gone = self.mode == Mode::Gone;
+        let leaves = excluded || gone || self.cluster.node.as_ref().is_some_and(|node| node.leaving);
         let (stop, limit) = if leaves { (Stop::Leaving, LEAVING) } else { (Stop::Restart, END) };
         if let Some(thread) = self.local.thread.take() {
             if leaves {

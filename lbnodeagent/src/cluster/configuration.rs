@@ -19,6 +19,8 @@ pub enum Mode {
     Deselected,
     /// The LBNodeAgent that selects this node cannot be used.
     Invalid(String),
+    /// This node's Node object was deleted: the node has left the cluster while its machine runs on.
+    Gone,
 }
 
 impl Mode {
@@ -28,7 +30,7 @@ impl Mode {
         match self {
             Self::Default(_) => "default",
             Self::Configured(..) => "configured",
-            Self::Deselected => "deselected",
+            Self::Deselected | Self::Gone => "deselected",
             Self::Invalid(_) => "invalid",
         }
     }
@@ -41,7 +43,7 @@ impl Mode {
     pub const fn config(&self) -> Option<&AgentConfig> {
         match self {
             Self::Default(config) | Self::Configured(_, config) => Some(config),
-            Self::Deselected | Self::Invalid(_) => None,
+            Self::Deselected | Self::Invalid(_) | Self::Gone => None,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::cluster::agent_object::AgentObject;
 use crate::cluster::configuration;
 use crate::cluster::configuration::{Mode, Notice};
 use crate::cluster::endpoints::Endpoints;
+use crate::cluster::gone_node::GoneNode;
 use crate::cluster::groups::Groups;
 use crate::cluster::input::{Input, REQUIRED};
 use crate::cluster::members::Members;
@@ -58,6 +59,7 @@ pub struct Store {
     pub endpoints: Endpoints,
     /// This node, once known.
     pub node: Option<NodeView>,
+    gone_node: GoneNode,
     /// The gossip keys, once known. They are never forgotten.
     pub keys: Option<Keys>,
     keys_changed: bool,
@@ -85,6 +87,7 @@ impl Store {
             reports: Reports::default(),
             endpoints: Endpoints::default(),
             node: None,
+            gone_node: GoneNode::default(),
             keys: None,
             keys_changed: false,
             members_changed: true,
@@ -124,8 +127,10 @@ impl Store {
         std::mem::replace(&mut self.members_changed, false)
     }
 
-    /// Handles the passing of time: Leases may have expired.
+    /// Handles the passing of time: Leases may have expired, and this node's Node may be gone for long enough.
     pub fn expire(&mut self, now: BootTime) {
+        let current = self.watches_current();
+        self.dirty.config |= self.gone_node.judge(current, now);
         let changed = self.members.expire(now);
         self.note_members(changed);
     }
@@ -168,6 +173,9 @@ impl Store {
     /// Chooses this node's configuration.
     #[must_use]
     pub fn configuration(&self) -> (Mode, Vec<Notice>) {
+        if self.gone_node.is_gone() {
+            return (Mode::Gone, Vec::new());
+        }
         let none = Labels::new();
         let labels = self.node.as_ref().map_or(&none, |node| &node.labels);
         let (mode, mut notices) = configuration::choose(self.agents.values(), labels, self.members.node());
@@ -191,7 +199,7 @@ impl Store {
             Input::Service(event) => self.service(event),
             Input::Group(event) => self.group(event),
             Input::Agent(event) => self.agent(event),
-            Input::Node(event) => self.node(event),
+            Input::Node(event) => self.node(event, now),
             Input::Lease(event) => self.lease(event, now, wall),
             Input::Leader(version) => self.dirty.all |= self.leader.replace(version) != Some(version),
             Input::Slice(event) => self.slice(event),

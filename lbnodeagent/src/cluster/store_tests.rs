@@ -173,6 +173,45 @@ fn watches_are_current_together() {
     assert!(store.watches_current());
 }
 
+/// The Node is deleted while the machine runs on.
+#[test]
+fn case_56_a_node_that_is_gone_for_five_seconds_has_left() {
+    let mut store = Store::new("me");
+    complete(&mut store);
+    let watches = |store: &mut Store, current| {
+        for name in REQUIRED {
+            store.apply(Input::Watch { name, current }, at(1), wall(1));
+        }
+    };
+    watches(&mut store, true);
+    let gone = |store: &mut Store, second| {
+        store.take_dirty();
+        store.expire(at(second));
+        (store.configuration().0 == Mode::Gone, store.take_dirty().config)
+    };
+    let show = |store: &mut Store, event, second| store.apply(Input::Node(event), at(second), wall(1));
+    assert_eq!(gone(&mut store, 10), (false, false));
+    // An API server that shows no Node for a moment.
+    show(&mut store, Event::Delete(NodeView::default()), 10);
+    assert_eq!(gone(&mut store, 14), (false, false));
+    show(&mut store, Event::Apply(NodeView::default()), 14);
+    assert_eq!(gone(&mut store, 30), (false, false));
+    // A list without it, from a server that is cut off soon.
+    show(&mut store, Event::Init, 30);
+    show(&mut store, Event::InitDone, 30);
+    watches(&mut store, false);
+    assert_eq!(gone(&mut store, 60), (false, false));
+    watches(&mut store, true);
+    assert_eq!(gone(&mut store, 64), (false, false));
+    assert_eq!(gone(&mut store, 65), (true, true));
+    watches(&mut store, false);
+    assert_eq!(gone(&mut store, 90), (true, false));
+    watches(&mut store, true);
+    // Made anew: the same machine.
+    show(&mut store, Event::Apply(NodeView::default()), 91);
+    assert_eq!(gone(&mut store, 91), (false, true));
+}
+
 #[test]
 fn exclusion_concerns_everything_and_the_internal_addresses_the_configuration() {
     let mut store = Store::new("me");

@@ -17,6 +17,8 @@ pub struct Link {
     pub up: bool,
     /// The cable is plugged in (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// The bond that it is a port of. Some bonds answer with the addresses of their ports (`balance-alb`).
+    pub bond: Option<u32>,
     /// The loopback interface.
     pub loopback: bool,
     /// Uses ARP and neighbour discovery. Dummy interfaces do not: they have the flag `IFF_NOARP`.

@@ -48,6 +48,7 @@ pub fn node() -> Observed {
         altnames: Vec::new(),
         up: true,
         carrier: true,
+        bond: None,
         loopback: name == "lo",
         resolves: name != "kube-lb0",
         mac: Some([2, 0, 0, 0, 0, 1]),

@@ -6,7 +6,7 @@
 //! | [`entries`] | what it says of addresses that are refused or held |
 //! | `body` | the Lease as it is written |
 //! | [`own`] | the node's own addresses and gateways |
-//! | `schedule` | when it is written |
+//! | [`schedule`] | when it is written |
 //! | `health` | how long it could not be written, and what is reported of that |
 //! | [`writer`] | writing it |
 
@@ -15,5 +15,5 @@ pub mod content;
 pub mod entries;
 mod health;
 pub mod own;
-mod schedule;
+pub mod schedule;
 pub mod writer;

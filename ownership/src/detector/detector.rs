@@ -132,8 +132,7 @@ impl Detector {
 
     /// Another member says that this node does not answer on a subnet, though its agent does.
     pub fn begin_check(&mut self, subnet: IpNetwork, now: Time) {
-        let on_subnet = |state: &&mut LinkState| state.link.places.iter().any(|place| place.subnet == subnet);
-        if let Some(state) = self.links.values_mut().find(on_subnet) {
+        for state in self.links.values_mut().filter(|state| state.link.is_on(subnet)) {
             state.begin_check(now);
         }
     }
@@ -192,6 +191,11 @@ impl Detector {
     /// Members, or their addresses, changed.
     pub const fn change_ring(&mut self) {
         self.ring_changed = true;
+    }
+
+    /// The hardware addresses of a member are these now: it is not asked at another one.
+    pub fn note_macs(&mut self, node: &NodeId, macs: &[Mac]) {
+        self.presences.keep_macs(node, macs);
     }
 
     /// A member is no member any more.
@@ -288,7 +292,7 @@ impl Detector {
         pings.extend(self.alarms.lost().cloned());
         if gossip.members.is_lonely(now, LONELY) {
             self.lonely = self.lonely.wrapping_add(1);
-            let count = gossip.members.iter().count().max(1);
+            let count = gossip.members.count().max(1);
             pings.extend(gossip.members.iter().nth(self.lonely % count).map(|(node, _)| node.clone()));
         }
         pings

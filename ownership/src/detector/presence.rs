@@ -47,6 +47,13 @@ impl Presences {
         }
     }
 
+    /// Hardware addresses of a member that are not among these are forgotten.
+    pub fn keep_macs(&mut self, node: &NodeId, macs: &[Mac]) {
+        for presence in self.0.get_mut(node).into_iter().flat_map(BTreeMap::values_mut) {
+            presence.mac = presence.mac.filter(|mac| macs.contains(mac));
+        }
+    }
+
     pub fn forget(&mut self, node: &NodeId) {
         self.0.remove(node);
     }

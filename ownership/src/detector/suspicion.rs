@@ -19,6 +19,10 @@ use crate::wire::{BROKEN, Frame};
 /// A member that answers pings across the link is asked there so often: this node watches three, which makes one and a
 /// half questions a second.
 const SELDOM: Duration = ms(2000);
+/// A member that answers pings and so many questions at its hardware address not is asked for by everybody,
+const MISSES: u32 = 3;
+/// once in so long.
+const ASK_ALL: Duration = ms(1000);
 /// Only a node that was answered within so long accuses another.
 const HEARING: Duration = ms(200);
 
@@ -71,7 +75,14 @@ impl Detector {
             }
             watch.asked = Some(now);
             watch.unanswered = watch.unanswered.or(Some(now));
-            gossip.out.reach(watch.link, watch.address, presence.mac);
+            // It may have another hardware address by now.
+            let missed = watch.unanswered.is_some_and(|since| now.since(since) >= self.times.round * MISSES);
+            let lives = now.is_within(member.ack, self.times.round * 3 / 2);
+            let all = missed && lives && !now.is_within(watch.asked_all, ASK_ALL);
+            if all {
+                watch.asked_all = Some(now);
+            }
+            gossip.out.reach(watch.link, watch.address, presence.mac.filter(|_| !all));
         }
     }
 
@@ -190,12 +201,18 @@ impl Detector {
 
     /// Another member found an owner silent; returns whether the owner is under alarm from now on.
     pub fn receive_alarm(&mut self, owner: &NodeId, subnet: IpNetwork, gossip: &mut Gossip<'_>) -> bool {
-        let on_subnet = self.links.iter().find(|(_, state)| state.link.places.iter().any(|own| own.subnet == subnet));
-        let Some((link, _)) = on_subnet else { return false };
-        let (link, Some(member)) = (*link, gossip.members.get(owner)) else { return false };
-        let last = member.ack.max(self.presence(owner, link).answer);
-        // It answered after the others' last question: they are wrong, or it died later.
-        !gossip.now.is_within(last, self.times.silent) && self.raise(owner, link, false, gossip)
+        let on_subnet = self.links.iter().filter(|(_, state)| state.link.is_on(subnet));
+        let links: Vec<_> = on_subnet.map(|(link, _)| *link).collect();
+        let mut raised = false;
+        for link in links {
+            let Some(member) = gossip.members.get(owner) else { return false };
+            let last = member.ack.max(self.presence(owner, link).answer);
+            // It answered after the others' last question: they are wrong, or it died later. A node that runs late has not
+            // heard what others have.
+            let heard = gossip.now.is_within(last, self.times.silent + gossip.late);
+            raised |= !heard && self.raise(owner, link, false, gossip);
+        }
+        raised
     }
 
     /// Raises an alarm and reports it; returns whether there was none.

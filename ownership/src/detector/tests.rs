@@ -140,3 +140,44 @@ fn a_deaf_node_accuses_nobody() {
     assert_eq!(own.run(3000, &[], &[]), []);
     assert!(own.out.take_actions().contains(&Action::Notify(Notification::Deaf { link: LINK })));
 }
+
+/// Where a member that answers pings is asked: at a hardware address, or everybody is.
+fn asked(own: &mut Node, name: &str) -> Vec<Option<Mac>> {
+    let asked = own.out.take_actions().into_iter().filter_map(|action| match action {
+        Action::Probe { target, to, .. } if target == address(name) => Some(to),
+        _ => None,
+    });
+    asked.collect()
+}
+
+#[test]
+fn another_hardware_address_is_found() {
+    let mut own = Node::new();
+    own.run(1000, &["a", "b"], &["a", "b"]);
+    own.out.take_actions();
+    // The questions at the old one are not answered.
+    own.run(4000, &["a", "b"], &["b"]);
+    let to = asked(&mut own, "a");
+    let all = to.iter().filter(|to| to.is_none()).count();
+    assert!((1..=3).contains(&all) && to.len() > all, "{to:?}");
+    // Its Lease may say so sooner.
+    own.run(1000, &["a", "b"], &["a", "b"]);
+    own.out.take_actions();
+    own.detector.note_macs(&node("a"), &[Mac([2, 0, 0, 0, 0, 7])]);
+    own.run(2500, &["a", "b"], &["b"]);
+    assert_eq!(asked(&mut own, "a").first(), Some(&None));
+}
+
+#[test]
+fn a_node_that_runs_late_doubts_the_alarms_of_others() {
+    for (late, silent, raised) in [(0, 200, false), (0, 300, true), (200, 300, false), (200, 500, true)] {
+        let mut own = Node::new();
+        own.run(1000, &["a", "b"], &["a", "b"]);
+        // It does not judge by itself meanwhile.
+        own.now = own.now + ms(silent);
+        let (members, rng, out) = (&mut own.members, &mut own.rng, &mut own.out);
+        let mut gossip = Gossip { now: own.now, late: ms(late), members, rng, out };
+        let alarm = own.detector.receive_alarm(&node("a"), "192.0.2.0/24".parse().unwrap(), &mut gossip);
+        assert_eq!(alarm, raised, "{late} {silent}");
+    }
+}

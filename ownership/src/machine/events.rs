@@ -98,6 +98,10 @@ impl Machine {
         // Only the Lease shows whether a member lives that speaks another version.
         let other = |peer: &Peer| (peer.wire_version != u16::from(VERSION)).then_some(peer.lease_alive);
         let other_version = others().any(|peer| known(peer).and_then(other) != other(peer));
+        let changed = others().filter(|peer| known(peer).is_some_and(|old| old.macs != peer.macs));
+        for peer in changed {
+            self.detector.note_macs(&peer.node, &peer.macs);
+        }
         let (new, gone) = self.members.discover(peers, self.now);
         for node in &new {
             self.gossip().ping_once(node);

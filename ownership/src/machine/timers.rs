@@ -41,6 +41,7 @@ impl Machine {
         let pings = self.with_detector(Detector::begin_round);
         if self.members.note_gossip(self.startup.started, self.now) {
             self.out.report(Notification::GossipSilent);
+            self.detector.change_ring();
             self.addresses.mark_all();
         }
         self.tell_members();

@@ -100,6 +100,12 @@ impl Membership {
         self.members.iter().filter_map(|(node, member)| Some((node.clone(), on_link(member)?))).collect()
     }
 
+    /// How many members there are beside this node.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Living members, at most [`EAGER`]: those whose names come after the last one, then the first ones.
     #[must_use]
     pub fn some_alive(&self, last: Option<&NodeId>) -> Vec<NodeId> {
@@ -112,10 +118,6 @@ impl Membership {
 
     /// Takes over the list of Leases; returns who is new and who is gone.
     pub fn discover(&mut self, peers: Vec<Peer>, now: Time) -> (Vec<NodeId>, Vec<NodeId>) {
-        self.macs.clear();
-        for peer in peers.iter().filter(|peer| peer.node != self.own) {
-            self.macs.extend(peer.macs.iter().map(|mac| (*mac, peer.node.clone())));
-        }
         let listed: BTreeSet<_> = peers.iter().map(|peer| peer.node.clone()).collect();
         // A member that gossips needs no Lease: its Lease may be late, or the API server down.
         let silent = |member: &Member| member.liveness != Liveness::Alive;
@@ -140,6 +142,12 @@ impl Membership {
             });
             member.peer = Some(peer);
         }
+        // Those of a member whose Lease is gone while it gossips, too: it is no foreign host.
+        let macs = |(node, member): (&NodeId, &Member)| {
+            let node = node.clone();
+            member.peer.iter().flat_map(|peer| &peer.macs).map(move |mac| (*mac, node.clone())).collect::<Vec<_>>()
+        };
+        self.macs = self.members.iter().flat_map(macs).collect();
         (new, gone)
     }
 

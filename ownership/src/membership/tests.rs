@@ -2,7 +2,8 @@
 
 use crate::membership::members::{EAGER, Membership};
 use crate::membership::rumours::Rumours;
-use crate::model::node::NodeId;
+use crate::model::link::Peer;
+use crate::model::node::{Mac, NodeId};
 use crate::model::time::Time;
 use crate::wire::{Frame, LEAVING, Liveness, SELECTED, Status};
 
@@ -28,6 +29,25 @@ fn in_a_large_cluster_a_new_version_of_claims_is_passed_on_once() {
         assert!(!members.note_version(&node, 1, 9));
         assert_eq!(members.get(&node).unwrap().status.version, 7);
     }
+}
+
+/// Its Node was deleted, and so was its Lease, while its agent goes on (case 56).
+#[test]
+fn the_hardware_addresses_of_a_member_without_lease_stay_its_own_while_it_gossips() {
+    let (now, reborn, mac) = (Time::default(), NodeId::new("a").unwrap(), Mac([2; 6]));
+    let mut members = Membership::new(NodeId::new("own").unwrap(), 1, now);
+    let peer = Peer {
+        node: reborn.clone(),
+        endpoints: Vec::new(),
+        places: Vec::new(),
+        macs: vec![mac],
+        lease_alive: true,
+        wire_version: 2,
+    };
+    members.discover(vec![peer], now);
+    members.acknowledged(&reborn, now, now);
+    assert_eq!(members.discover(Vec::new(), now), (Vec::new(), Vec::new()));
+    assert_eq!(members.owner_of(mac), Some(&reborn));
 }
 
 #[test]

@@ -27,6 +27,14 @@ impl InterfaceAddress {
         let network = IpNetwork::new(address, prefix_len).ok()?;
         Some(Self { address, subnet: IpNetwork::new(network.network(), prefix_len).ok()? })
     }
+
+    /// The subnet in which the two places are neighbours: each is in the other's. Hosts on one wire may be configured with
+    /// prefixes of different lengths; the wider subnet is both hosts' name for it.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> Option<IpNetwork> {
+        let neighbours = self.subnet.contains(other.address) && other.subnet.contains(self.address);
+        neighbours.then(|| if self.subnet.prefix() <= other.subnet.prefix() { self.subnet } else { other.subnet })
+    }
 }
 
 /// An interface of this node and its state.
@@ -51,10 +59,17 @@ impl Link {
         self.places.iter().any(|place| place.subnet.contains(address))
     }
 
-    /// Whether a place (of a peer) is on one of its subnets.
+    /// The subnet that it shares with a place (of a peer), if there is one.
     #[must_use]
-    pub fn shares(&self, place: &InterfaceAddress) -> bool {
-        self.places.iter().any(|own| own.subnet == place.subnet)
+    pub fn shared(&self, place: &InterfaceAddress) -> Option<IpNetwork> {
+        self.places.iter().find_map(|own| own.shared(place))
+    }
+
+    /// Whether one of its subnets has addresses of this one.
+    #[must_use]
+    pub fn is_on(&self, subnet: IpNetwork) -> bool {
+        let overlaps = |own: IpNetwork| own.contains(subnet.network()) || subnet.contains(own.network());
+        self.places.iter().any(|own| overlaps(own.subnet))
     }
 }
 
@@ -79,7 +94,7 @@ impl Peer {
     /// The peer's own address on a link of ours: IPv4 first, since every switch floods ARP.
     #[must_use]
     pub fn place_on(&self, link: &Link) -> Option<InterfaceAddress> {
-        let shared = || self.places.iter().filter(|place| link.shares(place));
+        let shared = || self.places.iter().filter(|place| link.shared(place).is_some());
         shared().find(|place| place.address.is_ipv4()).or_else(|| shared().next()).copied()
     }
 
@@ -87,5 +102,25 @@ impl Peer {
     #[must_use]
     pub fn reaches(&self, address: IpAddr) -> bool {
         self.places.iter().any(|place| place.subnet.contains(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_of_different_lengths_are_one_subnet() {
+        let place = |address: &str, length| InterfaceAddress::new(address.parse().unwrap(), length).unwrap();
+        let (narrow, wide) = (place("192.0.2.1", 24), place("192.0.2.2", 23));
+        let subnet = Some("192.0.2.0/23".parse().unwrap());
+        assert_eq!((narrow.shared(&wide), wide.shared(&narrow)), (subnet, subnet));
+        assert_eq!(narrow.shared(&place("192.0.3.2", 23)), None, "not a neighbour by this prefix");
+        assert_eq!(narrow.shared(&place("192.0.2.9", 24)), Some(narrow.subnet));
+        let (mac, places) = (Mac([2; 6]), vec![narrow]);
+        let link = Link { id: LinkId(1), mac, carrier: true, places, gateways: Vec::new() };
+        for (subnet, here) in [("192.0.2.0/23", true), ("192.0.2.128/25", true), ("192.0.3.0/24", false)] {
+            assert_eq!(link.is_on(subnet.parse().unwrap()), here, "{subnet}");
+        }
     }
 }

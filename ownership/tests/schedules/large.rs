@@ -17,6 +17,7 @@ impl Schedule {
     pub fn event(&mut self, what: &str, without: Duration, double: Duration, happens: impl FnOnce(&mut Cluster)) {
         let start = self.cluster.now;
         self.fault = start;
+        self.cluster.slowest = ms(0);
         happens(&mut self.cluster);
         self.run(ms(4000));
         let cluster = &self.cluster;
@@ -24,7 +25,9 @@ impl Schedule {
             cluster.specs.keys().map(|address| seen(cluster, *address, start)).max().unwrap_or_default()
         };
         let (none, two) = (worst(Cluster::without), worst(Cluster::double));
-        println!("{what}: without an answer for {none:?}, with two for {two:?}");
+        let slowest = cluster.slowest;
+        println!("{what}: without an answer for {none:?}, with two for {two:?}; the longest step took {slowest:?}");
+        assert!(cfg!(debug_assertions) || slowest <= ms(5), "{what}: {slowest:?}");
         assert!(none <= without && two <= double, "{what}: {none:?} {two:?}");
         for address in cluster.specs.keys() {
             assert_eq!(cluster.answers(*address).len(), 1, "{address}");
@@ -99,13 +102,18 @@ fn claims_of_a_restarted_node_are_known_everywhere() {
     }
 }
 
+/// `OWNERSHIP_VIPS`: how many addresses a thousand nodes serve.
+fn vips() -> Option<usize> {
+    crate::number("OWNERSHIP_VIPS").and_then(|count| count.try_into().ok())
+}
+
 /// One network of a thousand nodes: what it costs at rest, and an owner that is cut off, comes back, crashes, is
-/// excluded, and whose agent is restarted twice. By hand:
-/// `cargo test -p ownership --test schedules -- --ignored thousand --nocapture`.
+/// excluded, and whose agent is restarted twice. How long a step takes is checked in a release build. By hand:
+/// `cargo test --release -p ownership --test schedules -- --ignored thousand --nocapture`.
 #[test]
 #[ignore = "takes minutes"]
 fn thousand_nodes() {
-    let (nodes, vips) = (1000, 100);
+    let (nodes, vips) = (1000, vips().unwrap_or(100));
     let mut cluster = Cluster::new(Setup { nodes, vips, seed: 1, ..Setup::default() });
     for node in 0..nodes {
         cluster.power_on(node);

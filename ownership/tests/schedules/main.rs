@@ -6,6 +6,7 @@
 //! | `OWNERSHIP_MEDIUM` | how many seeds of 12 to 24 nodes, on both sides of [`EAGER`] (default 32) |
 //! | `OWNERSHIP_LARGE` | how many seeds of 50 nodes (default 100) |
 //! | `OWNERSHIP_FROM` | the first seed (default 1) |
+//! | `OWNERSHIP_VIPS` | how many addresses a thousand nodes serve (default 100) |
 //! | `OWNERSHIP_SEED` | the seed of [`one_seed`] |
 //!
 //! The seeds are dealt out to several tests, so that a runner uses all processors. A failing seed prints its trace; it

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ownership::{Action, BootId, Config, Event, Keys, LinkId, Machine, NeighborFrame, Notification, ProbeKind, Stop};
 
@@ -203,7 +203,9 @@ impl Cluster {
                 other => texts.push(format!("{other:?}")),
             }
         }
+        let began = Instant::now();
         let actions = machine.handle_all(events, now);
+        self.slowest = self.slowest.max(began.elapsed());
         if machine.version() != state.version {
             state.version = machine.version();
             state.file = machine.claims().collect();

@@ -121,6 +121,8 @@ pub struct Cluster {
     pub described: Cell<bool>,
     /// The most addresses put into the kernel by one call of a machine.
     pub most_adds: usize,
+    /// The longest that one call of a machine took, by the clock of the computer.
+    pub slowest: Duration,
     /// Whose Leases a node has not seen.
     pub unlisted: BTreeSet<(usize, NodeId)>,
     /// Announcements made.
@@ -201,6 +203,7 @@ impl Cluster {
             verbose: std::env::var("OWNERSHIP_VERBOSE").is_ok(),
             described: Cell::new(false),
             most_adds: 0,
+            slowest: Duration::ZERO,
             unlisted: BTreeSet::new(),
             announced: 0,
             introduced: Vec::new(),

@@ -63,6 +63,27 @@ fn gossip_is_blocked_from_the_start() {
     }
 }
 
+/// Gossip is blocked from the start: members are watched on the link, by their Leases, and what a dead one had is taken
+/// over without waiting for its turn among the looks.
+#[test]
+fn gossip_is_blocked_from_the_start_and_a_node_dies() {
+    for seed in 1..=seeds(5) {
+        let setup = Setup { seed, vips: 60, family: Family::of(seed), ..Setup::default() };
+        let mut cluster = Cluster::new(setup);
+        cluster.block_udp = true;
+        for node in 0..3 {
+            cluster.power_on(node);
+        }
+        cluster.run(ms(15_000));
+        let (node, start) = (owner(&cluster, 0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(6000));
+        let without = (0..60).map(|number| cluster.without(cluster.vip(number), start)).max().unwrap();
+        println!("gossip blocked, a node dies: {without:?}");
+        assert!(without < ms(1000), "seed {seed}: {without:?}");
+    }
+}
+
 #[test]
 fn an_agent_with_a_wrong_key() {
     for seed in 1..=seeds(3) {

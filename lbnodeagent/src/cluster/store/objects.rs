@@ -122,9 +122,10 @@ impl Store {
         self.dirty.config = true;
     }
 
-    pub(super) fn node(&mut self, event: Event<NodeView>) {
+    pub(super) fn node(&mut self, event: Event<NodeView>, now: BootTime) {
         match event {
             Event::Apply(view) | Event::InitApply(view) => {
+                self.gone_node.seen();
                 if let Some(known) = &self.node {
                     self.dirty.config |= known.labels != view.labels
                         || known.uid != view.uid
@@ -139,9 +140,13 @@ impl Store {
                 }
                 self.node = Some(view);
             }
-            // A node that is deleted and registers again is still this machine.
-            Event::Delete(_) | Event::Init => {}
-            Event::InitDone => self.listing.node = true,
+            // A node that is deleted and registers again is still this machine: what was known of it stays.
+            Event::Delete(_) => self.gone_node.missed(now),
+            Event::Init => self.gone_node.list_begins(),
+            Event::InitDone => {
+                self.listing.node = true;
+                self.gone_node.list_ends(now);
+            }
         }
     }
 

@@ -51,6 +51,7 @@ fn link(message: LinkMessage) -> Link {
         // the flag.
         up: flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Port),
         carrier: flags.contains(LinkFlags::LowerUp),
+        bond: None,
         loopback: flags.contains(LinkFlags::Loopback),
         resolves: !flags.contains(LinkFlags::Noarp),
         mac: None,
@@ -58,6 +59,7 @@ fn link(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Controller(index) => link.bond = Some(index).filter(|_| flags.contains(LinkFlags::Port)),
             LinkAttribute::PropList(properties) => link.altnames.extend(properties.into_iter().filter_map(altname)),
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
             _ => {}
@@ -124,7 +126,11 @@ mod tests {
         for (flags, works) in [(up, true), (up | LinkFlags::Port, false), (up | LinkFlags::Controller, true)] {
             let mut message = LinkMessage::default();
             message.header.flags = flags;
-            assert_eq!(link(message).works(), works, "{flags:?}");
+            message.attributes = vec![LinkAttribute::Controller(7)];
+            let link = link(message);
+            assert_eq!(link.works(), works, "{flags:?}");
+            // A port of a bridge answers for nothing.
+            assert_eq!(link.bond, Some(7).filter(|_| flags.contains(LinkFlags::Port)), "{flags:?}");
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn body(identity: &Identity, due: &Due, now: Timestamp) -> Value {
         },
         "spec": {
             "holderIdentity": identity.node,
-            "leaseDurationSeconds": schedule::duration(content.gossip_silent).as_secs(),
+            "leaseDurationSeconds": schedule::duration(content.every).as_secs(),
             "renewTime": MicroTime(now),
         }
     })
@@ -73,7 +73,7 @@ mod tests {
             },
             macs: vec![[2, 0, 0, 0, 0, 11]],
             endpoints: vec!["192.0.2.11:7475".parse().unwrap()],
-            gossip_silent,
+            every: schedule::every(gossip_silent, 3),
             proxy: None,
             inactive: None,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use api_types::lease::{Inactive, ProxyState};
 use ipnetwork::IpNetwork;
@@ -31,8 +32,8 @@ pub struct Content {
     pub macs: Vec<[u8; 6]>,
     /// Where this agent listens for gossip, the best endpoint first.
     pub endpoints: Vec<SocketAddr>,
-    /// Gossip is silent, so that Leases have to show who lives: they are short and renewed often.
-    pub gossip_silent: bool,
+    /// How often it is renewed.
+    pub every: Duration,
     /// Whether kube-proxy serves this node; nothing on one that announces no routed addresses.
     pub proxy: Option<ProxyState>,
     /// Why this agent announces nothing.
@@ -49,7 +50,7 @@ impl Content {
         ours: Ours<'_>,
         own: OwnLists,
         gossip_port: u16,
-        gossip_silent: bool,
+        every: Duration,
     ) -> Self {
         // Those of interfaces without a cable too: others must know to whom they belong.
         let on = |selected: &Selected| own_addresses(observed, selected.index, ours);
@@ -72,16 +73,23 @@ impl Content {
             own,
             macs: answering_macs(selection, observed),
             endpoints,
-            gossip_silent,
+            every,
             proxy: None,
             inactive: None,
         }
     }
 
-    /// Whether the two differ, and only in the lists of what no Service may have.
+    /// Whether the others can wait for this content after they were sent another one: what no Service may have differs, or
+    /// the node's own addresses do, and it still has one in each subnet and one to send to that the others know.
     #[must_use]
-    pub fn differs_in_own_lists_only(&self, other: &Self) -> bool {
-        self.own != other.own && Self { own: other.own.clone(), ..self.clone() } == *other
+    pub fn can_wait(&self, sent: &Self) -> bool {
+        let (own, addresses, endpoints) = (sent.own.clone(), sent.addresses.clone(), sent.endpoints.clone());
+        let same = Self { addresses, own, endpoints, ..self.clone() } == *sent;
+        let kept = |subnet: &IpNetwork| {
+            self.addresses.iter().any(|own| subnet.contains(own.ip()) && sent.addresses.contains(own))
+        };
+        let reached = self.endpoints == sent.endpoints || self.endpoints.iter().any(|to| sent.endpoints.contains(to));
+        same && reached && self.subnets.iter().all(|subnet| self.addresses == sent.addresses || kept(subnet))
     }
 }
 
@@ -91,7 +99,8 @@ fn answering_macs(selection: &Selection, observed: &Observed) -> Vec<[u8; 6]> {
     let on_a_network: BTreeSet<u32> =
         observed.addresses.iter().filter(|(_, found)| found.scope == 0).map(|(key, _)| key.index).collect();
     let answering = observed.links.iter().filter(|(index, link)| {
-        link.resolves && !link.loopback && (on_a_network.contains(index) || selection.has(**index))
+        let port = link.bond.is_some_and(|bond| selection.has(bond));
+        link.resolves && !link.loopback && (on_a_network.contains(index) || selection.has(**index) || port)
     });
     let macs: BTreeSet<[u8; 6]> = answering.filter_map(|(_, link)| link.mac).filter(|mac| *mac != [0; 6]).collect();
     macs.into_iter().collect()
@@ -106,4 +115,30 @@ pub struct Identity {
     pub node: String,
     /// UID of the pod.
     pub pod_uid: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::AgentConfig;
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::default_interfaces::DefaultInterfaces;
+    use crate::model::link::Link;
+    use crate::model::observed::Change;
+    use crate::model::testing::node;
+
+    #[test]
+    fn ports_of_a_selected_bond_answer_and_ends_of_pods_do_not() {
+        let mut observed = node();
+        for (index, mac, bond) in [(10, 10, Some(2)), (11, 11, Some(9)), (12, 12, None)] {
+            let link = Link { resolves: true, mac: Some([2, 0, 0, 0, 0, mac]), bond, ..Link::default() };
+            observed.apply(Change::Link(index, link));
+        }
+        let config = AgentConfig::new(&serde_json::from_value(json!({"localInterface": "eth0"})).unwrap()).unwrap();
+        let (none, defaults) = (BTreeSet::new(), DefaultInterfaces::default());
+        let selection = Selection::new(&config, &observed, Ours::new(&none, true), &[], &defaults);
+        // The first one is the node's own in this observation.
+        assert_eq!(answering_macs(&selection, &observed), [1, 10].map(|last| [2, 0, 0, 0, 0, last]));
+    }
 }

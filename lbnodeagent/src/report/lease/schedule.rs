@@ -1,6 +1,6 @@
 //! When the Lease is written: rarely, because gossip shows who lives and the Lease only where agents listen; often
-//! while gossip is silent; and whenever its content changes. A change of nothing but the node's own addresses can wait:
-//! some programs change them all the time.
+//! while gossip is silent; and whenever its content changes. Others can wait for a change of the node's own addresses, if
+//! those that they know still count: some programs change them all the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,41 @@ use tokio::time::{Instant, sleep_until};
 use super::content::Content;
 use super::entries::Entries;
 
-/// The usual interval of renewals, and how long each is valid: two may be missed.
-const USUAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
-/// The same while Leases have to show who lives.
-const GOSSIP_SILENT: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// The usual interval of renewals.
+const USUAL: Duration = Duration::from_secs(60);
+/// The same while Leases have to show who lives, in a cluster of up to [`FEW`] members. Each renewal is seen by all members,
+/// so in larger clusters the interval grows with their number.
+const HURRY: Duration = Duration::from_secs(3);
+/// See there.
+const FEW: usize = 50;
 /// The part of an interval that is added at random at most, so that agents which were started together do not renew
 /// together.
 const JITTER: f64 = 0.1;
 /// New content waits until this long after the last attempt, because interfaces change in bursts.
 const AT_LEAST: Duration = Duration::from_secs(1);
-/// A change of nothing but the node's own addresses waits until this long after the last attempt.
-const OWN_LISTS_AT_LEAST: Duration = Duration::from_secs(30);
-/// What is said of single addresses, or of routers, causes a write of its own at most this often each. It comes with the
-/// next renewal anyway.
-const DETAILS: Duration = Duration::from_secs(30);
+/// What others can wait for waits until this long after the last attempt: changes of the node's own addresses, and news
+/// of routers. What is said of single addresses causes a write of its own at most this often; it comes with the next
+/// renewal anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The first pause after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
-/// How long a Lease is valid.
-pub(super) const fn duration(gossip_silent: bool) -> Duration {
-    if gossip_silent { GOSSIP_SILENT.1 } else { USUAL.1 }
+/// How often the Lease is renewed, in a cluster of so many members.
+#[must_use]
+pub fn every(gossip_silent: bool, members: usize) -> Duration {
+    // In few steps, because another interval is another content.
+    let times = u32::try_from(members.div_ceil(FEW).next_power_of_two()).unwrap_or(u32::MAX);
+    if gossip_silent { HURRY.saturating_mul(times).min(USUAL) } else { USUAL }
+}
+
+/// How long a Lease is valid that is renewed so often: two renewals may be missed.
+pub(super) fn duration(every: Duration) -> Duration {
+    if every < USUAL { every * 3 + AT_LEAST } else { every * 3 }
 }
 
 /// The time to the next renewal; `random` is from 0 up to 1.
-fn interval(gossip_silent: bool, random: f64) -> Duration {
-    let interval = if gossip_silent { GOSSIP_SILENT.0 } else { USUAL.0 };
-    interval.mul_f64(JITTER.mul_add(random, 1.0))
+fn interval(every: Duration, random: f64) -> Duration {
+    every.mul_f64(JITTER.mul_add(random, 1.0))
 }
 
 /// What is to be written.
@@ -59,8 +68,6 @@ pub(super) struct Schedule {
     /// When new entries cause a write.
     entries_due: Instant,
     routers: watch::Receiver<Vec<RouterReport>>,
-    /// When news of routers cause a write.
-    routers_due: Instant,
     /// Somebody deleted the Lease.
     gone: Arc<Notify>,
     backoff: Backoff,
@@ -79,9 +86,8 @@ impl Schedule {
         turn: usize,
         gone: Arc<Notify>,
     ) -> Self {
-        let (backoff, now) = (Backoff::new(RETRY.0, RETRY.1), Instant::now());
-        let (entries_due, routers_due) = (now, now);
-        Self { content, entries, turn, entries_due, routers, routers_due, gone, backoff, last: None, sent: None }
+        let (backoff, entries_due) = (Backoff::new(RETRY.0, RETRY.1), Instant::now());
+        Self { content, entries, turn, entries_due, routers, gone, backoff, last: None, sent: None }
     }
 
     /// Waits for the next write; returns nothing when there will be no new content any more.
@@ -97,13 +103,10 @@ impl Schedule {
                     }
                     () = self.gone.notified() => due = due.min(last + AT_LEAST),
                     Ok(()) = changed_after(&mut self.entries, self.entries_due) => {
-                        self.entries_due = Instant::now() + DETAILS;
+                        self.entries_due = Instant::now() + PATIENCE;
                         due = due.min(last + AT_LEAST);
                     }
-                    Ok(()) = changed_after(&mut self.routers, self.routers_due) => {
-                        self.routers_due = Instant::now() + DETAILS;
-                        due = due.min(last + AT_LEAST);
-                    }
+                    Ok(()) = self.routers.changed() => due = due.min(last + PATIENCE),
                 }
             }
         }
@@ -126,16 +129,16 @@ impl Schedule {
     fn at_least(&mut self) -> Duration {
         let content = self.content.borrow_and_update();
         match (&*content, &self.sent) {
-            (Some(content), Some(sent)) if content.differs_in_own_lists_only(sent) => OWN_LISTS_AT_LEAST,
+            (Some(content), Some(sent)) if content.can_wait(sent) => PATIENCE,
             _ => AT_LEAST,
         }
     }
 
     /// The outcome of the last attempt.
-    pub(super) fn written(&mut self, succeeded: bool, gossip_silent: bool) {
+    pub(super) fn written(&mut self, succeeded: bool, every: Duration) {
         let pause = if succeeded {
             self.backoff.reset();
-            interval(gossip_silent, random_unit())
+            interval(every, random_unit())
         } else {
             self.backoff.next_delay()
         };
@@ -170,7 +173,7 @@ mod tests {
             own: OwnLists::default(),
             macs: Vec::new(),
             endpoints: Vec::new(),
-            gossip_silent,
+            every: every(gossip_silent, 3),
             proxy: None,
             inactive: None,
         }
@@ -199,7 +202,7 @@ mod tests {
                 let what = report.refused.first().map_or(content.node_uid, |refused| refused.why.clone());
                 let what = routers.first().map_or(what, |report| report.router.clone());
                 task_written.lock().unwrap().push((Instant::now(), what));
-                schedule.written(*task_works.lock().unwrap(), content.gossip_silent);
+                schedule.written(*task_works.lock().unwrap(), content.every);
             }
         });
         Field { content, entries, routers, gone, works, written, _task: task }
@@ -216,10 +219,18 @@ mod tests {
 
     #[test]
     fn jitter_is_a_tenth_at_most() {
-        assert_eq!(interval(false, 0.0), Duration::from_secs(60));
-        assert!(interval(false, 0.999) < Duration::from_secs(66));
-        assert!(interval(true, 0.999) < Duration::from_millis(3300));
-        assert!(interval(true, 0.999) * 3 < duration(true) && interval(false, 0.999) * 2 < duration(false));
+        assert_eq!(interval(USUAL, 0.0), Duration::from_secs(60));
+        assert!(interval(USUAL, 0.999) < Duration::from_secs(66));
+        assert!(interval(HURRY, 0.999) < Duration::from_millis(3300));
+        assert!(interval(HURRY, 0.999) * 3 < duration(HURRY) && interval(USUAL, 0.999) * 2 < duration(USUAL));
+    }
+
+    #[test]
+    fn a_large_cluster_hurries_less() {
+        let seconds = |members| every(true, members).as_secs();
+        assert_eq!([1, 50, 51, 100, 101, 400, 401, 1000, 5000].map(seconds), [3, 3, 6, 6, 12, 24, 48, 60, 60]);
+        assert_eq!(every(false, 1000), USUAL);
+        assert_eq!([HURRY, USUAL].map(|every| duration(every).as_secs()), [10, 180]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,6 +274,24 @@ mod tests {
             written += field.during(1).await.len();
         }
         assert!((3..=4).contains(&written), "{written}");
+        // An address beside one that the others know, and one to send to.
+        let more = |last: u8| Content {
+            subnets: vec!["192.0.2.0/24".parse().unwrap()],
+            addresses: vec!["192.0.2.1/24".parse().unwrap(), format!("192.0.2.{last}/24").parse().unwrap()],
+            endpoints: vec![([192, 0, 2, 1], 7475).into(), ([192, 0, 2, last], 7475).into()],
+            ..content(false, "a")
+        };
+        field.content.send_replace(Some(more(2)));
+        assert_eq!(field.during(2).await.len(), 1, "another subnet");
+        let mut written = 0;
+        for second in 3..123 {
+            field.content.send_replace(Some(more(second)));
+            written += field.during(1).await.len();
+        }
+        assert!((3..=4).contains(&written), "{written}");
+        // The address that the others know is gone.
+        field.content.send_replace(Some(Content { addresses: vec!["192.0.2.200/24".parse().unwrap()], ..more(2) }));
+        assert_eq!(field.during(2).await.len(), 1);
         // Anything else does not wait, and takes the list along.
         field.content.send_replace(Some(Content { node_uid: "b".to_owned(), ..own(200) }));
         assert_eq!(field.during(2).await, ["b"]);
@@ -290,14 +319,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn news_of_routers_are_written_twice_a_minute() {
         let field = field(Some(content(false, "a")));
-        assert_eq!(field.during(10).await, ["a"]);
+        assert_eq!(field.during(40).await, ["a"]);
         let mut written = Vec::new();
         for second in 0..120 {
             let notices = Notices::AfterMilliseconds(900);
             field.routers.send_replace(vec![RouterReport { router: second.to_string(), notices }]);
             written.extend(field.during(1).await);
         }
-        assert!((4..=6).contains(&written.len()) && written[0] == "0", "{written:?}");
+        assert!((4..=5).contains(&written.len()) && written[0] == "0", "{written:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_others_can_wait_for_is_written_twice_a_minute_together() {
+        let field = field(Some(content(false, "a")));
+        field.during(40).await;
+        let mut written = 0;
+        for second in 0..120 {
+            let own = OwnLists { addresses: vec![[192, 0, 2, second].into()], ..OwnLists::default() };
+            field.content.send_replace(Some(Content { own, ..content(false, "a") }));
+            let notices = Notices::AfterMilliseconds(900);
+            field.routers.send_replace(vec![RouterReport { router: second.to_string(), notices }]);
+            written += field.during(1).await.len();
+        }
+        assert!((4..=5).contains(&written), "{written}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -88,7 +88,7 @@ impl Renewer {
                 }
             };
             let Some(due) = next else { return };
-            let gossip_silent = due.content.gossip_silent;
+            let every = due.content.every;
             node_uid.clone_from(&due.content.node_uid);
             let sent = BootTime::now();
             let result = metrics.writes.count("lease", self.renew(&due).await);
@@ -111,13 +111,13 @@ impl Renewer {
             } else {
                 metrics.renewals.inc();
                 metrics.renewed.set(Timestamp::now().as_second());
-                if health.succeeded(sent, schedule::duration(gossip_silent)) {
+                if health.succeeded(sent, schedule::duration(every)) {
                     tracing::info!(op = "lease", "the Lease is renewed again");
                     readiness.ready();
                 }
             }
             metrics.client.lease_healthy.set(i64::from(health.is_valid(BootTime::now())));
-            schedule.written(result.is_ok(), gossip_silent);
+            schedule.written(result.is_ok(), every);
         }
     }
 
