@@ -212,6 +212,8 @@ impl Step<'_, '_> {
             return State::Probing(probe);
         }
         if probe.deaf.take().is_some() {
+            // Nor does it prove anything that hosts which had answered did not answer again.
+            probe.ignored.clear();
             (probe.sent, probe.next) = (0, now);
             return State::Probing(probe);
         }

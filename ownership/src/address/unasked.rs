@@ -117,12 +117,12 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Whether `announcing-*` says what was: this node's watches are behind, or the member that it names does not claim the
-    /// address any more.
+    /// Whether `announcing-*` may say what was: this node's watches are behind, or the member that it names does not claim
+    /// the address any more. One that speaks another version and has the address answers for it itself.
     fn is_outdated(&self, named: &NodeId) -> bool {
         let claims = self.context.claims.rivals(self.address).any(|(rival, _)| rival == named);
         !self.context.eligibility.is_current()
-            || !claims && !self.speaks_other_version(named) && self.are_claims_known(named)
+            || !claims && (self.speaks_other_version(named) || self.are_claims_known(named))
     }
 
     /// Whether all claims of a member are known.
