@@ -117,12 +117,11 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Whether `announcing-*` may say what was: this node's watches are behind, or the member that it names does not claim
-    /// the address any more. One that speaks another version and has the address answers for it itself.
+    /// Whether `announcing-*` may say what was, where another member has the strongest claim: this node's watches are
+    /// behind, or all claims of the member that it names are known. One that speaks another version and has the address
+    /// answers for it itself.
     fn is_outdated(&self, named: &NodeId) -> bool {
-        let claims = self.context.claims.rivals(self.address).any(|(rival, _)| rival == named);
-        !self.context.eligibility.is_current()
-            || !claims && (self.speaks_other_version(named) || self.are_claims_known(named))
+        !self.context.eligibility.is_current() || self.speaks_other_version(named) || self.are_claims_known(named)
     }
 
     /// Whether all claims of a member are known.
