@@ -32,7 +32,8 @@
 //! | probes: usual / under alarm / the owner's kernel lives but the address is silent | 3 / 5 / 12, each 10 ms ([`Config::probe_interval`]: 5 to 100 ms); decision as long after the last |
 //! | a member asked what it holds | every 10 ms, for 100 ms |
 //! | its hardware address alone, if it does not say / given up | after 10, 30, 70, 150, 310 ms / 100 ms under alarm, else 600 ms |
-//! | loser of a contention | 500 ms; with a member once in 3 s |
+//! | loser of a contention | 500 ms; with a member once in 3 s, else it asks until 20 ms after the last question of that member, at most 500 ms |
+//! | questions before a claim | the last one at most 120 ms before it, else one more |
 //! | a host that did not answer for a free address, in two looks, is not asked again | 10 s |
 //! | look at an address of a silent agent / that `announcing-*` gives to a member of another version | 250 ms / 5 s |
 //! | gateways, and hosts that asked for an address in the last day, are asked from it, at most 20 | with its first two announcements; a tenth of [`Config::frames_per_second`] for each of the two kinds |
@@ -74,9 +75,12 @@
 //! 4. Repair of this node's own claim (`Step::kernel_lost`), if some member answered within a second and no stronger
 //!    claim is known.
 //!
-//! Two nodes that probe at the same time see each other's questions; the worse in order steps back for 500 ms.
+//! Two nodes that probe at the same time see each other's questions; the worse in order steps back for 500 ms, or asks
+//! longer than the other. A look at the kernel of a silent agent, which waits long for an answer, asks once more before it
+//! claims, and an alarm begins it anew: another node may have claimed meanwhile, and where gossip is blocked only the link
+//! says so. An announcement of the address counts as an answer.
 //! *Checked by `all_power_on_together` (no two answers ever), `a_deaf_node_steals_nothing`, `foreign_host_before_us`,
-//! `case_05_proxy_arp_is_no_foreign_host`, `a_kernel_that_answers_for_what_it_does_not_hold`, and the bound 0 on two
+//! `case_05_proxy_arp_is_no_foreign_host`, `gossip_is_blocked_everywhere_and_the_owner_dies`, `a_kernel_that_answers_for_what_it_does_not_hold`, and the bound 0 on two
 //! answers in most rows.*
 //!
 //! **What a member's kernel has from somebody else is not claimed, and a claim to it ends.** The claimer asks the member

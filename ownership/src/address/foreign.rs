@@ -2,7 +2,8 @@
 //!
 //! A member says so unasked every half second to whoever claims the address, and to the others, who ask it before they
 //! claim the address. If it says so again a second later, when it
-//! is asked, this node gives the address up, and waits like any node that meets a foreign host. The same module has what
+//! is asked, this node gives the address up, and waits like any node that meets a foreign host. What a member says that is
+//! silent in every way counts for nothing: it may speak and hear nothing, and then its kernel answers nobody. The same module has what
 //! this node yields to a member that cannot be asked.
 
 use std::time::Duration;
@@ -36,7 +37,8 @@ impl Step<'_, '_> {
 
     fn held_foreign(&mut self, node: &NodeId, mut owned: Owned) -> State {
         let now = self.context.now();
-        if owned.is_gone() || self.context.policy.conflicts == ConflictPolicy::Off {
+        let deaf = self.link().is_some_and(|link| self.context.detector.has_alarm(node, link));
+        if owned.is_gone() || deaf || self.context.policy.conflicts == ConflictPolicy::Off {
             return State::Owned(owned);
         }
         let known = owned.foreign.as_ref().filter(|holder| now.since(holder.since) < FORGET);

@@ -102,17 +102,32 @@ impl Addresses {
     ) {
         let Some(entry) = self.entries.get(&target) else { return };
         let State::Probing(probe) = &entry.state else { return };
-        // A member that has not claimed it by now may be too busy to.
-        if member.is_some() && context.now().is_within(entry.backoff.contended, CONTENDED) {
+        if !probe.loses_contention(target, sender, mac, member, context) {
             return;
         }
-        if probe.loses_contention(target, sender, mac, member, context) {
-            self.transition(target, context, |step, _| step.contention(member.is_some()));
-        }
+        // A member that has not claimed it by now may be too busy to.
+        let again = member.is_some() && context.now().is_within(entry.backoff.contended, CONTENDED);
+        self.transition(target, context, |step, state| match state {
+            State::Probing(mut probe) if again => {
+                probe.outlast(step.context.now());
+                State::Probing(probe)
+            }
+            _ => step.contention(member.is_some()),
+        });
     }
 
     /// Somebody announces an address on the link.
-    pub fn announced(&mut self, address: IpAddr, mac: Mac, member: Option<NodeId>, context: &mut Context<'_>) {
+    pub fn announced(
+        &mut self,
+        address: IpAddr,
+        link: LinkId,
+        mac: Mac,
+        member: Option<NodeId>,
+        context: &mut Context<'_>,
+    ) {
+        if matches!(self.entries.get(&address).map(|entry| &entry.state), Some(State::Probing(_))) {
+            return self.answered(address, link, mac, member, context);
+        }
         if self.entries.get(&address).and_then(|entry| entry.state.owned()).is_none_or(Owned::is_gone) {
             return;
         }

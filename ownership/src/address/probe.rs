@@ -38,6 +38,8 @@ pub const AGAIN: u8 = 2;
 pub const PATIENCE: Duration = ms(100);
 /// What was asked before the alarm counts for so long.
 const HELD: Duration = ms(100);
+/// The questions of a better candidate prolong an attempt that is not older.
+const OUTLAST: Duration = ms(500);
 /// How long its kernel may take to answer a question to it alone, unless the member is silent in every way.
 const ALONE: Duration = ms(600);
 
@@ -114,6 +116,8 @@ pub struct Probe {
     pub held: bool,
     /// What came.
     pub answer: Option<Answer>,
+    /// Whether the link is asked once more because its last answer is too long ago.
+    pub asks_last: bool,
     /// Since when this node hears nothing on the link, if the questions of this attempt met that.
     pub deaf: Option<Time>,
     /// Answers that do not count any more: a member that holds nothing, proxy ARP, policy Off.
@@ -152,6 +156,7 @@ impl Probe {
             prolonged: Duration::ZERO,
             held: false,
             answer: None,
+            asks_last: false,
             deaf: None,
             ignored: Vec::new(),
         }
@@ -172,6 +177,25 @@ impl Probe {
     /// Nobody answered: this is decided a little later.
     pub fn wait(&mut self, now: Time) {
         self.next = now + HELD;
+    }
+
+    /// A better candidate asks too, and may claim after its last question: the link is asked after that, for a while.
+    pub fn outlast(&mut self, now: Time) {
+        if now.since(self.began) < OUTLAST {
+            self.next = self.next.max(now + self.interval * 2);
+            self.sent = self.sent.min(self.total.saturating_sub(1));
+        }
+    }
+
+    /// Whether the link is asked again before the claim, because others may have claimed since it was asked last.
+    pub fn ask_last(&mut self, now: Time, late: Duration) -> bool {
+        let old = self.asked.is_none_or(|asked| now.since(asked) > HELD + self.interval * 2 + late);
+        if !old || self.asks_last {
+            return false;
+        }
+        (self.asks_last, self.next) = (true, now);
+        self.sent = self.sent.min(self.total.saturating_sub(1));
+        true
     }
 
     /// What the claim waited for has come.

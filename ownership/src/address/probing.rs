@@ -212,6 +212,8 @@ impl Step<'_, '_> {
             return State::Probing(probe);
         }
         if probe.deaf.take().is_some() {
+            // Nor does it prove anything that hosts which had answered did not answer again.
+            probe.ignored.clear();
             (probe.sent, probe.next) = (0, now);
             return State::Probing(probe);
         }
@@ -219,7 +221,7 @@ impl Step<'_, '_> {
         let answer = owner.as_ref().and_then(|owner| self.context.detector.presence(owner, spec.link).answer);
         let answers = answer.is_some_and(|at| at >= probe.began);
         let gone = owner.is_none_or(|owner| self.context.detector.has_alarm(&owner, spec.link));
-        if probe.cause == ClaimReason::AgentSilent && !gone {
+        if probe.cause == ClaimReason::AgentSilent && !gone && !probe.asks_last {
             // Its kernel may be slow to answer, and nothing hurries: it serves what it has.
             if now.since(probe.asked.unwrap_or(probe.began)) < self.patience() + self.context.gossip.late {
                 probe.next = now + probe.interval;
@@ -239,6 +241,9 @@ impl Step<'_, '_> {
         if answers && probe.total < EXTRA {
             // The owner's kernel lives: make sure that the address is really gone from it.
             probe.total = EXTRA;
+            return State::Probing(probe);
+        }
+        if probe.ask_last(now, self.context.gossip.late) {
             return State::Probing(probe);
         }
         self.report_probe(ProbeResult::Free);
@@ -368,9 +373,10 @@ impl Step<'_, '_> {
 }
 
 impl Probe {
-    /// Whether the reason to act is another one now, for which the questions of this attempt do not count.
+    /// Whether the reason to act is another one now, for which the questions of this attempt do not count: a look at the
+    /// kernel of a silent agent asks seldom and waits long, so that others may have claimed since it asked.
     fn is_outdated_by(&self, cause: ClaimReason) -> bool {
-        let silent = cause == ClaimReason::AgentSilent && self.cause != ClaimReason::Move;
+        let silent = [cause, self.cause].contains(&ClaimReason::AgentSilent) && self.cause != ClaimReason::Move;
         cause != self.cause && (self.held || silent)
     }
 

@@ -18,7 +18,8 @@
 //! | | a kernel answers whose agent speaks another version, and `announcing-*` gives it the address | `Waiting` (5 s) | `Step::silent_holder` |
 //! | | a kernel answers whose agent cannot be asked, and that does not have it | `Probing`, without its answers | `Step::strict_arp_needed` |
 //! | | a foreign host answers, policy Enforce | `Waiting` (backoff) | `Step::foreign_host` |
-//! | | a better candidate probes too | `Waiting` (500 ms) | `Step::contention` |
+//! | | a better candidate probes too | `Waiting` (500 ms); `Probing` for longer, if that was so less than 3 s ago | `Addresses::questioned`, `Step::contention` |
+//! | | an alarm: what was asked of a silent agent's kernel does not count | `Idle`, and looked at again | `Step::probing` |
 //! | [`Accepted`](State::Accepted) | the owner says go | `Owned`, without probing | `Step::go` |
 //! | | no go within 250 ms | `Probing` | `Step::accepted` |
 //! | [`Owned`](State::Owned) | no Service uses it any more; its link is broken | `Idle` | `Step::owned` |

@@ -5,7 +5,8 @@
 //! | any | the address is an own one of the node, as its Lease says | a conflict |
 //! | speaks another version | `announcing-*` gives the address to it | as the owner's: looked at again, seldom |
 //! | | another living member is named | for nothing: IPVS without strict ARP answers for every VIP |
-//! | | nobody living is named | for [`UNNAMED`]: who claims an address names itself a moment later |
+//! | | as before, but that is out of date; or nobody else living is named; and the member's claim, made before it spoke that version, is the strongest | as the owner's |
+//! | | nobody else living is named | for [`UNNAMED`]: who claims an address names itself a moment later |
 //! | silent | it claimed the address, or `announcing-*` gives it to it | as the owner's: looked at again in 250 ms |
 //! | | its claims are not all known; gossip is silent altogether, or this node's watches are behind | as the owner's: nothing else can be known |
 //! | | all its claims are known, and the address is not among them | for nothing |
@@ -107,11 +108,27 @@ impl Step<'_, '_> {
 
     fn other_version(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
         let living = |named: &NodeId| self.context.gossip.members.get(named).is_some_and(Member::lives);
+        let claims = self.rival().is_some_and(|(rival, _)| rival == *node);
         match &spec.announced_by {
             Some(named) if named == node => Standing::Serves,
-            Some(named) if living(named) => Standing::Nothing,
+            Some(named) if living(named) && !(claims && self.is_outdated(named)) => Standing::Nothing,
+            Some(_) | None if claims => Standing::Serves,
             Some(_) | None => Standing::Perhaps,
         }
+    }
+
+    /// Whether `announcing-*` may say what was, where another member has the strongest claim: this node's watches are
+    /// behind, or all claims of the member that it names are known. One that speaks another version and has the address
+    /// answers for it itself.
+    fn is_outdated(&self, named: &NodeId) -> bool {
+        !self.context.eligibility.is_current() || self.speaks_other_version(named) || self.are_claims_known(named)
+    }
+
+    /// Whether all claims of a member are known.
+    fn are_claims_known(&self, node: &NodeId) -> bool {
+        let member = self.context.gossip.members.get(node).filter(|member| member.heard.is_some());
+        let newest = member.map(|member| member.status.version.max(member.rumoured_version()));
+        newest.is_some_and(|version| self.context.claims.is_at(node, version))
     }
 
     fn silent(&self, spec: &AddressSpec, node: &NodeId) -> Standing {
@@ -120,9 +137,7 @@ impl Step<'_, '_> {
         let members = &*self.context.gossip.members;
         let blind = members.is_gossip_silent() || !self.context.eligibility.is_current();
         // Until it is believed silent it may only be slow.
-        let heard = |member: &&Member| member.heard.is_some() && member.liveness == Liveness::Silent;
-        let newest = members.get(node).filter(heard).map(|member| member.status.version.max(member.rumoured_version()));
-        let known = newest.is_some_and(|version| self.context.claims.is_at(node, version));
+        let known = self.is_silent(node) && self.are_claims_known(node);
         if claims || named || blind || !known { Standing::Serves } else { Standing::Nothing }
     }
 

@@ -140,7 +140,7 @@ impl Machine {
                 self.with_addresses(|addresses, context| addresses.answered(address, link, mac, member, context));
             }
             NeighborFrame::Announcement(address) if self.addresses.belongs_to(address, link) => {
-                self.with_addresses(|addresses, context| addresses.announced(address, mac, member, context));
+                self.with_addresses(|addresses, context| addresses.announced(address, link, mac, member, context));
             }
             NeighborFrame::Announcement(_) => {}
             NeighborFrame::Request { target, sender } => {

@@ -37,6 +37,7 @@ const REGRESSIONS: &[(Draw, &[u64])] = &[
     (Draw::First, &[35, 55, 219, 579, 682, 918, 1241, 1317, 1690, 6964]),
     (Draw::Second, &[2430, 4856]),
     (Draw::Fourth, &[204, 481, 3534, 5877, 8475, 8711, 9693, 49745]),
+    (Draw::Sixth, &[299, 1431, 3547, 4753, 5126, 5465]),
 ];
 
 /// Up to `EAGER` members claims are sent to everybody, beyond that they travel by rumour; in the last two most members are

@@ -150,7 +150,7 @@ impl Schedule {
         self.owners = owners;
     }
 
-    /// Whether one of these nodes has an agent, and another one's agent is dead and known to the first.
+    /// Whether one of these nodes has an agent, and another one's agent is dead and all its claims are known to the first.
     fn is_kernel_known(&self, answers: &[usize]) -> bool {
         let nodes = &self.cluster.nodes;
         let dead = |node: &&usize| nodes[**node].machine.is_none() && !nodes[**node].earlier;
@@ -158,7 +158,8 @@ impl Schedule {
         answers.iter().filter(|node| !nodes[**node].paused).filter_map(|node| nodes[*node].machine.as_ref()).any(
             |machine| {
                 machine.snapshot().members.iter().any(|member| {
-                    member.node == nodes[*dead].id && member.liveness == Liveness::Silent && member.claims > 0
+                    let known = member.claims > 0 && member.claims >= nodes[*dead].kernel.len();
+                    member.node == nodes[*dead].id && member.liveness == Liveness::Silent && known
                 })
             },
         )

@@ -2,7 +2,7 @@
 
 use ownership::{Event, Notification};
 
-use crate::row::{ms, owner, row, seeds};
+use crate::row::{ms, owner, row, seeds, wait};
 use crate::sim::{Cluster, Family, Setup};
 
 #[test]
@@ -66,6 +66,25 @@ fn gossip_is_blocked_everywhere() {
         start
     })
     .bounds(0, 0, 0);
+}
+
+/// No agent hears of another's claim. The heirs look at the kernel of the owner, whose agent is silent to them, when it
+/// dies.
+#[test]
+fn gossip_is_blocked_everywhere_and_the_owner_dies() {
+    row("no UDP at all, owner dies", &Setup { nodes: 5, vips: 10, ..Setup::default() }, |cluster| {
+        cluster.block_udp = true;
+        wait(cluster, 3000);
+        cluster.run(ms(10_000));
+        let (node, start) = (owner(cluster, 0), cluster.now);
+        cluster.power_off(node);
+        cluster.run(ms(8000));
+        for number in 0..10 {
+            assert_ne!(owner(cluster, number), node);
+        }
+        start
+    })
+    .bounds(450, 999, 0);
 }
 
 /// Two agents hold an address since the network was cut between them. Both are restarted while the API server is down:

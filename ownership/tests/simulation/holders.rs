@@ -208,3 +208,26 @@ fn a_foreign_holder_that_no_question_reaches_is_yielded_to_once() {
         assert_eq!(holders(&cluster, address).len(), 1);
     }
 }
+
+/// The holder hears nothing, so that its kernel answers nobody; what it says takes nothing from others.
+#[test]
+fn a_deaf_member_with_a_foreign_holder_is_not_yielded_to() {
+    for seed in 1..=seeds(20) {
+        let setup = Setup { seed, vips: 1, family: Family::V6, snooping: seed % 2 == 0, ..Setup::default() };
+        let mut cluster = Cluster::settled(setup);
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        let other = (node + 1) % 3;
+        let port = cluster.port(other, 0);
+        cluster.change("a member is deaf", |net| {
+            net.deaf.insert(port);
+        });
+        cluster.run(ms(3000));
+        cluster.hold(other, address, KernelHolding::Foreign);
+        cluster.run(ms(20_000));
+        assert_eq!(cluster.answers(address), [node], "seed {seed}");
+        // Once it hears again, its kernel answers.
+        cluster.change("it hears", |net| net.deaf.clear());
+        cluster.run(ms(5000));
+        assert_eq!(cluster.answers(address), [other], "seed {seed}");
+    }
+}

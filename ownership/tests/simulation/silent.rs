@@ -252,7 +252,7 @@ fn a_kernel_that_only_others_hear_is_not_asked_without_end() {
         cluster.run(ms(8000));
         let asked: Vec<_> = cluster.sent_by(deaf, start).iter().map(|frames| frames.asked_all).collect();
         println!("a kernel that only others hear: {asked:?} questions to everybody");
-        // Five for each address, and then few; in the end they are taken over.
-        assert!(asked.iter().sum::<u32>() <= 1200, "seed {seed}: {asked:?}");
+        // Five for each address, and then few; in the end one more for each, and they are taken over.
+        assert!(asked.iter().sum::<u32>() <= 1300, "seed {seed}: {asked:?}");
     }
 }

@@ -197,3 +197,44 @@ fn an_earlier_release_that_does_not_answer_alone() {
     })
     .bounds(0, 0, 0);
 }
+
+/// Nobody could name it while the API server was down: what it said of its claims before counts.
+#[test]
+fn what_an_earlier_release_took_along_is_left_to_it() {
+    for seed in 1..=seeds(20) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        cluster.set_api(false);
+        cluster.exclude(node, true);
+        cluster.run(ms(2000));
+        let other = owner(&cluster, 0);
+        assert_ne!(other, node);
+        cluster.downgrade(other);
+        cluster.run(ms(6000));
+        let start = cluster.now;
+        cluster.exclude(node, false);
+        cluster.run(ms(20_000));
+        assert_eq!(cluster.answers(address), [other]);
+        assert_eq!(cluster.double(address, start), ms(0));
+    }
+}
+
+/// It was cut off, and another node took over: its kernel answers again, and nobody can take the address out of it.
+#[test]
+fn what_an_earlier_release_still_serves_is_left_to_it() {
+    for seed in 1..=seeds(20) {
+        let mut cluster = Cluster::settled(Setup { seed, family: Family::of(seed), ..Setup::default() });
+        let (node, address) = (owner(&cluster, 0), cluster.vip(0));
+        cluster.downgrade(node);
+        cluster.run(ms(5000));
+        cluster.cut(node);
+        cluster.run(ms(2000));
+        assert!(cluster.owner(address).is_some_and(|next| next != node));
+        cluster.heal(node);
+        cluster.run(ms(2500));
+        let start = cluster.now;
+        cluster.run(ms(20_000));
+        assert_eq!(cluster.answers(address), [node]);
+        assert_eq!(cluster.double(address, start), ms(0));
+    }
+}
