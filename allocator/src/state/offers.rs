@@ -70,7 +70,7 @@ impl fmt::Display for Offer {
 /// The part of a range that is offered.
 #[derive(Debug, Clone, Copy)]
 struct Part {
-    part: AddressRange,
+    offered: AddressRange,
     /// How many free addresses it had at first.
     size: u128,
     /// How many of them were not given since.
@@ -83,7 +83,7 @@ pub(super) struct Offers {
     /// What the Lease says. Nothing may be given before it says anything in this term.
     recorded: Option<Offer>,
     /// What is on its way to the Lease.
-    stated: Option<(Arc<str>, Offer)>,
+    under_way: Option<(Arc<str>, Offer)>,
     /// By the first address of the range.
     parts: BTreeMap<IpAddr, Part>,
     /// Addresses of Services that had one which did not belong to the offer.
@@ -120,7 +120,7 @@ impl Offers {
     }
 
     fn permits(&self, address: IpAddr) -> bool {
-        let stated = self.stated.as_ref().is_none_or(|(_, offer)| offer.contains(address));
+        let stated = self.under_way.as_ref().is_none_or(|(_, offer)| offer.contains(address));
         stated && self.recorded.as_ref().is_some_and(|offer| offer.contains(address))
     }
 
@@ -131,7 +131,7 @@ impl Offers {
     /// The address is given.
     fn given(&mut self, address: IpAddr) {
         let Some((_, part)) = self.parts.range_mut(..=address).next_back() else { return };
-        if part.part.contains(address) {
+        if part.offered.contains(address) {
             part.left = part.left.saturating_sub(1);
             self.is_due |= part.left < part.size.div_ceil(2);
         }
@@ -175,7 +175,7 @@ impl Index {
     /// until then there is no other.
     pub fn offer_to_state(&mut self) -> Option<Arc<str>> {
         let wanted = self.offers.is_due || !self.offers.wanted.is_empty();
-        if !self.leading || self.offers.stated.is_some() || !wanted {
+        if !self.leading || self.offers.under_way.is_some() || !wanted {
             return None;
         }
         self.offers.is_due = false;
@@ -186,13 +186,13 @@ impl Index {
             return None;
         }
         let text: Arc<str> = offer.to_string().into();
-        self.offers.stated = Some((text.clone(), offer));
+        self.offers.under_way = Some((text.clone(), offer));
         Some(text)
     }
 
     /// The Lease says this.
     pub fn offer_recorded(&mut self, text: &str) {
-        if let Some((_, offer)) = self.offers.stated.take_if(|(stated, _)| **stated == *text) {
+        if let Some((_, offer)) = self.offers.under_way.take_if(|(stated, _)| **stated == *text) {
             self.offers.recorded = Some(offer);
             self.resume();
         }
@@ -216,7 +216,7 @@ impl Index {
         let mut parts = BTreeMap::new();
         for range in recent.chain(others).take(RANGES) {
             if let Some(part) = self.part(*range) {
-                ranges.push(part.part);
+                ranges.push(part.offered);
                 parts.insert(range.first(), part);
             }
         }
@@ -231,13 +231,15 @@ impl Index {
     fn part(&self, range: AddressRange) -> Option<Part> {
         let lowest = self.addresses.lowest_free(&[range])?;
         let known = self.offers.parts.get(&range.first()).filter(|known| {
-            known.part.contains(lowest) && range.contains(known.part.last()) && known.left >= known.size.div_ceil(2)
+            known.offered.contains(lowest)
+                && range.contains(known.offered.last())
+                && known.left >= known.size.div_ceil(2)
         });
         known.copied().or_else(|| {
             let (most, fewest) = PART;
             let size = (self.addresses.available(range) / 4).clamp(fewest, most);
             let part = self.addresses.lowest_part(range, size)?;
-            Some(Part { part, size, left: size })
+            Some(Part { offered: part, size, left: size })
         })
     }
 }

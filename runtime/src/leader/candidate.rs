@@ -166,13 +166,13 @@ impl Candidate {
         }
         let started = BootTime::now();
         // Who takes the Lease keeps what the holder before has stated, under its own name, until it states something.
-        let stated = if transitions.is_none() { self.statement.of(self.term) } else { None };
-        let text = stated.clone().or_else(|| self.found.clone());
+        let own = if transitions.is_none() { self.statement.of(self.term) } else { None };
+        let text = own.clone().or_else(|| self.found.clone());
         let lease = self.patch(spec, text.map(|text| value(self.election.identity(), &text))).await?;
         self.found = found(&lease, self.annotation);
         self.election.written(record(&lease), started, BootTime::now());
-        if let Some(stated) = stated {
-            self.statement.was_written(self.term, stated);
+        if let Some(own) = own {
+            self.statement.was_written(self.term, own);
         }
         Ok(())
     }

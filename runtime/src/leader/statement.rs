@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::sync::{Notify, watch};
 
+/// The number of a term, and what is said in it.
+type Said = Option<(u64, Arc<str>)>;
+
 /// What the leader says in the Lease to the next one, which finds it in its [`Term`](super::Term). Clones share one state.
 ///
 /// In the Lease the name of the holder stands before it: what is left of an earlier holder, because one of an earlier
 /// version came after it, says nothing.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// The term and the text.
-    text: Arc<Mutex<Option<(u64, Arc<str>)>>>,
+    text: Arc<Mutex<Said>>,
     changed: Arc<Notify>,
-    written: watch::Sender<Option<(u64, Arc<str>)>>,
+    written: watch::Sender<Said>,
 }
 
 impl Default for Statement {
