@@ -45,6 +45,7 @@
 //! | `owed` | what an earlier leader owed to sidecars, and the record of what this one owes |
 //! | `owed_reports` | what is told of releases that nobody would see otherwise |
 //! | `leading` | begins and ends a term |
+//! | `offering` | keeps the offer in the Lease wide enough for what is about to be given |
 
 mod aggregates;
 mod announcements;
@@ -68,6 +69,7 @@ mod leading;
 mod members;
 mod missing_groups;
 mod nodes;
+mod offering;
 mod offers;
 mod owed;
 mod owed_record;

@@ -6,7 +6,8 @@ use api_types::names::condition::OVERWRITTEN;
 
 use super::fencing::needs_fence;
 use super::index::Index;
-use super::offers::{Offer, named_addresses};
+use super::offering::named_addresses;
+use super::offers::Offer;
 use super::unanswered::Unanswered;
 use crate::addresses::AddressSet;
 use crate::model::{Service, ServiceName};

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::fencing::expects_address;
 use super::index::Index;
-use super::offers::gains;
+use super::offering::gains;
 use super::patch::{KeptMarks, Purpose, ServicePatch, assign, clean_up, fence, mark};
 use super::repairs::RepairKind;
 use super::service_conditions::{Kept, service_conditions};
