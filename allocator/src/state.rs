@@ -91,6 +91,7 @@ mod unannounced;
 mod unanswered;
 mod vip_ports;
 
+pub use fencing::LATEST_ARRIVAL;
 pub use group_status::StatusPatch;
 pub use held_reports::{AgentReports, HeldReports};
 pub use index::Index;

@@ -97,6 +97,7 @@ impl Leader {
             terms: sender,
             term: 0,
             clean: false,
+            taken: false,
             annotation: candidacy.statement,
             statement: statement.clone(),
             found: None,

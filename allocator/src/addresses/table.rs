@@ -205,17 +205,17 @@ impl AddressTable {
     }
 
     /// The lowest free address of the first of these ranges that has one: first one that is not reserved at all, then
-    /// one that is only avoided. One that is held back only if there is no other.
+    /// one that is only avoided. One that is held back only if there is no other of its kind.
     #[must_use]
     pub fn lowest_free(&self, ranges: &[AddressRange]) -> Option<IpAddr> {
-        let found = |lowest: fn(&RangeUse, &AddressSet) -> Option<IpAddr>, held_back: &AddressSet| {
-            ranges.iter().filter_map(|range| self.range_use(*range)).find_map(|range| lowest(range, held_back))
-        };
-        let lowest = |held_back: &AddressSet| {
-            found(RangeUse::lowest_free, held_back).or_else(|| found(RangeUse::lowest_available, held_back))
-        };
         let nothing = AddressSet::default();
-        lowest(&self.held_back).or_else(|| lowest(&nothing))
+        let found = |lowest: fn(&RangeUse, &AddressSet) -> Option<IpAddr>| {
+            let lowest = |held_back: &AddressSet| {
+                ranges.iter().filter_map(|range| self.range_use(*range)).find_map(|range| lowest(range, held_back))
+            };
+            lowest(&self.held_back).or_else(|| lowest(&nothing))
+        };
+        found(RangeUse::lowest_free).or_else(|| found(RangeUse::lowest_available))
     }
 
     /// The part of the range that begins with its lowest free address and has so many free ones, or to its end.

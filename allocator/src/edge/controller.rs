@@ -6,7 +6,6 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use runtime::backoff::Backoff;
 use runtime::events::EventQueue;
 use runtime::leader::{Ability, Leadership, Statement, Term, Unwritable};
 use runtime::metrics::ClientMetrics;
@@ -23,14 +22,14 @@ use tracing::{info, warn};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::owed_record::Found;
-use super::retries::Retries;
+use super::retries::{Attempt, Retries};
 use super::sidecar_client::SidecarClient;
 use super::watches::{Input, Optional, endpoint_slices, open};
 use super::writer::{Attempted, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
 use crate::model::{GroupId, Leftover};
-use crate::state::{HeldReports, Index, ServicePatch};
+use crate::state::{HeldReports, Index};
 
 /// How often the passing of time is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -94,8 +93,8 @@ pub(super) enum Role {
 }
 
 pub(super) type FoundLeftovers = Result<Vec<Leftover>, WriteError>;
-/// An attempt of a write to a Service that has ended, the backoff of its attempts, and how long this one took.
-pub(super) type EndedAttempt = (ServicePatch, Attempted, Backoff, Duration);
+/// An attempt of a write to a Service that has ended, how, and how long it took.
+pub(super) type EndedAttempt = (Attempt, Attempted, Duration);
 pub(super) type InFlight<T> = FuturesUnordered<BoxFuture<'static, T>>;
 
 /// The running allocator.

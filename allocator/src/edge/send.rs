@@ -6,7 +6,6 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use runtime::BootTime;
-use runtime::backoff::Backoff;
 use runtime::webhooks::{self, SERVICES};
 
 use super::controller::{Controller, EndedAttempt, Role};
@@ -14,7 +13,7 @@ use super::owed_record;
 use super::retries::Attempt;
 use super::writer::Attempted;
 use crate::model::GroupId;
-use crate::state::Outcome;
+use crate::state::{Outcome, Purpose};
 
 /// Waiting Services are planned again after this pause, lengthened for each of them.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_micros(100));
@@ -24,8 +23,6 @@ const RETRY_PERIOD: Duration = Duration::from_secs(60);
 const STATUS_WRITES: usize = 8;
 /// The most writes in flight that were sent before. Those that are never answered must not keep all others back.
 const REPEATED_IN_FLIGHT: usize = 48;
-/// The first and the longest pause between the attempts of a write.
-const WRITE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 impl Controller {
     /// Sends everything that may be sent now: writes, calls, Kubernetes events.
@@ -41,13 +38,9 @@ impl Controller {
         while self.writes.len() < self.settings.in_flight && self.parts.leadership.is_held() {
             let may_retry = self.repeated < REPEATED_IN_FLIGHT;
             let retry = if may_retry { self.retries.take_due(now) } else { None };
-            let Some((patch, backoff)) = retry.or_else(|| self.next_write()) else { break };
-            self.repeated += usize::from(backoff.failures() > 0);
-            let sent = self.writer.clone().send(patch);
-            self.writes.push(Box::pin(async move {
-                let (patch, attempted, took) = sent.await;
-                (patch, attempted, backoff, took)
-            }));
+            let Some(attempt) = retry.or_else(|| self.index.next_patch().map(Attempt::first)) else { break };
+            self.repeated += usize::from(attempt.is_repeated());
+            self.writes.push(Box::pin(self.writer.clone().send(attempt)));
         }
         // Some of them may wait for another offer.
         self.state_offer();
@@ -79,11 +72,6 @@ impl Controller {
         {
             self.index.offer_recorded(&offer);
         }
-    }
-
-    fn next_write(&mut self) -> Option<Attempt> {
-        let (first, longest) = WRITE_BACKOFF;
-        self.index.next_patch().map(|patch| (patch, Backoff::new(first, longest)))
     }
 
     /// Time has passed: Leases may have run out, addresses may be announced by nobody for long enough, waiting Services and
@@ -122,23 +110,31 @@ impl Controller {
 
     /// One attempt of a write to a Service has ended.
     pub(super) fn write_ended(&mut self, ended: EndedAttempt) {
-        let (patch, attempted, mut backoff, took) = ended;
-        self.repeated = self.repeated.saturating_sub(usize::from(backoff.failures() > 0));
+        let (mut attempt, attempted, took) = ended;
+        let now = BootTime::now();
+        self.repeated = self.repeated.saturating_sub(usize::from(attempt.is_repeated()));
         match attempted {
             Attempted::Done(outcome) => {
-                self.index.write_answered(&patch.name, took);
-                if let Outcome::Refused(_) = *outcome {
+                self.index.write_answered(&attempt.patch.name, took);
+                if let Outcome::Refused(text) = &*outcome {
                     self.parts.client_metrics.update_errors.inc();
+                    if let Some(delay) = attempt.refused(now) {
+                        self.index.tell_refused(&attempt.patch.name, text);
+                        return self.retries.add(delay, attempt);
+                    }
                 }
-                self.index.written(&patch, *outcome);
+                self.index.written(&attempt.patch, *outcome);
             }
-            Attempted::Instead(patch) => self.retries.add(Duration::ZERO, (patch, backoff)),
+            Attempted::Instead(patch) => self.retries.add(Duration::ZERO, attempt.instead(patch)),
             Attempted::Again(after) => {
                 self.quiet = false;
-                self.index.write_failed(&patch.name, took);
+                if attempt.patch.purpose == Purpose::Fence {
+                    self.index.fence_unanswered(&attempt.patch.name);
+                }
+                self.index.write_failed(&attempt.patch.name, took);
                 self.parts.client_metrics.update_errors.inc();
-                let delay = backoff.next_delay().max(after.unwrap_or_default());
-                self.retries.add(delay, (patch, backoff));
+                let delay = attempt.unanswered(now).max(after.unwrap_or_default());
+                self.retries.add(delay, attempt);
             }
         }
     }

@@ -11,6 +11,8 @@ use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteCounter, WriteError, within};
 use tracing::{debug, warn};
 
+use super::controller::EndedAttempt;
+use super::retries::Attempt;
 use crate::FIELD_MANAGER;
 use crate::model::{GroupId, Leftover, WatchedService};
 use crate::state::{Outcome, Purpose, ServicePatch, StatusPatch, clean_up};
@@ -47,11 +49,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Sends a write to a Service. Returns also how long it took.
-    pub(super) async fn send(self, patch: ServicePatch) -> (ServicePatch, Attempted, Duration) {
+    /// Sends a write to a Service.
+    pub(super) async fn send(self, attempt: Attempt) -> EndedAttempt {
         let started = BootTime::now();
-        let attempted = self.attempt(&patch).await;
-        (patch, attempted, BootTime::now().since(started))
+        let attempted = self.attempt(&attempt.patch).await;
+        (attempt, attempted, BootTime::now().since(started))
     }
 
     async fn attempt(&self, patch: &ServicePatch) -> Attempted {

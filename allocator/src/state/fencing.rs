@@ -19,8 +19,8 @@ use runtime::BootTime;
 use super::offers::Offer;
 use crate::model::{Scope, Service, ServiceName};
 
-/// For how long after the beginning of a term a write of the predecessor may arrive.
-const LATEST: Duration = Duration::from_secs(600);
+/// For how long after its leader has given it up a write may arrive.
+pub const LATEST_ARRIVAL: Duration = Duration::from_secs(600);
 /// The most fences in flight. What is left of the writes in flight is for Services that need no fence.
 const IN_FLIGHT: usize = 48;
 /// The pause before a fence is sent again that was refused, or a longer one if many were: the time for each of them.
@@ -43,28 +43,32 @@ pub(super) struct Fencing {
     named: BTreeMap<IpAddr, usize>,
     /// What the predecessor may have been about to give to any of them.
     offer: Offer,
-    /// Services that wait for what is held back.
-    waiting: BTreeSet<ServiceName>,
+    /// Services that wait for what is held back: for an address that another one names, or for all fences.
+    waiting: BTreeMap<Option<IpAddr>, BTreeSet<ServiceName>>,
 }
 
 impl Fencing {
-    /// A term begins with these Services to fence, each with the addresses that it names. `offer` is the predecessor's.
-    pub(super) fn begin(
-        &mut self,
-        value: &str,
-        services: BTreeMap<ServiceName, Vec<IpAddr>>,
-        offer: Offer,
-        now: BootTime,
-    ) {
-        *self = Self { value: value.to_owned(), began: now, ..Self::default() };
-        for address in services.values().flatten() {
+    /// A term begins in which the predecessor's offer was this.
+    pub(super) fn begin(&mut self, value: &str, offer: Offer, now: BootTime) {
+        *self = Self { value: value.to_owned(), began: now, offer, ..Self::default() };
+    }
+
+    /// A late write may give the Service an address, of these if it names any. It is fenced if we may write to it.
+    pub(super) fn open(&mut self, name: ServiceName, named: Vec<IpAddr>, may_write: bool) {
+        for address in &named {
             *self.named.entry(*address).or_default() += 1;
         }
-        self.unsent = services.keys().cloned().collect();
-        if !services.is_empty() {
-            self.offer = offer;
+        if may_write {
+            self.unsent.push_back(name.clone());
         }
-        self.open = services;
+        self.open.insert(name, named);
+    }
+
+    /// All are opened.
+    pub(super) fn opened(&mut self) {
+        if self.open.is_empty() {
+            self.offer = Offer::default();
+        }
     }
 
     /// The term is over.
@@ -85,6 +89,11 @@ impl Fencing {
     /// Whether the fence of the Service is not answered yet.
     pub(super) fn is_open(&self, name: &ServiceName) -> bool {
         self.open.contains_key(name)
+    }
+
+    /// The addresses that Services name whose fences are not answered.
+    pub(super) fn named(&self) -> impl Iterator<Item = IpAddr> {
+        self.named.keys().copied()
     }
 
     /// What the predecessor may have been about to give, as long as a fence is not answered.
@@ -110,6 +119,11 @@ impl Fencing {
         self.in_flight.insert(name.clone());
     }
 
+    /// The fence of the Service had no answer in time. It is sent again, and others meanwhile.
+    pub(super) fn unanswered(&mut self, name: &ServiceName) {
+        self.in_flight.remove(name);
+    }
+
     /// The fence of the Service could not be sent, or was refused: it is sent again later.
     pub(super) fn put_off(&mut self, name: &ServiceName, now: BootTime) {
         self.in_flight.remove(name);
@@ -123,9 +137,9 @@ impl Fencing {
     /// Time has passed: fences that were put off are due, or all of them are over. Returns the Services that waited for
     /// these.
     pub(super) fn passed(&mut self, now: BootTime) -> BTreeSet<ServiceName> {
-        if self.is_active() && now.since(self.began) >= LATEST {
+        if self.is_active() && now.since(self.began) >= LATEST_ARRIVAL {
             let mut freed: BTreeSet<ServiceName> = std::mem::take(&mut self.open).into_keys().collect();
-            freed.append(&mut self.waiting);
+            freed.extend(std::mem::take(&mut self.waiting).into_values().flatten());
             self.end();
             return freed;
         }
@@ -142,26 +156,31 @@ impl Fencing {
     /// Whether a late write could give another Service an address that this one would gain. The Service is then
     /// [freed](Self::close) when that is over.
     pub(super) fn withholds(&mut self, name: &ServiceName, mut gains: impl Iterator<Item = IpAddr>) -> bool {
-        let withheld = self.is_open(name)
-            || gains.any(|address| self.named.contains_key(&address) || self.offer.contains(address));
-        if withheld {
-            self.waiting.insert(name.clone());
-        }
-        withheld
+        let reason = if self.is_open(name) {
+            Some(None)
+        } else {
+            gains.find_map(|address| match (self.offer.contains(address), self.named.contains_key(&address)) {
+                (true, _) => Some(None),
+                (false, true) => Some(Some(address)),
+                (false, false) => None,
+            })
+        };
+        let Some(reason) = reason else { return false };
+        self.waiting.entry(reason).or_default().insert(name.clone());
+        true
     }
 
     /// The fence of a Service is answered, or the Service is gone. Returns Services that waited for it.
     pub(super) fn close(&mut self, name: &ServiceName) -> BTreeSet<ServiceName> {
         self.in_flight.remove(name);
         let Some(named) = self.open.remove(name) else { return BTreeSet::new() };
-        let mut may_go_on = self.open.is_empty();
-        for address in &named {
-            may_go_on |= release(&mut self.named, address);
-        }
+        let released = named.iter().filter(|address| release(&mut self.named, address)).copied().map(Some);
+        let mut over: Vec<Option<IpAddr>> = released.collect();
         if self.open.is_empty() {
             self.offer = Offer::default();
+            over.push(None);
         }
-        if may_go_on { std::mem::take(&mut self.waiting) } else { BTreeSet::new() }
+        over.iter().filter_map(|reason| self.waiting.remove(reason)).flatten().collect()
     }
 }
 
@@ -179,6 +198,12 @@ fn release(counts: &mut BTreeMap<IpAddr, usize>, address: &IpAddr) -> bool {
 /// Whether a new leader must fence the Service.
 pub(super) fn needs_fence(service: &Service) -> bool {
     expects_address(service) || service.written.leader_fence || service.written.asked_of.is_some()
+}
+
+/// Whether the predecessor may have been about to serve a Service that is not ours to write to: whether Services without a
+/// class are ours is a setting, and depends on what the predecessor knew.
+pub(super) fn may_have_been_served(service: &Service) -> bool {
+    service.scope == Scope::NoClass && service.addresses.is_empty() && !service.deleting
 }
 
 /// Whether the Service shows by itself that it may be about to get an address.
@@ -209,8 +234,11 @@ mod tests {
     fn fencing(services: &[(&str, &[u8])], offer: &str) -> Fencing {
         let mut fencing = Fencing::default();
         let named = |named: &[u8]| named.iter().map(|last| address(*last)).collect();
-        let services = services.iter().map(|(service, addresses)| (name(service), named(addresses))).collect();
-        fencing.begin("f", services, Offer::read(Some(offer)), at(0));
+        fencing.begin("f", Offer::read(Some(offer)), at(0));
+        for (service, addresses) in services {
+            fencing.open(name(service), named(addresses), true);
+        }
+        fencing.opened();
         fencing
     }
 
@@ -222,24 +250,40 @@ mod tests {
         assert!(withheld("pinned", 9) && withheld("a", 5));
         assert!(!fencing.withholds(&name("at-rest"), std::iter::empty()));
         assert!(fencing.close(&name("a")).is_empty());
-        assert_eq!(fencing.close(&name("c")).len(), 3);
+        assert_eq!(fencing.close(&name("c")), [name("pinned")].into());
         assert!(!fencing.withholds(&name("pinned"), [address(9)].into_iter()));
         assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
-        assert_eq!(fencing.close(&name("b")), [name("new")].into());
+        assert_eq!(fencing.close(&name("b")), [name("a"), name("new")].into());
         assert!(!fencing.is_active() && !fencing.withholds(&name("new"), [address(1)].into_iter()));
     }
 
     #[test]
     fn without_an_offer_everything_is_held_back() {
         let mut fencing = Fencing::default();
-        let services = (0..100).map(|number| (name(&number.to_string()), Vec::new())).collect();
-        fencing.begin("f", services, Offer::read(None), at(0));
+        fencing.begin("f", Offer::read(None), at(0));
+        for number in 0..100 {
+            fencing.open(name(&number.to_string()), Vec::new(), true);
+        }
         assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
         for _ in 0..IN_FLIGHT {
             let next = fencing.next().unwrap();
             fencing.sent(&next);
         }
         assert_eq!(fencing.next(), None);
+        // Those that have no answer keep no others back.
+        fencing.unanswered(&name("0"));
+        assert!(fencing.next().is_some_and(|next| next != name("0")));
+    }
+
+    #[test]
+    fn a_service_that_we_may_not_write_to_is_held_open_without_a_fence() {
+        let mut fencing = Fencing::default();
+        fencing.begin("f", Offer::read(Some("192.0.2.1")), at(0));
+        fencing.open(name("foreign"), Vec::new(), false);
+        fencing.opened();
+        assert_eq!(fencing.next(), None);
+        assert!(fencing.withholds(&name("new"), [address(1)].into_iter()));
+        assert_eq!(fencing.close(&name("foreign")), [name("new")].into());
     }
 
     #[test]

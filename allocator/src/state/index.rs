@@ -160,7 +160,11 @@ impl Index {
         let name = service.name.clone();
         let plan_again = match self.services.novelty(&service) {
             Novelty::Outdated => return,
-            Novelty::Later { matters } => matters,
+            Novelty::Later { matters } => {
+                // Whatever was prepared for an earlier state is refused.
+                self.close_fence(&name);
+                matters
+            }
             Novelty::OtherObject => {
                 // The write in flight for the old object will be refused.
                 self.forget(&name);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use api_types::AddressRange;
 use api_types::names::condition::OVERWRITTEN;
 
-use super::fencing::needs_fence;
+use super::fencing::{may_have_been_served, needs_fence};
 use super::index::Index;
 use super::offering::named_addresses;
 use super::offers::Offer;
@@ -23,9 +24,13 @@ impl Index {
         self.repairs.begin(self.now, self.time);
         self.announcing.begin();
         self.restart_external();
-        let to_fence = self.services.iter().filter(|service| !clean && needs_fence(service));
-        let to_fence = to_fence.map(|service| (service.name.clone(), named_addresses(service))).collect();
-        self.fencing.begin(fence, to_fence, Offer::read(offer), self.now);
+        self.fencing.begin(fence, Offer::read(offer), self.now);
+        for service in self.services.iter().filter(|_| !clean) {
+            if needs_fence(service) || may_have_been_served(service) {
+                self.fencing.open(service.name.clone(), named_addresses(service), needs_fence(service));
+            }
+        }
+        self.fencing.opened();
         self.hold_back();
         self.offers.begin();
         let mut oldest_first: Vec<&Service> = self.services.iter().collect();
@@ -51,7 +56,10 @@ impl Index {
     /// Has the address table give last what a late write of the predecessor could give.
     fn hold_back(&mut self) {
         self.addresses.hold_back(match self.fencing.offer() {
-            Offer::These(addresses) => addresses.clone(),
+            Offer::These(addresses) => {
+                let named = self.fencing.named().filter_map(|address| AddressRange::new(address, address));
+                AddressSet::new(addresses.ranges().iter().copied().chain(named))
+            }
             // There is nothing else to give.
             Offer::Anything => AddressSet::default(),
         });
@@ -91,6 +99,11 @@ impl Index {
             freed.insert(name.clone());
         }
         self.fences_changed(was_active, &freed);
+    }
+
+    /// The fence of a Service had no answer in time.
+    pub fn fence_unanswered(&mut self, name: &ServiceName) {
+        self.fencing.unanswered(name);
     }
 
     /// Time has passed: fences may be due once more, or over.

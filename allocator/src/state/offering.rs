@@ -14,7 +14,7 @@ use crate::plan::Plan;
 
 /// The most free addresses of a range in an offer, and the fewest that are worth a write of the Lease. In between it is a
 /// quarter of the range's free addresses: after an unclean takeover the rest serves others.
-const PART: (u128, u128) = if cfg!(test) { (4, 1) } else { (1024, 16) };
+const PART: (u128, u128) = if cfg!(test) { (4, 1) } else { (1024, 2) };
 impl Index {
     /// Whether the Service may be given what it would gain: the Lease says so, or the Service names it. If not, the
     /// Service is planned again when the Lease does.
@@ -116,8 +116,11 @@ pub(super) fn named_addresses(service: &Service) -> Vec<IpAddr> {
     pins.filter_map(|pin| pin.trim().parse().ok()).collect()
 }
 
-/// The addresses of the plan that the Service does not have yet.
+/// The addresses of the plan that the Service does not have yet. What only a hint says is not its own.
 pub(super) fn gains(service: &Service, plan: &Plan) -> impl Iterator<Item = IpAddr> {
-    let has = |address: &IpAddr| service.addresses.contains(address) || service.claimed().contains(address);
+    let has = |address: &IpAddr| {
+        let shows = service.addresses.contains(address) && !service.provenance.hint.contains(address);
+        shows || service.claimed().contains(address)
+    };
     plan.addresses.iter().copied().filter(move |address| !has(address))
 }

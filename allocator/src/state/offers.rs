@@ -134,7 +134,7 @@ impl Offers {
 
     pub(super) fn wait(&mut self, name: &ServiceName, address: IpAddr, range: Option<AddressRange>) {
         self.wanted.insert(address);
-        if self.waiting.last() != Some(name) {
+        if !self.waiting.contains(name) {
             self.waiting.push(name.clone());
         }
         if let Some(range) = range {

@@ -217,7 +217,12 @@ impl Index {
             return false;
         }
         let Some(service) = self.services.get(name) else { return false };
-        self.fencing.withholds(name, gains(service, plan))
+        let withheld = self.fencing.withholds(name, gains(service, plan));
+        if withheld {
+            // Something else may become free meanwhile.
+            self.queue.set_waiting(name, true);
+        }
+        withheld
     }
 
     /// Whether a write that only puts back something may be sent now. It is counted.
@@ -322,6 +327,10 @@ impl Index {
         let Some(ended) = patch.id.and_then(|id| self.services.end_write(name, id)) else { return };
         match &outcome {
             Outcome::Refused(_) if patch.purpose == Purpose::Fence => self.fencing.put_off(name, self.now),
+            // A webhook has taken the annotation off again.
+            Outcome::Written(now) if patch.purpose == Purpose::Fence && *now.version == *patch.version() => {
+                self.fencing.put_off(name, self.now);
+            }
             _ => self.close_fence(name),
         }
         match outcome {
@@ -349,10 +358,15 @@ impl Index {
     /// The Service waits, and is planned again with all others that wait.
     fn refused(&mut self, name: &ServiceName, text: &str) {
         self.update_addresses(name);
+        self.queue.set_waiting(name, true);
+        self.tell_refused(name, text);
+    }
+
+    /// A write to the Service was refused.
+    pub fn tell_refused(&mut self, name: &ServiceName, text: &str) {
         let Some(service) = self.services.get(name) else { return };
         let object = service.reference();
         let text = format!("Failed to allocate an address for {name}: the API server refuses the write: {text}");
-        self.queue.set_waiting(name, true);
         self.publish(object, Notice::warning(reason::ALLOCATION_FAILED, text));
     }
 }
@@ -360,8 +374,7 @@ impl Index {
 /// Whether the next leader has to be warned of what is about to be done, because the Service does not show it: it
 /// gains an address, or a sidecar is asked for more than it has.
 fn needs_mark(service: &Service, plan: &Plan) -> bool {
-    let known = service.addresses.iter().chain(service.claimed()).collect::<Vec<_>>();
-    let gains = plan.addresses.iter().any(|address| !known.contains(&address));
+    let gains = gains(service, plan).next().is_some();
     asks_unmarked(service, plan) || !service.written.leader_fence && gains && !expects_address(service)
 }
 

@@ -202,6 +202,54 @@ fn case_67_what_a_narrower_offer_lacks_is_not_given_while_it_is_on_its_way() {
 }
 
 #[test]
+fn case_67_nobody_waits_for_an_address_that_another_names_while_others_are_free() {
+    let (mut server, mut old) = start(&[("default", v4("10.1.0.0/29"))]);
+    server.put_service("first", one("IPv4"), json!({}));
+    old.settle_now(&mut server);
+    server.put_service("pinned", one("IPv4"), json!({"purelb.io/addresses": "10.1.0.3"}));
+    while old.deliver(&mut server) {}
+    assert!(old.send());
+    assert_eq!(server.lease.borrow().as_deref(), Some("10.1.0.0-10.1.0.1"));
+    let mut new = Replica::leader(&mut server, false, "f2");
+    assert!(new.send() && new.in_flight(Purpose::Fence) == 1);
+    let fence = new.writes.remove(0);
+    server.put_service("other", one("IPv4"), json!({}));
+    new.settle_now(&mut server);
+    assert_eq!(texts(&server, "other"), "10.1.0.2");
+    // Whoever waits is served when something becomes free that no fence keeps back.
+    for name in ["b", "c", "d", "e"] {
+        server.put_service(name, one("IPv4"), json!({}));
+    }
+    server.put_service("waits", one("IPv4"), json!({}));
+    new.settle_now(&mut server);
+    assert_eq!((texts(&server, "e"), texts(&server, "waits")), ("10.1.0.7".to_owned(), String::new()));
+    server.delete_service("other");
+    new.settle_now(&mut server);
+    assert_eq!(texts(&server, "waits"), "10.1.0.2");
+    new.writes.push(fence);
+    new.settle(&mut server);
+    assert_eq!(texts(&server, "pinned"), "10.1.0.3");
+}
+
+#[test]
+fn case_67_a_service_that_only_the_predecessor_served_keeps_back_what_it_could_get() {
+    let (mut server, mut old) = start(&[("default", v4("10.1.0.0/29"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    while old.deliver(&mut server) {}
+    assert!(old.send());
+    // Services without a class are not for this one.
+    let mut new = Replica::leader_with(&mut server, false, "f2", false, None);
+    let class = json!({"ipFamilies": ["IPv4"], "loadBalancerClass": "purelb.io/purelb", "ports": [{"port": 80}]});
+    server.put_service("other", class, json!({}));
+    new.settle_now(&mut server);
+    assert_eq!(texts(&server, "other"), "10.1.0.2");
+    let late = old.writes.remove(0);
+    assert!(server.patch("web", &late.body).is_ok());
+    new.settle(&mut server);
+    assert_eq!((texts(&server, "web"), texts(&server, "other")), ("10.1.0.0".to_owned(), "10.1.0.2".to_owned()));
+}
+
+#[test]
 fn case_67_the_webhooks_are_named_after_two_writes_without_an_answer() {
     let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
     server.put_service("web", one("IPv4"), json!({}));

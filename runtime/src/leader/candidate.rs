@@ -40,6 +40,8 @@ pub(super) struct Candidate {
     pub(super) terms: watch::Sender<Option<Term>>,
     pub(super) term: u64,
     pub(super) clean: bool,
+    /// Whether the Lease was taken since the term was published last.
+    pub(super) taken: bool,
     /// Of what is stated.
     pub(super) annotation: &'static str,
     pub(super) statement: Statement,
@@ -106,6 +108,7 @@ impl Candidate {
             }
         };
         let written = self.write(transitions).await;
+        self.taken |= written.is_ok() && transitions.is_some();
         self.note_write(matches!(written, Err(WriteError::Deadline(_))));
         if let Err(error) = written {
             return self.failed("write", &error);
@@ -165,8 +168,10 @@ impl Candidate {
             spec.insert("leaseTransitions".to_owned(), Value::from(transitions));
         }
         let started = BootTime::now();
-        // Who takes the Lease keeps what the holder before has stated, under its own name, until it states something.
-        let own = if transitions.is_none() { self.statement.of(self.term) } else { None };
+        // Who takes the Lease keeps what the holder before has stated, under its own name, until it states something in
+        // its term. What it stated in an earlier term is not to come back, even if it does not know that it has taken it.
+        let own =
+            if self.terms.borrow().is_some() && transitions.is_none() { self.statement.of(self.term) } else { None };
         let text = own.clone().or_else(|| self.found.clone());
         let lease = self.patch(spec, text.map(|text| value(self.election.identity(), &text))).await?;
         self.found = found(&lease, self.annotation);
@@ -195,7 +200,9 @@ impl Candidate {
         self.leadership.set(self.election.write_until());
         let leads = self.election.remaining(now).is_some();
         let led = self.terms.borrow().is_some();
-        if leads && !led {
+        // Others may have led between, even if this process was suspended and does not know that its term has ended.
+        let taken = std::mem::take(&mut self.taken);
+        if leads && (!led || taken) {
             self.term += 1;
             info!(
                 op = "leader",

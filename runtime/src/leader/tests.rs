@@ -21,11 +21,16 @@ const TIMING: Timing = Timing {
 
 /// A server with one Lease, which answers no write as long as it `hangs`.
 fn server(hangs: Arc<AtomicBool>) -> Client {
+    server_that(hangs, Arc::default())
+}
+
+/// The same, which carries out the next write and does not answer it if that is to be `lost`.
+fn server_that(hangs: Arc<AtomicBool>, loses: Arc<AtomicBool>) -> Client {
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {},
         "metadata": {"name": "leader", "namespace": "default", "resourceVersion": "1"}});
     let state = Arc::new(Mutex::new((1_u64, lease)));
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-        let (hangs, state) = (hangs.clone(), state.clone());
+        let (hangs, loses, state) = (hangs.clone(), loses.clone(), state.clone());
         async move {
             if request.method() != Method::GET {
                 let body = to_bytes(Body::new(request.into_body()), 1 << 20).await.unwrap();
@@ -33,12 +38,18 @@ fn server(hangs: Arc<AtomicBool>) -> Client {
                     pending::<()>().await;
                 }
                 let patch: Value = serde_json::from_slice(&body).unwrap();
-                let (version, lease) = &mut *state.lock().unwrap();
-                *version += 1;
-                lease["spec"] = patch["spec"].clone();
-                lease["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
-                lease["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
-                lease["metadata"]["resourceVersion"] = json!(version.to_string());
+                {
+                    let mut state = state.lock().unwrap();
+                    let (version, lease) = &mut *state;
+                    *version += 1;
+                    lease["spec"] = patch["spec"].clone();
+                    lease["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+                    lease["metadata"]["annotations"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+                    lease["metadata"]["resourceVersion"] = json!(version.to_string());
+                }
+                if loses.swap(false, Ordering::AcqRel) {
+                    pending::<()>().await;
+                }
             }
             let text = state.lock().unwrap().1.to_string();
             Ok::<_, Infallible>(Response::new(Body::from(text)))
@@ -139,4 +150,26 @@ async fn case_67_the_next_leader_is_told_what_the_last_one_said() {
     let parameters = kube::api::PatchParams::default();
     leases.patch("leader", &parameters, &kube::api::Patch::Merge(&patch)).await.unwrap();
     assert_eq!(was_told(&candidate(client)).await, None);
+}
+
+#[tokio::test]
+async fn case_67_what_was_said_in_an_earlier_term_does_not_come_back() {
+    let loses = Arc::new(AtomicBool::new(false));
+    let client = server_that(Arc::default(), loses.clone());
+    let first = candidate(client.clone());
+    assert_eq!(was_told(&first).await, None);
+    says(&first, "old").await;
+    // It leaves the Lease to another one, which says something else and goes without a release.
+    assert!(first.ability().set(false));
+    let second = candidate(client);
+    assert_eq!(was_told(&second).await.as_deref(), Some("old"));
+    says(&second, "new").await;
+    let mut terms = first.terms();
+    becomes(&mut terms, false).await;
+    drop(second);
+    // The answer to its taking the Lease is lost.
+    loses.store(true, Ordering::Release);
+    assert!(first.ability().set(true));
+    assert_eq!(was_told(&first).await.as_deref(), Some("new"));
+    assert!(!loses.load(Ordering::Acquire));
 }
