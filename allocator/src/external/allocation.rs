@@ -34,6 +34,8 @@ pub(super) struct ExternalAllocation {
     pub(super) wanted: Wanted,
     /// The addresses that the sidecar has given to the Service, as far as is known.
     pub(super) held: BTreeSet<IpAddr>,
+    /// Those among them that the Service has from the sidecar, by what it shows: not what it was offered or gives back.
+    pub(super) in_use: BTreeSet<IpAddr>,
     pub(super) knowledge: Knowledge,
     /// What is to be given back now. It goes before any allocation, unless the sidecar has refused it: what the Service
     /// wants counts more then, and uses what is owed.
@@ -89,6 +91,7 @@ impl ExternalAllocation {
     /// Records addresses that the Service has by its status.
     pub(super) fn record_held(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.held.extend(addresses);
+        self.in_use.clone_from(addresses);
         self.assume_sent();
     }
 
