@@ -10,6 +10,7 @@ use api_types::Family;
 use runtime::{BootTime, backoff};
 
 use super::call::AddressRequest;
+use super::queue::Pace;
 use super::states::{CallState, Knowledge, Release, Wanted};
 
 /// The pause after the first refusal. It doubles with each further one.
@@ -48,8 +49,8 @@ pub(super) struct ExternalAllocation {
     pub(super) call: CallState,
     /// When a call was answered last.
     pub(super) answered_at: BootTime,
-    /// Whether the last call was not answered in time.
-    pub(super) is_slow: bool,
+    /// How the last call was answered.
+    pub(super) pace: Pace,
     /// Why the last release failed.
     pub(super) release_failure: Option<String>,
     /// How many allocations failed since the last success.
@@ -267,7 +268,7 @@ impl ExternalAllocation {
 
     /// Whether it was refused an address, and may get one as soon as another one is free.
     pub(super) fn waits_for_an_address(&self) -> bool {
-        self.is_asking() && !self.is_slow && !self.releases_first()
+        self.is_asking() && self.pace == Pace::Prompt && !self.releases_first()
     }
 
     /// Why the sidecar has not taken back what is to be given back.
