@@ -35,7 +35,7 @@ mod single;
 mod text;
 mod write;
 
-pub use allocation::{Allocation, Basis, counts_as_given};
+pub use allocation::{Allocation, Basis, counts_as_given, sidecar_group};
 pub use failure::Failure;
 pub use outcome::{AllocationAnnotations, AnnotationChange, Measurement, Notice, Plan, Rejection, Snapshot};
 pub use planner::{Memory, plan};

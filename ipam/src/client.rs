@@ -27,6 +27,8 @@ const LARGEST_PAGE: usize = 2 * 1024 * 1024;
 pub enum Failure {
     /// Nobody was reached who speaks the protocol. Other calls would fail in the same way.
     Unreachable,
+    /// The connection broke while the call was under way, or the sidecar broke it off. The call may be the cause.
+    Broken,
     /// There was no answer in time. That says nothing about other calls.
     NoAnswer,
     /// The sidecar answered with an error.
@@ -116,11 +118,11 @@ impl Sidecar {
         // The sidecar learns when nobody waits any more. Ours is a little shorter, because its error is clearer.
         request.set_timeout(self.deadline + self.deadline / 10);
         let answer = async move {
-            grpc.ready().await.map_err(|error| self.unreachable(&error))?;
+            grpc.ready().await.map_err(|error| self.failed(&error, Failure::Unreachable))?;
             let codec = ProstCodec::<Q, A>::default();
             let answer = grpc.unary(request, http::uri::PathAndQuery::from_static(path), codec).await;
             answer.map_err(|status| match std::error::Error::source(&status) {
-                Some(cause) => self.unreachable(cause),
+                Some(cause) => self.failed(cause, Failure::Broken),
                 None => refused(status, path),
             })
         };
@@ -133,11 +135,14 @@ impl Sidecar {
         )
     }
 
-    /// The call failed below gRPC.
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> CallError {
+    /// The call failed below gRPC: in this way, unless it is known that there is no sidecar.
+    fn failed(&self, error: &(dyn std::error::Error + 'static), failure: Failure) -> CallError {
         let protocol = || self.head.foreign_protocol(&self.socket).map(|diagnosis| diagnosis.to_string());
-        let text = diagnosis(error).or_else(protocol).unwrap_or_else(|| chain(error));
-        CallError { failure: Failure::Unreachable, status: Status::unavailable(text) }
+        let (failure, text) = match diagnosis(error).or_else(protocol) {
+            Some(text) => (Failure::Unreachable, text),
+            None => (failure, chain(error)),
+        };
+        CallError { failure, status: Status::unavailable(text) }
     }
 }
 
@@ -195,5 +200,23 @@ mod tests {
         assert!(text.contains("another version of the protocol than purelb.ipam.v1.IPAM"), "{text}");
         // Others did not answer the sidecar in time.
         assert_eq!(refused(Status::deadline_exceeded("netbox"), ALLOCATE).failure, Failure::NoAnswer);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_call_that_breaks_its_connection_is_no_sidecar_that_is_not_there() {
+        let socket = std::env::temp_dir().join(format!("purelb-breaks-{}.sock", std::process::id()));
+        let sidecar = Sidecar::new(&socket, Duration::from_secs(5));
+        let absent = sidecar.stats(StatsRequest::default()).await.unwrap_err();
+        assert_eq!(absent.failure, Failure::Unreachable);
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let dies = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // The preface and the first frames, so that the call has been sent.
+            std::io::Read::read_exact(&mut stream, &mut [0; 40]).unwrap();
+        });
+        let broken = sidecar.allocate(AllocateRequest::default()).await.unwrap_err();
+        dies.join().unwrap();
+        std::fs::remove_file(&socket).unwrap();
+        assert_eq!(broken.failure, Failure::Broken, "{broken:?}");
     }
 }

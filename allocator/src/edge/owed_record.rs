@@ -65,7 +65,7 @@ async fn identify(client: Client) -> Result<String, String> {
     }
 }
 
-/// Writes the text into the record. Returns whether that succeeded.
+/// Writes the text into the record, unless it is there. Returns whether that succeeded.
 pub(super) async fn write(records: Api<ConfigMap>, text: String, leadership: Leadership, writes: WriteCounter) -> bool {
     for _ in 0..ATTEMPTS {
         if !leadership.is_held() {
@@ -86,6 +86,10 @@ pub(super) async fn write(records: Api<ConfigMap>, text: String, leadership: Lea
 /// Fails if somebody else writes at the same time.
 async fn attempt(records: &Api<ConfigMap>, text: &str, writes: &WriteCounter) -> Result<(), WriteError> {
     let object = within(DEADLINE, records.get(OWED_RECORD)).await?;
+    let found = object.data.as_ref().and_then(|data| data.get(KEY));
+    if found.is_some_and(|found| found == text) {
+        return Ok(());
+    }
     let patch = json!({
         "metadata": {"resourceVersion": object.metadata.resource_version},
         "data": {KEY: text},

@@ -111,6 +111,7 @@ pub(super) fn call_error(error: &client::CallError) -> CallError {
     let status = &error.status;
     let failure = match error.failure {
         client::Failure::Unreachable => Failure::Unreachable,
+        client::Failure::Broken => Failure::Broken,
         client::Failure::NoAnswer => Failure::NoAnswer,
         client::Failure::Refused => Failure::Refused,
     };

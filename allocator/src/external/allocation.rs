@@ -10,6 +10,7 @@ use api_types::Family;
 use runtime::{BootTime, backoff};
 
 use super::call::AddressRequest;
+use super::queue::Pace;
 use super::states::{CallState, Knowledge, Release, Wanted};
 
 /// The pause after the first refusal. It doubles with each further one.
@@ -34,6 +35,8 @@ pub(super) struct ExternalAllocation {
     pub(super) wanted: Wanted,
     /// The addresses that the sidecar has given to the Service, as far as is known.
     pub(super) held: BTreeSet<IpAddr>,
+    /// Those among them that the Service has from the sidecar, by what it shows: not what it was offered or gives back.
+    pub(super) in_use: BTreeSet<IpAddr>,
     pub(super) knowledge: Knowledge,
     /// What is to be given back now. It goes before any allocation, unless the sidecar has refused it: what the Service
     /// wants counts more then, and uses what is owed.
@@ -46,8 +49,8 @@ pub(super) struct ExternalAllocation {
     pub(super) call: CallState,
     /// When a call was answered last.
     pub(super) answered_at: BootTime,
-    /// Whether the last call was not answered in time.
-    pub(super) is_slow: bool,
+    /// How the last call was answered.
+    pub(super) pace: Pace,
     /// Why the last release failed.
     pub(super) release_failure: Option<String>,
     /// How many allocations failed since the last success.
@@ -89,6 +92,7 @@ impl ExternalAllocation {
     /// Records addresses that the Service has by its status.
     pub(super) fn record_held(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.held.extend(addresses);
+        self.in_use.clone_from(addresses);
         self.assume_sent();
     }
 
@@ -264,7 +268,7 @@ impl ExternalAllocation {
 
     /// Whether it was refused an address, and may get one as soon as another one is free.
     pub(super) fn waits_for_an_address(&self) -> bool {
-        self.is_asking() && !self.is_slow && !self.releases_first()
+        self.is_asking() && self.pace == Pace::Prompt && !self.releases_first()
     }
 
     /// Why the sidecar has not taken back what is to be given back.

@@ -48,11 +48,6 @@ impl ExternalAllocation {
         if self.releases_first() { self.release_at } else { self.allocate_at }
     }
 
-    /// Whether its last call was answered in time.
-    pub(super) const fn pace(&self) -> Pace {
-        if self.is_slow { Pace::Slow } else { Pace::Prompt }
-    }
-
     pub(super) const fn is_in_flight(&self) -> bool {
         matches!(self.call, CallState::InFlight(_))
     }
@@ -99,7 +94,13 @@ impl ExternalAllocation {
     pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, CallError>, now: BootTime) {
         self.call = CallState::Idle;
         self.answered_at = now;
-        self.is_slow = result.as_ref().is_err_and(|error| error.failure == Failure::NoAnswer);
+        self.pace = match result.as_ref().map_err(|error| error.failure) {
+            Err(Failure::NoAnswer) => Pace::Slow,
+            Err(Failure::Broken) => Pace::Alone,
+            // The call did not come to anything.
+            Err(Failure::Unreachable) => self.pace,
+            Ok(_) | Err(Failure::Refused) => Pace::Prompt,
+        };
         match (request, result) {
             (Request::Allocate(_, request), Ok(Response::Addresses(addresses))) => self.allocated(request, addresses),
             (Request::Restore(..), Ok(Response::Addresses(addresses))) => {
@@ -108,7 +109,7 @@ impl ExternalAllocation {
             }
             (Request::Restore(..), Err(error)) => match error.failure {
                 Failure::Refused => self.restore.0.clear(),
-                Failure::NoAnswer => self.allocate_at = now + pause(&mut self.failures),
+                Failure::NoAnswer | Failure::Broken => self.allocate_at = now + pause(&mut self.failures),
                 Failure::Unreachable => {}
             },
             (Request::Release(_, address), Ok(_)) => self.released(*address),

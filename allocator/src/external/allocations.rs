@@ -247,6 +247,13 @@ impl ExternalAllocations {
         self.groups.iter().find(|(_, group)| gave(group)).map(|(name, _)| name.as_str())
     }
 
+    /// The group whose sidecar gave the address that the Service has, as far as this process knows.
+    #[must_use]
+    pub fn group_in_use(&self, owner: &Owner, address: IpAddr) -> Option<&str> {
+        let uses = |group: &ExternalGroup| group.allocations.get(owner).is_some_and(|it| it.in_use.contains(&address));
+        self.groups.iter().find(|(_, group)| uses(group)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether a sidecar has given the address to the Service, and is not to take it back.
     #[must_use]
     pub fn has_given(&self, owner: &Owner, address: IpAddr) -> bool {

@@ -135,6 +135,8 @@ pub enum Response {
 pub enum Failure {
     /// Nobody was reached. Other calls to the sidecar would fail in the same way.
     Unreachable,
+    /// The connection broke while the call was under way. The call may be the cause, or another one that was under way with it.
+    Broken,
     /// There was no answer in time. That says nothing about other calls.
     NoAnswer,
     /// The sidecar answered with an error.

@@ -34,6 +34,8 @@ impl ExternalAllocations {
 
     /// A Service has these addresses by its status. After a restart nothing else is known of it.
     pub fn record_held(&mut self, owner: &Owner, has: &BTreeMap<String, BTreeSet<IpAddr>>) {
+        let of_owner = self.groups.values_mut().filter_map(|group| group.allocations.get_mut(owner));
+        of_owner.for_each(|allocation| allocation.in_use.clear());
         for (group, addresses) in has {
             if let Some(allocation) = self.allocation(group, owner) {
                 allocation.record_held(addresses);

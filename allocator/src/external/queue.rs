@@ -2,6 +2,7 @@
 //!
 //! Each group of the sidecar has the same share of the calls under way, so that the slow calls of one group never keep
 //! another one waiting. Within a group, Services whose last call was not answered in time have at most half of the share.
+//! What may have broken the sidecar is tried alone, when nothing else is to be done, so that it takes nobody with it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -38,11 +39,16 @@ impl GroupCalls {
     }
 }
 
-/// Whether the last call of a Service was answered in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the last call of a Service was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Pace {
+    /// In time, or there was none.
+    #[default]
     Prompt,
+    /// Not in time.
     Slow,
+    /// The connection broke meanwhile.
+    Alone,
 }
 
 /// The calls for Services of one sidecar.
@@ -51,17 +57,19 @@ pub(super) struct CallQueue {
     groups: BTreeMap<String, GroupCalls>,
     /// The group whose call was taken last. The next one has the next turn.
     last: String,
+    /// Groups and Services that are tried one at a time.
+    alone: VecDeque<(String, Owner)>,
     under_way: BTreeMap<CallId, (String, Pace)>,
 }
 
 impl CallQueue {
     /// Adds a Service of the group whose call may be sent.
     pub(super) fn push(&mut self, group: &str, owner: Owner, pace: Pace) {
-        let calls = self.groups.entry(group.to_owned()).or_default();
-        match pace {
-            Pace::Prompt => calls.prompt.push_back(owner),
-            Pace::Slow => calls.slow.push_back(owner),
+        if pace == Pace::Alone {
+            return self.alone.push_back((group.to_owned(), owner));
         }
+        let calls = self.groups.entry(group.to_owned()).or_default();
+        if pace == Pace::Slow { &mut calls.slow } else { &mut calls.prompt }.push_back(owner);
     }
 
     /// Takes the next Service of the group that has the turn. No group has more than `share` calls under way.
@@ -70,21 +78,27 @@ impl CallQueue {
         let turn = names.iter().position(|name| **name > self.last).unwrap_or_default();
         let in_turn = names.iter().cycle().skip(turn).take(names.len());
         let in_turn: Vec<String> = in_turn.map(|name| (*name).clone()).collect();
-        let (group, (owner, pace)) = in_turn.into_iter().find_map(|name| {
+        let in_turn = in_turn.into_iter().find_map(|name| {
             let found = self.groups.get_mut(&name)?.pop(share)?;
             Some((name, found))
-        })?;
+        });
+        let Some((group, (owner, pace))) = in_turn else { return self.pop_alone() };
         self.last.clone_from(&group);
         self.remove_empty(&group);
         Some((group, owner, pace))
     }
 
+    fn pop_alone(&mut self) -> Option<(String, Owner, Pace)> {
+        let waits = self.under_way.values().any(|(_, pace)| *pace != Pace::Slow);
+        let (group, owner) = if waits { None } else { self.alone.pop_front() }?;
+        Some((group, owner, Pace::Alone))
+    }
+
     /// The call is sent.
     pub(super) fn sent(&mut self, id: CallId, group: &str, pace: Pace) {
-        let calls = self.groups.entry(group.to_owned()).or_default();
-        match pace {
-            Pace::Prompt => calls.prompt_under_way += 1,
-            Pace::Slow => calls.slow_under_way += 1,
+        if pace != Pace::Alone {
+            let calls = self.groups.entry(group.to_owned()).or_default();
+            *if pace == Pace::Slow { &mut calls.slow_under_way } else { &mut calls.prompt_under_way } += 1;
         }
         self.under_way.insert(id, (group.to_owned(), pace));
     }
@@ -93,11 +107,11 @@ impl CallQueue {
     pub(super) fn ended(&mut self, id: CallId) {
         let Some((group, pace)) = self.under_way.remove(&id) else { return };
         if let Some(calls) = self.groups.get_mut(&group) {
-            let count = match pace {
-                Pace::Prompt => &mut calls.prompt_under_way,
-                Pace::Slow => &mut calls.slow_under_way,
-            };
-            *count = count.saturating_sub(1);
+            match pace {
+                Pace::Prompt => calls.prompt_under_way = calls.prompt_under_way.saturating_sub(1),
+                Pace::Slow => calls.slow_under_way = calls.slow_under_way.saturating_sub(1),
+                Pace::Alone => {}
+            }
         }
         self.remove_empty(&group);
     }

@@ -48,7 +48,7 @@ impl ExternalAllocations {
         if allocation.ready_at() > self.now {
             sidecar.later.insert((allocation.ready_at(), group_name.to_owned(), owner.clone()));
         } else if allocation.enqueue() {
-            sidecar.queue.push(group_name, owner.clone(), allocation.pace());
+            sidecar.queue.push(group_name, owner.clone(), allocation.pace);
         }
     }
 
@@ -167,7 +167,10 @@ impl ExternalAllocations {
             group.stats_at = if answers { self.now } else { group.stats_at.min(self.now) };
             for (owner, allocation) in &mut group.allocations {
                 if answers && allocation.next_request(owner).is_some() {
-                    allocation.retry_now();
+                    // A call that may be what broke the sidecar keeps its own pause.
+                    if allocation.pace != Pace::Alone {
+                        allocation.retry_now();
+                    }
                     again.push((group_name.clone(), owner.clone()));
                 } else if !answers && allocation.is_asking() {
                     effects.services.push(owner.name.clone());
@@ -213,8 +216,8 @@ impl ExternalAllocations {
         group.forget_if_over(owner);
         match result {
             Ok(_) => group.numbers_changed(now + STATS_SOON),
-            // Whether only this call is slow is seen by the numbers.
-            Err(error) if error.failure == Failure::NoAnswer => group.numbers_changed(now),
+            // Whether only this call is slow, or went wrong, is seen by the numbers.
+            Err(error) if matches!(error.failure, Failure::NoAnswer | Failure::Broken) => group.numbers_changed(now),
             Err(_) => {}
         }
         if self.enqueue_name(&call.group, &owner.name) {

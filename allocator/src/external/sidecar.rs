@@ -138,6 +138,8 @@ impl Sidecar {
                 return changed;
             }
             Some(Failure::Unreachable) => true,
+            // Whether the sidecar is gone or only the call went wrong is seen by the numbers.
+            Some(Failure::Broken) => *request == Request::Stats,
             // One slow answer says nothing while others come.
             Some(Failure::NoAnswer) => *request == Request::Stats && self.answered.is_none_or(|at| at <= probed),
         };

@@ -15,7 +15,8 @@ use std::net::IpAddr;
 use api_types::provenance::Evidence;
 
 use super::outcome::Snapshot;
-use crate::model::{Owner, Service, is_external};
+use crate::external::ExternalAllocations;
+use crate::model::{GroupTable, Owner, Service, is_external};
 
 /// How sure it is what the Service has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,4 +111,18 @@ pub fn counts_as_given(snapshot: &Snapshot<'_>, service: &Service, address: IpAd
         held: announced || snapshot.held.is_held(service, address),
     };
     !snapshot.held.own.contains(&address) && service.provenance.counts_as_given(evidence)
+}
+
+/// The group whose sidecar gave an address that the Service has, whatever range contains it by now: a group with ranges that
+/// is made over it takes nothing from the Service, and the sidecar must not give the address to others.
+#[must_use]
+pub fn sidecar_group<'a>(
+    groups: &GroupTable,
+    external: &'a ExternalAllocations,
+    service: &'a Service,
+    address: IpAddr,
+) -> Option<&'a str> {
+    let shown = service.written.by_us && service.addresses.contains(&address);
+    let written = || service.written_group(address).filter(|name| shown && groups.get(name).is_some_and(is_external));
+    external.group_in_use(&Owner::from(service), address).or_else(written)
 }

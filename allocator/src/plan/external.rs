@@ -6,8 +6,9 @@ use api_types::names::reason;
 use api_types::reserved::names_a_host;
 use api_types::{Family, Group, SharingKey};
 
+use super::allocation::sidecar_group;
 use super::failure::Failure;
-use super::outcome::{Notice, Rejection};
+use super::outcome::{Notice, Rejection, Snapshot};
 use super::planner::{Assignment, Planner};
 use super::select::Selection;
 use crate::external::{AddressRequest, Offer};
@@ -36,7 +37,7 @@ impl<'a> Planner<'a> {
         };
         let (mut usable, mut rejected, mut first_cause) = (Vec::new(), Vec::new(), None);
         for address in given {
-            match self.check_given(address) {
+            match self.check_given(group, address) {
                 Ok(()) => usable.push(Assignment { address, group }),
                 Err(why) => {
                     rejected.push(address);
@@ -68,9 +69,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the Service can have an address that the sidecar gave. The sidecar does not know the other groups.
-    fn check_given(&self, address: IpAddr) -> Result<(), String> {
+    fn check_given(&self, group: &Group, address: IpAddr) -> Result<(), String> {
         check_usable(address).map_err(str::to_owned)?;
-        if let Some((other, pool)) = self.snapshot.groups.group_of(address) {
+        let Snapshot { groups, external, .. } = self.snapshot;
+        let had_before = || sidecar_group(groups, external, self.service, address) == Some(group.name.as_str());
+        if let Some((other, pool)) = groups.group_of(address)
+            && !had_before()
+        {
             return Err(format!("which lies in {} of pool {:?}", pool.text, other.name));
         }
         let has_it = self.service.addresses.contains(&address);

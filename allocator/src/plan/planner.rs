@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use api_types::names::reason;
 use api_types::{Announce, Family, Group};
 
-use super::allocation::{Allocation, Basis};
+use super::allocation::{Allocation, Basis, sidecar_group};
 use super::failure::Failure;
 use super::outcome::{AnnotationChange, Measurement, Notice, Plan, Snapshot};
 use super::release::release;
@@ -210,13 +210,18 @@ impl<'a> Planner<'a> {
         self.plan.measurements.push(Measurement::Rejected(requested, failure.metric()));
     }
 
-    /// The group of an address of the Service: that of a new assignment, the group whose range contains it, or, for an
-    /// address from a sidecar, the one that this process recorded, or else the group in `allocated-from`.
+    /// The group of an address of the Service: that of a new assignment, that of the sidecar that gave what the Service has,
+    /// the group whose range contains it, or, for another address from a sidecar, the one that this process recorded, or
+    /// else the group in `allocated-from`.
     pub(super) fn group_of(&self, address: IpAddr) -> Option<&'a Group> {
         if let Some(group) = self.assigned.get(&address) {
             return Some(group);
         }
-        let groups = self.snapshot.groups;
+        let (groups, external) = (self.snapshot.groups, self.snapshot.external);
+        let from_sidecar = sidecar_group(groups, external, self.service, address).and_then(|name| groups.get(name));
+        if let Some(group) = from_sidecar.filter(|group| is_external(group)) {
+            return Some(group);
+        }
         let recorded = self.snapshot.external.group_of(&Owner::from(self.service), address);
         let written = || recorded.or_else(|| self.service.written_group(address)).and_then(|name| groups.get(name));
         groups.group_of(address).map(|(group, _)| group).or_else(|| written().filter(|group| is_external(group)))

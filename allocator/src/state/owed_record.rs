@@ -17,6 +17,8 @@ use crate::external::Owed;
 pub(super) const MOST_RECORDED: usize = 2000;
 /// The record is written at most this often.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody else has changed or emptied the record.
+const LOOK: Duration = Duration::from_secs(60);
 /// The pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long a term lasts before it is told what is owed of groups that are gone, and how often that is told.
@@ -56,6 +58,8 @@ pub(super) struct OwedRecord {
     written: Option<String>,
     in_flight: Option<String>,
     next_at: BootTime,
+    /// When the text is sent again though it is written: a write that changes nothing only reads.
+    look_at: BootTime,
     /// When it is told next what is owed of groups that are gone.
     remind_at: Option<BootTime>,
     /// Whether there was too much for the record.
@@ -99,9 +103,10 @@ impl OwedRecord {
         let news = if overflowed { Vec::new() } else { too_many };
         let is_empty = content.groups.is_empty() && content.owed.is_empty();
         let text = if is_empty { String::new() } else { serde_json::to_string(&content).unwrap_or_default() };
-        if self.written.as_ref() == Some(&text) {
+        if self.written.as_ref() == Some(&text) && (is_empty || now < self.look_at) {
             return (None, news);
         }
+        self.look_at = now + LOOK;
         self.in_flight = Some(text.clone());
         self.next_at = now + PERIOD;
         (Some(text), news)

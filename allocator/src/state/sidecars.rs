@@ -9,7 +9,7 @@ use runtime::BootTime;
 use super::index::Index;
 use crate::external::{Call, CallError, Effects, Response};
 use crate::model::{Owner, Scope, Service, ServiceName};
-use crate::plan::{Notice, Plan};
+use crate::plan::{Notice, Plan, sidecar_group};
 
 impl Index {
     /// The next call to a sidecar, if there is any.
@@ -105,7 +105,11 @@ impl Index {
         self.external.record_held(&owner, &held);
         if !at_rest {
             // What it has from a range is no sidecar's.
-            let is_external = |address: &&IpAddr| self.groups.table().group_of(**address).is_none();
+            let table = self.groups.table();
+            let is_external = |address: &&IpAddr| {
+                table.group_of(**address).is_none()
+                    || sidecar_group(table, &self.external, service, **address).is_some()
+            };
             let kept: Vec<IpAddr> = plan.addresses.iter().filter(is_external).copied().collect();
             return self.external.prepare_release(&owner, &kept, &plan.requests);
         }
@@ -140,8 +144,9 @@ impl Index {
         }
     }
 
-    /// What the Service has of which group, as plans see it: an address of a range is the group's whose range it is, whatever a
-    /// sidecar gave. Of others, what this process knows counts more than the annotation, which anybody may edit.
+    /// What the Service has of which group, as plans see it: what it has from a sidecar stays that one's. Another address of a
+    /// range is the group's whose range it is, whatever a sidecar gave. Of others, what this process knows counts more than
+    /// the annotation, which anybody may edit.
     pub(super) fn held_by_group(&self, service: &Service) -> BTreeMap<String, BTreeSet<IpAddr>> {
         let owner = Owner::from(service);
         let mut held: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -153,7 +158,8 @@ impl Index {
             let written = || service.written_group(address).filter(|_| shown);
             let recorded_or_written = || self.external.group_of(&owner, address).or_else(written);
             let in_range = self.groups.table().group_of(address).map(|(group, _)| group.name.as_str());
-            if let Some(group) = in_range.or_else(recorded_or_written) {
+            let from_sidecar = sidecar_group(self.groups.table(), &self.external, service, address);
+            if let Some(group) = from_sidecar.or(in_range).or_else(recorded_or_written) {
                 held.entry(group.to_owned()).or_default().insert(address);
             }
         }

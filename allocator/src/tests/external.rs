@@ -280,3 +280,39 @@ fn multi_pool_does_not_apply_to_a_sidecar() {
     sidecar.settle(&mut server, &mut replica);
     assert!(replica.take_reports().join("\n").contains("does not belong to any group"));
 }
+
+/// A group with ranges is made over what a sidecar gave: the Service has that from the sidecar all the same, which must not
+/// give it to others.
+#[test]
+fn a_range_that_is_made_over_what_a_sidecar_gave_takes_nothing_back() {
+    for restarts in [false, true] {
+        let (mut server, mut replica, mut sidecar) = start(4);
+        sidecar.lists = Some(100);
+        server.put_service("web", one(80), group("ext"));
+        sidecar.settle(&mut server, &mut replica);
+        server.put_group("over", &json!({"local": {"v4pool": {"pool": "192.0.2.0/28", "subnet": "192.0.2.0/24"}}}));
+        sidecar.settle(&mut server, &mut replica);
+        if restarts {
+            replica = Replica::leader(&mut server, false, "f2");
+        }
+        // Something about the Service changes, so that it is planned again.
+        server.put_service("web", one(81), json!({}));
+        sidecar.later(11, &mut server, &mut replica);
+        sidecar.later(61, &mut server, &mut replica);
+        let has = |sidecar: &Sidecar, name: &str| sidecar.of(name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!((&*texts(&server, "web"), has(&sidecar, "web")), ("192.0.2.0", vec!["192.0.2.0".to_owned()]));
+        assert!(!sidecar.take_calls().iter().any(|call| call.starts_with("release") || call.starts_with("restore")));
+        assert_eq!(server.annotation("web", "purelb.io/allocated-from").unwrap(), "ext");
+        assert!(!replica.take_reports().iter().any(|text| text.starts_with("IPAMDiffers")));
+        // It is not given to others, and more is asked of the sidecar for the Service.
+        server.put_service("other", one(80), group("over"));
+        server.put_service("web", both("RequireDualStack"), json!({}));
+        sidecar.settle(&mut server, &mut replica);
+        assert_eq!(texts(&server, "other"), "192.0.2.1");
+        assert_eq!((&*texts(&server, "web"), sidecar.of("web").len()), ("192.0.2.0,2001:db8:2::", 2));
+        // When the Service leaves, the sidecar has it back.
+        server.delete_service("web");
+        sidecar.settle(&mut server, &mut replica);
+        assert_eq!(sidecar.of("web").len(), 0);
+    }
+}

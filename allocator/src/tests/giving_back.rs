@@ -329,3 +329,22 @@ fn nothing_is_asked_for_while_a_release_of_the_same_allocation_may_be_at_work() 
         assert_eq!((server.addresses("web").len(), sidecar.of("web").len()), (1, 1), "{made_anew}");
     }
 }
+
+#[test]
+fn a_record_that_somebody_empties_is_written_again() {
+    let (mut server, mut replica, mut sidecar) = start(4);
+    server.put_service("web", one(80), group("ext"));
+    sidecar.settle(&mut server, &mut replica);
+    sidecar.behavior = Behavior::RefusesReleases(NO);
+    server.delete_service("web");
+    sidecar.settle(&mut server, &mut replica);
+    replica.write_record(&mut server);
+    let before = owed(&server);
+    assert_eq!(before.as_array().unwrap().len(), 1);
+    server.record = Some(String::new());
+    // A write takes ten seconds here.
+    for _ in 0..7 {
+        replica.write_record(&mut server);
+    }
+    assert_eq!(owed(&server), before);
+}

@@ -177,3 +177,48 @@ fn numbers_that_never_come_for_one_group_concern_no_other_one() {
         sidecar.now = sidecar.now + Duration::from_secs(1);
     }
 }
+
+/// The sidecar dies of the calls for one Service, with all that is under way, and is there again after a while.
+#[test]
+fn a_service_whose_calls_break_the_sidecar_holds_up_no_other_one() {
+    let (mut server, mut replica, mut sidecar) = start(60);
+    sidecar.settle(&mut server, &mut replica);
+    let error = |failure, text: &str| Err(CallError { failure, may_have_acted: true, text: text.to_owned() });
+    for number in 0..20 {
+        server.put_service(&format!("web-{number:02}"), one(80), group("ext"));
+    }
+    server.put_service("a-poison", one(80), group("ext"));
+    let (mut dead_until, mut deaths) = (0, Vec::new());
+    for second in 0..300 {
+        for _ in 0..100 {
+            replica.settle(&mut server);
+            let calls: Vec<_> = std::iter::from_fn(|| replica.index.next_call(sidecar.now)).collect();
+            let is_poison = |request: &Request| request.owner().is_some_and(|owner| owner.name.name() == "a-poison");
+            let dies = second >= dead_until && calls.iter().any(|call| is_poison(&call.request));
+            for call in &calls {
+                let answer = if dies {
+                    error(Failure::Broken, "Unavailable: connection closed")
+                } else if second < dead_until {
+                    error(Failure::Unreachable, "Unavailable: nobody listens")
+                } else {
+                    sidecar.answer(call)
+                };
+                replica.index.call_answered(call, &answer, sidecar.now);
+            }
+            if dies {
+                deaths.push(second);
+                dead_until = second + 5;
+            }
+            if calls.is_empty() {
+                break;
+            }
+        }
+        if second == 60 {
+            let happy = (0..20).filter(|number| server.addresses(&format!("web-{number:02}")).len() == 1).count();
+            assert_eq!(happy, 20, "{deaths:?}");
+        }
+        sidecar.now = sidecar.now + Duration::from_secs(1);
+    }
+    assert!((3..12).contains(&deaths.len()), "{deaths:?}");
+    assert!(replica.take_reports().iter().any(|text| text.contains("shop/a-poison") && text.contains("closed")));
+}
