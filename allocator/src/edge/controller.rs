@@ -22,10 +22,10 @@ use tracing::{info, warn};
 use super::hearing::Hearing;
 use super::loaded::Loaded;
 use super::owed_record::Found;
-use super::retries::{Attempt, Retries};
+use super::retries::Retries;
 use super::sidecar_client::SidecarClient;
 use super::watches::{Input, Optional, endpoint_slices, open};
-use super::writer::{Attempted, Writer};
+use super::writer::{Attempted, EndedAttempt, Writer};
 use crate::external::{Call, CallError, Response};
 use crate::metrics::Metrics;
 use crate::model::{GroupId, Leftover};
@@ -93,8 +93,6 @@ pub(super) enum Role {
 }
 
 pub(super) type FoundLeftovers = Result<Vec<Leftover>, WriteError>;
-/// An attempt of a write to a Service that has ended, how, and how long it took.
-pub(super) type EndedAttempt = (Attempt, Attempted, Duration);
 pub(super) type InFlight<T> = FuturesUnordered<BoxFuture<'static, T>>;
 
 /// The running allocator.

@@ -8,10 +8,10 @@ use kube::Api;
 use runtime::BootTime;
 use runtime::webhooks::{self, SERVICES};
 
-use super::controller::{Controller, EndedAttempt, Role};
+use super::controller::{Controller, Role};
 use super::owed_record;
 use super::retries::Attempt;
-use super::writer::Attempted;
+use super::writer::{Attempted, EndedAttempt};
 use crate::model::GroupId;
 use crate::state::{Outcome, Purpose};
 

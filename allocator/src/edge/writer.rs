@@ -11,7 +11,6 @@ use runtime::log::ErrorChain;
 use runtime::write::{Next, WriteCounter, WriteError, within};
 use tracing::{debug, warn};
 
-use super::controller::EndedAttempt;
 use super::retries::Attempt;
 use crate::FIELD_MANAGER;
 use crate::model::{GroupId, Leftover, WatchedService};
@@ -33,6 +32,9 @@ impl Attempted {
         Self::Done(Box::new(outcome))
     }
 }
+
+/// An attempt of a write to a Service that has ended, how, and how long it took.
+pub(super) type EndedAttempt = (Attempt, Attempted, Duration);
 
 /// What every write needs; cheap to clone.
 #[derive(Clone)]
