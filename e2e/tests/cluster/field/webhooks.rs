@@ -1,14 +1,15 @@
 //! Admission webhooks whose server says nothing.
 
 use std::{
-    net::TcpListener,
+    collections::BTreeSet,
+    net::{IpAddr, TcpListener},
     time::{Duration, Instant},
 };
 
 use api_types::service::ingress_addresses;
 use e2e::{
     Cluster, NAMESPACE, eventually,
-    testing::{Applied, DEADLINE, delete_events, events, installed, object, service_object},
+    testing::{Applied, DEADLINE, change_leader, delete_events, events, installed, object, service_object},
 };
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
@@ -21,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Until an agent has tried three times to renew its Lease, which it does once a minute.
 const RENEWALS: Duration = Duration::from_secs(120);
+
+/// So many Services wait when their leader dies: four times as many as it writes to at once.
+const CROWD: usize = 200;
 
 /// What webhooks are asked about: the group, the resource, and the namespace.
 type About = (&'static str, &'static str, &'static str);
@@ -92,6 +96,47 @@ async fn case_67_a_silent_webhook_delays_and_two_of_them_are_named() {
     .unwrap();
     drop(two);
     allocated(&cluster, "blocked").await;
+}
+
+/// The addresses of the crowd, with those of other Services in `default`.
+fn given(cluster: &Cluster) -> Vec<IpAddr> {
+    let services = object(cluster, &["services"]);
+    let services: Vec<Service> = serde_json::from_value(services["items"].clone()).unwrap();
+    services.iter().flat_map(ingress_addresses).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_67_a_new_service_does_not_wait_for_the_fences_of_all_others() {
+    let cluster = installed().await;
+    let _group = Applied::yaml(
+        &cluster,
+        "{apiVersion: purelb.io/v2, kind: ServiceGroup, metadata: {name: crowd, namespace: purelb}, \
+         spec: {remote: {v4pools: [{pool: 198.18.0.0/20, subnet: 198.18.0.0/20}]}}}",
+    );
+    let _server = cluster.client().in_network(|| TcpListener::bind(("::", PORT))).unwrap().unwrap();
+    let webhook = silent("ValidatingWebhookConfiguration", "silent-crowd", &["crowd.example.com"], STATUS);
+    let webhook = Applied::yaml(&cluster, &webhook);
+    let before = given(&cluster).len();
+    let service = |name: &str| service_object(name, &[("service-group", "crowd")], &json!({})).to_string();
+    let crowd: Vec<String> = (0..CROWD).map(|nth| service(&format!("crowd-{nth}"))).collect();
+    let _crowd = Applied::yaml(&cluster, &crowd.join("\n---\n"));
+    change_leader(&cluster).await;
+    let begin = Instant::now();
+    let _new = Applied::yaml(&cluster, &service("new"));
+    allocated(&cluster, "new").await;
+    let served = given(&cluster).len() - before;
+    println!("allocated after {:?}, together with {} of {CROWD} that waited", begin.elapsed(), served - 1);
+    assert!(served < CROWD / 2, "the crowd was served before: {served}");
+    drop(webhook);
+    eventually(PATIENCE * 2, "all have addresses", async || {
+        let served = given(&cluster).len() - before;
+        if served == CROWD + 1 { Ok(()) } else { Err(format!("{served} of {}", CROWD + 1)) }
+    })
+    .await
+    .unwrap();
+    let all = given(&cluster);
+    let distinct: BTreeSet<&IpAddr> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len(), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

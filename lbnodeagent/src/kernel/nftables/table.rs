@@ -3,7 +3,7 @@
 //! ```text
 //! table inet purelb {
 //!     set vips4 { type ipv4_addr; timeout 30s; }
-//!     set young4 { type ipv4_addr; timeout 10s; }
+//!     set young4 { type ipv4_addr; timeout 8s; }
 //!     set ports4 { type ipv4_addr . inet_proto . inet_service; }
 //!     set protocols { type inet_proto; elements = { tcp, udp, sctp } }
 //!     chain prerouting {
@@ -61,7 +61,7 @@ pub(super) const TABLE: &str = "purelb";
 /// How long an address stays guarded without an agent.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For how long an address is new. Within it, kube-proxy hears of the Service, of its address and of its endpoints.
-const YOUNG: Duration = Duration::from_secs(10);
+const YOUNG: Duration = Duration::from_secs(8);
 
 /// The chains with their hooks and priorities.
 const PREROUTING: (&str, i32, i32) = ("prerouting", NF_INET_PRE_ROUTING, -110);
