@@ -4,7 +4,6 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use ownership::model::rng::Rng;
 use ownership::session::Session;
 use ownership::wire::{ClaimAnswer, Frame, Status, encode};
 use ownership::{BootId, Keys, NodeId, Time};
@@ -34,14 +33,13 @@ impl Member {
     }
 
     fn ask(&mut self, address: IpAddr) -> Option<ClaimAnswer> {
-        let mut rng = Rng::new(1);
         self.send(&[Frame::ClaimQuery(address)]);
         let mut bytes = [0; 2000];
         while let Ok(length) = self.socket.recv(&mut bytes) {
             let now = Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap());
             let Ok(received) = self.session.receive(&bytes[..length]) else { continue };
             if !received.known {
-                let (replies, _) = self.session.greet(&received.node, received.boot, &received.frames, now, &mut rng);
+                let (replies, _) = self.session.greet(&received, now);
                 self.send(&replies);
             }
             for frame in received.frames {

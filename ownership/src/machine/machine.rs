@@ -13,7 +13,7 @@ use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
 use crate::session::Session;
 use crate::this_node::{Eligibility, KernelHoldings, Lateness, Policy, Startup};
-use crate::wire::{Epoch, Status, pack};
+use crate::wire::{Epoch, Frame, Status, pack};
 
 /// A gap between two calls, past the deadline, that counts as a pause of this node.
 pub const PAUSE: Duration = ms(500);
@@ -177,7 +177,10 @@ impl Machine {
         let status = Status { version: own.version(), digest: own.digest(), ..self.members.status };
         self.members.status = status;
         for (to, mut frames) in self.out.take_frames() {
-            frames.extend(self.members.rumours());
+            // Whoever sends recordings from a false address gets nothing more, and no rumour counts as told by that.
+            if !frames.iter().all(Frame::is_greeting) {
+                frames.extend(self.members.rumours());
+            }
             for body in pack(&status, &frames) {
                 if let Some(bytes) = self.session.seal(body) {
                     self.out.act(Action::Send { to, bytes });

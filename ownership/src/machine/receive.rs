@@ -7,7 +7,7 @@ use crate::address::PATIENCE;
 use crate::io::Notification;
 use crate::machine::machine::Machine;
 use crate::membership::sent_at;
-use crate::model::node::{BootId, NodeId};
+use crate::model::node::NodeId;
 use crate::model::time::ms;
 use crate::session::Received;
 use crate::wire::{ClaimAnswer, Frame, Liveness, Status};
@@ -19,16 +19,17 @@ impl Machine {
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
         match self.session.receive(bytes) {
             Err(refusal) => self.out.report(Notification::Refused(refusal)),
-            Ok(Received { node, boot, known: false, frames, .. }) => self.on_stranger(&node, boot, from, &frames),
+            Ok(stranger @ Received { known: false, .. }) => self.on_stranger(&stranger, from),
             Ok(Received { node, status, frames, .. }) => self.on_frames(&node, from, status, frames),
         }
     }
 
-    fn on_stranger(&mut self, node: &NodeId, boot: BootId, from: SocketAddr, frames: &[Frame]) {
-        let (replies, proven) = self.session.greet(node, boot, frames, self.now, &mut self.rng);
+    fn on_stranger(&mut self, received: &Received, from: SocketAddr) {
+        let (replies, proven) = self.session.greet(received, self.now);
         self.reply_each(from, replies);
         if proven {
-            self.claims.rebooted(node, boot);
+            let node = &received.node;
+            self.claims.rebooted(node, received.boot);
             self.members.rebooted(node);
             let former = self.with_claims(|claims, gossip| claims.former_claims(node, gossip));
             self.reply_each(from, former);

@@ -2,62 +2,62 @@
 //!
 //! The node asks the boot to send a number back. A recording does not contain the number, so only a living agent with a
 //! gossip key can answer.
+//!
+//! Nothing is remembered of those that are challenged, so that nobody can use that up or overwrite it. The number is
+//! computed anew from a secret of this boot, the boot that is challenged, and the time. The boot that the node proved
+//! before is part of it too: the response of a former boot is worth nothing once another one is known.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ring::hmac;
+
 use crate::model::node::{BootId, NodeId};
-use crate::model::rng::Rng;
 use crate::model::time::{Time, ms};
 
-/// Between two challenges to the same node.
-const INTERVAL: Duration = ms(20);
-/// A challenge is repeated with the same number for so long.
-const REPEAT: Duration = ms(300);
-/// A response must come within so long after the last challenge.
-const PATIENCE: Duration = ms(1200);
-/// The most nodes that are challenged at a time.
-const MAX_OPEN: usize = 5000;
+/// A number is asked for so long, and accepted for as long again.
+const SLOT: Duration = ms(1000);
 
-#[derive(Debug, Clone, Copy)]
-struct Challenge {
-    boot: BootId,
-    nonce: u64,
-    sent: Time,
-}
-
-/// The challenges that no response has come to.
-#[derive(Debug, Default)]
-pub(super) struct Challenges(BTreeMap<NodeId, Challenge>);
+/// Makes the numbers.
+#[derive(Debug)]
+pub(super) struct Challenges(hmac::Key);
 
 impl Challenges {
+    /// The secret has to be another one for each boot of each node.
+    pub fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// The number to challenge a boot with.
+    pub fn challenge(&self, node: &NodeId, boot: BootId, proven: Option<BootId>, now: Time) -> u64 {
+        self.number(node, boot, proven, slot(now))
+    }
+
     /// Whether one of these numbers is the response that was asked for.
-    pub fn is_met(&self, node: &NodeId, boot: BootId, mut nonces: impl Iterator<Item = u64>, now: Time) -> bool {
-        self.0.get(node).is_some_and(|open| {
-            open.boot == boot && now.is_within(Some(open.sent), PATIENCE) && nonces.any(|nonce| nonce == open.nonce)
+    pub fn is_met(
+        &self,
+        node: &NodeId,
+        boot: BootId,
+        proven: Option<BootId>,
+        mut numbers: impl Iterator<Item = u64>,
+        now: Time,
+    ) -> bool {
+        let (last, before) = (slot(now), slot(now).checked_sub(1));
+        numbers.any(|number| {
+            let asked = |slot| self.number(node, boot, proven, slot) == number;
+            asked(last) || before.is_some_and(asked)
         })
     }
 
-    /// Forgets the challenge to a node.
-    pub fn close(&mut self, node: &NodeId) {
-        self.0.remove(node);
+    fn number(&self, node: &NodeId, boot: BootId, proven: Option<BootId>, slot: u128) -> u64 {
+        let mut context = hmac::Context::with_key(&self.0);
+        for number in [boot.0, proven.map_or(0, |proven| proven.0), slot] {
+            context.update(&number.to_be_bytes());
+        }
+        context.update(node.as_str().as_bytes());
+        context.sign().as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes)
     }
+}
 
-    /// The number to challenge a boot with; nothing if it was challenged a moment ago, or too many others are.
-    pub fn challenge(&mut self, node: &NodeId, boot: BootId, now: Time, rng: &mut Rng) -> Option<u64> {
-        let open = self.0.get(node).copied();
-        let same = open.filter(|open| open.boot == boot);
-        if same.is_some_and(|open| now.is_within(Some(open.sent), INTERVAL)) {
-            return None;
-        }
-        let nonce = match same {
-            Some(open) if now.is_within(Some(open.sent), REPEAT) => open.nonce,
-            _ => rng.next(),
-        };
-        if self.0.len() >= MAX_OPEN && open.is_none() {
-            return None;
-        }
-        self.0.insert(node.clone(), Challenge { boot, nonce, sent: now });
-        Some(nonce)
-    }
+fn slot(now: Time) -> u128 {
+    u128::from(now.as_micros()).checked_div(SLOT.as_micros()).unwrap_or_default()
 }

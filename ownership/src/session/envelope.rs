@@ -24,7 +24,7 @@ use crate::session::refusal::{MAX_DATAGRAM, Refusal};
 use crate::session::replay::ReplayWindow;
 use crate::wire::VERSION;
 
-/// How many senders are remembered.
+/// How many senders are remembered: then the one that was heard longest ago is forgotten. It is challenged again.
 const MAX_SESSIONS: usize = 5000;
 const MAGIC: [u8; 2] = *b"PO";
 
@@ -86,6 +86,8 @@ pub struct Opened {
     pub node: NodeId,
     /// Which boot.
     pub boot: BootId,
+    /// Its number among the datagrams of that boot.
+    pub sequence: u64,
     /// Whether the boot has answered a challenge; if not, only challenge and response are to be read.
     pub known: bool,
     /// The body.
@@ -98,6 +100,8 @@ struct Peer {
     key_id: [u8; 4],
     key: LessSafeKey,
     window: ReplayWindow,
+    /// When it was last heard: how many datagrams had been opened then.
+    heard: u64,
 }
 
 /// Opens what others send.
@@ -106,6 +110,8 @@ pub struct Opener {
     own: NodeId,
     keys: Keys,
     sessions: BTreeMap<NodeId, Peer>,
+    /// How many datagrams of known senders were opened.
+    opened: u64,
     /// Datagrams refused, by reason.
     pub refused: BTreeMap<Refusal, u64>,
 }
@@ -114,7 +120,7 @@ impl Opener {
     /// Knows nobody yet.
     #[must_use]
     pub const fn new(own: NodeId, keys: Keys) -> Self {
-        Self { own, keys, sessions: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { own, keys, sessions: BTreeMap::new(), opened: 0, refused: BTreeMap::new() }
     }
 
     /// Accepts other keys from now on; senders stay known.
@@ -133,14 +139,16 @@ impl Opener {
         self.sessions.get(node).map(|session| session.boot)
     }
 
-    /// The boot has answered a challenge.
-    pub fn trust(&mut self, node: &NodeId, boot: BootId) {
-        let key = self.keys.current.derive(node, boot);
-        let (Some(key), true) = (key, self.sessions.len() < MAX_SESSIONS || self.sessions.contains_key(node)) else {
-            return;
-        };
-        let key_id = self.keys.current.id;
-        self.sessions.insert(node.clone(), Peer { boot, key_id, key, window: ReplayWindow::default() });
+    /// The boot has answered a challenge with the datagram of this number: what it sent before counts as seen, so that
+    /// recordings of it are worth nothing.
+    pub fn trust(&mut self, node: &NodeId, boot: BootId, sequence: u64) {
+        let Some(key) = self.keys.current.derive(node, boot) else { return };
+        if self.sessions.len() >= MAX_SESSIONS && !self.sessions.contains_key(node) {
+            let oldest = self.sessions.iter().min_by_key(|(_, peer)| peer.heard).map(|(node, _)| node.clone());
+            self.sessions.retain(|node, _| Some(node) != oldest.as_ref());
+        }
+        let (key_id, window, heard) = (self.keys.current.id, ReplayWindow::after(sequence), self.opened);
+        self.sessions.insert(node.clone(), Peer { boot, key_id, key, window, heard });
     }
 
     /// Opens a datagram, or counts why not.
@@ -190,6 +198,8 @@ impl Opener {
             if !session.window.accept(sequence) {
                 return Err(Refusal::Replayed);
             }
+            self.opened = self.opened.saturating_add(1);
+            session.heard = self.opened;
         } else {
             let key = key.derive(&node, boot).ok_or(Refusal::WrongKey)?;
             unseal(&key, sequence, header, &mut body)?;
@@ -197,7 +207,7 @@ impl Opener {
                 return Err(Refusal::Reflected);
             }
         }
-        Ok(Opened { node, boot, known, body })
+        Ok(Opened { node, boot, sequence, known, body })
     }
 }
 

@@ -44,6 +44,15 @@ impl Key {
         Self { id, secret: hmac::Key::new(hmac::HMAC_SHA256, secret) }
     }
 
+    /// A secret that only this boot of a node uses.
+    pub(super) fn own_secret(&self, node: &NodeId, boot: BootId) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.secret);
+        context.update(b"challenges");
+        context.update(&boot.0.to_be_bytes());
+        context.update(node.as_str().as_bytes());
+        context.sign()
+    }
+
     /// The key of one boot of a node.
     pub(super) fn derive(&self, node: &NodeId, boot: BootId) -> Option<LessSafeKey> {
         let mut context = hmac::Context::with_key(&self.secret);

@@ -1,7 +1,7 @@
 //! The replay window of a session: each sequence number counts once.
 
 /// Which of the last 128 sequence numbers have come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReplayWindow {
     highest: u64,
     /// Bit n: sequence `highest - n` was seen.
@@ -9,6 +9,11 @@ pub(super) struct ReplayWindow {
 }
 
 impl ReplayWindow {
+    /// For a sender that has proved itself with this number: all up to it count as seen.
+    pub const fn after(sequence: u64) -> Self {
+        Self { highest: sequence, seen: u128::MAX }
+    }
+
     /// Whether this number comes for the first time; one that is too old counts as seen.
     pub const fn accept(&mut self, sequence: u64) -> bool {
         if sequence > self.highest {

@@ -1,10 +1,9 @@
 //! The sessions of one node with all others.
 
 use crate::model::node::{BootId, NodeId};
-use crate::model::rng::Rng;
 use crate::model::time::Time;
 use crate::session::challenge::Challenges;
-use crate::session::envelope::{Opener, Sealer};
+use crate::session::envelope::{Opened, Opener, Sealer};
 use crate::session::keys::Keys;
 use crate::session::refusal::Refusal;
 use crate::wire::{Frame, Status, decode};
@@ -16,6 +15,8 @@ pub struct Received {
     pub node: NodeId,
     /// Which boot.
     pub boot: BootId,
+    /// Its number among the datagrams of that boot.
+    pub sequence: u64,
     /// Whether the boot has answered a challenge. If not, only [`Session::greet`] may read the frames.
     pub known: bool,
     /// What it says of its sender.
@@ -36,10 +37,11 @@ impl Session {
     /// Knows no other node yet.
     #[must_use]
     pub fn new(node: NodeId, boot: BootId, keys: Keys) -> Self {
+        let secret = keys.current.own_secret(&node, boot);
         Self {
             sealer: Sealer::new(node.clone(), boot, &keys),
             opener: Opener::new(node, keys),
-            challenges: Challenges::default(),
+            challenges: Challenges::new(secret.as_ref()),
         }
     }
 
@@ -64,34 +66,29 @@ impl Session {
             self.opener.count(Refusal::Malformed);
             return Err(Refusal::Malformed);
         };
-        Ok(Received { node: opened.node, boot: opened.boot, known: opened.known, status, frames })
+        let Opened { node, boot, sequence, known, .. } = opened;
+        Ok(Received { node, boot, sequence, known, status, frames })
     }
 
     /// Exchanges challenges with a boot that is not known: what to reply, and whether the boot has proved itself by
     /// this datagram, so that it is known from now on.
-    pub fn greet(
-        &mut self,
-        node: &NodeId,
-        boot: BootId,
-        frames: &[Frame],
-        now: Time,
-        rng: &mut Rng,
-    ) -> (Vec<Frame>, bool) {
+    pub fn greet(&mut self, received: &Received, now: Time) -> (Vec<Frame>, bool) {
+        let Received { node, boot, sequence, frames, .. } = received;
         let challenges = frames.iter().filter_map(|frame| match frame {
-            Frame::Challenge(nonce) => Some(Frame::Response(*nonce)),
+            Frame::Challenge(number) => Some(Frame::Response(*number)),
             _ => None,
         });
         let mut replies: Vec<_> = challenges.collect();
         let responses = frames.iter().filter_map(|frame| match frame {
-            Frame::Response(nonce) => Some(*nonce),
+            Frame::Response(number) => Some(*number),
             _ => None,
         });
-        let proven = self.challenges.is_met(node, boot, responses, now);
+        let known = self.opener.boot(node);
+        let proven = self.challenges.is_met(node, *boot, known, responses, now);
         if proven {
-            self.challenges.close(node);
-            self.opener.trust(node, boot);
+            self.opener.trust(node, *boot, *sequence);
         } else {
-            replies.extend(self.challenges.challenge(node, boot, now, rng).map(Frame::Challenge));
+            replies.push(Frame::Challenge(self.challenges.challenge(node, *boot, known, now)));
         }
         (replies, proven)
     }

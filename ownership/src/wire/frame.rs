@@ -160,6 +160,14 @@ pub enum Frame {
     Go(Move),
 }
 
+impl Frame {
+    /// Whether this says nothing but who the sender is: all that a stranger is sent.
+    #[must_use]
+    pub const fn is_greeting(&self) -> bool {
+        matches!(self, Self::Challenge(_) | Self::Response(_))
+    }
+}
+
 /// What a member has to do with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimAnswer {

@@ -75,7 +75,7 @@ fn version_2_is_read() {
     let (datagrams, said) = (lines(VERSION_2), said());
     assert_eq!(datagrams.len(), said.len());
     let mut opener = Opener::new(node("node-b"), keys());
-    opener.trust(&node("node-a"), BOOT);
+    opener.trust(&node("node-a"), BOOT, 0);
     for (datagram, frames) in datagrams.iter().zip(said) {
         assert!(datagram.starts_with(b"PO\x02") && datagram.len() <= MAX_DATAGRAM, "{}", datagram.len());
         let read = opener.open(datagram).unwrap();
@@ -97,7 +97,7 @@ fn version_1_is_no_garbage() {
     let datagrams = lines(VERSION_1);
     assert!(!datagrams.is_empty());
     let mut opener = Opener::new(node("node-b"), keys());
-    opener.trust(&node("node-a"), BOOT);
+    opener.trust(&node("node-a"), BOOT, 0);
     for datagram in datagrams {
         assert_eq!(opener.open(&datagram), Err(Refusal::Version));
         assert_eq!(opener.open(&datagram[1..]), Err(Refusal::Foreign));
