@@ -93,7 +93,11 @@ impl Groups {
 
     /// Whether there is no ServiceGroup of this name whose addresses could be used, not even a refused one.
     pub(super) fn is_missing(&self, name: &str) -> bool {
-        !self.objects.contains_key(&(self.install_namespace.clone(), name.to_owned()))
+        // Without any in the namespace of the installation, those of all namespaces count.
+        let in_scope = |namespace: &str| *namespace == self.install_namespace;
+        let any_in_scope = self.objects.keys().any(|(namespace, _)| in_scope(namespace));
+        let is_it = |(namespace, known): &GroupId| known == name && (in_scope(namespace) || !any_in_scope);
+        !self.objects.keys().any(is_it)
     }
 
     /// A ServiceGroup was added or changed.

@@ -25,6 +25,10 @@ const ADVICE: &str = "stay as they are, and nobody else gets them unless another
 impl Index {
     /// Tells the Services with addresses of a group that is gone; if there are many, the group alone.
     pub(super) fn report_gone(&mut self, id: &GroupId) {
+        if !self.groups.is_missing(&id.1) {
+            // It was one of several of this name, and not the one in use.
+            return;
+        }
         let of_group = |service: &&Service| {
             service.scope == Scope::Ours
                 && service.claimed().iter().any(|&address| service.written_group(address) == Some(id.1.as_str()))

@@ -299,7 +299,7 @@ impl Entry {
     fn replace(&mut self, service: Service) {
         let known = &self.service;
         let had = known.scope == Scope::Ours && known.provenance.list.is_some();
-        let stripped = service.provenance.list.is_none() && !service.provenance.for_another && !service.deleting;
+        let stripped = service.provenance.list.is_none() && !service.deleting;
         if known.uid != service.uid || !stripped {
             self.last_given.clear();
         } else if had {

@@ -262,3 +262,17 @@ fn case_103_kstatus_reads_what_becomes_of_a_group() {
     judge(&mut replica, &mut server);
     assert_eq!(seen(&server), ["Current", "Failed"]);
 }
+
+#[test]
+fn case_71_the_end_of_another_group_of_the_same_name_is_no_news() {
+    let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+    server.put_service("web", one("IPv4"), json!({}));
+    replica.settle(&mut server);
+    replica.take_reports();
+    replica.index.apply_group(crate::model::tests::object("elsewhere", "default", v4("10.1.0.0/24")));
+    replica.index.delete_group(&("elsewhere".to_owned(), "default".to_owned()));
+    replica.settle(&mut server);
+    let reports = replica.take_reports().join("\n");
+    assert!(!reports.contains("deleted"), "{reports}");
+    assert_eq!(server.services["web"]["status"]["conditions"], json!(null));
+}

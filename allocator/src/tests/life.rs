@@ -151,3 +151,24 @@ fn case_77_and_86_what_has_no_effect_is_told_once() {
     assert_eq!(reports.matches("spec.sessionAffinity: ClientIP holds on each node by itself").count(), 1, "{reports}");
     assert_eq!(reports.matches("kube-system/kube-dns gets no address").count(), 1, "{reports}");
 }
+
+#[test]
+fn case_73_marks_of_another_object_take_nothing_from_a_service_that_is_served() {
+    for list in ["10.1.0.0", "10.1.0.9", ""] {
+        let (mut server, mut replica) = start(&[("default", v4("10.1.0.0/24"))]);
+        server.put_service("web", one("IPv4"), json!({}));
+        replica.settle(&mut server);
+        // The group has another range by now, so what is given anew is another address.
+        server.put_group("default", &v4("10.2.0.0/24"));
+        replica.settle(&mut server);
+        server.edit_service("web", "syncer", |object| {
+            let annotations = object["metadata"]["annotations"].as_object_mut().unwrap();
+            annotations.insert("purelb.io/allocated-addresses".to_owned(), json!(list));
+            annotations.insert("purelb.io/allocated-to".to_owned(), json!("another"));
+        });
+        replica.settle(&mut server);
+        assert_eq!(texts(&server, "web"), "10.1.0.0", "{list}");
+        assert_eq!(server.annotation("web", "purelb.io/allocated-addresses").as_deref(), Some("10.1.0.0"), "{list}");
+        assert_ne!(server.annotation("web", "purelb.io/allocated-to").as_deref(), Some("another"), "{list}");
+    }
+}
