@@ -154,6 +154,13 @@ const fn widen(bits: u32) -> u128 {
     bits as u128
 }
 
+impl From<IpAddr> for AddressRange {
+    /// The range of this address alone.
+    fn from(address: IpAddr) -> Self {
+        Self { first: address, last: address }
+    }
+}
+
 impl FromStr for AddressRange {
     type Err = RangeError;
 

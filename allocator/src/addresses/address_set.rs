@@ -144,10 +144,10 @@ mod tests {
         let far = (0..600_u128).map(|number| IpAddr::from(std::net::Ipv6Addr::from_bits(number << 64)));
         let near = (0..600_u32).map(|number| IpAddr::from(std::net::Ipv4Addr::from_bits(number * 2 + number / 500)));
         let all: Vec<IpAddr> = far.chain(near).collect();
-        let set = AddressSet::new(all.iter().filter_map(|address| AddressRange::new(*address, *address)));
+        let set = AddressSet::new(all.iter().copied().map(AddressRange::from));
         assert!(set.ranges().len() <= MOST, "{}", set.ranges().len());
         assert!(all.iter().all(|address| set.contains(*address)));
-        let few = AddressSet::new(all.iter().skip(600).filter_map(|address| AddressRange::new(*address, *address)));
+        let few = AddressSet::new(all.iter().skip(600).copied().map(AddressRange::from));
         assert!(few.ranges().len() <= MOST && few.contains(all[601]));
     }
 }

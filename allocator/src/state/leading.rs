@@ -26,8 +26,9 @@ impl Index {
         self.restart_external();
         self.fencing.begin(fence, Offer::read(offer), self.now);
         for service in self.services.iter().filter(|_| !clean) {
-            if needs_fence(service) || may_have_been_served(service) {
-                self.fencing.open(service.name.clone(), named_addresses(service), needs_fence(service));
+            let may_write = needs_fence(service);
+            if may_write || may_have_been_served(service) {
+                self.fencing.open(service.name.clone(), named_addresses(service), may_write);
             }
         }
         self.fencing.opened();
@@ -57,7 +58,7 @@ impl Index {
     fn hold_back(&mut self) {
         self.addresses.hold_back(match self.fencing.offer() {
             Offer::These(addresses) => {
-                let named = self.fencing.named().filter_map(|address| AddressRange::new(address, address));
+                let named = self.fencing.named().map(AddressRange::from);
                 AddressSet::new(addresses.ranges().iter().copied().chain(named))
             }
             // There is nothing else to give.

@@ -15,6 +15,7 @@ use crate::plan::Plan;
 /// The most free addresses of a range in an offer, and the fewest that are worth a write of the Lease. In between it is a
 /// quarter of the range's free addresses: after an unclean takeover the rest serves others.
 const PART: (u128, u128) = if cfg!(test) { (4, 1) } else { (1024, 2) };
+
 impl Index {
     /// Whether the Service may be given what it would gain: the Lease says so, or the Service names it. If not, the
     /// Service is planned again when the Lease does.
@@ -88,7 +89,7 @@ impl Index {
         self.offers.parts = parts;
         let wanted = self.offers.wanted.union(&self.offers.wanted_before).copied();
         let single = wanted.chain(self.services.reserved());
-        ranges.extend(single.filter_map(|address| AddressRange::new(address, address)));
+        ranges.extend(single.map(AddressRange::from));
         Offer::These(AddressSet::new(ranges))
     }
 

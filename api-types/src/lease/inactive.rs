@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
-use super::instance::INSTANCE;
+use super::instance::said;
 
 /// Annotation: why the agent announces nothing, and its instance, `WORD INSTANCE`. It counts only while the instance is
 /// the Lease's present one: a release that does not know the annotation leaves it standing.
@@ -29,10 +29,8 @@ impl Inactive {
 /// Why the Lease's present agent announces nothing.
 #[must_use]
 pub fn inactive(lease: &Lease) -> Option<Inactive> {
-    let annotations = lease.metadata.annotations.as_ref()?;
-    let (word, instance) = annotations.get(INACTIVE)?.split_once(' ')?;
-    let known = [Inactive::Deselected, Inactive::Invalid].into_iter().find(|known| known.word() == word);
-    known.filter(|_| annotations.get(INSTANCE).is_some_and(|present| present == instance))
+    let word = said(lease, INACTIVE)?;
+    [Inactive::Deselected, Inactive::Invalid].into_iter().find(|known| known.word() == word)
 }
 
 /// The value of [`INACTIVE`] of the agent with this instance.
@@ -44,6 +42,7 @@ pub fn inactive_value(inactive: Inactive, instance: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::INSTANCE;
 
     #[test]
     fn it_counts_for_the_present_process_only() {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
-use super::instance::INSTANCE;
+use super::instance::said;
 
 /// Annotation: whether kube-proxy serves the node, and the instance of the agent that says so, `WORD INSTANCE`. It counts
 /// only while the instance is the Lease's present one: a release that does not know the annotation leaves it standing.
@@ -35,10 +35,8 @@ impl ProxyState {
 /// What the Lease's present agent says of kube-proxy on its node.
 #[must_use]
 pub fn proxy(lease: &Lease) -> Option<ProxyState> {
-    let annotations = lease.metadata.annotations.as_ref()?;
-    let (word, instance) = annotations.get(KUBE_PROXY)?.split_once(' ')?;
-    let known = ProxyState::ALL.into_iter().find(|known| known.word() == word);
-    known.filter(|_| annotations.get(INSTANCE).is_some_and(|present| present == instance))
+    let word = said(lease, KUBE_PROXY)?;
+    ProxyState::ALL.into_iter().find(|known| known.word() == word)
 }
 
 /// The value of [`KUBE_PROXY`] of the agent with this instance.
@@ -50,6 +48,7 @@ pub fn proxy_value(state: ProxyState, instance: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::INSTANCE;
 
     #[test]
     fn it_counts_for_the_present_process_only() {

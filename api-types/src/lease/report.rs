@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::coordination::v1::Lease;
 use serde::{Deserialize, Serialize};
 
-use super::instance::INSTANCE;
+use super::instance::{said, said_by};
 use super::list::{entries, join};
 use crate::reserved::names_a_host;
 
@@ -135,15 +135,14 @@ pub fn report(lease: &Lease) -> Report {
 /// The version of the wire that the Lease's present agent speaks; 1 if it does not say.
 #[must_use]
 pub fn wire_version(lease: &Lease) -> u16 {
-    let instance = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(INSTANCE));
-    version(lease, WIRE_VERSION, instance.map(String::as_str)).unwrap_or(1)
+    version(said(lease, WIRE_VERSION)).unwrap_or(1)
 }
 
 /// The version of the marks that the present leader writes; 1 if it does not say. `lease` is the leader's.
 #[must_use]
 pub fn allocator_version(lease: &Lease) -> u16 {
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-    version(lease, ALLOCATOR_VERSION, holder).unwrap_or(1)
+    version(holder.and_then(|holder| said_by(lease, ALLOCATOR_VERSION, holder))).unwrap_or(1)
 }
 
 /// The value of [`WIRE_VERSION`] or [`ALLOCATOR_VERSION`].
@@ -152,10 +151,8 @@ pub fn version_value(version: u16, identity: &str) -> String {
     format!("{version} {identity}")
 }
 
-fn version(lease: &Lease, annotation: &str, identity: Option<&str>) -> Option<u16> {
-    let text = lease.metadata.annotations.as_ref()?.get(annotation)?;
-    let (version, written_by) = text.split_once(' ')?;
-    (Some(written_by) == identity).then(|| version.parse().ok())?
+fn version(said: Option<&str>) -> Option<u16> {
+    said?.parse().ok()
 }
 
 fn hosts(lease: &Lease, annotation: &str, most: usize) -> Vec<IpAddr> {
@@ -179,6 +176,7 @@ mod tests {
     use k8s_openapi::api::coordination::v1::LeaseSpec;
 
     use super::*;
+    use crate::lease::INSTANCE;
 
     fn lease(annotations: &[(&str, &str)]) -> Lease {
         let mut lease = Lease::default();

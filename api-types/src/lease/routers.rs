@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::coordination::v1::Lease;
 use serde::{Deserialize, Serialize};
 
-use super::instance::INSTANCE;
+use super::instance::said;
 
 /// Annotation: the routers as JSON ([`RouterReport`]), and the agent's instance: `JSON INSTANCE`. It counts only while the
 /// instance is the Lease's present one: a release that does not know the annotation leaves it standing.
@@ -40,13 +40,8 @@ pub enum Notices {
 /// The routers of the node of the Lease, in their order; none if it reports none or cannot be read.
 #[must_use]
 pub fn routers(lease: &Lease) -> Vec<RouterReport> {
-    let read = || {
-        let annotations = lease.metadata.annotations.as_ref()?;
-        let (json, instance) = annotations.get(ROUTERS)?.rsplit_once(' ')?;
-        annotations.get(INSTANCE).filter(|present| *present == instance)?;
-        serde_json::from_str::<Vec<RouterReport>>(json).ok()
-    };
-    let mut routers = read().unwrap_or_default();
+    let read = said(lease, ROUTERS).and_then(|json| serde_json::from_str::<Vec<RouterReport>>(json).ok());
+    let mut routers = read.unwrap_or_default();
     routers.retain(|report| names_a_router(&report.router));
     routers.sort_unstable();
     routers.dedup_by(|one, other| one.router == other.router);
@@ -78,6 +73,7 @@ fn names_a_router(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::INSTANCE;
 
     fn lease(value: &str, instance: &str) -> Lease {
         let mut lease = Lease::default();
